@@ -1,0 +1,216 @@
+package connic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// APIKey is a project's API key. It starts with "cnc_".
+//
+// A key prints as "cnc_…" and its last four characters in every form: all verbs
+// of fmt, slog, JSON and text. Convert it to a string to get the key itself.
+type APIKey string
+
+const keyPrefix = "cnc_"
+
+// redacted returns the form that may be printed.
+func (k APIKey) redacted() string {
+	if secret := strings.TrimPrefix(string(k), keyPrefix); len(secret) >= 8 {
+		return keyPrefix + "…" + secret[len(secret)-4:]
+	}
+	return keyPrefix + "…"
+}
+
+// String returns the redacted key.
+func (k APIKey) String() string { return k.redacted() }
+
+// GoString returns the redacted key.
+func (k APIKey) GoString() string { return `connic.APIKey("` + k.redacted() + `")` }
+
+// Format implements [fmt.Formatter], so that no verb prints the key.
+func (k APIKey) Format(f fmt.State, verb rune) {
+	switch {
+	case verb == 'q':
+		_, _ = fmt.Fprintf(f, "%q", k.redacted())
+	case verb == 'v' && f.Flag('#'):
+		_, _ = f.Write([]byte(k.GoString()))
+	default:
+		_, _ = f.Write([]byte(k.redacted()))
+	}
+}
+
+// LogValue implements [slog.LogValuer].
+func (k APIKey) LogValue() slog.Value { return slog.StringValue(k.redacted()) }
+
+// MarshalText implements [encoding.TextMarshaler] with the redacted key.
+func (k APIKey) MarshalText() ([]byte, error) { return []byte(k.redacted()), nil }
+
+// MarshalJSON implements [json.Marshaler] with the redacted key.
+func (k APIKey) MarshalJSON() ([]byte, error) { return json.Marshal(k.redacted()) }
+
+// parseKey trims and checks a key. Its errors do not repeat the key.
+func parseKey(k APIKey) (APIKey, error) {
+	trimmed := APIKey(strings.TrimSpace(string(k)))
+	bad := func(reason string) (APIKey, error) {
+		return "", &ArgumentError{Op: "connic.New", Arg: "API key", Reason: reason}
+	}
+	if trimmed == "" {
+		return bad("is empty; create one in the project's settings under CLI / API Keys")
+	}
+	if !strings.HasPrefix(string(trimmed), keyPrefix) {
+		return bad("does not start with " + keyPrefix)
+	}
+	if len(trimmed) == len(keyPrefix) {
+		return bad("ends after " + keyPrefix)
+	}
+	for i := range len(trimmed) {
+		if !isKeyByte(trimmed[i]) {
+			return bad("has a blank, a line break or another character that no key has")
+		}
+	}
+	return trimmed, nil
+}
+
+// KeySource supplies the API key, once for every attempt, so that a key can be
+// rotated without building a new [Client]. It must be safe for concurrent use
+// and should be quick: cache what is fetched from elsewhere. An error ends the
+// call; nothing is sent.
+type KeySource interface {
+	Key(ctx context.Context) (APIKey, error)
+}
+
+// KeySourceFunc is a function that is a [KeySource].
+type KeySourceFunc func(ctx context.Context) (APIKey, error)
+
+// Key calls f.
+func (f KeySourceFunc) Key(ctx context.Context) (APIKey, error) { return f(ctx) }
+
+// credential yields the Authorization header of an attempt. The key lives in a
+// closure, so that printing what holds a credential cannot reach it.
+type credential struct {
+	header func(ctx context.Context) ([]string, error)
+	name   func() string // redacted
+}
+
+func staticCredential(key APIKey) credential {
+	header := []string{"Bearer " + string(key)}
+	return credential{
+		header: func(context.Context) ([]string, error) { return header, nil },
+		name:   key.redacted,
+	}
+}
+
+func sourceCredential(source KeySource) credential {
+	return credential{
+		header: func(ctx context.Context) ([]string, error) {
+			key, err := source.Key(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("key source: %w", err)
+			}
+			if key, err = parseKey(key); err != nil {
+				return nil, fmt.Errorf("key source: %w", err)
+			}
+			return []string{"Bearer " + string(key)}, nil
+		},
+		name: func() string { return "from a KeySource" },
+	}
+}
+
+// notInKey lists the printable characters that end a key in a text around it.
+const notInKey = "\"'`<>()[]{},;\\"
+
+func isKeyByte(c byte) bool {
+	return c > ' ' && c <= '~' && strings.IndexByte(notInKey, c) < 0
+}
+
+var keyPattern = regexp.MustCompile(keyPrefix + "[^\\s" + regexp.QuoteMeta(notInKey) + "]+")
+
+// maskKeys replaces whatever looks like an API key, for texts that came from the
+// service: some gateways repeat the request in their errors.
+func maskKeys(s string) string {
+	if !strings.Contains(s, keyPrefix) {
+		return s
+	}
+	return keyPattern.ReplaceAllString(s, keyPrefix+"…")
+}
+
+// The names that NewFromEnv reads.
+const (
+	envKey     = "CONNIC_API_KEY"
+	envProject = "CONNIC_PROJECT_ID"
+	envToken   = "CONNIC_TOKEN"
+	envURL     = "CONNIC_API_URL"
+	envFile    = ".connic"
+)
+
+// environment is what NewFromEnv found.
+type environment struct {
+	project, url string
+	key          APIKey
+}
+
+// readEnvironment collects credentials from variables, then from the file
+// .connic in the working directory.
+func readEnvironment(getenv func(string) string, readFile func(string) ([]byte, error)) (environment, error) {
+	clean := func(name string) string { return strings.TrimSpace(getenv(name)) }
+	env := environment{project: clean(envProject), key: APIKey(clean(envKey)), url: clean(envURL)}
+	if token := clean(envToken); token != "" {
+		project, key, ok := strings.Cut(token, ":")
+		if !ok {
+			return env, &ArgumentError{Op: "connic.NewFromEnv", Arg: envToken, Reason: "is not of the form project_id:api_key"}
+		}
+		env.fill(project, key)
+	}
+	if env.project != "" && env.key != "" {
+		return env, nil
+	}
+	data, err := readFile(envFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return env, &ArgumentError{Op: "connic.NewFromEnv", Arg: envFile, Reason: "cannot be read: " + err.Error()}
+	default:
+		var file struct {
+			APIKey    string `json:"api_key"`
+			ProjectID string `json:"project_id"`
+		}
+		if json.Unmarshal(data, &file) != nil {
+			// The decoder's own error could quote a part of the key.
+			return env, &ArgumentError{Op: "connic.NewFromEnv", Arg: envFile, Reason: "is not JSON with api_key and project_id"}
+		}
+		env.fill(file.ProjectID, file.APIKey)
+	}
+	var missing []string
+	if env.key == "" {
+		missing = append(missing, "an API key ("+envKey+")")
+	}
+	if env.project == "" {
+		missing = append(missing, "a project id ("+envProject+")")
+	}
+	if len(missing) > 0 {
+		return env, &ArgumentError{
+			Op: "connic.NewFromEnv", Arg: "credentials",
+			Reason: "lack " + strings.Join(missing, " and ") + "; looked at " + envKey + ", " + envProject + ", " +
+				envToken + " (project_id:api_key) and the file " + envFile + " (JSON with api_key and project_id)",
+		}
+	}
+	return env, nil
+}
+
+func (e *environment) fill(project, key string) {
+	if e.project == "" {
+		e.project = strings.TrimSpace(project)
+	}
+	if e.key == "" {
+		e.key = APIKey(strings.TrimSpace(key))
+	}
+}
+
+func osEnvironment() (environment, error) { return readEnvironment(os.Getenv, os.ReadFile) }

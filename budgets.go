@@ -1,0 +1,336 @@
+package connic
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// BudgetsService manages budgets and reads what the project's runs cost. It needs
+// a key with access to the section budgets.
+//
+// The vendor describes budgets in words, and says of the cost data only that the
+// API has it. The names of all fields are assumed.
+type BudgetsService service
+
+// Budget watches what runs cost in a period.
+type Budget struct {
+	ID            string       `json:"id"`
+	Name          string       `json:"name"`
+	Kind          BudgetKind   `json:"kind,omitzero"`
+	Scope         BudgetScope  `json:"scope,omitzero"`
+	EnvironmentID string       `json:"environment_id,omitzero"`
+	AgentName     string       `json:"agent_name,omitzero"`
+	Period        BudgetPeriod `json:"period,omitzero"`
+	Amount        Decimal      `json:"amount,omitzero"`
+	Currency      string       `json:"currency,omitzero"` // EUR or USD, of Amount and Spent
+	// Spent is what was spent in the current period; the zero Decimal where the
+	// service does not say. See Left.
+	Spent Decimal `json:"spent,omitzero"`
+	// ResetsAt is when Spent begins again at 0; zero where the service does not
+	// say. See NextReset.
+	ResetsAt  time.Time `json:"resets_at,omitzero"`
+	Enabled   bool      `json:"enabled"` // true where the service does not say
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+}
+
+// BudgetKind says what happens when a budget is used up.
+type BudgetKind string
+
+// The known kinds of budgets.
+const (
+	BudgetAlert BudgetKind = "alert" // the project is notified
+	BudgetLimit BudgetKind = "limit" // new runs are held
+)
+
+// Known reports whether this version of the package knows k.
+func (k BudgetKind) Known() bool { return k == BudgetAlert || k == BudgetLimit }
+
+// BudgetScope says whose costs a budget watches.
+type BudgetScope string
+
+// The known scopes of budgets.
+const (
+	BudgetGlobal      BudgetScope = "global" // the whole project
+	BudgetEnvironment BudgetScope = "environment"
+	BudgetAgent       BudgetScope = "agent"
+)
+
+// Known reports whether this version of the package knows s.
+func (s BudgetScope) Known() bool {
+	return s == BudgetGlobal || s == BudgetEnvironment || s == BudgetAgent
+}
+
+// BudgetPeriod is the time that a budget lasts.
+type BudgetPeriod string
+
+// The known periods of budgets.
+const (
+	BudgetDaily   BudgetPeriod = "daily"   // from midnight UTC
+	BudgetMonthly BudgetPeriod = "monthly" // from the first of the month, UTC
+)
+
+// Known reports whether this version of the package knows p.
+func (p BudgetPeriod) Known() bool { return p == BudgetDaily || p == BudgetMonthly }
+
+// Start returns the beginning of the period that t falls into, in UTC. For a
+// period that is not known it is the zero time.
+func (p BudgetPeriod) Start(t time.Time) time.Time { return p.bound(t, 0) }
+
+// End returns the beginning of the period after the one that t falls into, in
+// UTC. For a period that is not known it is the zero time.
+func (p BudgetPeriod) End(t time.Time) time.Time { return p.bound(t, 1) }
+
+func (p BudgetPeriod) bound(t time.Time, later int) time.Time {
+	year, month, day := t.UTC().Date()
+	switch p {
+	case BudgetDaily:
+		return time.Date(year, month, day+later, 0, 0, 0, 0, time.UTC)
+	case BudgetMonthly:
+		return time.Date(year, month+time.Month(later), 1, 0, 0, 0, 0, time.UTC)
+	default:
+		return time.Time{}
+	}
+}
+
+// Left is what is left of the budget in its period, below 0 if more was spent.
+// It is false where the service does not say what was spent, or the amount.
+func (b *Budget) Left() (left Money, ok bool) {
+	if b.Amount.IsZero() || b.Spent.IsZero() {
+		return Money{}, false
+	}
+	return Money{b.Amount.Sub(b.Spent), b.Currency}, true
+}
+
+// NextReset is when the budget begins anew, seen from now: what the service says,
+// as long as that is still to come, and otherwise the end of the period by this
+// machine's reckoning in UTC, with computed set. It is the zero time where the
+// service does not say and the period is not known.
+func (b *Budget) NextReset(now time.Time) (at time.Time, computed bool) {
+	if b.ResetsAt.After(now) {
+		return b.ResetsAt, false
+	}
+	at = b.Period.End(now)
+	return at, !at.IsZero()
+}
+
+// budgetWire is a Budget as it comes: the wrapper's fields hide those of the
+// Budget that need a tolerant reader.
+type budgetWire struct {
+	Budget
+	On      *bool `json:"enabled"`
+	Resets  Time  `json:"resets_at"`
+	Created Time  `json:"created_at"`
+	Updated Time  `json:"updated_at"`
+}
+
+func (w *budgetWire) budget() *Budget {
+	w.Enabled = w.On == nil || *w.On
+	w.ResetsAt, w.CreatedAt, w.UpdatedAt = w.Resets.Time, w.Created.Time, w.Updated.Time
+	return &w.Budget
+}
+
+func decodeBudget(body []byte) (*Budget, error) {
+	w := new(budgetWire)
+	if err := unmarshal(body, w); err != nil {
+		return nil, err
+	}
+	return w.budget(), nil
+}
+
+// BudgetListParams selects a part of the list.
+type BudgetListParams struct {
+	Limit, Offset int
+}
+
+func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget, budgetWire] {
+	var params BudgetListParams
+	if p != nil {
+		params = *p
+	}
+	return listing[Budget, budgetWire]{
+		name: "budgets", unwrap: (*budgetWire).budget, id: func(b *Budget) string { return b.ID },
+		limit: params.Limit, offset: params.Offset,
+	}
+}
+
+func (s *BudgetsService) page(ctx context.Context, l *listing[Budget, budgetWire], opts []RequestOption) (*Page[Budget], error) {
+	r := request{op: api.BudgetsList}
+	l.query(&r.query)
+	return do(ctx, s.client, r, l.decode, opts)
+}
+
+// List returns one page of budgets. It costs one request.
+//
+// API: GET /projects/{project}/budgets
+// Access: budgets read
+// Status: assumed
+func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...RequestOption) (*Page[Budget], error) {
+	l := s.listing(p)
+	return s.page(ctx, &l, opts)
+}
+
+// All iterates over the budgets, from the given offset on. It costs one request
+// per 100 budgets, or per Limit.
+//
+// API: GET /projects/{project}/budgets
+// Access: budgets read
+// Status: assumed
+func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...RequestOption) iter.Seq2[*Budget, error] {
+	return s.listing(p).all(ctx, "budgets.list", func(ctx context.Context, l *listing[Budget, budgetWire]) (*Page[Budget], error) {
+		return s.page(ctx, l, opts)
+	})
+}
+
+// Get returns a budget. It costs one request.
+//
+// API: GET /projects/{project}/budgets/{budget}
+// Access: budgets read
+// Status: assumed
+func (s *BudgetsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Budget, error) {
+	return do(ctx, s.client, request{op: api.BudgetsGet, id: id}, decodeBudget, opts)
+}
+
+// BudgetCreate is a budget to be made. Only the fields that are set are sent;
+// what the others become is the service's choice.
+type BudgetCreate struct {
+	Name  string      `json:"name"`
+	Kind  BudgetKind  `json:"kind"`
+	Scope BudgetScope `json:"scope"`
+	// EnvironmentID is the environment of a BudgetEnvironment: by default the
+	// client's, if it has one. A BudgetAgent may have one too, since agents' names
+	// are unique within an environment only.
+	EnvironmentID string         `json:"environment_id,omitzero"`
+	AgentName     string         `json:"agent_name,omitzero"` // of a BudgetAgent
+	Period        BudgetPeriod   `json:"period"`
+	Amount        Decimal        `json:"amount"`   // 0 or more
+	Currency      string         `json:"currency"` // EUR or USD
+	Enabled       Nullable[bool] `json:"enabled,omitzero"`
+}
+
+// BudgetUpdate is a change of a budget: what is absent stays as it is, and what
+// is null is cleared. Only EnvironmentID and AgentName can be cleared.
+type BudgetUpdate struct {
+	Name          Nullable[string]       `json:"name,omitzero"`
+	Kind          Nullable[BudgetKind]   `json:"kind,omitzero"`
+	Scope         Nullable[BudgetScope]  `json:"scope,omitzero"`
+	EnvironmentID Nullable[string]       `json:"environment_id,omitzero"`
+	AgentName     Nullable[string]       `json:"agent_name,omitzero"`
+	Period        Nullable[BudgetPeriod] `json:"period,omitzero"`
+	Amount        Nullable[Decimal]      `json:"amount,omitzero"`
+	Currency      Nullable[string]       `json:"currency,omitzero"`
+	Enabled       Nullable[bool]         `json:"enabled,omitzero"`
+}
+
+func (u *BudgetUpdate) check(op string) *patch {
+	p := &patch{op: op}
+	change(p, "name", u.Name, false, checkFilled)
+	change(p, "kind", u.Kind, false, func(k BudgetKind) string {
+		if !k.Known() {
+			return "is neither alert nor limit"
+		}
+		return ""
+	})
+	change(p, "scope", u.Scope, false, func(s BudgetScope) string {
+		if !s.Known() {
+			return "is none of global, environment and agent"
+		}
+		return ""
+	})
+	change(p, "environment id", u.EnvironmentID, true, checkFilled)
+	change(p, "agent name", u.AgentName, true, checkFilled)
+	change(p, "period", u.Period, false, func(period BudgetPeriod) string {
+		if !period.Known() {
+			return "is neither daily nor monthly"
+		}
+		return ""
+	})
+	change(p, "amount", u.Amount, false, func(d Decimal) string {
+		switch {
+		case d.IsZero():
+			return "is not set"
+		case d.Sign() < 0:
+			return "is less than 0"
+		}
+		return ""
+	})
+	change(p, "currency", u.Currency, false, func(s string) string {
+		if len(s) != 3 || strings.ContainsFunc(s, func(r rune) bool { return r < 'A' || r > 'Z' }) {
+			return "is not a code of three capital letters, such as EUR"
+		}
+		return ""
+	})
+	change(p, "enabled", u.Enabled, false, nil)
+	return p
+}
+
+func (c *BudgetCreate) check(op string) error {
+	u := BudgetUpdate{
+		Name: Set(c.Name), Kind: Set(c.Kind), Scope: Set(c.Scope), EnvironmentID: given(c.EnvironmentID), AgentName: given(c.AgentName),
+		Period: Set(c.Period), Amount: Set(c.Amount), Currency: Set(c.Currency), Enabled: c.Enabled,
+	}
+	p := u.check(op)
+	switch {
+	case c.Scope == BudgetEnvironment && c.EnvironmentID == "":
+		p.refuse("environment id", "is empty, and the scope is environment")
+	case c.Scope == BudgetAgent && c.AgentName == "":
+		p.refuse("agent name", "is empty, and the scope is agent")
+	case c.Scope == BudgetGlobal && c.EnvironmentID != "":
+		p.refuse("environment id", "is set, and the scope is global")
+	case c.Scope != BudgetAgent && c.AgentName != "":
+		p.refuse("agent name", "is set, and the scope is not agent")
+	}
+	return p.err()
+}
+
+// Create makes a budget. It refuses what cannot be right before anything is sent:
+// an empty name, an unknown kind, scope or period, an amount that is not set or
+// below 0, a currency that is not a code of three letters, and a scope without
+// what it names, or with what it does not.
+//
+// As with [AgentsService.Trigger] the request is not repeated blindly: see
+// [ErrOutcomeUnknown]. It costs one request.
+//
+// API: POST /projects/{project}/budgets
+// Access: budgets write
+// Status: assumed
+func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Budget, error) {
+	if req.Scope == BudgetEnvironment {
+		req.EnvironmentID = cmp.Or(req.EnvironmentID, s.client.environment)
+	}
+	if err := req.check(api.Table[api.BudgetsCreate].Name); err != nil {
+		return nil, err
+	}
+	return do(ctx, s.client, request{op: api.BudgetsCreate, body: req}, decodeBudget, opts)
+}
+
+// Update changes a budget and returns it as it is then. A limit that is raised or
+// disabled lets the runs go that it held. It refuses values that
+// [BudgetsService.Create] refuses, and a change that changes nothing. It costs one
+// request.
+//
+// API: PATCH /projects/{project}/budgets/{budget}
+// Access: budgets write
+// Status: assumed
+func (s *BudgetsService) Update(ctx context.Context, id string, req BudgetUpdate, opts ...RequestOption) (*Budget, error) {
+	if err := req.check(api.Table[api.BudgetsUpdate].Name).err(); err != nil {
+		return nil, err
+	}
+	return do(ctx, s.client, request{op: api.BudgetsUpdate, id: id, body: req}, decodeBudget, opts)
+}
+
+// Delete removes a budget. Deleting it again is an [ErrNotFound]; a retry of a
+// request whose answer was lost can end in one too. It costs one request.
+//
+// API: DELETE /projects/{project}/budgets/{budget}
+// Access: budgets write
+// Status: assumed
+func (s *BudgetsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
+	_, err := do(ctx, s.client, request{op: api.BudgetsDelete, id: id}, decodeNone, opts)
+	return err
+}

@@ -1,0 +1,142 @@
+package connic
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// deadline is the context of one attempt: that of the call, with an end of its
+// own. It differs from context.WithTimeout in that its timer is set only when
+// somebody asks for Done, as a transport in memory does not, and in that it costs
+// one allocation less for each thing it does not need.
+type deadline struct {
+	*call
+	at time.Time
+
+	mu        sync.Mutex
+	done      chan struct{} // nil: nobody asked
+	err       error         // nil: it has not ended
+	timedOut  bool
+	timer     *time.Timer
+	detach    func() bool // from the caller's context
+	followers *follower
+}
+
+// follower is what is to be done at the end of a deadline.
+type follower struct {
+	deadline *deadline
+	do       func()
+	next     *follower
+}
+
+func (d *deadline) begin(timeout time.Duration) {
+	d.at = time.Now().Add(timeout)
+	if end, ok := d.Context.Deadline(); ok && end.Before(d.at) {
+		d.at = end
+	}
+}
+
+// Deadline implements [context.Context].
+func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
+
+// Done implements [context.Context].
+func (d *deadline) Done() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.done != nil {
+		return d.done
+	}
+	d.done = make(chan struct{})
+	if d.err != nil {
+		close(d.done)
+		return d.done
+	}
+	d.timer = time.AfterFunc(time.Until(d.at), d.expire)
+	if d.Context.Done() != nil {
+		d.detach = context.AfterFunc(d.Context, func() { d.end(d.Context.Err()) })
+	}
+	return d.done
+}
+
+// Err implements [context.Context].
+func (d *deadline) Err() error {
+	d.mu.Lock()
+	err, asked := d.err, d.done != nil
+	d.mu.Unlock()
+	if err != nil || asked {
+		return err
+	}
+	if err = d.Context.Err(); err == nil && !time.Now().Before(d.at) {
+		d.expire()
+		err = context.DeadlineExceeded
+	}
+	return err
+}
+
+// expire ends the context because its time is up.
+func (d *deadline) expire() {
+	d.mu.Lock()
+	d.timedOut = d.timedOut || d.err == nil
+	d.mu.Unlock()
+	d.end(context.DeadlineExceeded)
+}
+
+// expired reports whether the attempt took too long. If the caller's own deadline
+// was earlier, that is the caller's affair.
+func (d *deadline) expired() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.timedOut && d.Context.Err() == nil
+}
+
+// end ends the context, once.
+func (d *deadline) end(err error) {
+	d.mu.Lock()
+	if d.err != nil {
+		d.mu.Unlock()
+		return
+	}
+	d.err = err
+	if d.done != nil {
+		close(d.done)
+	}
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	detach, followers := d.detach, d.followers
+	d.followers = nil
+	d.mu.Unlock()
+	if detach != nil {
+		detach()
+	}
+	for f := followers; f != nil; f = f.next {
+		go f.do()
+	}
+}
+
+// AfterFunc lets package context attach a child without a goroutine: it arranges
+// for f to be called, on a goroutine of its own, when d ends.
+func (d *deadline) AfterFunc(f func()) (stop func() bool) {
+	d.Done() // from here on it must end by itself
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	d.followers = &follower{d, f, d.followers}
+	return d.followers.stop
+}
+
+func (f *follower) stop() bool {
+	f.deadline.mu.Lock()
+	defer f.deadline.mu.Unlock()
+	for at := &f.deadline.followers; *at != nil; at = &(*at).next {
+		if *at == f {
+			*at = f.next
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,315 @@
+package connic
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"math"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// Filter selects knowledge by its metadata. The zero Filter selects all.
+//
+//	connic.Where("team").Equals("sales").And(
+//		connic.Where("year").AtLeast(2024),
+//		connic.Where("tags").Contains("draft").Not(),
+//	)
+//
+// Filters are values: combining them changes none of the parts. One that was
+// built wrongly keeps the reason, and the call that gets it is refused with an
+// [*ArgumentError] before anything is sent; see also [Filter.Err].
+//
+// The vendor names the operators ($eq, $gte, $in and so on) but not how they are
+// put together. A Filter follows MongoDB, from which the names come: a condition
+// is {"team": {"$eq": "sales"}}. Use [RawFilter] for anything else.
+type Filter struct {
+	text string // as JSON; empty for the zero Filter
+	// A single condition has its field and what is asked of it here as well, both
+	// as JSON, so that Not can stand inside.
+	field, condition string
+	bad              string // what is wrong, as the end of "filter …"
+}
+
+// Err returns what is wrong with f, as an [*ArgumentError], or nil.
+func (f Filter) Err() error {
+	if f.bad == "" {
+		return nil
+	}
+	return f.argumentError("connic.Filter")
+}
+
+func (f Filter) argumentError(op string) *ArgumentError {
+	return &ArgumentError{Op: op, Arg: "filter", Reason: f.bad}
+}
+
+// String returns the filter as JSON, or what is wrong with it.
+func (f Filter) String() string {
+	switch {
+	case f.bad != "":
+		return "(invalid: the filter " + f.bad + ")"
+	case f.text == "":
+		return "{}"
+	}
+	return f.text
+}
+
+// MarshalJSON implements [json.Marshaler]. The zero Filter is {}.
+func (f Filter) MarshalJSON() ([]byte, error) {
+	if f.bad != "" {
+		return nil, f.Err()
+	}
+	return []byte(f.String()), nil
+}
+
+// RawFilter makes a filter of a JSON object as it is, for what the other
+// functions do not cover.
+func RawFilter(object string) Filter {
+	trimmed := strings.TrimSpace(object)
+	if !strings.HasPrefix(trimmed, "{") || !json.Valid([]byte(trimmed)) {
+		return badFilter("is raw and not a JSON object")
+	}
+	return Filter{text: trimmed}
+}
+
+func badFilter(reason string) Filter { return Filter{bad: reason} }
+
+// AllOf selects what all the filters select. Each of them must have a condition.
+func AllOf(filters ...Filter) Filter { return combine("$and", "AllOf", filters) }
+
+// AnyOf selects what at least one of the filters selects.
+func AnyOf(filters ...Filter) Filter { return combine("$or", "AnyOf", filters) }
+
+// NoneOf selects what none of the filters selects.
+func NoneOf(filters ...Filter) Filter { return combine("$nor", "NoneOf", filters) }
+
+func combine(operator, name string, filters []Filter) Filter {
+	if len(filters) == 0 {
+		return badFilter("has an " + name + " of nothing")
+	}
+	parts := make([]string, len(filters))
+	for i, f := range filters {
+		switch {
+		case f.bad != "":
+			return badFilter(f.bad)
+		case f.text == "":
+			return badFilter("has a part without a condition in " + name)
+		}
+		parts[i] = f.text
+	}
+	return Filter{text: `{"` + operator + `":[` + strings.Join(parts, ",") + `]}`}
+}
+
+// And selects what f and all the others select.
+func (f Filter) And(others ...Filter) Filter { return f.with(AllOf, others) }
+
+// Or selects what f or one of the others selects.
+func (f Filter) Or(others ...Filter) Filter { return f.with(AnyOf, others) }
+
+func (f Filter) with(combine func(...Filter) Filter, others []Filter) Filter {
+	all := make([]Filter, 0, len(others)+1)
+	return combine(append(append(all, f), others...)...)
+}
+
+// Not selects what f does not select. That includes entries without the field.
+func (f Filter) Not() Filter {
+	if f.bad == "" && f.field != "" {
+		return Filter{text: "{" + f.field + `:{"$not":` + f.condition + "}}"}
+	}
+	return combine("$nor", "Not", []Filter{f})
+}
+
+// Field is a field of the metadata, about which a condition is to follow.
+type Field struct{ name string }
+
+// Where begins a condition on a field of the metadata. Dots lead into objects:
+// "author.name".
+//
+// Values of conditions are texts, numbers, booleans, nil for null, times (they
+// become text in UTC, as in "2026-11-23T10:00:00Z"), and types that encode to a
+// JSON text, number or boolean. Everything else makes the filter invalid.
+func Where(field string) Field { return Field{field} }
+
+// Equals selects entries whose field has the value, or is a list with it.
+func (w Field) Equals(value any) Filter { return w.compare("$eq", value, false) }
+
+// NotEquals selects entries whose field has another value, or that have no such
+// field.
+func (w Field) NotEquals(value any) Filter { return w.compare("$ne", value, false) }
+
+// GreaterThan selects entries whose field is more than a number or a text.
+func (w Field) GreaterThan(value any) Filter { return w.compare("$gt", value, true) }
+
+// AtLeast selects entries whose field is a number or a text, or more.
+func (w Field) AtLeast(value any) Filter { return w.compare("$gte", value, true) }
+
+// LessThan selects entries whose field is less than a number or a text.
+func (w Field) LessThan(value any) Filter { return w.compare("$lt", value, true) }
+
+// AtMost selects entries whose field is a number or a text, or less.
+func (w Field) AtMost(value any) Filter { return w.compare("$lte", value, true) }
+
+// In selects entries whose field has one of the values. A single slice stands
+// for its elements.
+func (w Field) In(values ...any) Filter { return w.list("$in", values) }
+
+// NotIn selects entries whose field has none of the values, or that have no such
+// field. A single slice stands for its elements.
+func (w Field) NotIn(values ...any) Filter { return w.list("$nin", values) }
+
+// Exists selects entries that have the field.
+func (w Field) Exists() Filter { return w.condition("$exists", "true") }
+
+// Missing selects entries that do not have the field.
+func (w Field) Missing() Filter { return w.condition("$exists", "false") }
+
+// Contains selects entries whose field is a text with the given part, or a list
+// with the given element.
+func (w Field) Contains(value any) Filter { return w.compare("$contains", value, false) }
+
+// Matches selects entries whose field is a text in which a regular expression
+// matches. It is checked by the rules of package regexp; which dialect the
+// service has is not known. Use [RawFilter] for an expression that is more.
+func (w Field) Matches(expression string) Filter {
+	if expression == "" {
+		return w.bad("a regular expression that is empty")
+	}
+	if _, err := regexp.Compile(expression); err != nil || !utf8.ValidString(expression) {
+		return w.bad("a regular expression that is invalid")
+	}
+	return w.compare("$regex", expression, false)
+}
+
+// AnyElement selects entries whose field is a list with an element that the
+// filter selects. Fields of the filter are those of the element. For lists of
+// texts or numbers use a [RawFilter] such as {"$gte": 80, "$lt": 85}.
+func (w Field) AnyElement(f Filter) Filter {
+	if f.bad != "" {
+		return badFilter(f.bad)
+	}
+	if f.text == "" {
+		return w.bad("an AnyElement without a condition")
+	}
+	return w.condition("$elemMatch", f.text)
+}
+
+func (w Field) bad(what string) Filter {
+	return badFilter("has for the field " + strconv.Quote(w.name) + " " + what)
+}
+
+// condition makes the filter of an operator and its JSON operand.
+func (w Field) condition(operator, operand string) Filter {
+	switch {
+	case w.name == "":
+		return badFilter("has a condition whose field is empty")
+	case !utf8.ValidString(w.name) || strings.ContainsFunc(w.name, isControl):
+		return badFilter("has a condition whose field has a control character or is not valid UTF-8")
+	}
+	for segment := range strings.SplitSeq(w.name, ".") {
+		switch {
+		case segment == "":
+			return w.bad("a name with an empty part between dots")
+		case segment[0] == '$':
+			return w.bad("a name that begins with $, as operators do")
+		}
+	}
+	field, err := json.Marshal(w.name)
+	if err != nil {
+		return w.bad("a name that cannot be encoded")
+	}
+	c := `{"` + operator + `":` + operand + `}`
+	return Filter{text: "{" + string(field) + ":" + c + "}", field: string(field), condition: c}
+}
+
+func (w Field) compare(operator string, value any, ordered bool) Filter {
+	text, err := filterValue(value)
+	if err != nil {
+		return w.bad(err.Error())
+	}
+	if ordered && (text == "null" || text == "true" || text == "false") {
+		return w.bad("a comparison with null or a boolean, which have no order")
+	}
+	return w.condition(operator, text)
+}
+
+func (w Field) list(operator string, values []any) Filter {
+	if len(values) == 1 {
+		if slice := reflect.ValueOf(values[0]); slice.Kind() == reflect.Slice && slice.Type().Elem().Kind() != reflect.Uint8 {
+			values = make([]any, slice.Len())
+			for i := range values {
+				values[i] = slice.Index(i).Interface()
+			}
+		}
+	}
+	if len(values) == 0 {
+		return w.bad("a list of values that is empty")
+	}
+	texts := make([]string, len(values))
+	for i, value := range values {
+		var err error
+		if texts[i], err = filterValue(value); err != nil {
+			return w.bad(err.Error())
+		}
+	}
+	return w.condition(operator, "["+strings.Join(texts, ",")+"]")
+}
+
+// filterValue encodes a value of a condition. Its error completes a sentence.
+func filterValue(value any) (string, error) {
+	switch v := value.(type) {
+	case nil:
+		return "null", nil
+	case Decimal: // a number here; as JSON it is a text
+		return decimalOf(v.parts()).String(), nil
+	case Time:
+		value = v.UTC().Format(time.RFC3339Nano)
+	case time.Time:
+		value = v.UTC().Format(time.RFC3339Nano)
+	}
+	v := reflect.ValueOf(value)
+	_, isJSON := value.(json.Marshaler)
+	_, isText := value.(encoding.TextMarshaler)
+	switch kind := v.Kind(); {
+	case (kind == reflect.Pointer || kind == reflect.Map || kind == reflect.Slice) && v.IsNil():
+		return "", errors.New("a nil pointer, map or slice")
+	case isJSON || isText:
+	case kind == reflect.Float32 || kind == reflect.Float64:
+		if f := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
+			return "", errors.New("a number that is NaN or infinite")
+		}
+	case kind == reflect.String:
+		if !utf8.ValidString(v.String()) {
+			return "", errors.New("a text that is not valid UTF-8")
+		}
+	case kind == reflect.Bool || v.CanInt() || v.CanUint():
+	default:
+		return "", errors.New("a value of the type " + v.Type().String() + ", which is neither text nor number nor boolean nor time")
+	}
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return "", errors.New("a value of the type " + v.Type().String() + " that cannot be encoded as JSON")
+	}
+	if raw[0] == '{' || raw[0] == '[' {
+		return "", errors.New("a value of the type " + v.Type().String() + ", which encodes to an object or a list")
+	}
+	return string(raw), nil
+}
+
+func isControl(r rune) bool { return r < ' ' || (r >= 0x7f && r < 0xa0) }
+
+// checkFilter returns the filter as it is sent, nil for none.
+func checkFilter(op api.Op, f Filter) (json.RawMessage, error) {
+	switch {
+	case f.bad != "":
+		return nil, f.argumentError(api.Table[op].Name)
+	case f.text == "":
+		return nil, nil
+	}
+	return json.RawMessage(f.text), nil
+}

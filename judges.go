@@ -1,0 +1,356 @@
+package connic
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// JudgesService manages judges, which score the runs of an agent by criteria,
+// and reads what they found. It needs a key with access to the section judges.
+//
+// The vendor describes judges in words. The names of all fields are assumed.
+type JudgesService service
+
+// Judge is a model that scores the runs of one agent.
+type Judge struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	AgentName string `json:"agent_name,omitzero"` // the one agent whose runs it scores
+	Model     string `json:"model,omitzero"`      // "provider/model"
+	// SystemPrompt is what the judge is told besides its criteria.
+	SystemPrompt string `json:"system_prompt,omitzero"`
+	// IncludeAgentSystemPrompt shows the agent's own prompt to the judge.
+	IncludeAgentSystemPrompt bool         `json:"include_agent_system_prompt,omitzero"`
+	Criteria                 []Criterion  `json:"criteria,omitzero"`
+	TriggerMode              JudgeTrigger `json:"trigger_mode,omitzero"`
+	// SampleRate is the part of the matching runs that an automatic judge scores,
+	// in percent; 0 where the service gives none.
+	SampleRate       float64     `json:"sample_rate,omitzero"`
+	Filters          []RunFilter `json:"filters,omitzero"`
+	FilterExpression string      `json:"filter_expression,omitzero"`
+	Enabled          bool        `json:"enabled"`               // true where the service does not say
+	ScoreAlert       *ScoreAlert `json:"score_alert,omitempty"` // nil: none
+	CreatedAt        time.Time   `json:"created_at,omitzero"`
+	UpdatedAt        time.Time   `json:"updated_at,omitzero"`
+}
+
+// Criterion is one of the things that a judge scores.
+type Criterion struct {
+	Name        string  `json:"name"`
+	Description string  `json:"description,omitzero"`
+	MaxScore    float64 `json:"max_score"` // the best score; more than 0
+}
+
+// JudgeTrigger says when a judge works.
+type JudgeTrigger string
+
+// The known trigger modes.
+const (
+	JudgeAutomatic JudgeTrigger = "automatic" // when a run completes
+	JudgeManual    JudgeTrigger = "manual"    // when it is asked to: see JudgesService.Evaluate
+)
+
+// Known reports whether this version of the package knows m.
+func (m JudgeTrigger) Known() bool { return m == JudgeAutomatic || m == JudgeManual }
+
+// RunFilter is a condition that a run must meet for an automatic judge to score
+// it.
+type RunFilter struct {
+	// Field is the run's status, its agent's name, or a property of its context.
+	// How the service spells the last is not known.
+	Field    string         `json:"field"`
+	Operator FilterOperator `json:"operator"`
+	// Value is any JSON value. FilterExists needs none.
+	Value any `json:"value,omitempty"`
+}
+
+// FilterOperator compares a field of a run with a value.
+type FilterOperator string
+
+// The known operators.
+const (
+	FilterEquals    FilterOperator = "equals"
+	FilterNotEquals FilterOperator = "not_equals"
+	FilterContains  FilterOperator = "contains"
+	FilterExists    FilterOperator = "exists"
+)
+
+// Known reports whether this version of the package knows o.
+func (o FilterOperator) Known() bool {
+	return o == FilterEquals || o == FilterNotEquals || o == FilterContains || o == FilterExists
+}
+
+// ScoreAlert notifies the project when the score falls below a threshold, over a
+// rolling window.
+type ScoreAlert struct {
+	Threshold float64 `json:"threshold"`
+	// Window is how far back the score is looked at. Whether it counts evaluations
+	// or measures time is not documented, so it can be any JSON value.
+	Window any `json:"window,omitempty"`
+}
+
+// judgeWire is a Judge as it comes: the wrapper's fields hide those of the Judge
+// that need a tolerant reader.
+type judgeWire struct {
+	Judge
+	On      *bool `json:"enabled"`
+	Created Time  `json:"created_at"`
+	Updated Time  `json:"updated_at"`
+}
+
+func (w *judgeWire) judge() *Judge {
+	w.Enabled = w.On == nil || *w.On
+	w.CreatedAt, w.UpdatedAt = w.Created.Time, w.Updated.Time
+	return &w.Judge
+}
+
+func decodeJudge(body []byte) (*Judge, error) {
+	w := new(judgeWire)
+	if err := unmarshal(body, w); err != nil {
+		return nil, err
+	}
+	return w.judge(), nil
+}
+
+// JudgeListParams selects judges. Zero fields select all.
+type JudgeListParams struct {
+	AgentName     string
+	Limit, Offset int
+}
+
+func (s *JudgesService) listing(p *JudgeListParams) (listing[Judge, judgeWire], JudgeListParams) {
+	var params JudgeListParams
+	if p != nil {
+		params = *p
+	}
+	return listing[Judge, judgeWire]{
+		name: "judges", unwrap: (*judgeWire).judge, id: func(j *Judge) string { return j.ID },
+		limit: params.Limit, offset: params.Offset,
+	}, params
+}
+
+func (s *JudgesService) page(ctx context.Context, l *listing[Judge, judgeWire], p JudgeListParams, opts []RequestOption) (*Page[Judge], error) {
+	r := request{op: api.JudgesList}
+	r.query.add("agent_name", p.AgentName)
+	l.query(&r.query)
+	return do(ctx, s.client, r, l.decode, opts)
+}
+
+// List returns one page of judges. It costs one request.
+//
+// API: GET /projects/{project}/judges
+// Access: judges read
+// Status: assumed
+func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...RequestOption) (*Page[Judge], error) {
+	l, params := s.listing(p)
+	return s.page(ctx, &l, params, opts)
+}
+
+// All iterates over the judges, from the given offset on. It costs one request
+// per 100 judges, or per Limit.
+//
+// API: GET /projects/{project}/judges
+// Access: judges read
+// Status: assumed
+func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...RequestOption) iter.Seq2[*Judge, error] {
+	l, params := s.listing(p)
+	return l.all(ctx, "judges.list", func(ctx context.Context, l *listing[Judge, judgeWire]) (*Page[Judge], error) {
+		return s.page(ctx, l, params, opts)
+	})
+}
+
+// Get returns a judge. It costs one request.
+//
+// API: GET /projects/{project}/judges/{judge}
+// Access: judges read
+// Status: assumed
+func (s *JudgesService) Get(ctx context.Context, id string, opts ...RequestOption) (*Judge, error) {
+	return do(ctx, s.client, request{op: api.JudgesGet, id: id}, decodeJudge, opts)
+}
+
+// JudgeCreate is a judge to be made. Only the fields that are set are sent; what
+// the others become is the service's choice.
+type JudgeCreate struct {
+	Name                     string         `json:"name"`
+	AgentName                string         `json:"agent_name"`     // the one agent whose runs it scores
+	Model                    string         `json:"model,omitzero"` // "provider/model", as in the agents' own configuration
+	SystemPrompt             string         `json:"system_prompt,omitzero"`
+	IncludeAgentSystemPrompt Nullable[bool] `json:"include_agent_system_prompt,omitzero"`
+	Criteria                 []Criterion    `json:"criteria"` // at least one
+	TriggerMode              JudgeTrigger   `json:"trigger_mode,omitzero"`
+	SampleRate               float64        `json:"sample_rate,omitzero"` // percent, 1 to 100; with JudgeAutomatic only
+	Filters                  []RunFilter    `json:"filters,omitzero"`
+	FilterExpression         string         `json:"filter_expression,omitzero"`
+	Enabled                  Nullable[bool] `json:"enabled,omitzero"`
+	ScoreAlert               *ScoreAlert    `json:"score_alert,omitempty"`
+}
+
+// JudgeUpdate is a change of a judge: what is absent stays as it is, and what is
+// null is cleared. Name, agent, model, criteria, trigger mode and Enabled cannot
+// be cleared. Criteria and Filters replace the whole list.
+type JudgeUpdate struct {
+	Name                     Nullable[string]       `json:"name,omitzero"`
+	AgentName                Nullable[string]       `json:"agent_name,omitzero"`
+	Model                    Nullable[string]       `json:"model,omitzero"`
+	SystemPrompt             Nullable[string]       `json:"system_prompt,omitzero"`
+	IncludeAgentSystemPrompt Nullable[bool]         `json:"include_agent_system_prompt,omitzero"`
+	Criteria                 Nullable[[]Criterion]  `json:"criteria,omitzero"`
+	TriggerMode              Nullable[JudgeTrigger] `json:"trigger_mode,omitzero"`
+	SampleRate               Nullable[float64]      `json:"sample_rate,omitzero"`
+	Filters                  Nullable[[]RunFilter]  `json:"filters,omitzero"`
+	FilterExpression         Nullable[string]       `json:"filter_expression,omitzero"`
+	Enabled                  Nullable[bool]         `json:"enabled,omitzero"`
+	ScoreAlert               Nullable[ScoreAlert]   `json:"score_alert,omitzero"`
+}
+
+// given is Set for a value that is not zero, and absent for a zero one.
+func given[T comparable](value T) Nullable[T] {
+	var zero T
+	if value == zero {
+		return Nullable[T]{}
+	}
+	return Set(value)
+}
+
+// asUpdate is the update that is checked as the new judge is.
+func (c *JudgeCreate) asUpdate() *JudgeUpdate {
+	u := &JudgeUpdate{
+		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), Criteria: Set(c.Criteria),
+		TriggerMode: given(c.TriggerMode), SampleRate: given(c.SampleRate), Filters: Set(c.Filters),
+	}
+	if c.ScoreAlert != nil {
+		u.ScoreAlert = Set(*c.ScoreAlert)
+	}
+	return u
+}
+
+func (u *JudgeUpdate) check(op string) error {
+	p := &patch{op: op}
+	change(p, "name", u.Name, false, checkFilled)
+	change(p, "agent name", u.AgentName, false, checkFilled)
+	change(p, "model", u.Model, false, checkModel)
+	change(p, "system prompt", u.SystemPrompt, true, nil)
+	change(p, "include agent system prompt", u.IncludeAgentSystemPrompt, true, nil)
+	change(p, "criteria", u.Criteria, false, checkCriteria)
+	change(p, "trigger mode", u.TriggerMode, false, func(m JudgeTrigger) string {
+		if !m.Known() {
+			return "is neither automatic nor manual"
+		}
+		return ""
+	})
+	change(p, "sample rate", u.SampleRate, true, func(rate float64) string {
+		if !(rate >= 1 && rate <= 100) { // NaN too
+			return "is not between 1 and 100 percent"
+		}
+		if mode, ok := u.TriggerMode.Get(); ok && mode != JudgeAutomatic {
+			return "belongs to the trigger mode automatic, and the mode is manual"
+		}
+		return ""
+	})
+	change(p, "filters", u.Filters, true, checkFilters)
+	change(p, "filter expression", u.FilterExpression, true, nil)
+	change(p, "enabled", u.Enabled, false, nil)
+	change(p, "score alert", u.ScoreAlert, true, func(a ScoreAlert) string {
+		if !(a.Threshold >= 0) {
+			return "has a threshold below 0"
+		}
+		return ""
+	})
+	return p.err()
+}
+
+func checkFilled(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "is empty"
+	}
+	return ""
+}
+
+func checkModel(s string) string {
+	provider, model, ok := strings.Cut(s, "/")
+	if !ok || provider == "" || model == "" || strings.ContainsAny(s, " \t\r\n") {
+		return "is not of the form provider/model"
+	}
+	return ""
+}
+
+func checkCriteria(criteria []Criterion) string {
+	if len(criteria) == 0 {
+		return "are empty; a judge needs at least 1"
+	}
+	for _, c := range criteria {
+		if checkFilled(c.Name) != "" {
+			return "contain one without a name"
+		}
+		if !(c.MaxScore > 0) {
+			return "contain one whose max_score is not more than 0"
+		}
+	}
+	return ""
+}
+
+func checkFilters(filters []RunFilter) string {
+	for _, f := range filters {
+		switch {
+		case checkFilled(f.Field) != "":
+			return "contain one without a field"
+		case !f.Operator.Known():
+			return "contain one whose operator is none of equals, not_equals, contains and exists"
+		case f.Value == nil && f.Operator != FilterExists:
+			return "contain one without a value; only exists needs none"
+		}
+	}
+	return ""
+}
+
+// Create makes a judge. It refuses what cannot be right before anything is sent:
+// an empty name, agent or list of criteria, a criterion without a name or with a
+// max_score of 0 or less, a model that is not of the form provider/model, a
+// sample rate outside of 1 to 100 or without the trigger mode automatic, and
+// operators that are not known.
+//
+// As with [AgentsService.Trigger] the request is not repeated blindly: see
+// [ErrOutcomeUnknown]. It costs one request.
+//
+// API: POST /projects/{project}/judges
+// Access: judges write
+// Status: assumed
+func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Judge, error) {
+	op := api.Table[api.JudgesCreate].Name
+	if req.SampleRate != 0 && req.TriggerMode != JudgeAutomatic {
+		return nil, &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and the mode is another"}
+	}
+	if err := req.asUpdate().check(op); err != nil {
+		return nil, err
+	}
+	return do(ctx, s.client, request{op: api.JudgesCreate, body: req}, decodeJudge, opts)
+}
+
+// Update changes a judge and returns it as it is then. It refuses what
+// [JudgesService.Create] refuses, and a change that changes nothing. It costs one
+// request.
+//
+// API: PATCH /projects/{project}/judges/{judge}
+// Access: judges write
+// Status: assumed
+func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, opts ...RequestOption) (*Judge, error) {
+	if err := req.check(api.Table[api.JudgesUpdate].Name); err != nil {
+		return nil, err
+	}
+	return do(ctx, s.client, request{op: api.JudgesUpdate, id: id, body: req}, decodeJudge, opts)
+}
+
+// Delete removes a judge. Deleting it again is an [ErrNotFound]; a retry of a
+// request whose answer was lost can end in one too. It costs one request.
+//
+// API: DELETE /projects/{project}/judges/{judge}
+// Access: judges write
+// Status: assumed
+func (s *JudgesService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
+	_, err := do(ctx, s.client, request{op: api.JudgesDelete, id: id}, decodeNone, opts)
+	return err
+}

@@ -1,0 +1,391 @@
+package connic
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+)
+
+const (
+	uploadConcurrency    = 8
+	maxUploadConcurrency = 64
+)
+
+// Document is a [TextUpload] or a [FileUpload].
+type Document interface {
+	// upload sends the document.
+	upload(ctx context.Context, s *KnowledgeService, opts []RequestOption) (*Ingestion, error)
+	// entry returns the document's own id, and whether it can be sent twice.
+	entry() (id string, repeatable bool)
+}
+
+func (d TextUpload) upload(ctx context.Context, s *KnowledgeService, opts []RequestOption) (*Ingestion, error) {
+	return s.UploadText(ctx, d, opts...)
+}
+
+func (d TextUpload) entry() (id string, repeatable bool) {
+	return d.EntryID, d.EntryID != "" || d.StableID
+}
+
+func (d FileUpload) upload(ctx context.Context, s *KnowledgeService, opts []RequestOption) (*Ingestion, error) {
+	return s.UploadFile(ctx, d, opts...)
+}
+
+func (d FileUpload) entry() (id string, repeatable bool) {
+	return d.EntryID, d.EntryID != "" || d.StableID
+}
+
+// UploadAllParams changes an upload of many documents.
+type UploadAllParams struct {
+	// Concurrency is how many documents are on their way at the same time: 8 by
+	// default, at most 64.
+	Concurrency int
+	// Progress, if not nil, takes note of what is done, and what it has noted
+	// before is left out.
+	Progress *UploadProgress
+}
+
+// UploadResult is what came of one document.
+type UploadResult struct {
+	// Index is the document's place in the sequence, from 0. It is -1 in the last
+	// result of an upload that stopped early.
+	Index    int
+	Document Document
+	// Ingestion is the service's answer. Of a document that failed it has what is
+	// known: its own EntryID, or what could be read of the answer.
+	Ingestion
+}
+
+// UploadAll makes many documents knowledge. It takes them from the sequence as
+// they can be sent, several at the same time and under the client's rate limit,
+// and yields each as it is accepted or fails, in the order in which that happens:
+//
+//	for r, err := range client.Knowledge.UploadAll(ctx, docs, nil) {
+//		if err != nil {
+//			log.Printf("document %d: %v", r.Index, err)
+//		}
+//	}
+//
+// The result is never nil. A document that fails does not stop the others, unless
+// they would fail as well: because the key is refused ([ErrUnauthorized],
+// [ErrForbidden]), the client is closed or read-only, or the rate limit leaves no
+// time before the deadline. Then, or when the context ends, no more documents are
+// taken, those under way are yielded, and a last pair with an Index of -1 has the
+// reason. There is no such pair when all documents were taken.
+//
+// When the loop is left, documents under way are cancelled. UploadAll does not
+// return before all its goroutines have ended. The sequence is read on the
+// caller's goroutine.
+//
+// To go on after a stop, pass the same documents in the same order with the same
+// [UploadProgress]. No document is sent twice unless its EntryID or StableID makes
+// that harmless: one without either whose outcome is unknown is yielded with
+// [ErrOutcomeUnknown] again, until [UploadProgress.Resolve] has said what became
+// of it.
+//
+// It costs one request per document. Files go to another route than texts (see
+// [KnowledgeService.UploadFile]). [CaptureResponse] has no effect.
+//
+// API: POST /projects/{project}/knowledge/text
+// Access: knowledge write
+// Status: documented
+func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document], p *UploadAllParams, opts ...RequestOption) iter.Seq2[*UploadResult, error] {
+	var params UploadAllParams
+	if p != nil {
+		params = *p
+	}
+	opts = append(slices.Clone(opts), func(o *callOptions) { o.capture = nil }) // many calls, one Response
+	return func(yield func(*UploadResult, error) bool) {
+		bad := func(arg, reason string) {
+			yield(&UploadResult{Index: -1}, &ArgumentError{Op: uploadAll, Arg: arg, Reason: reason})
+		}
+		switch {
+		case ctx == nil:
+			bad("context", "is nil")
+		case docs == nil:
+			bad("documents", "are a nil sequence")
+		case params.Concurrency < 0 || params.Concurrency > maxUploadConcurrency:
+			bad("concurrency", fmt.Sprintf("is not between 1 and %d, or 0 for the default", maxUploadConcurrency))
+		default:
+			n := cmp.Or(params.Concurrency, uploadConcurrency)
+			b := &bulkUpload{
+				service: s, opts: opts, most: n, results: make(chan uploaded, n), progress: params.Progress, yield: yield,
+			}
+			b.run(ctx, docs)
+		}
+	}
+}
+
+const uploadAll = "knowledge.upload_all"
+
+// bulkUpload is one run of UploadAll.
+type bulkUpload struct {
+	service  *KnowledgeService
+	opts     []RequestOption
+	most     int // under way at the same time
+	progress *UploadProgress
+	yield    func(*UploadResult, error) bool
+
+	results chan uploaded // holds most of them, so that nobody waits to put one in
+	running int
+	stop    error // why no more documents are taken
+}
+
+type uploaded struct {
+	result *UploadResult
+	err    error
+}
+
+func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
+	ctx, cancel := context.WithCancel(caller)
+	defer func() {
+		cancel()
+		for ; b.running > 0; b.running-- {
+			<-b.results
+		}
+	}()
+	index := -1
+	left := false
+	for d := range docs {
+		index++
+		if b.progress.Done(index) {
+			continue
+		}
+		for b.running == b.most || len(b.results) > 0 {
+			if !b.next() {
+				return
+			}
+		}
+		if b.stop == nil && caller.Err() != nil {
+			b.stop = contextError(caller)
+		}
+		if b.stop != nil {
+			left = true
+			break
+		}
+		if err := b.refuse(index, d); err != nil {
+			if !b.yield(newUploadResult(index, d), err) {
+				return
+			}
+			continue
+		}
+		b.start(ctx, index, d)
+	}
+	for b.running > 0 {
+		if !b.next() {
+			return
+		}
+	}
+	if left {
+		b.yield(&UploadResult{Index: -1}, fmt.Errorf("connic: %s: stopped before document %d: %w", uploadAll, index, b.stop))
+	}
+}
+
+func newUploadResult(index int, d Document) *UploadResult {
+	r := &UploadResult{Index: index, Document: d}
+	if d != nil {
+		r.EntryID, _ = d.entry()
+	}
+	return r
+}
+
+// refuse returns why a document is not sent at all.
+func (b *bulkUpload) refuse(index int, d Document) error {
+	if d == nil {
+		return &ArgumentError{Op: uploadAll, Arg: "document", Reason: "is nil"}
+	}
+	if _, repeatable := d.entry(); !repeatable && b.progress.isUnknown(index) {
+		return fmt.Errorf("connic: %s: not sent again after an earlier attempt: %w", uploadAll, ErrOutcomeUnknown)
+	}
+	return nil
+}
+
+func (b *bulkUpload) start(ctx context.Context, index int, d Document) {
+	b.running++
+	go func() {
+		r := newUploadResult(index, d)
+		ingestion, err := d.upload(ctx, b.service, b.opts)
+		if ingestion != nil {
+			r.Ingestion = *ingestion
+		}
+		b.progress.note(index, err)
+		b.results <- uploaded{r, err}
+	}()
+}
+
+// next waits for a document that is under way and yields it. It reports whether
+// the caller wants more.
+func (b *bulkUpload) next() bool {
+	u := <-b.results
+	b.running--
+	if b.stop == nil && endsUploads(u.err) {
+		b.stop = u.err
+	}
+	return b.yield(u.result, u.err)
+}
+
+// endsUploads reports whether other documents would fail as this one did.
+func endsUploads(err error) bool {
+	var limit *LimitError
+	return errors.As(err, &limit) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) ||
+		errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly)
+}
+
+// UploadProgress knows which documents of an [KnowledgeService.UploadAll] are
+// done, by their index. The zero value knows none. It is safe for concurrent use,
+// and encodes as JSON, so that another process can go on: save it after the loop,
+// or now and then within.
+//
+// What was under way when a process died is not in it. Give documents an EntryID
+// or StableID where that may happen.
+type UploadProgress struct {
+	mu      sync.Mutex
+	done    []span // in order, with gaps between them
+	unknown []int  // in order
+}
+
+// span is a range of indexes, both ends included.
+type span [2]int
+
+// Done reports whether the document was accepted.
+func (p *UploadProgress) Done(index int) bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, found := p.find(index)
+	return found
+}
+
+// Count is how many documents were accepted.
+func (p *UploadProgress) Count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, s := range p.done {
+		n += s[1] - s[0] + 1
+	}
+	return n
+}
+
+// Unknown returns the documents that must not be sent again blindly: they were
+// sent without an id of their own, and no answer came.
+func (p *UploadProgress) Unknown() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.unknown)
+}
+
+// Resolve says what became of a document whose outcome was unknown: it is done,
+// or it is to be sent again.
+func (p *UploadProgress) Resolve(index int, done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(index)
+	if done {
+		p.add(index)
+	}
+}
+
+func (p *UploadProgress) isUnknown(index int) bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Contains(p.unknown, index)
+}
+
+// note takes note of what came of a document.
+func (p *UploadProgress) note(index int, err error) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(index)
+	switch {
+	case err == nil:
+		p.add(index)
+	case errors.Is(err, ErrOutcomeUnknown):
+		at, _ := slices.BinarySearch(p.unknown, index)
+		p.unknown = slices.Insert(p.unknown, at, index)
+	}
+}
+
+func (p *UploadProgress) forget(index int) {
+	if at, found := slices.BinarySearch(p.unknown, index); found {
+		p.unknown = slices.Delete(p.unknown, at, at+1)
+	}
+}
+
+// find returns the span that holds the index, or the place for one.
+func (p *UploadProgress) find(index int) (at int, found bool) {
+	return slices.BinarySearchFunc(p.done, index, func(s span, index int) int {
+		switch {
+		case s[1] < index:
+			return -1
+		case s[0] > index:
+			return 1
+		}
+		return 0
+	})
+}
+
+func (p *UploadProgress) add(index int) {
+	at, found := p.find(index)
+	if found || index < 0 {
+		return
+	}
+	after := at < len(p.done) && p.done[at][0] == index+1
+	switch before := at > 0 && p.done[at-1][1] == index-1; {
+	case before && after:
+		p.done[at-1][1] = p.done[at][1]
+		p.done = slices.Delete(p.done, at, at+1)
+	case before:
+		p.done[at-1][1] = index
+	case after:
+		p.done[at][0] = index
+	default:
+		p.done = slices.Insert(p.done, at, span{index, index})
+	}
+}
+
+// progressWire is the JSON form of an UploadProgress.
+type progressWire struct {
+	Done    []span `json:"done"`
+	Unknown []int  `json:"unknown"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (p *UploadProgress) MarshalJSON() ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return json.Marshal(progressWire{p.done, p.unknown})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (p *UploadProgress) UnmarshalJSON(data []byte) error {
+	var w progressWire
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	last := -2
+	for _, s := range w.Done {
+		if s[0] < last+2 || s[1] < s[0] {
+			return errors.New("connic: the ranges of an UploadProgress overlap or are out of order")
+		}
+		last = s[1]
+	}
+	slices.Sort(w.Unknown)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done, p.unknown = w.Done, slices.Compact(w.Unknown)
+	return nil
+}

@@ -1,0 +1,256 @@
+package connic
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"mime/multipart"
+	"net/textproto"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// FileSource is a file that can be read more than once. [LocalFile], [FSFile] and
+// [ReaderAtFile] make one.
+type FileSource struct {
+	// Name is the file's name without a directory. Its ending says what it is:
+	// .txt .md .markdown .csv .json .jsonl .yaml .yml .log .pdf .png .jpg .jpeg
+	// .gif or .webp, in small or capital letters.
+	Name string
+	// Open opens the file at its beginning: once to look at it, once for each
+	// attempt to send it, and once more for a StableID. What it returns is closed
+	// if it can be. If it has Stat, Len or Size, its size is known and sent.
+	Open func() (io.Reader, error)
+}
+
+// LocalFile is a file on disk.
+func LocalFile(name string) FileSource {
+	return FileSource{Name: filepath.Base(name), Open: func() (io.Reader, error) {
+		return os.Open(name) //nolint:gosec // the caller names the file that is to be sent
+	}}
+}
+
+// FSFile is a file of a file system, such as an [embed.FS].
+func FSFile(fsys fs.FS, name string) FileSource {
+	return FileSource{Name: path.Base(name), Open: func() (io.Reader, error) { return fsys.Open(name) }}
+}
+
+// ReaderAtFile is a file whose content is the first size bytes of r. Do not close
+// r before the upload has returned.
+func ReaderAtFile(name string, r io.ReaderAt, size int64) FileSource {
+	return FileSource{Name: name, Open: func() (io.Reader, error) { return io.NewSectionReader(r, 0, size), nil }}
+}
+
+// fileTypes are the formats that the vendor lists, and their MIME types.
+var fileTypes = map[string]string{
+	".txt": "text/plain", ".log": "text/plain",
+	".md": "text/markdown", ".markdown": "text/markdown",
+	".csv":  "text/csv",
+	".json": "application/json", ".jsonl": "application/jsonl",
+	".yaml": "application/yaml", ".yml": "application/yaml",
+	".pdf": "application/pdf",
+	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+}
+
+// fileForm is the multipart form of a file. All but the file is in memory.
+type fileForm struct {
+	source       *FileSource
+	size         int64 // of the file; -1 if it is not known
+	contentType  string
+	before, tail []byte
+}
+
+func badFile(reason string, cause error) *ArgumentError {
+	if cause != nil {
+		reason += ": " + cause.Error()
+	}
+	e := badKnowledge(api.KnowledgeUploadFile, "file", reason)
+	e.err = cause
+	return e
+}
+
+func fileType(name string) string { return fileTypes[strings.ToLower(path.Ext(name))] }
+
+// newFileForm checks a file and learns its size.
+func newFileForm(source *FileSource) (*fileForm, error) {
+	switch {
+	case source.Open == nil:
+		return nil, badFile("has no Open function", nil)
+	case checkSegment(source.Name) != "":
+		return nil, badFile("has a name that "+checkSegment(source.Name), nil)
+	case !utf8.ValidString(source.Name):
+		return nil, badFile("has a name that is not valid UTF-8", nil)
+	case fileType(source.Name) == "":
+		return nil, badFile("has an ending that is none of "+strings.Join(slices.Sorted(maps.Keys(fileTypes)), " "), nil)
+	}
+	r, err := source.Open()
+	if err != nil {
+		return nil, badFile("cannot be opened", err)
+	}
+	defer closeReader(r)
+	form := &fileForm{source: source}
+	if form.size, err = sizeOf(r); err != nil {
+		return nil, err
+	}
+	if form.size == 0 {
+		return nil, badFile("is empty", nil)
+	}
+	return form, nil
+}
+
+func closeReader(r io.Reader) {
+	if c, ok := r.(io.Closer); ok {
+		_ = c.Close()
+	}
+}
+
+// sizeOf returns how much there is to read, -1 if that is not known.
+func sizeOf(r io.Reader) (int64, error) {
+	switch r := r.(type) {
+	case interface{ Stat() (fs.FileInfo, error) }:
+		info, err := r.Stat()
+		switch {
+		case err != nil:
+			return 0, badFile("cannot be read", err)
+		case info.IsDir():
+			return 0, badFile("is a directory", nil)
+		case info.Mode().IsRegular():
+			return info.Size(), nil
+		}
+	case interface{ Len() int }:
+		return int64(r.Len()), nil
+	case interface{ Size() int64 }:
+		return r.Size(), nil
+	}
+	return -1, nil
+}
+
+// stableID reads the file to derive its id.
+func (f *fileForm) stableID(ctx context.Context, namespace string) (string, error) {
+	r, err := f.content()
+	if err != nil {
+		return "", badFile("cannot be opened", err)
+	}
+	defer closeReader(r)
+	h := identity("file", namespace, f.source.Name)
+	block := make([]byte, 64<<10)
+	for ctx != nil && ctx.Err() == nil { // what is wrong with ctx is said later
+		n, err := r.Read(block)
+		h.Write(block[:n])
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return "", badFile("cannot be read", err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// write makes what stands before and after the file's content.
+func (f *fileForm) write(namespace, entryID, metadata string) {
+	var b bytes.Buffer // writing to it cannot fail
+	w := multipart.NewWriter(&b)
+	for _, field := range [...][2]string{{"namespace", namespace}, {"entry_id", entryID}, {"metadata", metadata}} {
+		if field[1] != "" {
+			_ = w.WriteField(field[0], field[1])
+		}
+	}
+	_, _ = w.CreatePart(textproto.MIMEHeader{
+		"Content-Disposition": {multipart.FileContentDisposition("file", f.source.Name)},
+		"Content-Type":        {fileType(f.source.Name)},
+	})
+	head := b.Len()
+	_ = w.Close()
+	f.before, f.tail, f.contentType = b.Bytes()[:head:head], b.Bytes()[head:], w.FormDataContentType()
+}
+
+// content opens the file: as much of it as its size was at first, so that one
+// that grows meanwhile does no harm.
+func (f *fileForm) content() (io.Reader, error) {
+	r, err := f.source.Open()
+	if err != nil || f.size < 0 {
+		return r, err
+	}
+	return &exactly{r, f.size}, nil
+}
+
+// open makes a body.
+func (f *fileForm) open() (io.Reader, error) {
+	file, err := f.content()
+	if err != nil {
+		return nil, badFile("cannot be opened", err)
+	}
+	body := &formBody{form: f, head: bytes.NewReader(f.before), file: file}
+	if f.size < 0 {
+		return struct{ io.ReadCloser }{body}, nil
+	}
+	return body, nil
+}
+
+// formBody is a form that is being read. It may be closed while it is read.
+type formBody struct {
+	form *fileForm
+	head *bytes.Reader // what comes before the content, and after it
+	file io.Reader
+	done bool // the file was read to its end
+}
+
+// Len is the length of the whole form.
+func (b *formBody) Len() int { return len(b.form.before) + int(b.form.size) + len(b.form.tail) }
+
+// Read implements [io.Reader].
+func (b *formBody) Read(p []byte) (int, error) {
+	if b.head.Len() > 0 || b.done {
+		return b.head.Read(p)
+	}
+	n, err := b.file.Read(p)
+	if err == io.EOF {
+		b.done, err = true, nil
+		b.head = bytes.NewReader(b.form.tail)
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *formBody) Close() error {
+	closeReader(b.file)
+	return nil
+}
+
+// exactly reads a number of bytes, and fails where there are less.
+type exactly struct {
+	r    io.Reader
+	left int64
+}
+
+var errShorter = errors.New("the file became shorter while it was read")
+
+// Read implements [io.Reader].
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	if err == io.EOF && e.left > 0 {
+		return n, errShorter
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (e *exactly) Close() error {
+	closeReader(e.r)
+	return nil
+}

@@ -1,0 +1,205 @@
+package connic
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// Job is the ingestion of an uploaded entry.
+type Job struct {
+	ID         string    `json:"id"`
+	Status     JobStatus `json:"status"`
+	EntryID    string    `json:"entry_id,omitzero"`
+	Namespace  string    `json:"namespace,omitzero"`
+	Error      string    `json:"error,omitzero"`
+	ChunkCount int       `json:"chunk_count,omitzero"`
+	CreatedAt  time.Time `json:"created_at,omitzero"`
+	UpdatedAt  time.Time `json:"updated_at,omitzero"`
+}
+
+// JobStatus is the state of an ingestion.
+type JobStatus string
+
+// The known states of an ingestion.
+const (
+	JobPending    JobStatus = "pending"
+	JobQueued     JobStatus = "queued"
+	JobProcessing JobStatus = "processing"
+	JobRetrying   JobStatus = "retrying"
+	JobCompleted  JobStatus = "completed"
+	JobFailed     JobStatus = "failed"
+)
+
+func (s JobStatus) active() bool {
+	return s == JobPending || s == JobQueued || s == JobProcessing || s == JobRetrying
+}
+
+// Finished reports whether s is one of the known final states.
+func (s JobStatus) Finished() bool { return s == JobCompleted || s == JobFailed }
+
+// Known reports whether this version of the package knows s.
+func (s JobStatus) Known() bool { return s.active() || s.Finished() }
+
+// effectiveStatus is the status, or what the error says where the service leaves
+// it out.
+func (j *Job) effectiveStatus() JobStatus {
+	if j.Status == "" && j.Error != "" {
+		return JobFailed
+	}
+	return j.Status
+}
+
+type jobWire struct {
+	Job
+	JobID   string `json:"job_id"`
+	Created Time   `json:"created_at"`
+	Updated Time   `json:"updated_at"`
+}
+
+func (w *jobWire) job() *Job {
+	w.ID = cmp.Or(w.ID, w.JobID)
+	w.CreatedAt, w.UpdatedAt = w.Created.Time, w.Updated.Time
+	return &w.Job
+}
+
+func decodeJob(body []byte) (*Job, error) {
+	w := new(jobWire)
+	if err := unmarshal(body, w); err != nil {
+		return nil, err
+	}
+	return w.job(), nil
+}
+
+// JobListParams selects ingestion jobs.
+type JobListParams struct {
+	EnvironmentID string // default: the client's environment
+	Status        JobStatus
+	Limit, Offset int
+}
+
+func (s *KnowledgeService) jobListing(p *JobListParams) (listing[Job, jobWire], JobListParams) {
+	var params JobListParams
+	if p != nil {
+		params = *p
+	}
+	return listing[Job, jobWire]{
+		name: "jobs", unwrap: (*jobWire).job, id: func(j *Job) string { return j.ID },
+		limit: params.Limit, offset: params.Offset,
+	}, params
+}
+
+func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job, jobWire], p JobListParams, opts []RequestOption) (*Page[Job], error) {
+	r, err := s.begin(api.KnowledgeJobsList, p.EnvironmentID)
+	if err != nil {
+		return nil, err
+	}
+	r.query.add("status", string(p.Status))
+	l.query(&r.query)
+	return do(ctx, s.client, r, l.decode, opts)
+}
+
+// Jobs returns one page of ingestion jobs. It costs one request.
+//
+// API: GET /projects/{project}/knowledge/jobs
+// Access: knowledge read
+// Status: assumed
+func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...RequestOption) (*Page[Job], error) {
+	l, params := s.jobListing(p)
+	return s.jobPage(ctx, &l, params, opts)
+}
+
+// AllJobs iterates over the ingestion jobs, from the given offset on. It costs
+// one request per 100 jobs, or per Limit.
+//
+// API: GET /projects/{project}/knowledge/jobs
+// Access: knowledge read
+// Status: assumed
+func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
+	l, params := s.jobListing(p)
+	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job, jobWire]) (*Page[Job], error) {
+		return s.jobPage(ctx, l, params, opts)
+	})
+}
+
+// GetJob returns an ingestion job. It costs one request.
+//
+// API: GET /projects/{project}/knowledge/jobs/{job}
+// Access: knowledge read
+// Status: assumed
+func (s *KnowledgeService) GetJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...RequestOption) (*Job, error) {
+	return s.getJob(ctx, jobID, p, LaneCall, opts)
+}
+
+func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgeParams, lane Lane, opts []RequestOption) (*Job, error) {
+	r, err := s.begin(api.KnowledgeJobsGet, p.environment())
+	if err != nil {
+		return nil, err
+	}
+	r.id, r.lane = id, lane
+	return do(ctx, s.client, r, decodeJob, opts)
+}
+
+// WaitJob waits until an ingestion has ended, and returns the job. Until then
+// queries find the former version of the entry, if there was one. A job that did
+// not complete is returned together with a [*JobError]; when the wait itself ends
+// first, the job as it was last seen is returned together with a [*WaitError].
+//
+// It costs one request per poll: at once, after 2 s, and then less and less often
+// down to every 15 s (see [WithPoll]).
+//
+// API: GET /projects/{project}/knowledge/jobs/{job}
+// Access: knowledge read
+// Status: assumed
+func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...WaitOption) (*Job, error) {
+	conf := newWaitConfig(opts)
+	job, err := poll(ctx, conf, waiting[Job]{
+		kind: "ingestion job", id: jobID,
+		fetch: func(ctx context.Context) (*Job, error) { return s.getJob(ctx, jobID, p, LanePoll, conf.request) },
+		state: func(j *Job) waitState {
+			status := j.effectiveStatus()
+			return waitState{status: string(status), done: !status.active()}
+		},
+	})
+	switch {
+	case job == nil:
+		return &Job{ID: jobID}, err
+	case err == nil && job.effectiveStatus() != JobCompleted:
+		err = &JobError{Job: job}
+	}
+	return job, err
+}
+
+// JobError is an ingestion that ended, but did not complete: it failed, or ended
+// in a state that this version of the package does not know (then it matches
+// [ErrUnknownStatus]).
+type JobError struct{ Job *Job }
+
+func (e *JobError) Error() string {
+	var b strings.Builder
+	b.WriteString("connic: ingestion job " + e.Job.ID)
+	if e.Job.EntryID != "" {
+		b.WriteString(" of entry " + e.Job.EntryID)
+	}
+	switch status := e.Job.effectiveStatus(); {
+	case status == "":
+		b.WriteString(" was returned without a status")
+	case status.Known():
+		b.WriteString(" ended: " + string(status))
+	default:
+		b.WriteString(" has the unknown status " + string(status))
+	}
+	if e.Job.Error != "" {
+		b.WriteString(": " + shorten(e.Job.Error))
+	}
+	return b.String()
+}
+
+// Is matches [ErrUnknownStatus] where the status is not known.
+func (e *JobError) Is(target error) bool {
+	return target == ErrUnknownStatus && !e.Job.effectiveStatus().Known()
+}

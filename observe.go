@@ -1,0 +1,120 @@
+package connic
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// Observer is told about each step of each call, on the goroutine of the call.
+// It must be quick and safe for concurrent use. Nothing that it is told contains
+// the API key, a query or a body.
+type Observer func(ctx context.Context, e Event)
+
+// Event is one step of a call.
+type Event struct {
+	Kind   EventKind
+	Op     string // "runs.get": stable and of low cardinality
+	Method string
+	Route  string // with placeholders, also of low cardinality
+	// Attempt counts the requests that were sent for the call.
+	Attempt    int
+	StatusCode int // 0 where there was no answer
+	// Wait is how long the call will wait (EventQueued, EventRetry).
+	Wait time.Duration
+	// Reason says why (EventQueued, EventRetry).
+	Reason string
+	// Duration is how long the attempt took (EventAttempt), or the whole call with
+	// all its waits (EventDone).
+	Duration  time.Duration
+	RequestID string
+	Err       error
+	Lane      Lane
+}
+
+// EventKind says what an [Event] is about.
+type EventKind string
+
+// The steps of a call.
+const (
+	EventQueued  EventKind = "queued"  // the attempt waits for its turn under the rate limit
+	EventAttempt EventKind = "attempt" // an attempt ended
+	EventRetry   EventKind = "retry"   // the call will be tried again
+	EventDone    EventKind = "done"    // the call ended
+)
+
+// Operation describes the call that a request belongs to.
+type Operation struct {
+	Name    string // "agents.trigger"
+	Method  string
+	Route   string // "/projects/{project}/agents/{agent}/trigger"
+	Section string // the API key section, "" where none is known
+	Access  string // "read", "write", or "" where none is known
+	Class   string // "safe", "idempotent" or "unsafe"
+	Status  string // "documented", "observed" or "assumed"
+}
+
+func operation(op *api.Operation, class api.Class) Operation {
+	return Operation{
+		Name: op.Name, Method: op.Method, Route: op.Route, Section: op.Section, Access: op.Access,
+		Class: class.String(), Status: string(op.Mark),
+	}
+}
+
+// OperationFromContext returns the operation that a request's context belongs
+// to, for RoundTrippers that name spans or metrics after it (see
+// [WithTransport]).
+func OperationFromContext(ctx context.Context) (Operation, bool) {
+	k := callOf(ctx)
+	if k == nil {
+		return Operation{}, false
+	}
+	return operation(k.op, k.class), true
+}
+
+// observe tells the observer of a step.
+func (k *call) observe(e Event) {
+	if k.client.observer == nil {
+		return
+	}
+	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route
+	e.Attempt, e.Lane = int(k.attempts), k.lane
+	if e.Kind != EventQueued {
+		e.StatusCode, e.RequestID = k.status(), k.requestID()
+	}
+	k.client.observer(k.Context, e)
+}
+
+// logObserver writes events to a logger: attempts and ends at debug level,
+// retries at warn level.
+func logObserver(logger *slog.Logger) Observer {
+	return func(ctx context.Context, e Event) {
+		level := slog.LevelDebug
+		if e.Kind == EventRetry {
+			level = slog.LevelWarn
+		}
+		if !logger.Enabled(ctx, level) {
+			return
+		}
+		attrs := make([]slog.Attr, 0, 8)
+		attrs = append(attrs, slog.String("op", e.Op), slog.Int("attempt", e.Attempt))
+		if e.StatusCode != 0 {
+			attrs = append(attrs, slog.Int("status", e.StatusCode))
+		}
+		if e.Reason != "" {
+			attrs = append(attrs, slog.String("reason", e.Reason), slog.Duration("wait", e.Wait))
+		}
+		if e.Duration != 0 {
+			attrs = append(attrs, slog.Duration("duration", e.Duration))
+		}
+		if e.RequestID != "" {
+			attrs = append(attrs, slog.String("request_id", e.RequestID))
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.String("error", maskKeys(e.Err.Error())))
+		}
+		logger.LogAttrs(ctx, level, "connic: "+string(e.Kind), attrs...)
+	}
+}

@@ -1,0 +1,430 @@
+package connic
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// RunsService reads runs and acts on them. It needs a key with access to the
+// section runs.
+type RunsService service
+
+// Run is one run of an agent.
+type Run struct {
+	ID        string    `json:"id"`
+	AgentName string    `json:"agent_name,omitzero"`
+	Status    RunStatus `json:"status"`
+	// Input and Output are texts. A structured output is the JSON text of it: see
+	// DecodeOutput.
+	Input  string `json:"input,omitzero"`
+	Output string `json:"output,omitzero"`
+	Error  string `json:"error,omitzero"`
+	// Context is the run's context object as it came.
+	Context    json.RawMessage `json:"run_context,omitzero"`
+	Traces     []Span          `json:"traces,omitzero"` // see SpanTree
+	TokenUsage TokenUsage      `json:"token_usage,omitzero"`
+	Cost       Decimal         `json:"cost,omitzero"`
+	Currency   string          `json:"currency,omitzero"` // EUR or USD
+
+	EnvironmentID string    `json:"environment_id,omitzero"`
+	DeploymentID  string    `json:"deployment_id,omitzero"`
+	ParentRunID   string    `json:"parent_run_id,omitzero"`
+	ConnectorID   string    `json:"connector_id,omitzero"`
+	CreatedAt     time.Time `json:"created_at,omitzero"`
+	StartedAt     time.Time `json:"started_at,omitzero"`
+	EndedAt       time.Time `json:"ended_at,omitzero"`
+	DurationMS    float64   `json:"duration_ms,omitzero"`
+}
+
+// DecodeOutput decodes the run's structured output into v.
+func (r *Run) DecodeOutput(v any) error {
+	if err := json.Unmarshal([]byte(r.Output), v); err != nil {
+		return fmt.Errorf("connic: the output of run %s is not the expected JSON: %w", r.ID, err)
+	}
+	return nil
+}
+
+// finished reports whether the run needs no more waiting for. A status that is
+// not known counts as an end, so that waiting never hangs on one.
+func (r *Run) finished() bool { return !r.effectiveStatus().active() }
+
+// effectiveStatus is the status, or what the other fields say where the service
+// leaves it out.
+func (r *Run) effectiveStatus() RunStatus {
+	switch {
+	case r.Status != "":
+		return r.Status
+	case r.Error != "":
+		return RunFailed
+	case r.Output != "" || !r.EndedAt.IsZero():
+		return RunCompleted
+	}
+	return ""
+}
+
+// failure is the error of a finished run, nil if it completed.
+func (r *Run) failure() error {
+	if r.effectiveStatus() == RunCompleted {
+		return nil
+	}
+	return &RunError{Run: r}
+}
+
+// RunStatus is the state of a run.
+type RunStatus string
+
+// The known states of a run.
+const (
+	RunScheduled        RunStatus = "scheduled"
+	RunQueued           RunStatus = "queued"
+	RunRunning          RunStatus = "running"
+	RunAwaitingApproval RunStatus = "awaiting_approval"
+	RunCompleted        RunStatus = "completed"
+	RunFailed           RunStatus = "failed"
+	RunCancelled        RunStatus = "cancelled"
+)
+
+func (s RunStatus) active() bool {
+	return s == RunScheduled || s == RunQueued || s == RunRunning || s == RunAwaitingApproval
+}
+
+// Finished reports whether s is one of the known final states.
+func (s RunStatus) Finished() bool {
+	return s == RunCompleted || s == RunFailed || s == RunCancelled
+}
+
+// Known reports whether this version of the package knows s.
+func (s RunStatus) Known() bool { return s.active() || s.Finished() }
+
+// TokenUsage counts the tokens of a run.
+type TokenUsage struct {
+	Input    int64 `json:"input,omitzero"`
+	Output   int64 `json:"output,omitzero"`
+	Thinking int64 `json:"thinking,omitzero"`
+	Cached   int64 `json:"cached,omitzero"`
+	Total    int64 `json:"total,omitzero"`
+}
+
+// usageWire accepts both spellings of the categories.
+type usageWire struct {
+	TokenUsage
+	InputTokens    int64 `json:"input_tokens"`
+	OutputTokens   int64 `json:"output_tokens"`
+	ThinkingTokens int64 `json:"thinking_tokens"`
+	CachedTokens   int64 `json:"cached_tokens"`
+	TotalTokens    int64 `json:"total_tokens"`
+}
+
+func (w *usageWire) usage() TokenUsage {
+	return TokenUsage{
+		Input:    cmp.Or(w.Input, w.InputTokens),
+		Output:   cmp.Or(w.Output, w.OutputTokens),
+		Thinking: cmp.Or(w.Thinking, w.ThinkingTokens),
+		Cached:   cmp.Or(w.Cached, w.CachedTokens),
+		Total:    cmp.Or(w.Total, w.TotalTokens),
+	}
+}
+
+// runWire is a Run as it comes: the wrapper's fields hide those of the Run that
+// need a tolerant reader, and hold other spellings.
+type runWire struct {
+	Run
+	RunID   string    `json:"run_id"`
+	Usage   usageWire `json:"token_usage"`
+	Created Time      `json:"created_at"`
+	Started Time      `json:"started_at"`
+	Ended   Time      `json:"ended_at"`
+}
+
+func (w *runWire) run() *Run {
+	w.ID = cmp.Or(w.ID, w.RunID)
+	w.TokenUsage = w.Usage.usage()
+	w.CreatedAt, w.StartedAt, w.EndedAt = w.Created.Time, w.Started.Time, w.Ended.Time
+	return &w.Run
+}
+
+func decodeRun(body []byte) (*Run, error) {
+	run := new(Run)
+	if quickRun(body, run) {
+		return run, nil
+	}
+	w := new(runWire)
+	if err := unmarshal(body, w); err != nil {
+		return nil, err
+	}
+	return w.run(), nil
+}
+
+// Span is one step of a run.
+type Span struct {
+	ID         string  `json:"span_id"`
+	ParentID   string  `json:"parent_span_id,omitzero"`
+	Order      int     `json:"span_order,omitzero"`
+	Name       string  `json:"name,omitzero"`
+	Type       string  `json:"type,omitzero"`   // "log" marks a log line
+	Status     string  `json:"status,omitzero"` // "ok" is success
+	StartTime  Time    `json:"start_time,omitzero"`
+	DurationMS float64 `json:"duration_ms,omitzero"`
+	// Metadata is a text that holds JSON: see DecodeMetadata.
+	Metadata string `json:"metadata_json,omitzero"`
+}
+
+// OK reports whether the step succeeded.
+func (s *Span) OK() bool { return s.Status == "ok" }
+
+// DecodeMetadata decodes the span's metadata into v. A span without metadata
+// leaves v as it is.
+func (s *Span) DecodeMetadata(v any) error {
+	if s.Metadata == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(s.Metadata), v); err != nil {
+		return fmt.Errorf("connic: the metadata of span %s is not the expected JSON: %w", s.ID, err)
+	}
+	return nil
+}
+
+// SpanNode is a span with the spans below it.
+type SpanNode struct {
+	*Span
+	Children []*SpanNode
+}
+
+// SpanTree arranges the run's spans as trees: siblings in their order, and by
+// start time where that is the same. A span whose parent is not in the list is a
+// root. Every span appears exactly once, even if parents form a circle.
+func (r *Run) SpanTree() []*SpanNode {
+	nodes := make([]SpanNode, len(r.Traces))
+	byID := make(map[string]*SpanNode, len(r.Traces))
+	for i := range r.Traces {
+		nodes[i].Span = &r.Traces[i]
+		if _, taken := byID[nodes[i].ID]; !taken && nodes[i].ID != "" {
+			byID[nodes[i].ID] = &nodes[i]
+		}
+	}
+	// Each node is walked up once: what was reached from here already closes a
+	// circle, what was settled before does not.
+	const walking, settled = 1, 2
+	state := make(map[*SpanNode]int, len(nodes))
+	isRoot := make(map[*SpanNode]bool)
+	for i := range nodes {
+		var path []*SpanNode
+		n := &nodes[i]
+		for n != nil && state[n] == 0 {
+			state[n] = walking
+			path = append(path, n)
+			parent := byID[n.ParentID]
+			if parent == nil || state[parent] == walking {
+				isRoot[n] = true
+				break
+			}
+			n = parent
+		}
+		for _, p := range path {
+			state[p] = settled
+		}
+	}
+	var roots []*SpanNode
+	for i := range nodes {
+		n := &nodes[i]
+		if isRoot[n] {
+			roots = append(roots, n)
+		} else {
+			parent := byID[n.ParentID]
+			parent.Children = append(parent.Children, n)
+		}
+	}
+	order := func(a, b *SpanNode) int {
+		if a.Order != b.Order {
+			return a.Order - b.Order
+		}
+		return a.StartTime.Compare(b.StartTime.Time)
+	}
+	slices.SortStableFunc(roots, order)
+	for i := range nodes {
+		slices.SortStableFunc(nodes[i].Children, order)
+	}
+	return roots
+}
+
+// RunListParams selects runs. Zero fields select all.
+type RunListParams struct {
+	AgentName     string
+	Status        []RunStatus
+	EnvironmentID string
+	DeploymentID  string
+	ParentRunID   string
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	Limit, Offset int
+}
+
+func (s *RunsService) listing(p *RunListParams) (listing[Run, runWire], RunListParams) {
+	var params RunListParams
+	if p != nil {
+		params = *p
+		params.Status = slices.Clone(p.Status)
+	}
+	return listing[Run, runWire]{
+		name: "runs", quick: quickRuns, unwrap: (*runWire).run, id: func(r *Run) string { return r.ID },
+		limit: params.Limit, offset: params.Offset,
+	}, params
+}
+
+func (s *RunsService) page(ctx context.Context, l *listing[Run, runWire], p RunListParams, lane Lane, opts []RequestOption) (*Page[Run], error) {
+	r := request{op: api.RunsList, lane: lane}
+	r.query.add("agent_name", p.AgentName)
+	for _, status := range p.Status {
+		r.query.add("status", string(status))
+	}
+	r.query.add("environment_id", p.EnvironmentID)
+	r.query.add("deployment_id", p.DeploymentID)
+	r.query.add("parent_run_id", p.ParentRunID)
+	r.query.addTime("created_after", p.CreatedAfter)
+	r.query.addTime("created_before", p.CreatedBefore)
+	l.query(&r.query)
+	return do(ctx, s.client, r, l.decode, opts)
+}
+
+// List returns one page of runs, newest first. It costs one request.
+//
+// API: GET /projects/{project}/runs
+// Access: runs read
+// Status: assumed
+func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...RequestOption) (*Page[Run], error) {
+	l, params := s.listing(p)
+	return s.page(ctx, &l, params, LaneCall, opts)
+}
+
+// All iterates over the runs, newest first, from the given offset on. New runs
+// that come meanwhile shift the others: All leaves out what stood on the page
+// before already. It costs one request per 100 runs, or per Limit.
+//
+// API: GET /projects/{project}/runs
+// Access: runs read
+// Status: assumed
+func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...RequestOption) iter.Seq2[*Run, error] {
+	l, params := s.listing(p)
+	return l.all(ctx, "runs.list", func(ctx context.Context, l *listing[Run, runWire]) (*Page[Run], error) {
+		return s.page(ctx, l, params, LaneCall, opts)
+	})
+}
+
+// Get returns a run. It costs one request.
+//
+// API: GET /projects/{project}/runs/{run}
+// Access: runs read
+// Status: documented
+func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Run, error) {
+	return do(ctx, s.client, request{op: api.RunsGet, id: id}, decodeRun, opts)
+}
+
+// Cancel asks the service to stop a run. It returns when the service has taken
+// note; see [RunsService.Wait] for the run's end. It costs one request.
+//
+// API: POST /projects/{project}/runs/{run}/cancel
+// Access: runs write
+// Status: assumed
+func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOption) error {
+	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id}, decodeNone, opts)
+	return err
+}
+
+// Rerun starts a new run with the input of an old one, and returns the new one's
+// id. As with [AgentsService.Trigger] it is not repeated blindly: see
+// [ErrOutcomeUnknown]. It costs one request.
+//
+// API: POST /projects/{project}/runs/{run}/rerun
+// Access: runs write
+// Status: assumed
+func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOption) (*TriggerResult, error) {
+	return do(ctx, s.client, request{op: api.RunsRerun, id: id, salvage: salvageTrigger}, decodeTrigger, opts)
+}
+
+// Delete removes a run. Deleting it again, or a run that does not exist, is an
+// [ErrNotFound]; a retry of a request whose answer was lost can end in one too.
+// It costs one request.
+//
+// API: DELETE /projects/{project}/runs/{run}
+// Access: runs write
+// Status: assumed
+func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
+	_, err := do(ctx, s.client, request{op: api.RunsDelete, id: id}, decodeNone, opts)
+	return err
+}
+
+// Wait waits until a run has finished, and returns it. A run that did not
+// complete is returned together with a [*RunError]; when the wait itself ends
+// first, the run as it was last seen is returned together with a [*WaitError].
+//
+// It costs one request per poll: at once, after 2 s, and then less and less often
+// down to every 15 s (see [WithPoll]).
+//
+// API: GET /projects/{project}/runs/{run}
+// Access: runs read
+// Status: documented
+func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
+	return s.wait(ctx, id, newWaitConfig(opts), false)
+}
+
+// wait never returns a nil Run.
+func (s *RunsService) wait(ctx context.Context, id string, conf waitConfig, pauseFirst bool) (*Run, error) {
+	run, err := poll(ctx, conf, waiting[Run]{
+		kind: "run", id: id, pauseFirst: pauseFirst,
+		fetch: func(ctx context.Context) (*Run, error) {
+			return do(ctx, s.client, request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, conf.request)
+		},
+		state: func(r *Run) waitState {
+			status := r.effectiveStatus()
+			return waitState{
+				status: string(status),
+				done:   r.finished() || (conf.stopAtApproval && status == RunAwaitingApproval),
+			}
+		},
+	})
+	if run == nil {
+		return &Run{ID: id}, err
+	}
+	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
+		return run, err
+	}
+	return run, run.failure()
+}
+
+// RunError is a run that ended, but did not complete: it failed, was cancelled,
+// or ended in a state that this version of the package does not know (then it
+// matches [ErrUnknownStatus]).
+type RunError struct{ Run *Run }
+
+func (e *RunError) Error() string {
+	var b strings.Builder
+	b.WriteString("connic: run " + e.Run.ID)
+	if e.Run.AgentName != "" {
+		b.WriteString(" of agent " + e.Run.AgentName)
+	}
+	switch status := e.Run.effectiveStatus(); {
+	case status == "":
+		b.WriteString(" was returned without a status")
+	case status.Known():
+		b.WriteString(" ended: " + string(status))
+	default:
+		b.WriteString(" has the unknown status " + string(status))
+	}
+	if e.Run.Error != "" {
+		b.WriteString(": " + shorten(e.Run.Error))
+	}
+	return b.String()
+}
+
+// Is matches [ErrUnknownStatus] where the status is not known.
+func (e *RunError) Is(target error) bool {
+	return target == ErrUnknownStatus && !e.Run.effectiveStatus().Known()
+}

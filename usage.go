@@ -1,0 +1,191 @@
+package connic
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// ErrPartial marks an answer that is only a part of what was asked for.
+const ErrPartial = sentinel("connic: the answer is only a part")
+
+// UsageRow is what some runs cost in one currency: those of a day, an agent or an
+// environment, or of a combination of them.
+type UsageRow struct {
+	Date          time.Time `json:"date,omitzero"` // midnight UTC; zero where the rows are not by day
+	AgentName     string    `json:"agent_name,omitzero"`
+	EnvironmentID string    `json:"environment_id,omitzero"`
+	Currency      string    `json:"currency,omitzero"` // EUR or USD, of all amounts of the row
+	TotalCost     Decimal   `json:"total_cost,omitzero"`
+	// The parts of the total. Input is without what was cached.
+	InputCost    Decimal    `json:"input_cost,omitzero"`
+	OutputCost   Decimal    `json:"output_cost,omitzero"`
+	ThinkingCost Decimal    `json:"thinking_cost,omitzero"`
+	CachedCost   Decimal    `json:"cached_cost,omitzero"`
+	JudgeCost    Decimal    `json:"judge_cost,omitzero"` // of the judges' evaluations
+	RunCount     int64      `json:"run_count,omitzero"`
+	TokenUsage   TokenUsage `json:"token_usage,omitzero"`
+}
+
+// Cost is the row's total; where the service leaves that out, the sum of its
+// parts.
+func (r *UsageRow) Cost() Money {
+	total := r.TotalCost
+	if total.IsZero() {
+		for _, part := range [...]Decimal{r.InputCost, r.OutputCost, r.ThinkingCost, r.CachedCost, r.JudgeCost} {
+			if !part.IsZero() {
+				total = total.Add(part)
+			}
+		}
+	}
+	return Money{total, r.Currency}
+}
+
+// usageRowWire is a UsageRow as it comes: the wrapper's fields hide those of the
+// UsageRow that need a tolerant reader.
+type usageRowWire struct {
+	UsageRow
+	Day   Time      `json:"date"`
+	Usage usageWire `json:"token_usage"`
+}
+
+func (w *usageRowWire) row() *UsageRow {
+	w.Date, w.TokenUsage = w.Day.Time, w.Usage.usage()
+	return &w.UsageRow
+}
+
+// Usage is what the project's runs cost. Its sums are exact, and never mix
+// currencies.
+type Usage struct {
+	Rows []*UsageRow
+}
+
+// Cost is the sum of all rows.
+func (u *Usage) Cost() Sums { return costOf(u.Rows) }
+
+func costOf(rows []*UsageRow) Sums {
+	var sums Sums
+	for _, row := range rows {
+		sums = sums.Add(row.Cost())
+	}
+	return sums
+}
+
+// UsageGroup is what some rows add up to.
+type UsageGroup struct {
+	// Key is what the rows have in common: the agent's name, the environment's id,
+	// or the day as 2026-11-23; empty for rows that do not say.
+	Key        string
+	Cost       Sums
+	RunCount   int64
+	TokenUsage TokenUsage
+	Rows       []*UsageRow
+}
+
+// ByAgent groups the rows by agent, in the order of the names.
+func (u *Usage) ByAgent() []UsageGroup {
+	return u.groups(func(r *UsageRow) string { return r.AgentName })
+}
+
+// ByEnvironment groups the rows by environment, in the order of the ids.
+func (u *Usage) ByEnvironment() []UsageGroup {
+	return u.groups(func(r *UsageRow) string { return r.EnvironmentID })
+}
+
+// ByDay groups the rows by day, the earliest first.
+func (u *Usage) ByDay() []UsageGroup {
+	return u.groups(func(r *UsageRow) string {
+		if r.Date.IsZero() {
+			return ""
+		}
+		return r.Date.UTC().Format(time.DateOnly)
+	})
+}
+
+func (u *Usage) groups(key func(*UsageRow) string) []UsageGroup {
+	byKey := make(map[string][]*UsageRow)
+	for _, row := range u.Rows {
+		byKey[key(row)] = append(byKey[key(row)], row)
+	}
+	groups := make([]UsageGroup, 0, len(byKey))
+	for _, k := range slices.Sorted(maps.Keys(byKey)) {
+		g := UsageGroup{Key: k, Rows: byKey[k], Cost: costOf(byKey[k])}
+		for _, row := range g.Rows {
+			g.RunCount += row.RunCount
+			g.TokenUsage.Input += row.TokenUsage.Input
+			g.TokenUsage.Output += row.TokenUsage.Output
+			g.TokenUsage.Thinking += row.TokenUsage.Thinking
+			g.TokenUsage.Cached += row.TokenUsage.Cached
+			g.TokenUsage.Total += row.TokenUsage.Total
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+// UsageGrouping says what the service adds up before it answers.
+type UsageGrouping string
+
+// The known groupings. Their names are assumed: [Usage.ByAgent] and its sisters
+// group what came, whatever the service can do.
+const (
+	UsageByAgent       UsageGrouping = "agent"
+	UsageByEnvironment UsageGrouping = "environment"
+	UsageByDay         UsageGrouping = "day"
+)
+
+// Known reports whether this version of the package knows g.
+func (g UsageGrouping) Known() bool {
+	return g == UsageByAgent || g == UsageByEnvironment || g == UsageByDay
+}
+
+// UsageParams selects costs. Zero fields select all that the service shows of
+// itself.
+type UsageParams struct {
+	From, To      time.Time // whether To itself is included is not documented
+	GroupBy       UsageGrouping
+	EnvironmentID string
+	AgentName     string
+}
+
+// Usage returns what the project's runs cost. That the API has this data is
+// documented; the route, the parameters and the fields are assumed.
+//
+// The operation has no parameters for paging. Should the answer look like one
+// page of several, its rows are returned together with [ErrPartial]: sums of them
+// would be too low. It costs one request.
+//
+// API: GET /projects/{project}/budgets/usage
+// Access: budgets read
+// Status: assumed
+func (s *BudgetsService) Usage(ctx context.Context, p *UsageParams, opts ...RequestOption) (*Usage, error) {
+	var params UsageParams
+	if p != nil {
+		params = *p
+	}
+	if !params.From.IsZero() && !params.To.IsZero() && params.To.Before(params.From) {
+		return nil, &ArgumentError{Op: api.Table[api.BudgetsUsage].Name, Arg: "to", Reason: "is before from"}
+	}
+	r := request{op: api.BudgetsUsage}
+	r.query.addTime("from", params.From)
+	r.query.addTime("to", params.To)
+	r.query.add("group_by", string(params.GroupBy))
+	r.query.add("environment_id", params.EnvironmentID)
+	r.query.add("agent_name", params.AgentName)
+	l := listing[UsageRow, usageRowWire]{
+		name: "usage", unwrap: (*usageRowWire).row, id: func(*UsageRow) string { return "" },
+	}
+	page, err := do(ctx, s.client, r, l.decode, opts)
+	if err != nil {
+		return nil, err
+	}
+	usage := &Usage{Rows: page.Items}
+	if page.HasNext() {
+		return usage, fmt.Errorf("connic: budgets.usage: %w: it looks like one page of several; ask for a shorter time", ErrPartial)
+	}
+	return usage, nil
+}
