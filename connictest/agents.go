@@ -1,0 +1,475 @@
+package connictest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// AgentFunc is an agent: it gets an input and returns an output or an error. A
+// string is the output as it is; any other value is encoded as JSON. The context
+// ends when the run is cancelled or the server is closed.
+type AgentFunc func(ctx context.Context, in Input) (any, error)
+
+// Input is what an agent gets. Its methods report what the run did.
+type Input struct {
+	RunID     string
+	AgentName string
+	Message   string
+	Payload   map[string]json.RawMessage // the other keys of the trigger
+	Files     []connic.File
+
+	server *Server
+	run    *run
+}
+
+// DecodePayload decodes the payload into v.
+func (in Input) DecodePayload(v any) error {
+	raw, err := json.Marshal(in.Payload)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, v)
+}
+
+// Tokens adds to the run's token usage.
+func (in Input) Tokens(u connic.TokenUsage) {
+	in.server.mu.Lock()
+	defer in.server.mu.Unlock()
+	t := &in.run.tokens
+	t.Input += u.Input
+	t.Output += u.Output
+	t.Thinking += u.Thinking
+	t.Cached += u.Cached
+	t.Total += u.Total
+	if u.Total == 0 {
+		t.Total += u.Input + u.Output + u.Thinking
+	}
+}
+
+// Cost adds to the run's cost: an amount like "0.0125", and EUR or USD. It panics
+// when the amount is no number, or the currency is not that of the first amount.
+func (in Input) Cost(amount, currency string) {
+	d, err := connic.ParseDecimal(amount)
+	if err != nil {
+		panic(err)
+	}
+	in.server.mu.Lock()
+	defer in.server.mu.Unlock()
+	if in.run.currency != "" && in.run.currency != currency {
+		panic("connictest: a run costs in one currency")
+	}
+	in.run.cost, in.run.currency = in.run.cost.Add(d), currency
+	in.server.charge(in.run, d, currency, false)
+}
+
+// Step runs f as a span of the run.
+func (in Input) Step(name, kind string, f func() error) error {
+	in.server.mu.Lock()
+	span := in.run.open(name, kind, in.run.current)
+	in.run.current = span
+	in.server.mu.Unlock()
+	err := f()
+	in.server.mu.Lock()
+	defer in.server.mu.Unlock()
+	span.end(err)
+	in.run.current = span.parent
+	return err
+}
+
+// Log adds a log line to the run's spans.
+func (in Input) Log(message string) {
+	in.server.mu.Lock()
+	defer in.server.mu.Unlock()
+	span := in.run.open(message, "log", in.run.current)
+	span.metadata = object{"message": message}
+	span.end(nil)
+}
+
+// AwaitApproval puts the run into the state awaiting_approval until it is
+// approved ([Server.Approve]) or its context ends.
+func (in Input) AwaitApproval(ctx context.Context) error {
+	in.server.mu.Lock()
+	in.run.status = connic.RunAwaitingApproval
+	in.server.mu.Unlock()
+	select {
+	case <-in.run.approved:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	in.server.mu.Lock()
+	defer in.server.mu.Unlock()
+	in.run.status = connic.RunRunning
+	return nil
+}
+
+// Approve lets a run go on that awaits approval.
+func (s *Server) Approve(runID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.findRun(runID); r != nil {
+		r.approve.Do(func() { close(r.approved) })
+	}
+}
+
+// agent is an agent of the project.
+type agent struct {
+	id, name    string
+	environment string
+	created     time.Time
+	do          AgentFunc
+}
+
+func (a *agent) object() object {
+	return object{
+		"id": a.id, "name": a.name, "type": string(connic.AgentLLM), "model": "fake/model",
+		"environment_id": a.environment, "tools": []string{}, "created_at": timestamp(a.created),
+	}
+}
+
+// Agent adds an agent to the default environment, or replaces one of this name.
+func (s *Server) Agent(name string, do AgentFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.findAgent(name); a != nil {
+		a.do = do
+		return
+	}
+	s.agents = append(s.agents, &agent{
+		id: s.newID("agent"), name: name, environment: s.environments[0].ID, created: time.Now(), do: do,
+	})
+}
+
+func (s *Server) findAgent(name string) *agent {
+	for _, a := range s.agents {
+		if a.name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// run is a run of an agent.
+type run struct {
+	id, agent     string
+	environment   string
+	parent        string
+	status        connic.RunStatus
+	input         string
+	body          []byte
+	output, error string
+	tokens        connic.TokenUsage
+	cost          connic.Decimal
+	currency      string
+	created       time.Time
+	started       time.Time
+	ended         time.Time
+	spans         []*span
+	current       *span // the innermost that is open
+	cancel        context.CancelFunc
+	approve       sync.Once
+	approved      chan struct{}
+}
+
+type span struct {
+	id       string
+	parent   *span
+	order    int
+	name     string
+	kind     string
+	status   string
+	start    time.Time
+	duration time.Duration
+	metadata object
+}
+
+func (r *run) open(name, kind string, parent *span) *span {
+	s := &span{
+		id: fmt.Sprintf("%s-span-%d", r.id, len(r.spans)+1), parent: parent, order: len(r.spans),
+		name: name, kind: kind, status: "running", start: time.Now(),
+	}
+	r.spans = append(r.spans, s)
+	return s
+}
+
+func (s *span) end(err error) {
+	s.duration, s.status = time.Since(s.start), "ok"
+	if err != nil {
+		s.status = "error"
+		s.metadata = object{"error": err.Error()}
+	}
+}
+
+func (s *span) object() object {
+	o := object{
+		"span_id": s.id, "parent_span_id": nil, "span_order": s.order, "name": s.name, "type": s.kind,
+		"status": s.status, "start_time": timestamp(s.start), "duration_ms": float64(s.duration.Microseconds()) / 1000,
+	}
+	if s.parent != nil {
+		o["parent_span_id"] = s.parent.id
+	}
+	if s.metadata != nil {
+		if raw, err := json.Marshal(s.metadata); err == nil {
+			o["metadata_json"] = string(raw)
+		}
+	}
+	return o
+}
+
+// object is the run as the service shows it. Lists leave out the traces.
+func (r *run) object(whole bool) object {
+	o := object{
+		"id": r.id, "agent_name": r.agent, "status": string(r.status), "input": text(r.input),
+		"output": text(r.output), "error": text(r.error), "environment_id": r.environment, "parent_run_id": text(r.parent),
+		"created_at": timestamp(r.created), "started_at": timestamp(r.started), "ended_at": timestamp(r.ended),
+		"token_usage": object{
+			"input": r.tokens.Input, "output": r.tokens.Output, "thinking": r.tokens.Thinking,
+			"cached": r.tokens.Cached, "total": r.tokens.Total,
+		},
+		"cost": nil, "currency": text(r.currency), "duration_ms": nil,
+	}
+	if r.currency != "" {
+		o["cost"] = r.cost.String()
+	}
+	if !r.ended.IsZero() {
+		o["duration_ms"] = float64(r.ended.Sub(r.created).Microseconds()) / 1000
+	}
+	if whole {
+		spans := make([]object, len(r.spans))
+		for i, s := range r.spans {
+			spans[i] = s.object()
+		}
+		o["traces"] = spans
+		o["run_context"] = object{"agent": r.agent}
+	}
+	return o
+}
+
+func (s *Server) findRun(id string) *run {
+	for _, r := range s.runs {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// start begins a run. The caller holds the mutex.
+func (s *Server) start(a *agent, body []byte, parent string) *run {
+	in := Input{AgentName: a.name, server: s, Payload: map[string]json.RawMessage{}}
+	var keys map[string]json.RawMessage
+	_ = json.Unmarshal(body, &keys) // it was checked
+	for name, value := range keys {
+		switch name {
+		case "message":
+			_ = json.Unmarshal(value, &in.Message)
+		case "files":
+			_ = json.Unmarshal(value, &in.Files)
+		default:
+			in.Payload[name] = value
+		}
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	r := &run{
+		id: s.newID("run"), agent: a.name, environment: a.environment, parent: parent, status: connic.RunQueued,
+		input: in.Message, body: body, created: time.Now(), cancel: cancel, approved: make(chan struct{}),
+	}
+	if r.input == "" && len(in.Payload) > 0 {
+		r.input, _ = outputText(in.Payload) // its values were JSON already
+	}
+	in.RunID, in.run = r.id, r
+	s.runs, s.begun = append(s.runs, r), append(s.begun, r)
+	s.work.Go(func() { s.perform(ctx, a.do, in) })
+	return r
+}
+
+// perform lets the agent work and takes its result.
+func (s *Server) perform(ctx context.Context, do AgentFunc, in Input) {
+	r := in.run
+	defer r.cancel()
+	if s.hold(ctx, r) != nil {
+		return
+	}
+	s.mu.Lock()
+	if r.started = time.Now(); r.status == connic.RunQueued { // and not cancelled meanwhile
+		r.status = connic.RunRunning
+	}
+	r.current = r.open(r.agent, "agent", nil)
+	root := r.current
+	s.mu.Unlock()
+
+	output, err := guard(ctx, do, in)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	root.end(err)
+	r.ended = time.Now()
+	switch {
+	case r.status == connic.RunCancelled:
+	case err != nil:
+		r.status, r.error = connic.RunFailed, err.Error()
+	default:
+		r.status = connic.RunCompleted
+		if r.output, err = outputText(output); err != nil {
+			r.status, r.error = connic.RunFailed, err.Error()
+		}
+	}
+	s.judgeRun(r)
+}
+
+// guard makes a panic of the agent the end of its run and not of the test.
+func guard(ctx context.Context, do AgentFunc, in Input) (output any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the agent panicked: %v", p)
+		}
+	}()
+	return do(ctx, in)
+}
+
+func outputText(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, nil
+	default:
+		raw, err := json.Marshal(v)
+		return string(raw), err
+	}
+}
+
+func (s *Server) listAgents(x *exchange) answer {
+	var items []object
+	for _, a := range s.agents {
+		if !x.differs("environment_id", a.environment) {
+			items = append(items, a.object())
+		}
+	}
+	return x.page(items)
+}
+
+func (s *Server) getAgent(x *exchange) answer {
+	a := s.findAgent(x.id)
+	if a == nil || x.differs("environment_id", a.environment) {
+		return notFound("Agent")
+	}
+	return ok(a.object())
+}
+
+func (s *Server) triggerAgent(x *exchange) answer {
+	a := s.findAgent(x.id)
+	if a == nil {
+		return notFound("Agent")
+	}
+	var body struct {
+		Message any           `json:"message"`
+		Files   []connic.File `json:"files"`
+	}
+	if complaint := x.decode(&body); complaint != nil {
+		return *complaint
+	}
+	if _, isText := body.Message.(string); body.Message != nil && !isText {
+		return *invalid("Input should be a valid string", "string_type", "body", "message")
+	}
+	r := s.start(a, x.body, "")
+	s.changed(x, "run", r.id, nil, r.object(false))
+	return started(r)
+}
+
+// started is the answer of the operations that start a run.
+func started(r *run) answer {
+	return ok(object{"run_id": r.id, "status": string(r.status), "agent_name": r.agent})
+}
+
+func (s *Server) getRun(x *exchange) answer {
+	if r := s.findRun(x.id); r != nil {
+		return ok(r.object(true))
+	}
+	return notFound("Run")
+}
+
+func (s *Server) cancelRun(x *exchange) answer {
+	r := s.findRun(x.id)
+	switch {
+	case r == nil:
+		return notFound("Run")
+	case r.status == connic.RunCancelled: // again
+	case r.status.Finished():
+		return problem(http.StatusConflict, "The run has finished already")
+	default:
+		before := r.object(false)
+		r.status = connic.RunCancelled
+		r.cancel()
+		s.changed(x, "run", r.id, before, r.object(false))
+	}
+	return ok(r.object(false))
+}
+
+func (s *Server) rerunRun(x *exchange) answer {
+	old := s.findRun(x.id)
+	if old == nil {
+		return notFound("Run")
+	}
+	a := s.findAgent(old.agent)
+	if a == nil {
+		return notFound("Agent")
+	}
+	r := s.start(a, old.body, old.id)
+	s.changed(x, "run", r.id, nil, r.object(false))
+	return started(r)
+}
+
+func (s *Server) deleteRun(x *exchange) answer {
+	r := s.findRun(x.id)
+	switch {
+	case r == nil:
+		return notFound("Run")
+	case !r.status.Finished():
+		return problem(http.StatusConflict, "The run has not finished yet")
+	}
+	s.runs = slices.DeleteFunc(s.runs, func(other *run) bool { return other == r })
+	s.changed(x, "run", r.id, r.object(false), nil)
+	return noContent()
+}
+
+func (s *Server) listRuns(x *exchange) answer {
+	after, complaint := x.time("created_after")
+	if complaint != nil {
+		return *complaint
+	}
+	before, complaint := x.time("created_before")
+	if complaint != nil {
+		return *complaint
+	}
+	for _, status := range x.query["status"] {
+		if !connic.RunStatus(status).Known() {
+			return *invalid("Input should be a run status", "enum", "query", "status")
+		}
+	}
+	var items []object
+	for _, r := range slices.Backward(s.runs) {
+		switch {
+		case x.differs("agent_name", r.agent), x.differs("environment_id", r.environment),
+			x.differs("parent_run_id", r.parent), x.differs("deployment_id", ""):
+		case len(x.query["status"]) > 0 && !slices.Contains(x.query["status"], string(r.status)):
+		case !after.IsZero() && !r.created.After(after), !before.IsZero() && !r.created.Before(before):
+		default:
+			items = append(items, r.object(false))
+		}
+	}
+	return x.page(items)
+}
+
+// differs reports whether a filter is set and excludes the value.
+func (x *exchange) differs(name, value string) bool {
+	want := x.param(name)
+	return want != "" && !strings.EqualFold(want, value)
+}

@@ -1,0 +1,123 @@
+package connictest
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// AuditEntry is an entry of the audit log: a change that was made through the
+// API.
+type AuditEntry struct {
+	ID           string
+	Action       string // the operation: "judges.update"
+	Actor        string // the API key, redacted
+	ResourceType string // "judge"
+	ResourceID   string
+	Before       map[string]any // nil: it did not exist
+	After        map[string]any // nil: it does not exist any more
+	At           time.Time
+}
+
+// AuditLog returns the changes made through the API, oldest first.
+func (s *Server) AuditLog() []AuditEntry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.audit)
+}
+
+// changed notes a change for the audit log. Handlers of operations that change
+// something call it once, with the resource as the service shows it before and
+// after.
+func (s *Server) changed(x *exchange, resourceType, id string, before, after object) {
+	s.audit = append(s.audit, AuditEntry{
+		ID: s.newID("audit"), Action: x.op.Name, Actor: x.key.String(), ResourceType: resourceType, ResourceID: id,
+		Before: masked(before), After: masked(after), At: time.Now(),
+	})
+}
+
+// masked copies an object without its secrets: texts under a name that says
+// secret, and API keys wherever they stand.
+func masked(o object) map[string]any {
+	if o == nil {
+		return nil
+	}
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return map[string]any{"error": err.Error()}
+	}
+	var clean map[string]any
+	if err := json.Unmarshal(raw, &clean); err != nil {
+		return map[string]any{"error": err.Error()}
+	}
+	mask(clean)
+	return clean
+}
+
+var apiKeys = regexp.MustCompile(`cnc_[^\s"',;]+`)
+
+func mask(value any) any {
+	switch v := value.(type) {
+	case string:
+		return apiKeys.ReplaceAllString(v, "cnc_***")
+	case []any:
+		for i := range v {
+			v[i] = mask(v[i])
+		}
+	case map[string]any:
+		for name, inner := range v {
+			if s, isText := inner.(string); isText && s != "" && secret(name) {
+				inner = "***"
+			}
+			v[name] = mask(inner)
+		}
+	}
+	return value
+}
+
+func secret(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"secret", "token", "password", "api_key"}, func(word string) bool {
+		return strings.Contains(name, word)
+	})
+}
+
+func (e *AuditEntry) object() object {
+	return object{
+		"id": e.ID, "action": e.Action, "actor": object{"type": "api_key", "name": e.Actor},
+		"resource_type": e.ResourceType, "resource_id": e.ResourceID, "timestamp": timestamp(e.At),
+		"before": nullable(e.Before), "after": nullable(e.After), "metadata": object{},
+	}
+}
+
+// nullable keeps a nil map from becoming an object.
+func nullable(m map[string]any) any {
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+func (s *Server) listAuditLogs(x *exchange) answer {
+	from, complaint := x.time("from")
+	if complaint != nil {
+		return *complaint
+	}
+	to, complaint := x.time("to")
+	if complaint != nil {
+		return *complaint
+	}
+	var items []object
+	for _, e := range slices.Backward(s.audit) {
+		switch {
+		case x.differs("action", e.Action), x.differs("resource_type", e.ResourceType),
+			x.differs("resource_id", e.ResourceID), x.differs("actor", e.Actor):
+		case e.At.Before(from), !to.IsZero() && !e.At.Before(to):
+		default:
+			items = append(items, e.object())
+		}
+	}
+	return x.page(items)
+}

@@ -1,0 +1,263 @@
+package connictest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// maxBody bounds what the fake reads of a request.
+const maxBody = 64 << 20
+
+// ServeHTTP implements [http.Handler], for a fake inside another server.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if err != nil {
+		return // the request broke off; nothing is executed
+	}
+	a := s.respond(r, body)
+	if a.drop {
+		cut(w)
+		return
+	}
+	for name, value := range a.header {
+		w.Header().Set(name, value)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	if a.truncate >= 0 && a.truncate < len(a.body) {
+		_, _ = w.Write(a.body[:a.truncate])
+		_ = http.NewResponseController(w).Flush()
+		cut(w)
+		return
+	}
+	_, _ = w.Write(a.body)
+}
+
+// cut resets the connection of a response.
+func cut(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// Transport reaches the fake in process, without a connection. It reports the
+// steps of a connection to net/http/httptrace as net/http would.
+func (s *Server) Transport() http.RoundTripper { return inProcess{s} }
+
+type inProcess struct{ server *Server }
+
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
+		if trace.GetConn != nil {
+			trace.GetConn(r.URL.Host)
+		}
+		if trace.GotConn != nil {
+			trace.GotConn(httptrace.GotConnInfo{})
+		}
+	}
+	if r.Body != nil {
+		var err error
+		body, err = io.ReadAll(io.LimitReader(r.Body, maxBody))
+		_ = r.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	if t.server.ctx.Err() != nil {
+		return nil, errClosed
+	}
+	a := t.server.respond(r, body)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	if a.drop {
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	}
+	header := make(http.Header, len(a.header))
+	for name, value := range a.header {
+		header.Set(name, value)
+	}
+	var content io.Reader = bytes.NewReader(a.body)
+	if a.truncate >= 0 && a.truncate < len(a.body) {
+		content = io.MultiReader(bytes.NewReader(a.body[:a.truncate]), broken{})
+	}
+	return &http.Response{
+		Status:     fmt.Sprintf("%d %s", a.status, http.StatusText(a.status)),
+		StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: io.NopCloser(content), ContentLength: int64(len(a.body)), Request: r,
+	}, nil
+}
+
+// broken is a connection that breaks off.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// object is a JSON object that is being written.
+type object map[string]any
+
+// ok answers with JSON.
+func ok(v any) answer { return reply(http.StatusOK, v) }
+
+func reply(status int, v any) answer {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return problem(http.StatusInternalServerError, "connictest: "+err.Error())
+	}
+	return answer{status: status, body: body, header: map[string]string{"Content-Type": "application/json"}, truncate: -1}
+}
+
+// noContent answers with status 204.
+func noContent() answer {
+	return answer{status: http.StatusNoContent, header: map[string]string{}, truncate: -1}
+}
+
+// problem answers with an error in the service's form.
+func problem(status int, detail string) answer { return reply(status, object{"detail": detail}) }
+
+func notFound(what string) answer { return problem(http.StatusNotFound, what+" not found") }
+
+// invalid answers with a validation error in the form of the service's framework.
+func invalid(msg, kind string, loc ...string) *answer {
+	a := reply(http.StatusUnprocessableEntity, object{"detail": []object{{"loc": loc, "msg": msg, "type": kind}}})
+	return &a
+}
+
+// check refuses parameters and body keys that the operation does not have.
+func (x *exchange) check() *answer {
+	for name := range x.query {
+		if !slices.Contains(x.op.Query, name) {
+			return invalid("Unknown parameter; expected "+expected(x.op.Query), "extra_forbidden", "query", name)
+		}
+	}
+	if len(x.body) == 0 || x.op.Name == "knowledge.upload_file" {
+		return nil
+	}
+	if len(x.op.Body) == 0 {
+		return invalid("The operation takes no body", "extra_forbidden", "body")
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(x.body, &keys); err != nil {
+		return invalid("The body is not a JSON object: "+err.Error(), "json_invalid", "body")
+	}
+	for name := range keys {
+		if x.op.Body[0] != "*" && !slices.Contains(x.op.Body, name) {
+			return invalid("Unknown key; expected "+expected(x.op.Body), "extra_forbidden", "body", name)
+		}
+	}
+	return nil
+}
+
+func expected(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return "one of " + strings.Join(names, ", ")
+}
+
+// decode decodes the body.
+func (x *exchange) decode(v any) *answer {
+	if len(x.body) == 0 {
+		return invalid("Field required", "missing", "body")
+	}
+	if err := json.Unmarshal(x.body, v); err != nil {
+		return invalid(err.Error(), "type_error", "body")
+	}
+	return nil
+}
+
+// param returns a query parameter.
+func (x *exchange) param(name string) string {
+	if values := x.query[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// time returns a query parameter that is a time.
+func (x *exchange) time(name string) (time.Time, *answer) {
+	text := x.param(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, invalid("Input should be a valid datetime", "datetime_parsing", "query", name)
+	}
+	return t, nil
+}
+
+const (
+	defaultLimit = 50
+	maxLimit     = 100
+)
+
+// page cuts a list by limit and offset, and puts it into the envelope.
+func (x *exchange) page(items []object) answer {
+	limit, offset := defaultLimit, 0
+	for name, target := range map[string]*int{"limit": &limit, "offset": &offset} {
+		if text := x.param(name); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 0 || (name == "limit" && (n == 0 || n > maxLimit)) {
+				return *invalid(fmt.Sprintf("Input should be an integer between 0 and %d", maxLimit), "int_parsing", "query", name)
+			}
+			*target = n
+		}
+	}
+	total := len(items)
+	from := min(offset, total)
+	to := min(from+limit, total)
+	return ok(object{
+		"items": nonNil(items[from:to]), "total": total, "limit": limit, "offset": offset, "has_more": to < total,
+	})
+}
+
+func nonNil(items []object) []object {
+	if items == nil {
+		return []object{}
+	}
+	return items
+}
+
+func unescape(segment string) string {
+	if plain, err := url.PathUnescape(segment); err == nil {
+		return plain
+	}
+	return segment
+}
+
+// timestamp is a time as the service writes it, nil for none.
+func timestamp(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// text is a string, nil for none.
+func text(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
