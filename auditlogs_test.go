@@ -1,0 +1,217 @@
+package connic_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+	"github.com/connic-go/connic/internal/api"
+)
+
+// mutations make each operation that changes something work against the fake,
+// once.
+var mutations = map[string]func(t *testing.T, srv *connictest.Server, c *connic.Client) error{
+	"agents.trigger": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		_, err := c.Agents.Trigger(t.Context(), "support", connic.TriggerRequest{Message: "hi"})
+		return err
+	},
+	"runs.cancel": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		return c.Runs.Cancel(t.Context(), spend(t, c, "support", "hi"))
+	},
+	"runs.rerun": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		_, err := c.Runs.Rerun(t.Context(), completed(t, c, "hi").ID)
+		return err
+	},
+	"runs.delete": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		return c.Runs.Delete(t.Context(), completed(t, c, "hi").ID)
+	},
+	"judges.create": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		_, err := c.Judges.Create(t.Context(), fair())
+		return err
+	},
+	"judges.update": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		judge := must[*connic.Judge](t)(c.Judges.Create(t.Context(), fair()))
+		_, err := c.Judges.Update(t.Context(), judge.ID, connic.JudgeUpdate{Name: connic.Set("other")})
+		return err
+	},
+	"judges.delete": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		return c.Judges.Delete(t.Context(), must[*connic.Judge](t)(c.Judges.Create(t.Context(), fair())).ID)
+	},
+	"judges.evaluate": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		judge := must[*connic.Judge](t)(c.Judges.Create(t.Context(), fair()))
+		_, err := c.Judges.Evaluate(t.Context(), judge.ID, completed(t, c, "hi").ID)
+		return err
+	},
+	"budgets.create": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		_, err := c.Budgets.Create(t.Context(), daily("10"))
+		return err
+	},
+	"budgets.update": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		budget := must[*connic.Budget](t)(c.Budgets.Create(t.Context(), daily("10")))
+		_, err := c.Budgets.Update(t.Context(), budget.ID, connic.BudgetUpdate{Amount: connic.Set(dec("20"))})
+		return err
+	},
+	"budgets.delete": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		return c.Budgets.Delete(t.Context(), must[*connic.Budget](t)(c.Budgets.Create(t.Context(), daily("10"))).ID)
+	},
+}
+
+func TestEveryMutationIsInTheAuditLog(t *testing.T) {
+	t.Parallel()
+	for i := range api.Table {
+		op := &api.Table[i]
+		mutate, ok := mutations[op.Name]
+		switch {
+		case op.Class == api.Safe:
+			continue
+		case notYet[op.Name] != "":
+			if ok {
+				t.Errorf("%s exists: take it out of notYet", op.Name)
+			}
+			continue
+		case !ok:
+			t.Errorf("%s has no entry in mutations", op.Name)
+			continue
+		}
+		t.Run(op.Name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				srv, client := judged(t)
+				if err := mutate(t, srv, client); err != nil {
+					t.Fatal(err)
+				}
+				page := must[*connic.Page[connic.AuditEntry]](t)(client.AuditLogs.List(t.Context(), &connic.AuditLogListParams{Action: op.Name}))
+				if n := srv.Executions(op.Name); n != 1 || len(page.Items) != 1 {
+					t.Fatalf("it was executed %d times and is in the log %d times, want once", n, len(page.Items))
+				}
+				e := page.Items[0]
+				if e.ID == "" || e.Actor.Type != "api_key" || !strings.HasPrefix(e.Actor.String(), "cnc_…") || e.ResourceType == "" || e.ResourceID == "" ||
+					e.Timestamp.IsZero() || (e.Before == nil && e.After == nil) {
+					t.Errorf("the entry is %+v", e)
+				}
+				newest := must[*connic.Page[connic.AuditEntry]](t)(client.AuditLogs.List(t.Context(), &connic.AuditLogListParams{Limit: 1}))
+				if len(newest.Items) != 1 || newest.Items[0].ID != e.ID {
+					t.Errorf("the newest entry is %+v", newest.Items)
+				}
+			})
+		})
+	}
+}
+
+func TestAuditLogFilters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, client := judged(t)
+		other := srv.ClientWithKey(srv.Key("budgets:write"))
+		judge := must[*connic.Judge](t)(client.Judges.Create(t.Context(), fair())) // at 0 s
+		time.Sleep(time.Minute)
+		must[*connic.Judge](t)(client.Judges.Update(t.Context(), judge.ID, connic.JudgeUpdate{Model: connic.Set("fake/better")})) // at 60 s
+		time.Sleep(time.Minute)
+		budget := must[*connic.Budget](t)(other.Budgets.Create(t.Context(), daily("5"))) // at 120 s
+		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+		actor := must[*connic.Page[connic.AuditEntry]](t)(client.AuditLogs.List(t.Context(), nil)).Items[0].Actor.Name
+
+		tests := map[string]struct {
+			params connic.AuditLogListParams
+			want   []string
+		}{
+			"all":           {connic.AuditLogListParams{}, []string{"budgets.create", "judges.update", "judges.create"}},
+			"action":        {connic.AuditLogListParams{Action: "judges.update"}, []string{"judges.update"}},
+			"resource type": {connic.AuditLogListParams{ResourceType: "judge"}, []string{"judges.update", "judges.create"}},
+			"resource id":   {connic.AuditLogListParams{ResourceID: budget.ID}, []string{"budgets.create"}},
+			"actor":         {connic.AuditLogListParams{Actor: actor}, []string{"budgets.create"}},
+			"from":          {connic.AuditLogListParams{From: start.Add(time.Minute)}, []string{"budgets.create", "judges.update"}},
+			"to":            {connic.AuditLogListParams{To: start.Add(time.Minute)}, []string{"judges.create"}},
+			"from and to":   {connic.AuditLogListParams{From: start.Add(time.Second), To: start.Add(2 * time.Minute)}, []string{"judges.update"}},
+			"none":          {connic.AuditLogListParams{ResourceType: "judge", Action: "budgets.create"}, nil},
+			"page by page":  {connic.AuditLogListParams{Limit: 1}, []string{"budgets.create", "judges.update", "judges.create"}},
+		}
+		for name, test := range tests {
+			entries := must[[]*connic.AuditEntry](t)(connic.Collect(client.AuditLogs.All(t.Context(), &test.params), 0))
+			var got []string
+			for _, e := range entries {
+				got = append(got, e.Action)
+			}
+			if strings.Join(got, " ") != strings.Join(test.want, " ") {
+				t.Errorf("%s: %v, want %v", name, got, test.want)
+			}
+		}
+		_, err := client.AuditLogs.List(t.Context(), &connic.AuditLogListParams{From: start.Add(time.Second), To: start})
+		refused(t, "to before from", err, "audit_logs.list", "to is before from")
+	})
+}
+
+func TestAuditLogShowsBeforeAndAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, client := judged(t)
+		judge := must[*connic.Judge](t)(client.Judges.Create(t.Context(), fair()))
+		must[*connic.Judge](t)(client.Judges.Update(t.Context(), judge.ID, connic.JudgeUpdate{
+			Name: connic.Set("strict"), SystemPrompt: connic.Set("The key is cnc_secret_1234567890."),
+		}))
+		if err := client.Judges.Delete(t.Context(), judge.ID); err != nil {
+			t.Fatal(err)
+		}
+		entries := must[*connic.Page[connic.AuditEntry]](t)(client.AuditLogs.List(t.Context(), nil)).Items
+		name := func(raw json.RawMessage) string {
+			t.Helper()
+			if raw == nil {
+				return "nothing"
+			}
+			var state struct {
+				Name string `json:"name"`
+			}
+			if err := json.Unmarshal(raw, &state); err != nil {
+				t.Fatal(err)
+			}
+			return state.Name
+		}
+		var got []string
+		for _, e := range entries {
+			got = append(got, name(e.Before)+" to "+name(e.After))
+		}
+		if want := "strict to nothing, quality to strict, nothing to quality"; strings.Join(got, ", ") != want {
+			t.Errorf("the changes are %v, want %s", got, want)
+		}
+		if text := string(entries[1].After); strings.Contains(text, "secret_1234567890") || !strings.Contains(text, "The key is cnc_***") {
+			t.Errorf("the entry is %s", text)
+		}
+		// What the log holds does not change with the resource.
+		log := srv.AuditLog()
+		if log[0].After["name"] != "quality" || log[1].Before["name"] != "quality" || log[1].After["name"] != "strict" {
+			t.Errorf("the log is %+v", log)
+		}
+	})
+}
+
+func TestTheFakeMasksSecrets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, client := judged(t)
+		srv.Agent("support", func(context.Context, connictest.Input) (any, error) { return "", nil })
+		must[*connic.TriggerResult](t)(client.Agents.Trigger(t.Context(), "support", connic.TriggerRequest{
+			Message: "use cnc_topsecret_0001, please",
+		}))
+		log := fmt.Sprintf("%+v", srv.AuditLog())
+		if strings.Contains(log, "topsecret") || !strings.Contains(log, "use cnc_***, please") {
+			t.Errorf("the log is %s", log)
+		}
+	})
+}

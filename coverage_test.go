@@ -1,0 +1,297 @@
+package connic_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/api/coverage/source"
+)
+
+// These tests keep three things equal: the operation table, what the comments of
+// the methods say, and what the methods do.
+
+// notYet are the operations that no method offers yet, with the reason. An
+// operation that is offered must not be here.
+var notYet = map[string]string{
+	"knowledge.upload_text":      "the section knowledge is being written",
+	"knowledge.upload_file":      "the section knowledge is being written",
+	"knowledge.list":             "the section knowledge is being written",
+	"knowledge.get":              "the section knowledge is being written",
+	"knowledge.delete":           "the section knowledge is being written",
+	"knowledge.delete_namespace": "the section knowledge is being written",
+	"knowledge.query":            "the section knowledge is being written",
+	"knowledge.namespaces":       "the section knowledge is being written",
+	"knowledge.jobs_list":        "the section knowledge is being written",
+	"knowledge.jobs_get":         "the section knowledge is being written",
+	"deployments.list":           "the section deployments is being written",
+	"deployments.get":            "the section deployments is being written",
+	"deployments.upload":         "the section deployments is being written",
+	"deployments.activate":       "the section deployments is being written",
+	"test_runs.create":           "the section test runs is being written",
+	"test_runs.get":              "the section test runs is being written",
+}
+
+// arguments are values that the methods accept, for the parameter types whose
+// zero value they refuse. Texts are "x-1", and pointers nil.
+var arguments = []any{
+	connic.TriggerRequest{Message: "hi"},
+	fair(),
+	connic.JudgeUpdate{Name: connic.Set("strict")},
+	daily("10"),
+	connic.BudgetUpdate{Name: connic.Set("guard")},
+}
+
+func argument(t *testing.T, of reflect.Type) reflect.Value {
+	t.Helper()
+	for _, a := range arguments {
+		if reflect.TypeOf(a).AssignableTo(of) {
+			return reflect.ValueOf(a)
+		}
+	}
+	switch of.Kind() {
+	case reflect.String:
+		return reflect.ValueOf("x-1").Convert(of)
+	case reflect.Slice:
+		if of.Elem().Kind() == reflect.String {
+			return reflect.ValueOf([]string{"x-1", "x-2"})
+		}
+	case reflect.Pointer:
+		return reflect.Zero(of)
+	default:
+	}
+	t.Fatalf("there is no %s among arguments", of)
+	return reflect.Value{}
+}
+
+// invoke calls a method and returns its error, or the last one of its iterator.
+func invoke(ctx context.Context, t *testing.T, c *connic.Client, m source.Method) error {
+	t.Helper()
+	field := reflect.ValueOf(c).Elem().FieldByName(m.Service)
+	if !field.IsValid() {
+		t.Fatalf("the Client has no field %s", m.Service)
+	}
+	method := field.MethodByName(m.Name)
+	in := []reflect.Value{reflect.ValueOf(ctx)}
+	for i := 1; i < method.Type().NumIn(); i++ {
+		if !method.Type().IsVariadic() || i < method.Type().NumIn()-1 {
+			in = append(in, argument(t, method.Type().In(i)))
+		}
+	}
+	out := method.Call(in)
+	last := out[len(out)-1]
+	if last.Kind() == reflect.Func {
+		var err error
+		for _, e := range last.Seq2() {
+			err, _ = reflect.TypeAssert[error](e)
+		}
+		return err
+	}
+	err, _ := reflect.TypeAssert[error](last)
+	return err
+}
+
+func methods(t *testing.T) []source.Method {
+	t.Helper()
+	all, err := source.Methods(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		t.Fatal("there are no methods")
+	}
+	return all
+}
+
+func TestCommentsAgreeWithTheTable(t *testing.T) {
+	t.Parallel()
+	all := methods(t)
+	for _, m := range all {
+		op := m.Operation()
+		switch {
+		case m.API == "" || m.Access == "" || m.Status == "":
+			t.Errorf("%s: the comment does not end with the lines API, Access and Status", m)
+		case op == nil:
+			t.Errorf("%s: there is no operation %s", m, m.API)
+		case m.Access != source.Access(op):
+			t.Errorf("%s: Access is %q, and %q in the table", m, m.Access, source.Access(op))
+		case m.Status != string(op.Mark):
+			t.Errorf("%s: Status is %q, and %q in the table", m, m.Status, op.Mark)
+		}
+	}
+	for i := range api.Table {
+		op := &api.Table[i]
+		offered := len(source.Of(all, op)) > 0
+		switch reason := notYet[op.Name]; {
+		case !offered && reason == "":
+			t.Errorf("no method offers %s", op.Name)
+		case offered && reason != "":
+			t.Errorf("%s is offered: take it out of notYet", op.Name)
+		}
+	}
+	for name := range notYet {
+		if _, ok := api.Lookup(name); !ok {
+			t.Errorf("there is no operation %s", name)
+		}
+	}
+}
+
+// TestEveryServiceWasRead guards the other tests against methods that the
+// parser does not see.
+func TestEveryServiceWasRead(t *testing.T) {
+	t.Parallel()
+	read := make(map[string]bool)
+	for _, m := range methods(t) {
+		read[m.String()] = true
+	}
+	client := reflect.TypeFor[connic.Client]()
+	for i := range client.NumField() {
+		field := client.Field(i)
+		if !field.IsExported() {
+			continue
+		}
+		if field.Type.NumMethod() == 0 {
+			t.Errorf("%s has no methods", field.Name)
+		}
+		for j := range field.Type.NumMethod() {
+			if name := field.Name + "." + field.Type.Method(j).Name; !read[name] {
+				t.Errorf("%s was not read", name)
+			}
+		}
+	}
+}
+
+// firstRequest is a transport that notes the first request, and ends the call.
+type firstRequest struct {
+	mu     sync.Mutex
+	seen   string
+	cancel context.CancelFunc
+}
+
+func (f *firstRequest) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen == "" {
+		f.seen = r.Method + " " + r.URL.Path
+	}
+	f.cancel()
+	return nil, errors.New("noted")
+}
+
+// requestOf returns what a method sends first: method and path.
+func requestOf(t *testing.T, m source.Method, opts ...connic.Option) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	first := &firstRequest{cancel: cancel}
+	opts = append(opts, connic.WithHTTPClient(&http.Client{Transport: first}), connic.WithBaseURL("https://api.example/v1"))
+	c := must[*connic.Client](t)(connic.New("p-1", "cnc_coverage_test_key", opts...))
+	err := invoke(ctx, t, c, m)
+	if first.seen == "" {
+		t.Errorf("%s sent nothing: %v", m, err)
+	}
+	return first.seen
+}
+
+// filled is a route as the tests' calls fill it.
+func filled(route string) string {
+	segments := strings.Split(route, "/")
+	for i, s := range segments {
+		switch {
+		case s == "{project}":
+			segments[i] = "p-1"
+		case strings.HasPrefix(s, "{"):
+			segments[i] = "x-1"
+		}
+	}
+	return "/v1" + strings.Join(segments, "/")
+}
+
+func TestMethodsSendWhatTheirCommentsSay(t *testing.T) {
+	t.Parallel()
+	for _, m := range methods(t) {
+		t.Run(m.String(), func(t *testing.T) {
+			t.Parallel()
+			op := m.Operation()
+			if op == nil {
+				t.Fatal("there is no such operation")
+			}
+			if got, want := requestOf(t, m), op.Method+" "+filled(op.Route); got != want {
+				t.Errorf("the first request is %s, and %s in the comment", got, want)
+			}
+		})
+	}
+}
+
+func TestWithRouteMovesEveryOperation(t *testing.T) {
+	t.Parallel()
+	all := methods(t)
+	for i := range api.Table {
+		op := &api.Table[i]
+		t.Run(op.Name, func(t *testing.T) {
+			t.Parallel()
+			offering := source.Of(all, op)
+			if len(offering) == 0 && notYet[op.Name] == "" {
+				t.Fatal("no method offers it")
+			}
+			moved := "/elsewhere/{project}/" + strings.ReplaceAll(op.Name, ".", "/")
+			for segment := range strings.SplitSeq(op.Route, "/") {
+				if strings.HasPrefix(segment, "{") && segment != "{project}" {
+					moved += "/" + segment
+				}
+			}
+			for _, m := range offering {
+				if got, want := requestOf(t, m, connic.WithRoute(op.Name, moved)), op.Method+" "+filled(moved); got != want {
+					t.Errorf("%s sends %s, want %s", m, got, want)
+				}
+			}
+		})
+	}
+}
+
+// forbidden answers every request with a 403.
+var forbidden = transportFunc(func(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusForbidden, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+		Body: io.NopCloser(strings.NewReader(`{"detail": "Key lacks permission for this endpoint"}`)),
+	}, nil
+})
+
+func TestForbiddenNamesThePermission(t *testing.T) {
+	t.Parallel()
+	c := must[*connic.Client](t)(connic.New("p-1", "cnc_coverage_test_key", connic.WithHTTPClient(&http.Client{Transport: forbidden}), connic.WithoutRateLimit()))
+	named := make(map[string]bool)
+	for _, m := range methods(t) {
+		err := invoke(t.Context(), t, c, m)
+		var answer *connic.Error
+		if !errors.As(err, &answer) || !errors.Is(err, connic.ErrForbidden) {
+			t.Errorf("%s: the error is %v", m, err)
+			continue
+		}
+		op, ok := api.Lookup(answer.Op)
+		if !ok {
+			t.Errorf("%s: the error names the operation %q", m, answer.Op)
+			continue
+		}
+		want := " (needs " + op.Section + " " + op.Access + ")"
+		if op.Section == "" {
+			want = ""
+		}
+		if answer.Section != op.Section || answer.Access != op.Access || !strings.HasSuffix(answer.Error(), "for this endpoint"+want) {
+			t.Errorf("%s: %v (%s %s), want it to end with %q", m, answer, answer.Section, answer.Access, want)
+		}
+		named[op.Name] = true
+	}
+	for i := range api.Table {
+		if op := &api.Table[i]; !named[op.Name] && notYet[op.Name] == "" {
+			t.Errorf("%s was not tried", op.Name)
+		}
+	}
+}

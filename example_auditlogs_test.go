@@ -1,0 +1,50 @@
+package connic_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+)
+
+// Who changed the judges, and what was their name before?
+func ExampleAuditLogsService_All() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.Agent("support", nil)
+	client := srv.Client()
+	ctx := context.Background()
+	judge, err := client.Judges.Create(ctx, connic.JudgeCreate{
+		Name: "tone", AgentName: "support", Model: "openai/gpt-5", Criteria: []connic.Criterion{{Name: "tone", MaxScore: 5}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := client.Judges.Update(ctx, judge.ID, connic.JudgeUpdate{Name: connic.Set("strict tone")}); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	for entry, err := range client.AuditLogs.All(ctx, &connic.AuditLogListParams{ResourceType: "judge"}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		var before struct {
+			Name string `json:"name"`
+		}
+		if entry.Before != nil {
+			if err := json.Unmarshal(entry.Before, &before); err != nil {
+				fmt.Println(err)
+				return
+			}
+		}
+		fmt.Printf("%s by %s, before: %q\n", entry.Action, entry.Actor, before.Name)
+	}
+	// Output:
+	// judges.update by cnc_…cess, before: "tone"
+	// judges.create by cnc_…cess, before: ""
+}

@@ -1,0 +1,134 @@
+package connic_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+)
+
+// A quality gate for a pipeline: questions are put to an agent, a judge scores
+// the answers, and the gate stays shut when one of them is not good enough. The
+// fake plays the service; against the real one only its lines go away.
+func ExampleJudgesService_EvaluateAndWait() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.Agent("support", func(_ context.Context, in connictest.Input) (any, error) {
+		if strings.Contains(in.Message, "refund") {
+			return "We refund within 14 days.", nil
+		}
+		return "No idea.", nil
+	})
+	srv.Judge("answers", func(_ context.Context, in connictest.JudgeInput) (map[string]connictest.Score, error) {
+		if in.Run.Output == "No idea." {
+			return map[string]connictest.Score{"politeness": {Points: 2, Reasoning: "rather short"}}, nil
+		}
+		return map[string]connictest.Score{"correctness": {Points: 10}, "politeness": {Points: 4}}, nil
+	})
+	client := srv.Client()
+
+	const enough = 0.8
+	ctx := context.Background()
+	quick := connic.WithPoll(time.Millisecond, time.Millisecond) // a fake has no quota to spare
+	judge, err := client.Judges.Create(ctx, connic.JudgeCreate{
+		Name: "answers", AgentName: "support", Model: "anthropic/claude-sonnet-4", TriggerMode: connic.JudgeManual,
+		Criteria: []connic.Criterion{
+			{Name: "correctness", Description: "Is the answer right?", MaxScore: 10},
+			{Name: "politeness", Description: "Is it friendly?", MaxScore: 5},
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	open := true
+	for _, question := range []string{"How does a refund work?", "When do you open?"} {
+		run, err := client.Agents.TriggerAndWait(ctx, "support", connic.TriggerRequest{Message: question}, quick)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		evaluation, err := client.Judges.EvaluateAndWait(ctx, judge.ID, run.ID, quick)
+		var failed *connic.EvaluationError
+		if errors.As(err, &failed) {
+			fmt.Println("not judged:", failed)
+			open = false
+			continue
+		}
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s %v of %v\n", question, evaluation.Score, evaluation.MaxScore)
+		for _, c := range evaluation.Criteria {
+			if c.Reasoning != "" {
+				fmt.Printf("  %s: %s\n", c.Name, c.Reasoning)
+			}
+		}
+		open = open && evaluation.Share() >= enough
+	}
+	fmt.Println("deploy:", open)
+	// Output:
+	// How does a refund work? 14 of 15
+	// When do you open? 2 of 15
+	//   politeness: rather short
+	// deploy: false
+}
+
+// An automatic judge scores runs by itself. Its filters and its sample rate say
+// which.
+func ExampleJudgesService_WaitRunEvaluation() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.Agent("support", func(context.Context, connictest.Input) (any, error) { return "Hello!", nil })
+	srv.Judge("", func(context.Context, connictest.JudgeInput) (map[string]connictest.Score, error) {
+		return map[string]connictest.Score{"tone": {Points: 4.5}}, nil
+	})
+	client := srv.Client()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	judge, err := client.Judges.Create(ctx, connic.JudgeCreate{
+		Name: "tone", AgentName: "support", Model: "openai/gpt-5", Criteria: []connic.Criterion{{Name: "tone", MaxScore: 5}},
+		TriggerMode: connic.JudgeAutomatic, SampleRate: 100,
+		Filters: []connic.RunFilter{{Field: "status", Operator: connic.FilterEquals, Value: string(connic.RunCompleted)}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	started, err := client.Agents.Trigger(ctx, "support", connic.TriggerRequest{Message: "Hi"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	evaluation, err := client.Judges.WaitRunEvaluation(ctx, judge.ID, started.RunID, connic.WithPoll(time.Millisecond, time.Millisecond))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(evaluation.Status, evaluation.Score, evaluation.Share())
+	// Output: completed 4.5 0.9
+}
+
+// What is absent stays as it is, what is null is cleared, and a zero value is a
+// value.
+func ExampleNullable() {
+	change := connic.JudgeUpdate{
+		SampleRate: connic.Set(20.0),
+		Enabled:    connic.Set(false),
+		ScoreAlert: connic.Null[connic.ScoreAlert](),
+	}
+	body, err := json.Marshal(change)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(string(body))
+	// Output: {"sample_rate":20,"enabled":false,"score_alert":null}
+}

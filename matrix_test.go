@@ -1,0 +1,272 @@
+package connic_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/api"
+)
+
+// The fault matrix (F1): every fault, on every operation, once, twice and for
+// ever, over real sockets. Its three parts are data: the faults here, the
+// operations in calls_test.go, and what is expected in the columns safe and unsafe.
+
+// expectation is what becomes of a call whose first attempts meet a fault.
+type expectation string
+
+const (
+	survives expectation = "survives" // another attempt succeeds
+	fails    expectation = "fails"    // the call ends with an error that says what happened
+	unknown  expectation = "unknown"  // the call ends with ErrOutcomeUnknown, after one attempt
+)
+
+// wireFault is a fault as a server, or the way to it, makes it.
+type wireFault struct {
+	name         string
+	safe, unsafe expectation // of safe and idempotent operations, and of unsafe ones
+
+	dial      error                       // no connection is made
+	accept    func(net.Conn)              // the connection ends before a request is read
+	answer    func(conn net.Conn)         // what follows a request
+	executed  bool                        // the server may have done its work, and counts it
+	slow      bool                        // the client has to give up waiting
+	bodyless  expectation                 // in place of safe, where an answer needs no body
+	statusErr func(e *connic.Error) error // checks the error of a fault that lasts
+}
+
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+func status(code int, header, body string) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s", code, len(body), header, body)
+	}
+}
+
+func withStatus(code int) func(*connic.Error) error {
+	return func(e *connic.Error) error {
+		if e == nil || e.StatusCode != code {
+			return fmt.Errorf("want an *Error with status %d", code)
+		}
+		return nil
+	}
+}
+
+const html = "<html><head><title>Bad gateway</title></head></html>"
+
+var wireFaults = []wireFault{
+	{name: "dial refused", safe: survives, unsafe: survives, dial: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}},
+	{name: "DNS", safe: survives, unsafe: survives, dial: &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Name: "api", IsTemporary: true}}},
+	{name: "TLS", safe: survives, unsafe: survives, dial: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}},
+	// Before the request is read, that is: at its first byte. A reset that comes
+	// sooner can fail the connect, and then nothing was sent.
+	{name: "reset before the request", safe: survives, unsafe: unknown, accept: func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1))
+		reset(conn)
+	}},
+	{name: "reset after the request", safe: survives, unsafe: unknown, executed: true, answer: reset},
+	{name: "reset in the headers", safe: survives, unsafe: unknown, executed: true, answer: func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Ty")
+		reset(conn)
+	}},
+	{name: "reset in the body", safe: survives, unsafe: unknown, executed: true, answer: func(conn net.Conn) {
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(golden), golden[:20])
+		reset(conn)
+	}},
+	{name: "FIN early", safe: survives, unsafe: unknown, executed: true, answer: func(conn net.Conn) { _ = conn.Close() }},
+	{name: "408", safe: survives, unsafe: unknown, executed: true, answer: status(408, "", `{"detail": "timeout"}`), statusErr: withStatus(408)},
+	{name: "409", safe: fails, unsafe: fails, answer: status(409, "", `{"detail": "conflict"}`), statusErr: withStatus(409)},
+	{name: "425", safe: survives, unsafe: unknown, executed: true, answer: status(425, "", ""), statusErr: withStatus(425)},
+	{name: "429", safe: survives, unsafe: survives, answer: status(429, "", `{"detail": "slow down"}`), statusErr: withStatus(429)},
+	{name: "429 with Retry-After", safe: survives, unsafe: survives, answer: status(429, "Retry-After: 0.01\r\n", ""), statusErr: withStatus(429)},
+	{name: "500", safe: survives, unsafe: unknown, executed: true, answer: status(500, "", `{"detail": "oops"}`), statusErr: withStatus(500)},
+	{name: "501", safe: fails, unsafe: fails, answer: status(501, "", ""), statusErr: withStatus(501)},
+	{name: "502 with HTML", safe: survives, unsafe: unknown, executed: true, answer: status(502, "", html), statusErr: withStatus(502)},
+	{name: "503 with Retry-After", safe: survives, unsafe: unknown, executed: true, answer: status(503, "Retry-After: 0.01\r\n", ""), statusErr: withStatus(503)},
+	{name: "504", safe: survives, unsafe: unknown, executed: true, answer: status(504, "", html), statusErr: withStatus(504)},
+	{name: "520", safe: survives, unsafe: unknown, executed: true, answer: status(520, "", ""), statusErr: withStatus(520)},
+	{name: "slow headers", safe: survives, unsafe: unknown, executed: true, slow: true, answer: func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1)) // until the client gives up
+	}},
+	{name: "slow body", safe: survives, unsafe: unknown, executed: true, slow: true, answer: func(conn net.Conn) {
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(golden), golden[:20])
+		_, _ = conn.Read(make([]byte, 1))
+	}},
+	{name: "truncated JSON", safe: survives, unsafe: unknown, executed: true, answer: status(200, "", golden[:len(golden)/2])},
+	{name: "wrong Content-Length", safe: survives, unsafe: unknown, executed: true, answer: func(conn net.Conn) {
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(golden)+10, golden)
+		_ = conn.Close()
+	}},
+	{name: "broken gzip", safe: survives, unsafe: unknown, executed: true, answer: status(200, "Content-Encoding: gzip\r\n", golden)},
+	{name: "200 with HTML", safe: survives, unsafe: unknown, executed: true, answer: status(200, "", html)},
+	{name: "200 empty", safe: survives, unsafe: unknown, executed: true, bodyless: "done", answer: status(200, "", "")},
+}
+
+// matrixCase is one cell: a fault, an operation, how often.
+type matrixCase struct {
+	fault *wireFault
+	op    *api.Operation
+	times int64 // how many attempts meet the fault; 1000 for all
+
+	dials, requests, executions atomic.Int64
+}
+
+// serve answers the requests on one connection.
+func (m *matrixCase) serve(conn net.Conn) {
+	if m.fault.accept != nil && m.dials.Load() <= m.times {
+		m.fault.accept(conn)
+		return
+	}
+	reader := bufio.NewReader(conn)
+	for {
+		r, err := http.ReadRequest(reader)
+		if err != nil {
+			return
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return
+		}
+		n := m.requests.Add(1)
+		if m.fault.answer != nil && n <= m.times {
+			if m.fault.executed {
+				m.executions.Add(1)
+			}
+			m.fault.answer(conn)
+			if m.fault.slow {
+				return
+			}
+			continue
+		}
+		m.executions.Add(1)
+		status(200, "", golden)(conn)
+	}
+}
+
+// open is a Limiter that lets everything pass.
+type open struct{}
+
+func (open) Acquire(ctx context.Context, _ connic.Admission) (connic.Permit, error) {
+	return connic.Permit{}, ctx.Err()
+}
+func (open) Release(connic.Permit, connic.Outcome) {}
+func (open) Status() connic.RateLimitStatus        { return connic.RateLimitStatus{} }
+
+func (m *matrixCase) run(t *testing.T) {
+	t.Helper()
+	base := raw(t, func(_ int, conn net.Conn) { m.serve(conn) })
+	address := strings.TrimPrefix(base, "http://")
+	transport := &http.Transport{
+		// The test of the fault, not of TLS: what is dialled passes for TLS.
+		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			if n := m.dials.Add(1); m.fault.dial != nil && n <= m.times {
+				return nil, m.fault.dial
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}
+	defer transport.CloseIdleConnections()
+	timeout := 20 * time.Second
+	if m.fault.slow {
+		timeout = 400 * time.Millisecond // enough for an attempt that is served, on a busy machine
+	}
+	client, err := connic.New("p", canary, connic.WithBaseURL("https://api.connic.test"), connic.WithEnvironment("e1"),
+		connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLimiter(open{}), connic.WithTimeout(timeout), quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = calls[m.op.Name](t.Context(), client, t.Name())
+	m.check(t, err)
+}
+
+func (m *matrixCase) check(t *testing.T, err error) {
+	t.Helper()
+	want := m.fault.safe
+	if m.op.Class == api.Unsafe {
+		want = m.fault.unsafe
+	} else if m.fault.bodyless != "" && silent[m.op.Name] {
+		want = "done"
+	}
+	lasting := m.times > 2
+	name := fmt.Sprintf("%s, %s, %d times", m.fault.name, m.op.Name, m.times)
+	complain := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("%s: %s; %d connections, %d requests, %d executions: %v", name, fmt.Sprintf(format, args...),
+			m.dials.Load(), m.requests.Load(), m.executions.Load(), err)
+	}
+	attempts := max(m.dials.Load(), m.requests.Load())
+	if m.op.Class == api.Unsafe && m.executions.Load() > 1 {
+		complain("it was executed more than once")
+	}
+	if got := errors.Is(err, connic.ErrOutcomeUnknown); got != (want == unknown) {
+		complain("outcome unknown is %v", got)
+	}
+	switch want {
+	case "done":
+		if err != nil || attempts != 1 {
+			complain("it needs no second attempt")
+		}
+	case survives:
+		if !lasting && (err != nil || attempts != m.times+1 || m.requests.Load() < 1) {
+			complain("it does not survive with attempt %d", m.times+1)
+		}
+		if lasting && (err == nil || attempts < 4 || attempts > 11) {
+			complain("it ends in another way than with an error after 4 attempts, or 11 refusals")
+		}
+	default:
+		if err == nil || attempts != 1 {
+			complain("it does not end with an error after one attempt")
+		}
+	}
+	if err != nil && m.fault.statusErr != nil {
+		var e *connic.Error
+		errors.As(err, &e)
+		if bad := m.fault.statusErr(e); bad != nil {
+			complain("%v", bad)
+		}
+	}
+}
+
+func TestF1FaultMatrix(t *testing.T) {
+	t.Parallel()
+	// Most cases only wait for sockets, so many of them run at once, and those that
+	// wait for nothing all of them.
+	slots := make(chan struct{}, 32)
+	var wg sync.WaitGroup
+	n := 0
+	for i := range wireFaults {
+		for _, op := range operations() {
+			for _, times := range []int64{1, 2, 1000} {
+				n++
+				m := &matrixCase{fault: &wireFaults[i], op: op, times: times}
+				if m.fault.slow {
+					wg.Go(func() { m.run(t) })
+					continue
+				}
+				slots <- struct{}{}
+				wg.Go(func() {
+					defer func() { <-slots }()
+					m.run(t)
+				})
+			}
+		}
+	}
+	wg.Wait()
+	t.Logf("%d faults, %d operations, %d cases", len(wireFaults), len(operations()), n)
+}

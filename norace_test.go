@@ -1,0 +1,5 @@
+//go:build !race
+
+package connic_test
+
+const raceDetector = false
