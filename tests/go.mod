@@ -1,0 +1,18 @@
+module github.com/connic-go/connic/tests
+
+go 1.25.0
+
+require (
+	github.com/connic-go/connic v0.0.0
+	github.com/jarcoal/httpmock v1.4.2
+	github.com/stretchr/testify v1.12.1
+)
+
+require (
+	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
+	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/time v0.15.0 // indirect
+)
+
+replace github.com/connic-go/connic => ../
