@@ -1,0 +1,125 @@
+// Command coverage writes docs/api-coverage.md: every operation of the API, how
+// surely it is known, and the methods that offer it. Run it in the root of the
+// module, as go generate does.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/api/coverage/source"
+)
+
+var document = filepath.Join("docs", "api-coverage.md")
+
+func main() {
+	if err := write("."); err != nil {
+		fmt.Fprintln(os.Stderr, "coverage:", err)
+		os.Exit(1) //nolint:forbidigo // it is a program
+	}
+}
+
+func write(root string) error {
+	text, err := render(root)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(root, document)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as everything in a repository
+		return err
+	}
+	return os.WriteFile(path, text, 0o644) //nolint:gosec // as everything in a repository
+}
+
+const preface = `<!-- Written by go generate, from internal/api/api.go and the comments of the methods. Do not edit. -->
+
+# The API as this package knows it
+
+The schemas of the Connic REST API are not public. Of its %d operations below, %d are documented, %d observed and %d
+assumed. This table and the package are made from the same source, so what a method does is what stands here.
+
+**Known** says how surely an operation is known:
+
+- *documented*: the vendor's documentation of this API shows it;
+- *observed*: the vendor's own command-line client calls it, and reads the fields that this package reads;
+- *assumed*: this package's convention. The last column says whether the vendor at least describes the capability in
+  words. Route, parameters and fields may all turn out to be others.
+
+**Permission** is the section and the access that a key needs; the text of a 403 names it. **Retries** says what
+happens to a request that failed after it may have been executed: *safe* operations change nothing and *idempotent*
+ones the same thing when repeated, so both are sent again; *unsafe* ones do their work again each time and are not sent
+again, and the error is ` + "`ErrOutcomeUnknown`" + `.
+
+## When the table is wrong
+
+A route that turns out to be another can be corrected at once, by the operation's name:
+
+` + "```go" + `
+client, err := connic.New(project, key, connic.WithRoute("runs.list", "/projects/{project}/runs/search"))
+` + "```" + `
+
+` + "`WithQuery`" + ` adds a parameter to a call, ` + "`CaptureResponse`" + ` shows an answer as it came, and ` + "`Client.Do`" + ` calls what is not here.
+`
+
+// titles are the headings, by the first part of an operation's name.
+var titles = map[string]string{
+	"agents": "Agents", "runs": "Runs", "knowledge": "Knowledge", "judges": "Judges", "budgets": "Budgets",
+	"audit_logs": "Audit logs", "deployments": "Deployments", "project": "Project", "environments": "Environments",
+	"test_runs": "Test runs",
+}
+
+func render(root string) ([]byte, error) {
+	methods, err := source.Methods(root)
+	if err != nil {
+		return nil, err
+	}
+	marks := make(map[api.Mark]int)
+	for i := range api.Table {
+		marks[api.Table[i].Mark]++
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, preface, len(api.Table), marks[api.Documented], marks[api.Observed], marks[api.Assumed])
+	section := ""
+	for i := range api.Table {
+		op := &api.Table[i]
+		if first, _, _ := strings.Cut(op.Name, "."); first != section {
+			section = first
+			if titles[section] == "" {
+				return nil, fmt.Errorf("the operations %s.* have no title", section)
+			}
+			fmt.Fprintf(&b, "\n## %s\n\n| Operation | Request | Go | Permission | Retries | Known | The vendor shows it |\n", titles[section])
+			b.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s %s` | %s | %s | %s | %s | %s |\n", op.Name, op.Method, op.Route,
+			names(source.Of(methods, op)), source.Access(op), op.Class, op.Mark, shown(op))
+	}
+	return b.Bytes(), nil
+}
+
+func names(methods []source.Method) string {
+	if len(methods) == 0 {
+		return "none yet"
+	}
+	texts := make([]string, len(methods))
+	for i, m := range methods {
+		texts[i] = "`" + m.String() + "`"
+	}
+	return strings.Join(texts, " ")
+}
+
+func shown(op *api.Operation) string {
+	switch {
+	case op.Mark == api.Documented:
+		return "in its documentation"
+	case op.Mark == api.Observed:
+		return "in its own client"
+	case op.Words:
+		return "in words"
+	default:
+		return "no"
+	}
+}

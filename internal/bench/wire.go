@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// wire is an HTTP/1.1 server on loopback that answers every request with the
+// same bytes and allocates nothing for one.
+type wire struct {
+	listener net.Listener
+	opened   atomic.Int64
+	open     sync.Map
+	done     sync.WaitGroup
+}
+
+func newWire(status int, body string) (*wire, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the program
+	if err != nil {
+		return nil, err
+	}
+	answer := fmt.Appendf(nil, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+	w := &wire{listener: l}
+	w.done.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			w.opened.Add(1)
+			w.open.Store(conn, nil)
+			w.done.Go(func() {
+				defer conn.Close()
+				serve(conn, answer)
+			})
+		}
+	})
+	return w, nil
+}
+
+// serve answers requests without a body.
+func serve(conn net.Conn, answer []byte) {
+	buf := make([]byte, 0, 8<<10)
+	for {
+		n, err := conn.Read(buf[len(buf):cap(buf)])
+		if err != nil {
+			return
+		}
+		buf = buf[:len(buf)+n]
+		for {
+			end := bytes.Index(buf, []byte("\r\n\r\n"))
+			if end < 0 {
+				break
+			}
+			buf = buf[:copy(buf, buf[end+4:])]
+			if _, err := conn.Write(answer); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (w *wire) url() string { return "http://" + w.listener.Addr().String() }
+
+func (w *wire) close() {
+	_ = w.listener.Close()
+	w.open.Range(func(conn, _ any) bool {
+		_ = conn.(net.Conn).Close()
+		return true
+	})
+	w.done.Wait()
+}
