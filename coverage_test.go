@@ -18,98 +18,6 @@ import (
 // These tests keep three things equal: the operation table, what the comments of
 // the methods say, and what the methods do.
 
-// notYet are the operations that no method offers yet, with the reason. An
-// operation that is offered must not be here.
-var notYet = map[string]string{
-	"knowledge.upload_text":      "the section knowledge is being written",
-	"knowledge.upload_file":      "the section knowledge is being written",
-	"knowledge.list":             "the section knowledge is being written",
-	"knowledge.get":              "the section knowledge is being written",
-	"knowledge.delete":           "the section knowledge is being written",
-	"knowledge.delete_namespace": "the section knowledge is being written",
-	"knowledge.query":            "the section knowledge is being written",
-	"knowledge.namespaces":       "the section knowledge is being written",
-	"knowledge.jobs_list":        "the section knowledge is being written",
-	"knowledge.jobs_get":         "the section knowledge is being written",
-	"deployments.list":           "the section deployments is being written",
-	"deployments.get":            "the section deployments is being written",
-	"deployments.upload":         "the section deployments is being written",
-	"deployments.activate":       "the section deployments is being written",
-	"test_runs.create":           "the section test runs is being written",
-	"test_runs.get":              "the section test runs is being written",
-}
-
-// arguments are values that the methods accept, for the parameter types whose
-// zero value they refuse. Texts are "x-1", and pointers nil.
-var arguments = []any{
-	connic.TriggerRequest{Message: "hi"},
-	fair(),
-	connic.JudgeUpdate{Name: connic.Set("strict")},
-	daily("10"),
-	connic.BudgetUpdate{Name: connic.Set("guard")},
-}
-
-func argument(t *testing.T, of reflect.Type) reflect.Value {
-	t.Helper()
-	for _, a := range arguments {
-		if reflect.TypeOf(a).AssignableTo(of) {
-			return reflect.ValueOf(a)
-		}
-	}
-	switch of.Kind() {
-	case reflect.String:
-		return reflect.ValueOf("x-1").Convert(of)
-	case reflect.Slice:
-		if of.Elem().Kind() == reflect.String {
-			return reflect.ValueOf([]string{"x-1", "x-2"})
-		}
-	case reflect.Pointer:
-		return reflect.Zero(of)
-	default:
-	}
-	t.Fatalf("there is no %s among arguments", of)
-	return reflect.Value{}
-}
-
-// invoke calls a method and returns its error, or the last one of its iterator.
-func invoke(ctx context.Context, t *testing.T, c *connic.Client, m source.Method) error {
-	t.Helper()
-	field := reflect.ValueOf(c).Elem().FieldByName(m.Service)
-	if !field.IsValid() {
-		t.Fatalf("the Client has no field %s", m.Service)
-	}
-	method := field.MethodByName(m.Name)
-	in := []reflect.Value{reflect.ValueOf(ctx)}
-	for i := 1; i < method.Type().NumIn(); i++ {
-		if !method.Type().IsVariadic() || i < method.Type().NumIn()-1 {
-			in = append(in, argument(t, method.Type().In(i)))
-		}
-	}
-	out := method.Call(in)
-	last := out[len(out)-1]
-	if last.Kind() == reflect.Func {
-		var err error
-		for _, e := range last.Seq2() {
-			err, _ = reflect.TypeAssert[error](e)
-		}
-		return err
-	}
-	err, _ := reflect.TypeAssert[error](last)
-	return err
-}
-
-func methods(t *testing.T) []source.Method {
-	t.Helper()
-	all, err := source.Methods(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(all) == 0 {
-		t.Fatal("there are no methods")
-	}
-	return all
-}
-
 func TestCommentsAgreeWithTheTable(t *testing.T) {
 	t.Parallel()
 	all := methods(t)
@@ -191,9 +99,9 @@ func requestOf(t *testing.T, m source.Method, opts ...connic.Option) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	first := &firstRequest{cancel: cancel}
-	opts = append(opts, connic.WithHTTPClient(&http.Client{Transport: first}), connic.WithBaseURL("https://api.example/v1"))
+	opts = append(opts, connic.WithEnvironment("e-1"), connic.WithHTTPClient(&http.Client{Transport: first}), connic.WithBaseURL("https://api.example/v1"))
 	c := must[*connic.Client](t)(connic.New("p-1", "cnc_coverage_test_key", opts...))
-	err := invoke(ctx, t, c, m)
+	err := callOf(t, m)(ctx, c)
 	if first.seen == "" {
 		t.Errorf("%s sent nothing: %v", m, err)
 	}
@@ -266,10 +174,11 @@ var forbidden = transportFunc(func(r *http.Request) (*http.Response, error) {
 
 func TestForbiddenNamesThePermission(t *testing.T) {
 	t.Parallel()
-	c := must[*connic.Client](t)(connic.New("p-1", "cnc_coverage_test_key", connic.WithHTTPClient(&http.Client{Transport: forbidden}), connic.WithoutRateLimit()))
+	c := must[*connic.Client](t)(connic.New("p-1", "cnc_coverage_test_key", connic.WithEnvironment("e-1"),
+		connic.WithHTTPClient(&http.Client{Transport: forbidden}), connic.WithoutRateLimit()))
 	named := make(map[string]bool)
 	for _, m := range methods(t) {
-		err := invoke(t.Context(), t, c, m)
+		err := callOf(t, m)(t.Context(), c)
 		var answer *connic.Error
 		if !errors.As(err, &answer) || !errors.Is(err, connic.ErrForbidden) {
 			t.Errorf("%s: the error is %v", m, err)

@@ -131,7 +131,7 @@ func TestDeadlineUnderContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		parent, cancel := context.WithCancelCause(t.Context())
 		d := newDeadline(parent, time.Minute)
-		child, stop := context.WithTimeout(context.WithoutCancel(context.WithValue(d, 1, 2)), time.Hour)
+		child, stop := context.WithTimeout(context.WithoutCancel(context.WithValue(d, new(int), "w")), time.Hour)
 		defer stop()
 		grandchild, stopGrandchild := context.WithCancelCause(d)
 		defer stopGrandchild(nil)

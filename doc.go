@@ -61,8 +61,9 @@
 // An answer with an error status is an [*Error]; it matches [ErrNotFound],
 // [ErrForbidden] and so on with [errors.Is]. A call without a usable answer is a
 // [*TransportError] or [*DecodeError], one that the Client itself refused an
-// [*ArgumentError] or [*LimitError]. A run that ended badly is a [*RunError], and a
-// wait that ended early a [*WaitError].
+// [*ArgumentError] or [*LimitError]. What ended badly on the service is a
+// [*RunError], [*JobError] or [*EvaluationError], returned together with the run, job
+// or evaluation. A wait that ended early is a [*WaitError].
 //
 // # Secrets
 //

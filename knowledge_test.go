@@ -225,7 +225,7 @@ func TestKnowledgeNamespaces(t *testing.T) {
 			t.Errorf("the second deletion says %v", err)
 		}
 		log := srv.AuditLog()
-		if last := log[len(log)-1]; last.ResourceType != "knowledge_namespace" || last.Before["total_entry_count"] != 5 {
+		if last := log[len(log)-1]; last.ResourceType != "knowledge_namespace" || last.Before["total_entry_count"] != 5.0 {
 			t.Errorf("the audit log ends with %+v", last)
 		}
 	})

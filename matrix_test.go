@@ -122,7 +122,7 @@ var wireFaults = []wireFault{
 // matrixCase is one cell: a fault, an operation, how often.
 type matrixCase struct {
 	fault *wireFault
-	op    *api.Operation
+	op    operation
 	times int64 // how many attempts meet the fault; 1000 for all
 
 	dials, requests, executions atomic.Int64
@@ -191,7 +191,7 @@ func (m *matrixCase) run(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = calls[m.op.Name](t.Context(), client, t.Name())
+	err = m.op.call(t.Context(), client)
 	m.check(t, err)
 }
 
@@ -200,7 +200,7 @@ func (m *matrixCase) check(t *testing.T, err error) {
 	want := m.fault.safe
 	if m.op.Class == api.Unsafe {
 		want = m.fault.unsafe
-	} else if m.fault.bodyless != "" && silent[m.op.Name] {
+	} else if m.fault.bodyless != "" && silent(m.op.Operation) {
 		want = "done"
 	}
 	lasting := m.times > 2
@@ -250,8 +250,9 @@ func TestF1FaultMatrix(t *testing.T) {
 	slots := make(chan struct{}, 32)
 	var wg sync.WaitGroup
 	n := 0
+	ops := operations(t)
 	for i := range wireFaults {
-		for _, op := range operations() {
+		for _, op := range ops {
 			for _, times := range []int64{1, 2, 1000} {
 				n++
 				m := &matrixCase{fault: &wireFaults[i], op: op, times: times}
@@ -268,5 +269,5 @@ func TestF1FaultMatrix(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	t.Logf("%d faults, %d operations, %d cases", len(wireFaults), len(operations()), n)
+	t.Logf("%d faults, %d operations, %d cases", len(wireFaults), len(ops), n)
 }

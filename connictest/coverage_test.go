@@ -8,22 +8,12 @@ import (
 
 // notYet are the operations that the fake does not offer yet, with the reason.
 var notYet = map[string]string{
-	"knowledge.upload_text":      "the section knowledge is being written",
-	"knowledge.upload_file":      "the section knowledge is being written",
-	"knowledge.list":             "the section knowledge is being written",
-	"knowledge.get":              "the section knowledge is being written",
-	"knowledge.delete":           "the section knowledge is being written",
-	"knowledge.delete_namespace": "the section knowledge is being written",
-	"knowledge.query":            "the section knowledge is being written",
-	"knowledge.namespaces":       "the section knowledge is being written",
-	"knowledge.jobs_list":        "the section knowledge is being written",
-	"knowledge.jobs_get":         "the section knowledge is being written",
-	"deployments.list":           "the section deployments is being written",
-	"deployments.get":            "the section deployments is being written",
-	"deployments.upload":         "the section deployments is being written",
-	"deployments.activate":       "the section deployments is being written",
-	"test_runs.create":           "the section test runs is being written",
-	"test_runs.get":              "the section test runs is being written",
+	"deployments.list":     "the section deployments is being written",
+	"deployments.get":      "the section deployments is being written",
+	"deployments.upload":   "the section deployments is being written",
+	"deployments.activate": "the section deployments is being written",
+	"test_runs.create":     "the section test runs is being written",
+	"test_runs.get":        "the section test runs is being written",
 }
 
 func TestTheFakeOffersEveryOperation(t *testing.T) {

@@ -361,6 +361,7 @@ func TestCloseEndsRuns(t *testing.T) {
 		if _, err := c.Agents.Trigger(t.Context(), "stubborn", connic.TriggerRequest{Message: "x"}); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // for the agent to begin
 		srv.Close()
 		if !ended {
 			t.Error("the agent goes on")

@@ -14,7 +14,6 @@ import (
 
 // withoutShapes are the sections that have no shapes yet, with the reason.
 var withoutShapes = map[string]string{
-	"knowledge":   "the section is being written",
 	"deployments": "the section is being written",
 	"test_runs":   "the section is being written",
 }

@@ -61,14 +61,18 @@ func idsOf[T any](seq iter.Seq2[*T, error], id func(*T) string) ([]string, error
 	return ids, nil
 }
 
-func (l list) item(id string) string { return fmt.Sprintf(`{"%s": "%s", "name": "n"}`, l.key, id) }
+func (l list) item(id string) string { return fmt.Sprintf(`{"%s": "%s", "color": "red"}`, l.key, id) }
 
 func agentID(a *connic.Agent) string           { return a.ID }
 func runID(r *connic.Run) string               { return r.ID }
 func judgeID(j *connic.Judge) string           { return j.ID }
 func evaluationID(e *connic.Evaluation) string { return e.ID }
 func budgetID(b *connic.Budget) string         { return b.ID }
-func entryID(e *connic.AuditEntry) string      { return e.ID }
+func auditEntryID(e *connic.AuditEntry) string { return e.ID }
+func entryID(e *connic.Entry) string           { return e.EntryID }
+func jobID(j *connic.Job) string               { return j.ID }
+func matchID(m *connic.Match) string           { return m.EntryID }
+func namespaceID(n *connic.Namespace) string   { return n.Name }
 func environmentID(e *connic.Environment) string {
 	return e.ID
 }
@@ -93,6 +97,40 @@ var lists = map[string]list{
 		},
 		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
 			return idsOf(c.Runs.All(ctx, &connic.RunListParams{Limit: 2}), runID)
+		},
+	},
+	"Knowledge.List": {
+		section: "entries", key: "entry_id",
+		page: func(ctx context.Context, c *connic.Client) (view, error) {
+			page, err := c.Knowledge.List(ctx, &connic.EntryListParams{EnvironmentID: "e1", Limit: 2, Offset: 4})
+			return viewOf(page, err, entryID)
+		},
+		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
+			return idsOf(c.Knowledge.All(ctx, &connic.EntryListParams{EnvironmentID: "e1", Limit: 2}), entryID)
+		},
+	},
+	"Knowledge.Query": {
+		section: "results", key: "entry_id", unlimited: true,
+		page: func(ctx context.Context, c *connic.Client) (view, error) {
+			page, err := c.Knowledge.Query(ctx, connic.KnowledgeQuery{EnvironmentID: "e1", Query: "what?"})
+			return viewOf(page, err, matchID)
+		},
+	},
+	"Knowledge.Namespaces": {
+		section: "namespaces", key: "name", unlimited: true,
+		page: func(ctx context.Context, c *connic.Client) (view, error) {
+			page, err := c.Knowledge.Namespaces(ctx, &connic.NamespaceListParams{EnvironmentID: "e1"})
+			return viewOf(page, err, namespaceID)
+		},
+	},
+	"Knowledge.Jobs": {
+		section: "jobs", key: "id",
+		page: func(ctx context.Context, c *connic.Client) (view, error) {
+			page, err := c.Knowledge.Jobs(ctx, &connic.JobListParams{EnvironmentID: "e1", Limit: 2, Offset: 4})
+			return viewOf(page, err, jobID)
+		},
+		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
+			return idsOf(c.Knowledge.AllJobs(ctx, &connic.JobListParams{EnvironmentID: "e1", Limit: 2}), jobID)
 		},
 	},
 	"Judges.List": {
@@ -143,10 +181,10 @@ var lists = map[string]list{
 		section: "audit_logs", key: "id",
 		page: func(ctx context.Context, c *connic.Client) (view, error) {
 			page, err := c.AuditLogs.List(ctx, &connic.AuditLogListParams{Limit: 2, Offset: 4})
-			return viewOf(page, err, entryID)
+			return viewOf(page, err, auditEntryID)
 		},
 		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
-			return idsOf(c.AuditLogs.All(ctx, &connic.AuditLogListParams{Limit: 2}), entryID)
+			return idsOf(c.AuditLogs.All(ctx, &connic.AuditLogListParams{Limit: 2}), auditEntryID)
 		},
 	},
 	"Environments.List": {
@@ -191,7 +229,9 @@ func answering(t *testing.T, answers ...string) (*connic.Client, *[]url.Values) 
 	mock := httpmock.NewMockTransport()
 	var queries []url.Values
 	mock.RegisterNoResponder(func(r *http.Request) (*http.Response, error) {
-		queries = append(queries, r.URL.Query())
+		query := r.URL.Query()
+		query.Del("environment_id") // the shapes show which lists have one
+		queries = append(queries, query)
 		if len(queries) > len(answers) {
 			return httpmock.NewStringResponse(http.StatusNotImplemented, `{"detail": "one request too many"}`), nil
 		}
@@ -290,6 +330,9 @@ func TestEnvelopes(t *testing.T) {
 	t.Parallel()
 	for method, l := range lists {
 		for name, e := range envelopes {
+			if strings.Contains(e.answer, `"`+l.section+`": []`) {
+				continue // its own name goes before the others
+			}
 			t.Run(method+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				array := "[" + l.item("a") + ",\n " + l.item("b") + "]"

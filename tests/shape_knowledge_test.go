@@ -160,9 +160,9 @@ var knowledgeShapes = []shape{
 	{
 		name: "delete", op: "knowledge.delete", method: "DELETE", path: "/knowledge/a",
 		call: call0(func(ctx context.Context, c *connic.Client) error {
-			return c.Knowledge.Delete(ctx, "a", &connic.EntryParams{EnvironmentID: "e1"})
+			return c.Knowledge.Delete(ctx, "a", &connic.EntryParams{EnvironmentID: "e1", Namespace: "docs"})
 		}),
-		query: url.Values{"environment_id": {"e1"}}, status: 204,
+		query: url.Values{"environment_id": {"e1"}, "namespace": {"docs"}}, status: 204,
 	},
 	{
 		name: "delete namespace", op: "knowledge.delete_namespace", method: "DELETE", path: "/knowledge",

@@ -17,6 +17,7 @@ func clearEnvironment(t *testing.T) {
 	}
 }
 
+//nolint:paralleltest // it changes the environment and the directory
 func TestQuickstartOnTheFake(t *testing.T) {
 	clearEnvironment(t)
 	var stdout, stderr bytes.Buffer
@@ -36,6 +37,7 @@ func TestQuickstartOnTheFake(t *testing.T) {
 	}
 }
 
+//nolint:paralleltest // it changes the environment and the directory
 func TestQuickstartAsJSON(t *testing.T) {
 	clearEnvironment(t)
 	var stdout, stderr bytes.Buffer
