@@ -6,6 +6,7 @@ require (
 	github.com/connic-go/connic v0.0.0
 	github.com/jarcoal/httpmock v1.4.2
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (
