@@ -33,7 +33,7 @@ func newWire(status int, body string) (*wire, error) {
 			w.opened.Add(1)
 			w.open.Store(conn, nil)
 			w.done.Go(func() {
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				serve(conn, answer)
 			})
 		}
