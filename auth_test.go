@@ -42,6 +42,9 @@ func TestKeysPrintRedacted(t *testing.T) {
 	if got := fmt.Sprint(key); got != "cnc_…9876" {
 		t.Errorf("it prints as %s", got)
 	}
+	if got := fmt.Sprintf("%q", key); got != `"cnc_…9876"` {
+		t.Errorf("it prints as %s", got)
+	}
 	if got := fmt.Sprintf("%#v", key); got != `connic.APIKey("cnc_…9876")` {
 		t.Errorf("it prints as %s", got)
 	}

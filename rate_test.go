@@ -315,11 +315,19 @@ func TestFailFastDoesNotWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv := newFake(connictest.FixedWindow)
-		client := srv.Client()
+		retries := 0
+		client := srv.Client(connic.WithObserver(func(_ context.Context, e connic.Event) {
+			if e.Kind == connic.EventRetry {
+				retries++
+			}
+		}))
 		srv.Spend(60)
 		start := time.Now()
 		_, err := client.Project.Get(t.Context(), connic.FailFast())
 		var answer *connic.Error
+		if retries > 0 {
+			t.Errorf("%d retries", retries)
+		}
 		if !errors.As(err, &answer) || !errors.Is(err, connic.ErrRateLimited) {
 			t.Errorf("the first call ended with %v, want the service's 429", err)
 		}

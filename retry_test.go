@@ -432,3 +432,20 @@ func TestClassesOfTheTable(t *testing.T) {
 		}
 	}
 }
+
+func TestRetryBudgetCountsHalves(t *testing.T) {
+	t.Parallel()
+	var b budget
+	b.init(1)
+	for i, step := range []struct {
+		refunds int
+		want    bool
+	}{{0, true}, {0, false}, {1, false}, {1, true}, {9, true}, {0, false}} {
+		for range step.refunds {
+			b.refund(0) // half a retry for a call that needed none
+		}
+		if got := b.take(); got != step.want {
+			t.Errorf("step %d: a retry is granted: %v, want %v", i, got, step.want)
+		}
+	}
+}

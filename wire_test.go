@@ -16,7 +16,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -164,7 +166,7 @@ func TestS2SlashRedirectIsAskedAgainAtTheBaseURL(t *testing.T) {
 		t.Errorf("it asked %s", got)
 	}
 	seen = nil
-	if _, err := c.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "x"}); !errors.As(err, &e) || len(seen) != 1 {
+	if _, err := c.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "x"}); !errors.As(err, &e) || len(seen) != 1 || errors.Is(err, connic.ErrOutcomeUnknown) {
 		t.Errorf("%v after %s", err, seen)
 	}
 	seen = nil
@@ -455,3 +457,41 @@ func TestF2GoldenAnswerCutAtEveryByte(t *testing.T) {
 
 // quiet is a logger for servers that are meant to fail.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// An attempt that found no connection cost nothing, a safe one as well, whose
+// transport is not watched.
+func TestDialFailuresCostNoQuota(t *testing.T) {
+	t.Parallel()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}}
+	c := must[*connic.Client](t)(connic.New("p", canary, connic.WithBaseURL("http://localhost:1"), quick,
+		connic.WithHTTPClient(&http.Client{Transport: transport})))
+	if _, err := c.Runs.Get(t.Context(), "r1"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error(err)
+	}
+	if used := c.RateLimit().Used; used != 0 {
+		t.Errorf("%d attempts count", used)
+	}
+}
+
+// A Limiter that is not ours may let a refused attempt go too early.
+func TestRetryAfterHoldsUnderAnyLimiter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var at []time.Duration
+		transport := transportFunc(func(r *http.Request) (*http.Response, error) {
+			at = append(at, time.Since(start))
+			answer := &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"7"}}, Body: http.NoBody, Request: r}
+			if len(at) > 1 {
+				answer.StatusCode, answer.Body = 200, io.NopCloser(strings.NewReader(`{"id": "r1"}`))
+			}
+			return answer, nil
+		})
+		c := must[*connic.Client](t)(connic.New("p", canary, connic.WithLimiter(open{}), connic.WithHTTPClient(&http.Client{Transport: transport})))
+		if _, err := c.Runs.Get(t.Context(), "r1"); err != nil || len(at) != 2 || at[1] < 7*time.Second {
+			t.Errorf("attempts at %v: %v", at, err)
+		}
+	})
+}

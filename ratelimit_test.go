@@ -1,0 +1,278 @@
+package connic_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// The single rules of the limiter. What they come to together stands in
+// rate_test.go.
+
+// queue notes in which order attempts are admitted, and with what error.
+type queue struct {
+	limiter connic.Limiter
+	mu      sync.Mutex
+	order   []string
+	errs    map[string]error
+	permits map[string]connic.Permit
+	at      map[string]time.Duration
+	start   time.Time
+}
+
+func newQueue(n int) *queue {
+	return &queue{
+		limiter: connic.NewLimiter(n, time.Minute), start: time.Now(),
+		errs: make(map[string]error), permits: make(map[string]connic.Permit), at: make(map[string]time.Duration),
+	}
+}
+
+// join asks for an attempt, and returns when it is admitted, refused or in line.
+func (q *queue) join(ctx context.Context, name string, a connic.Admission) {
+	go func() {
+		permit, err := q.limiter.Acquire(ctx, a)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if err == nil {
+			q.order = append(q.order, name)
+		}
+		q.permits[name], q.errs[name], q.at[name] = permit, err, time.Since(q.start)
+	}()
+	synctest.Wait()
+}
+
+// end ends the attempt of a name.
+func (q *queue) end(name string, kind connic.OutcomeKind, retryAfter time.Duration) {
+	q.limiter.Release(q.permits[name], connic.Outcome{Kind: kind, RetryAfter: retryAfter})
+	synctest.Wait()
+}
+
+// use ends n attempts with answers, at once.
+func (q *queue) use(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		q.limiter.Release(must[connic.Permit](t)(q.limiter.Acquire(t.Context(), connic.Admission{})), connic.Outcome{})
+	}
+}
+
+func (q *queue) expect(t *testing.T, want ...string) {
+	t.Helper()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.order) != len(want) {
+		t.Errorf("%v were admitted, want %v", q.order, want)
+		return
+	}
+	for i := range want {
+		if q.order[i] != want[i] {
+			t.Errorf("%v were admitted, want %v", q.order, want)
+			return
+		}
+	}
+}
+
+func TestAnAttemptCountsForAWindowAndAMargin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(60)
+		q.use(t, 1)
+		time.Sleep(time.Minute)
+		if used := q.limiter.Status().Used; used != 1 {
+			t.Errorf("after the window %d attempts count, want 1", used)
+		}
+		time.Sleep(20 * time.Millisecond)
+		if used := q.limiter.Status().Used; used != 0 {
+			t.Errorf("after window and margin %d attempts count", used)
+		}
+	})
+}
+
+func TestLinesOfTheLimiter(t *testing.T) {
+	t.Parallel()
+	poll, again := connic.Admission{Lane: connic.LanePoll}, connic.Admission{Again: true}
+	t.Run("calls go before polls", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(2)
+			q.use(t, 1)
+			time.Sleep(time.Second)
+			q.use(t, 1)
+			q.join(t.Context(), "poll", poll)
+			q.join(t.Context(), "call", connic.Admission{})
+			time.Sleep(59*time.Second + 30*time.Millisecond)
+			q.expect(t, "poll") // it has waited for half a window
+			time.Sleep(time.Second)
+			q.expect(t, "poll", "call")
+		})
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(2)
+			q.use(t, 1)
+			time.Sleep(10 * time.Second)
+			q.use(t, 1)
+			time.Sleep(35 * time.Second)
+			q.join(t.Context(), "poll", poll)
+			q.join(t.Context(), "call", connic.Admission{})
+			time.Sleep(16 * time.Second)
+			q.expect(t, "call")
+			time.Sleep(10 * time.Second)
+			q.expect(t, "call", "poll")
+		})
+	})
+	t.Run("a refused attempt goes first", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(60)
+			q.join(t.Context(), "refused", connic.Admission{})
+			q.end("refused", connic.OutcomeRefused, 10*time.Second)
+			q.join(t.Context(), "first", connic.Admission{})
+			q.join(t.Context(), "second", connic.Admission{})
+			q.join(t.Context(), "again", again)
+			time.Sleep(11 * time.Second)
+			q.expect(t, "refused", "again") // and the others wait for its answer
+			q.end("again", connic.OutcomeAnswered, 0)
+			time.Sleep(2 * time.Minute)
+		})
+	})
+	t.Run("one goes first after a pause", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(0)
+			q.join(t.Context(), "refused", connic.Admission{})
+			q.end("refused", connic.OutcomeRefused, 10*time.Second)
+			q.join(t.Context(), "first", connic.Admission{})
+			q.join(t.Context(), "second", connic.Admission{})
+			time.Sleep(11 * time.Second)
+			q.expect(t, "refused", "first")
+			q.end("first", connic.OutcomeAnswered, 0)
+			q.expect(t, "refused", "first", "second")
+		})
+	})
+}
+
+func TestPausesOfTheLimiter(t *testing.T) {
+	t.Parallel()
+	t.Run("a shorter one does not end a longer one", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(60)
+			q.join(t.Context(), "a", connic.Admission{})
+			q.join(t.Context(), "b", connic.Admission{})
+			q.end("a", connic.OutcomeRefused, 30*time.Second)
+			q.end("b", connic.OutcomeRefused, 5*time.Second)
+			if left := time.Until(q.limiter.Status().PausedUntil); left != 30*time.Second {
+				t.Errorf("the pause lasts %v, want 30s", left)
+			}
+		})
+	})
+	t.Run("those who cannot wait are told at once", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(1)
+			q.join(t.Context(), "a", connic.Admission{})
+			short, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+			defer cancel()
+			q.join(short, "short", connic.Admission{})
+			q.join(t.Context(), "long", connic.Admission{})
+			q.end("a", connic.OutcomeRefused, 100*time.Second)
+			var refusal *connic.LimitError
+			q.mu.Lock()
+			err, at := q.errs["short"], q.at["short"]
+			q.mu.Unlock()
+			if !errors.As(err, &refusal) || !errors.Is(err, context.DeadlineExceeded) || at != 0 || refusal.Wait != 100*time.Second {
+				t.Errorf("after %v: %v", at, err)
+			}
+			time.Sleep(101 * time.Second)
+			q.expect(t, "a", "long")
+		})
+	})
+	t.Run("nobody waits for a very long one", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(1)
+			q.join(t.Context(), "a", connic.Admission{})
+			q.join(t.Context(), "in line", connic.Admission{})
+			q.end("a", connic.OutcomeRefused, 121*time.Second)
+			q.join(t.Context(), "later", connic.Admission{})
+			for _, name := range []string{"in line", "later"} {
+				var refusal *connic.LimitError
+				q.mu.Lock()
+				err := q.errs[name]
+				q.mu.Unlock()
+				if !errors.As(err, &refusal) || errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	})
+}
+
+// The turn of the n-th in line comes when the n-th of those that count stops to:
+// a deadline after that is none that refuses it.
+func TestAWaitThatFitsIsNotRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(10)
+		q.use(t, 4)
+		time.Sleep(10 * time.Second)
+		q.use(t, 4) // 2 are free
+		q.join(t.Context(), "a", connic.Admission{})
+		q.join(t.Context(), "b", connic.Admission{}) // 2 in flight, 8 count
+		for range 3 {
+			q.join(t.Context(), "others", connic.Admission{})
+		}
+		// The fourth in line takes the last of the first four places, in 50 s.
+		for name, wait := range map[string]time.Duration{"fits": 51 * time.Second, "does not": 49 * time.Second} {
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			defer cancel()
+			q.join(ctx, name, connic.Admission{})
+			q.mu.Lock()
+			if err := q.errs[name]; (err != nil) != (name == "does not") {
+				t.Errorf("a wait of %v: %v", wait, err)
+			}
+			q.mu.Unlock()
+		}
+		q.end("a", connic.OutcomeAnswered, 0)
+		q.end("b", connic.OutcomeAnswered, 0)
+		time.Sleep(time.Minute)
+	})
+}
+
+// A waiter that gives up in the moment it is admitted gives its place to the next.
+func TestAPlaceIsNotLostWithItsWaiter(t *testing.T) {
+	t.Parallel()
+	gaveUp := 0
+	for range 50 { // which of the two wins is chance
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(0)
+			q.join(t.Context(), "refused", connic.Admission{})
+			q.end("refused", connic.OutcomeRefused, time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			q.join(ctx, "first", connic.Admission{})
+			q.join(t.Context(), "second", connic.Admission{})
+			time.AfterFunc(time.Second, cancel)
+			time.Sleep(2 * time.Second)
+			q.mu.Lock()
+			refused := q.errs["first"] != nil
+			q.mu.Unlock()
+			if refused {
+				gaveUp++
+				q.expect(t, "refused", "second")
+			} else {
+				q.expect(t, "refused", "first")
+				q.end("first", connic.OutcomeAnswered, 0)
+			}
+			q.end("second", connic.OutcomeAnswered, 0)
+			if s := q.limiter.Status(); s.InFlight != 0 || s.Waiting != 0 {
+				t.Errorf("at the end there are %d in flight and %d in line", s.InFlight, s.Waiting)
+			}
+		})
+	}
+	if gaveUp == 0 || gaveUp == 50 {
+		t.Errorf("%d of 50 gave up: the test meets one side only", gaveUp)
+	}
+}
