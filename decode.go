@@ -311,7 +311,7 @@ func members(data []byte, visit func(key, value []byte) error) error {
 	}
 	for i = skipSpace(data, i+1); i < len(data) && data[i] == '"'; {
 		end, ok := skipValue(data, i)
-		if !ok {
+		if !ok || !json.Valid(data[i:end]) {
 			return broken()
 		}
 		key := data[i+1 : end-1]

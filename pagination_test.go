@@ -284,7 +284,7 @@ func TestPageFields(t *testing.T) {
 func FuzzEnvelope(f *testing.F) {
 	for _, seed := range []string{
 		`[{"id": "r1"}]`, `{"items": [{"id": 1}], "total": "5", "next": "https://x/y"}`, `{"runs": null, "has_more": "true"}`, `{"data": [], "page": 1, "pages": 2}`,
-		`{"items": [`, `{"a\"b": [{"]": 1}], "results": [{}]}`, `{"items": [], "items": [{"id": "x"}]}`, `{"x":nul,"items":[]}`,
+		`{"items": [`, `{"a\"b": [{"]": 1}], "results": [{}]}`, `{"items": [], "items": [{"id": "x"}]}`, `{"x":nul,"items":[]}`, "{\"\x1b\":[],\"items\":[]}", `{"\x":[],"items":[]}`,
 	} {
 		f.Add([]byte(seed))
 	}
