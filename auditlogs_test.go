@@ -55,6 +55,22 @@ var mutations = map[string]func(t *testing.T, srv *connictest.Server, c *connic.
 		known(t, c)
 		return c.Knowledge.DeleteNamespace(t.Context(), "docs", nil)
 	},
+	"deployments.upload": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		_, err := c.Deployments.UploadFS(t.Context(), project, nil)
+		return err
+	},
+	"deployments.activate": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		d := must[*connic.Deployment](t)(c.Deployments.UploadFS(t.Context(), project, nil))
+		must[*connic.Deployment](t)(c.Deployments.Wait(t.Context(), d.ID))
+		return c.Deployments.Activate(t.Context(), d.ID)
+	},
+	"test_runs.create": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		_, err := c.TestRuns.Create(t.Context(), connic.TestRunCreate{Project: project})
+		return err
+	},
 	"judges.create": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
 		t.Helper()
 		_, err := c.Judges.Create(t.Context(), fair())
@@ -107,11 +123,6 @@ func TestEveryMutationIsInTheAuditLog(t *testing.T) {
 		mutate, ok := mutations[op.Name]
 		switch {
 		case op.Class == api.Safe:
-			continue
-		case notYet[op.Name] != "":
-			if ok {
-				t.Errorf("%s exists: take it out of notYet", op.Name)
-			}
 			continue
 		case !ok:
 			t.Errorf("%s has no entry in mutations", op.Name)

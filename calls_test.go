@@ -3,10 +3,12 @@ package connic_test
 import (
 	"context"
 	"io"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
@@ -16,17 +18,6 @@ import (
 // The calls that the fault matrix, the search for the key and the coverage tests
 // make. They are found by reflection, so that a method that is added is called by
 // all of them.
-
-// notYet are the operations that no method offers yet, with the reason. An
-// operation that is offered must not be here.
-var notYet = map[string]string{
-	"deployments.list":     "the section deployments is being written",
-	"deployments.get":      "the section deployments is being written",
-	"deployments.upload":   "the section deployments is being written",
-	"deployments.activate": "the section deployments is being written",
-	"test_runs.create":     "the section test runs is being written",
-	"test_runs.get":        "the section test runs is being written",
-}
 
 // content is a body of 20 bytes.
 var content = io.NewSectionReader(strings.NewReader("a text of 20 letters"), 0, 20)
@@ -39,10 +30,19 @@ var arguments = []any{
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},
 	slices.Values([]connic.Document{connic.TextUpload{Content: "a text"}}),
 	connic.KnowledgeQuery{Query: "what?"},
+	archiveOf(tarball(map[string]string{"agents/support.yaml": "name: support\n"})),
+	fs.FS(project),
+	connic.TestRunCreate{Project: project},
 	fair(),
 	connic.JudgeUpdate{Name: connic.Set("strict")},
 	daily("10"),
 	connic.BudgetUpdate{Name: connic.Set("guard")},
+}
+
+// project is a small project folder.
+var project = fstest.MapFS{
+	"agents/support.yaml": {Data: []byte("name: support\n")},
+	"tests/greets.yaml":   {Data: []byte("agent: support\n")},
 }
 
 func argument(t *testing.T, of reflect.Type) reflect.Value {
@@ -138,18 +138,19 @@ func operations(t *testing.T) []operation {
 	for i := range api.Table {
 		op := &api.Table[i]
 		offering := slices.DeleteFunc(source.Of(all, op), composite)
-		switch {
-		case len(offering) > 0:
-			found = append(found, operation{Operation: op, call: callOf(t, offering[0])})
-		case notYet[op.Name] == "":
+		if len(offering) == 0 {
 			t.Errorf("no method makes one request of %s", op.Name)
+			continue
 		}
+		found = append(found, operation{Operation: op, call: callOf(t, offering[0])})
 	}
 	return found
 }
 
 // silent says whether the answer of an operation needs no body.
-func silent(op *api.Operation) bool { return op.Method == "DELETE" || op.Op == api.RunsCancel }
+func silent(op *api.Operation) bool {
+	return op.Method == "DELETE" || op.Op == api.RunsCancel || op.Op == api.DeploymentsActivate
+}
 
 // golden is an answer that every operation takes for a good one.
 const golden = `{"id": "x1", "run_id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x", "status": "completed", ` +

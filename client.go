@@ -42,8 +42,10 @@ type Client struct {
 	Judges       *JudgesService
 	Budgets      *BudgetsService
 	AuditLogs    *AuditLogsService
+	Deployments  *DeploymentsService
 	Project      *ProjectService
 	Environments *EnvironmentsService
+	TestRuns     *TestRunsService
 
 	service service // shared by the services
 
@@ -372,8 +374,10 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	c.Judges = (*JudgesService)(&c.service)
 	c.Budgets = (*BudgetsService)(&c.service)
 	c.AuditLogs = (*AuditLogsService)(&c.service)
+	c.Deployments = (*DeploymentsService)(&c.service)
 	c.Project = (*ProjectService)(&c.service)
 	c.Environments = (*EnvironmentsService)(&c.service)
+	c.TestRuns = (*TestRunsService)(&c.service)
 	return c, nil
 }
 

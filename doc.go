@@ -62,8 +62,8 @@
 // [ErrForbidden] and so on with [errors.Is]. A call without a usable answer is a
 // [*TransportError] or [*DecodeError], one that the Client itself refused an
 // [*ArgumentError] or [*LimitError]. What ended badly on the service is a
-// [*RunError], [*JobError] or [*EvaluationError], returned together with the run, job
-// or evaluation. A wait that ended early is a [*WaitError].
+// [*RunError], [*JobError], [*EvaluationError], [*DeploymentError] or [*TestRunError],
+// returned together with what ended. A wait that ended early is a [*WaitError].
 //
 // # Secrets
 //

@@ -27,6 +27,8 @@ type request struct {
 	// arguments do.
 	repeatable bool
 	lane       Lane
+	// received, if not nil, gets the headers of the last answer.
+	received func(http.Header)
 	// salvage, if not nil, makes a result of a body that is not whole, or nil.
 	salvage func(body []byte) any
 }
@@ -79,6 +81,9 @@ func do[T any](ctx context.Context, c *Client, r request, decode func([]byte) (T
 	}
 	k.route = c.routes.of(r.op)
 	err := c.run(ctx, &k.call, &r, opts)
+	if r.received != nil && k.resp != nil {
+		r.received(k.resp.Header)
+	}
 	return k.value, err
 }
 

@@ -56,6 +56,12 @@ type Server struct {
 	ingestionTime time.Duration
 	failIngestion func(IngestedEntry) error
 
+	deployments    []*deployment // oldest first
+	testRuns       []*testRun
+	phaseTime      time.Duration
+	failDeployment func(UploadedProject) error
+	tests          func(UploadedProject) []connic.TestCase
+
 	judges         []*judge
 	scoring        map[string]JudgeFunc // by the judge's name
 	budgets        []*budget
@@ -77,7 +83,7 @@ func New() *Server {
 			{ID: "env-test", Name: "test", Type: "test"},
 		},
 	}
-	s.ingestionTime = time.Second
+	s.ingestionTime, s.phaseTime = time.Second, time.Second
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.RateLimit(60, time.Minute, FixedWindow)
 	return s
@@ -271,8 +277,16 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 
 	api.AuditLogsList: (*Server).listAuditLogs,
 
+	api.DeploymentsList:     (*Server).listDeployments,
+	api.DeploymentsGet:      (*Server).getDeployment,
+	api.DeploymentsUpload:   (*Server).uploadDeployment,
+	api.DeploymentsActivate: (*Server).activateDeployment,
+
 	api.ProjectGet:       (*Server).getProject,
 	api.EnvironmentsList: (*Server).listEnvironments,
+
+	api.TestRunsCreate: (*Server).createTestRun,
+	api.TestRunsGet:    (*Server).getTestRun,
 }
 
 // respond answers a request: faults, key, quota, route, permission, arguments,

@@ -67,6 +67,7 @@ func agentID(a *connic.Agent) string           { return a.ID }
 func runID(r *connic.Run) string               { return r.ID }
 func judgeID(j *connic.Judge) string           { return j.ID }
 func evaluationID(e *connic.Evaluation) string { return e.ID }
+func deploymentID(d *connic.Deployment) string { return d.ID }
 func budgetID(b *connic.Budget) string         { return b.ID }
 func auditEntryID(e *connic.AuditEntry) string { return e.ID }
 func entryID(e *connic.Entry) string           { return e.EntryID }
@@ -185,6 +186,16 @@ var lists = map[string]list{
 		},
 		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
 			return idsOf(c.AuditLogs.All(ctx, &connic.AuditLogListParams{Limit: 2}), auditEntryID)
+		},
+	},
+	"Deployments.List": {
+		section: "deployments", key: "id",
+		page: func(ctx context.Context, c *connic.Client) (view, error) {
+			page, err := c.Deployments.List(ctx, &connic.DeploymentListParams{Limit: 2, Offset: 4})
+			return viewOf(page, err, deploymentID)
+		},
+		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
+			return idsOf(c.Deployments.All(ctx, &connic.DeploymentListParams{Limit: 2}), deploymentID)
 		},
 	},
 	"Environments.List": {

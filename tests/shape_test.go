@@ -112,6 +112,9 @@ var shapes = map[string][]shape{
 	"judges":    judgeShapes,
 	"budgets":   budgetShapes,
 	"audit":     auditShapes,
+
+	"deployments": deploymentShapes,
+	"test runs":   testRunShapes,
 }
 
 func TestShapes(t *testing.T) {

@@ -1,0 +1,193 @@
+package connictest
+
+import (
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// deployment is a project on its way into service. What will become of it is
+// settled when it arrives; its state follows from the time.
+type deployment struct {
+	id, environment string
+	agents          []string
+	created, begins time.Time
+	phases          []phase
+	problem         string
+	ended, active   bool
+}
+
+// phase is a step of a deployment or a test run, and when it ends.
+type phase struct {
+	name   string
+	status connic.DeploymentStatus
+	ends   time.Time
+}
+
+func (d *deployment) ends() time.Time { return d.phases[len(d.phases)-1].ends }
+
+func (d *deployment) object(now time.Time) object {
+	o := object{
+		"id": d.id, "environment_id": d.environment, "status": string(connic.DeploymentQueued), "phase": nil, "is_active": d.active,
+		"source": "upload", "commit_sha": nil, "branch": nil, "agents": d.agents, "error": nil,
+		"created_at": timestamp(d.created), "finished_at": nil,
+	}
+	last := d.phases[len(d.phases)-1]
+	switch {
+	case now.Before(d.begins):
+	case !now.Before(last.ends) && d.problem != "":
+		o["status"], o["phase"], o["error"], o["finished_at"] = string(connic.DeploymentFailed), last.name, d.problem, timestamp(last.ends)
+	case !now.Before(last.ends):
+		o["status"], o["phase"], o["finished_at"] = string(connic.DeploymentDeployed), last.name, timestamp(last.ends)
+	default:
+		i := slices.IndexFunc(d.phases, func(p phase) bool { return now.Before(p.ends) })
+		o["status"], o["phase"] = string(d.phases[i].status), d.phases[i].name
+	}
+	return o
+}
+
+// roll brings the deployments up to date: one that has succeeded serves its
+// environment. The caller holds the mutex.
+func (s *Server) roll(now time.Time) {
+	for _, d := range s.deployments {
+		if !d.ended && !now.Before(d.ends()) {
+			d.ended = true
+			if d.problem == "" {
+				s.serve(d)
+			}
+		}
+	}
+}
+
+// serve makes a deployment the active one of its environment.
+func (s *Server) serve(d *deployment) {
+	for _, other := range s.deployments {
+		if other.environment == d.environment {
+			other.active = false
+		}
+	}
+	d.active = true
+}
+
+func (s *Server) uploadDeployment(x *exchange) answer {
+	now := time.Now()
+	s.roll(now)
+	var body struct {
+		Data      *string `json:"files_data"`
+		Hash      *string `json:"files_hash"`
+		SkipTests bool    `json:"skip_tests"`
+	}
+	if s.gitProvider != "" {
+		return problem(http.StatusBadRequest, "The project is connected with "+s.gitProvider+": push to it instead of uploading")
+	}
+	if complaint := x.decode(&body); complaint != nil {
+		return *complaint
+	}
+	environment, complaint := s.target(x.param("environment_id"))
+	if complaint != nil {
+		return *complaint
+	}
+	if body.Hash == nil {
+		return *invalid("Field required", "missing", "body", "files_hash")
+	}
+	files, complaint := unpack(body.Data, body.Hash)
+	if complaint != nil {
+		return *complaint
+	}
+	d := &deployment{id: s.newID("deployment"), environment: environment, created: now, begins: now}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if agent, ok := strings.CutPrefix(name, "agents/"); ok && !strings.Contains(agent, "/") && path.Ext(agent) != ".py" {
+			d.agents = append(d.agents, strings.TrimSuffix(agent, path.Ext(agent)))
+		}
+	}
+	for _, other := range s.deployments {
+		if other.environment == environment && other.ends().After(d.begins) {
+			d.begins = other.ends() // it queues behind the others
+		}
+	}
+	s.plan(d, UploadedProject{ID: d.id, EnvironmentID: environment, Files: files}, body.SkipTests)
+	s.deployments = append(s.deployments, d)
+	s.roll(now)
+	s.changed(x, "deployment", d.id, nil, d.object(now))
+	a := ok(d.object(now))
+	if d.begins.After(now) {
+		a.header["X-Deployment-Queued"] = "true"
+	}
+	return a
+}
+
+// plan settles what will become of a deployment.
+func (s *Server) plan(d *deployment, p UploadedProject, skipTests bool) {
+	at := d.begins
+	step := func(name string, status connic.DeploymentStatus) {
+		at = at.Add(s.phaseTime)
+		d.phases = append(d.phases, phase{name, status, at})
+	}
+	step("build", connic.DeploymentBuilding)
+	if s.failDeployment != nil {
+		if err := s.failDeployment(p); err != nil {
+			d.problem = err.Error()
+			return
+		}
+	}
+	if !skipTests {
+		step("tests", connic.DeploymentTesting)
+		for _, c := range s.cases(p) {
+			if !c.Passed {
+				d.problem = "The test " + c.TestName + " failed"
+				return
+			}
+		}
+	}
+	step("deploy", connic.DeploymentDeploying)
+}
+
+func (s *Server) findDeployment(id string) *deployment {
+	s.roll(time.Now())
+	for _, d := range s.deployments {
+		if d.id == id {
+			return d
+		}
+	}
+	return nil
+}
+
+func (s *Server) getDeployment(x *exchange) answer {
+	if d := s.findDeployment(x.id); d != nil {
+		return ok(d.object(time.Now()))
+	}
+	return notFound("Deployment")
+}
+
+func (s *Server) listDeployments(x *exchange) answer {
+	now := time.Now()
+	s.roll(now)
+	var items []object
+	for _, d := range slices.Backward(s.deployments) {
+		o := d.object(now)
+		if !x.differs("environment_id", d.environment) && !x.differs("status", o["status"].(string)) {
+			items = append(items, o)
+		}
+	}
+	return x.page(items)
+}
+
+func (s *Server) activateDeployment(x *exchange) answer {
+	d := s.findDeployment(x.id)
+	switch {
+	case d == nil:
+		return notFound("Deployment")
+	case !d.ended || d.problem != "":
+		return problem(http.StatusConflict, "The deployment is not deployed")
+	}
+	now := time.Now()
+	before := d.object(now)
+	s.serve(d)
+	s.changed(x, "deployment", d.id, before, d.object(now))
+	return ok(d.object(now))
+}

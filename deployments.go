@@ -1,0 +1,355 @@
+package connic
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"io/fs"
+	"iter"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// DeploymentsService brings an agent project's code into service.
+type DeploymentsService service
+
+// Deployment is one version of a project's code in an environment.
+type Deployment struct {
+	ID            string           `json:"id"`
+	EnvironmentID string           `json:"environment_id,omitzero"`
+	Status        DeploymentStatus `json:"status"`
+	// Phase is the step that it is at: build, tests or deploy.
+	Phase      string    `json:"phase,omitzero"`
+	Active     bool      `json:"is_active"` // it serves the environment
+	Source     string    `json:"source,omitzero"`
+	CommitSHA  string    `json:"commit_sha,omitzero"`
+	Branch     string    `json:"branch,omitzero"`
+	Agents     []string  `json:"agents,omitzero"` // their names
+	Error      string    `json:"error,omitzero"`
+	CreatedAt  time.Time `json:"created_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+
+	// Queued is set by an upload when another deployment is being built, and this
+	// one waits for it.
+	Queued bool `json:"-"`
+}
+
+// DeploymentStatus is the state of a deployment. The vendor names none: those
+// below are assumed, and others are understood as well as can be.
+type DeploymentStatus string
+
+// The usual states of a deployment.
+const (
+	DeploymentQueued    DeploymentStatus = "queued"
+	DeploymentBuilding  DeploymentStatus = "building"
+	DeploymentTesting   DeploymentStatus = "testing"
+	DeploymentDeploying DeploymentStatus = "deploying"
+	DeploymentDeployed  DeploymentStatus = "deployed"
+	DeploymentFailed    DeploymentStatus = "failed"
+	DeploymentCancelled DeploymentStatus = "cancelled"
+)
+
+// What else a service may call these states.
+var (
+	deploymentsAtWork = []DeploymentStatus{
+		DeploymentQueued, DeploymentBuilding, DeploymentTesting, DeploymentDeploying, "",
+		"pending", "created", "uploaded", "waiting", "running", "processing", "in_progress", "validating",
+		"build", "tests", "running_tests", "deploy", "starting", "starting_container", "activating",
+	}
+	deploymentsDone = []DeploymentStatus{
+		DeploymentDeployed, "active", "inactive", "superseded", "live", "ready", "success", "succeeded", "completed", "done",
+	}
+	deploymentsFailed = []DeploymentStatus{
+		DeploymentFailed, DeploymentCancelled, "failure", "error", "errored", "build_failed", "tests_failed", "deploy_failed",
+		"canceled", "rejected", "timed_out",
+	}
+)
+
+// Finished reports whether s is one of the known final states.
+func (s DeploymentStatus) Finished() bool {
+	return slices.Contains(deploymentsDone, s) || slices.Contains(deploymentsFailed, s)
+}
+
+// Known reports whether this version of the package knows s.
+func (s DeploymentStatus) Known() bool {
+	return s != "" && (s.Finished() || slices.Contains(deploymentsAtWork, s))
+}
+
+// succeeded reports whether the deployment came to a good end. Where the status
+// is not known, the other fields tell.
+func (d *Deployment) succeeded() bool {
+	return slices.Contains(deploymentsDone, d.Status) || !d.Status.Known() && d.Error == "" && (d.Active || !d.FinishedAt.IsZero())
+}
+
+// atWork reports whether the deployment will go on by itself.
+func (d *Deployment) atWork() bool {
+	return slices.Contains(deploymentsAtWork, d.Status) && d.FinishedAt.IsZero() && (d.Status != "" || !d.Active && d.Error == "")
+}
+
+// DeploymentError is a deployment that ended badly: it failed, was cancelled, or
+// is in a state that this version of the package does not know and that its other
+// fields do not explain (then it matches [ErrUnknownStatus]).
+type DeploymentError struct{ Deployment *Deployment }
+
+func (e *DeploymentError) Error() string {
+	d := e.Deployment
+	s := "connic: deployment " + d.ID
+	switch {
+	case d.Status.Known():
+		s += " ended: " + string(d.Status)
+	case d.Status == "":
+		s += " was returned without a status"
+	default:
+		s += " has the unknown status " + string(d.Status)
+	}
+	if d.Phase != "" {
+		s += " in the phase " + d.Phase
+	}
+	if d.Error != "" {
+		s += ": " + shorten(d.Error)
+	}
+	return s
+}
+
+// Is matches [ErrUnknownStatus] where the status is not known.
+func (e *DeploymentError) Is(target error) bool {
+	return target == ErrUnknownStatus && !e.Deployment.Status.Known()
+}
+
+type deploymentWire struct {
+	Deployment
+	DeploymentID string          `json:"deployment_id"`
+	Inner        *deploymentWire `json:"deployment"`
+	Agents       names           `json:"agents"`
+	Created      Time            `json:"created_at"`
+	Finished     Time            `json:"finished_at"`
+}
+
+func (w *deploymentWire) deployment() *Deployment {
+	if w.Inner != nil && w.ID == "" {
+		return w.Inner.deployment()
+	}
+	d := &w.Deployment
+	d.ID = cmp.Or(d.ID, w.DeploymentID)
+	d.Agents, d.CreatedAt, d.FinishedAt = w.Agents, w.Created.Time, w.Finished.Time
+	return d
+}
+
+// names is a list of names, or of objects that have one.
+type names []string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (n *names) UnmarshalJSON(data []byte) error {
+	var items []json.RawMessage
+	if err := json.Unmarshal(data, &items); err != nil {
+		return err
+	}
+	*n = nil
+	for _, item := range items {
+		var named struct {
+			Name string `json:"name"`
+		}
+		if json.Unmarshal(item, &named) != nil {
+			if err := json.Unmarshal(item, &named.Name); err != nil {
+				return err
+			}
+		}
+		*n = append(*n, named.Name)
+	}
+	return nil
+}
+
+func decodeDeployment(body []byte) (*Deployment, error) {
+	w := new(deploymentWire)
+	if err := unmarshal(body, w); err != nil {
+		return nil, err
+	}
+	return w.deployment(), nil
+}
+
+// DeploymentListParams selects deployments. Zero fields select all.
+type DeploymentListParams struct {
+	EnvironmentID string // default: the client's environment, or all
+	Status        DeploymentStatus
+	Limit, Offset int
+}
+
+func (s *DeploymentsService) listing(p *DeploymentListParams) (listing[Deployment, deploymentWire], DeploymentListParams) {
+	var params DeploymentListParams
+	if p != nil {
+		params = *p
+	}
+	return listing[Deployment, deploymentWire]{
+		name: "deployments", unwrap: (*deploymentWire).deployment, id: func(d *Deployment) string { return d.ID },
+		limit: params.Limit, offset: params.Offset,
+	}, params
+}
+
+func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment, deploymentWire], p DeploymentListParams, opts []RequestOption) (*Page[Deployment], error) {
+	r := request{op: api.DeploymentsList}
+	r.query.add("environment_id", cmp.Or(p.EnvironmentID, s.client.environment))
+	r.query.add("status", string(p.Status))
+	l.query(&r.query)
+	return do(ctx, s.client, r, l.decode, opts)
+}
+
+// List returns one page of deployments, newest first as far as is known. It
+// costs one request.
+//
+// API: GET /projects/{project}/deployments
+// Access: deployments read
+// Status: assumed
+func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) (*Page[Deployment], error) {
+	l, params := s.listing(p)
+	return s.page(ctx, &l, params, opts)
+}
+
+// All iterates over the deployments, from the given offset on. It costs one
+// request per 100 deployments, or per Limit.
+//
+// API: GET /projects/{project}/deployments
+// Access: deployments read
+// Status: assumed
+func (s *DeploymentsService) All(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) iter.Seq2[*Deployment, error] {
+	l, params := s.listing(p)
+	return l.all(ctx, "deployments.list", func(ctx context.Context, l *listing[Deployment, deploymentWire]) (*Page[Deployment], error) {
+		return s.page(ctx, l, params, opts)
+	})
+}
+
+// Get returns a deployment. It costs one request.
+//
+// API: GET /projects/{project}/deployments/{deployment}
+// Access: deployments read
+// Status: assumed
+func (s *DeploymentsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Deployment, error) {
+	return do(ctx, s.client, request{op: api.DeploymentsGet, id: id}, decodeDeployment, opts)
+}
+
+func (s *DeploymentsService) poll(ctx context.Context, id string, opts []RequestOption) (*Deployment, error) {
+	return do(ctx, s.client, request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
+}
+
+// UploadParams says where an upload goes.
+type UploadParams struct {
+	EnvironmentID string // default: the client's environment, or the service's own default
+	SkipTests     bool   // deploys without running the project's tests
+}
+
+// Upload deploys a project from a tar.gz, and returns when the service has
+// accepted it; see [DeploymentsService.Wait] for the end of it.
+//
+// The archive is read once to check it, by the rules of the vendor's own client:
+// at most 25 MiB, at most 5 MiB outside tests/files/, in the folders agents, tools,
+// middleware, schemas, guardrails, hooks and tests, or requirements.txt, with the
+// endings .py .yaml .yml .txt .json .csv .md .toml or .jsonl (any under
+// tests/files/), and no symbolic links. An [*ArchiveError] names every file that
+// breaks them; nothing is sent then. It is streamed, and never held as a whole.
+//
+// A project that is connected with Git refuses uploads with [ErrBadRequest]. An
+// upload has no protection against replays: see [ErrOutcomeUnknown]. An attempt
+// may take a minute, which [WithTimeout] changes.
+//
+// It costs one request.
+//
+// API: POST /projects/{project}/deploy/upload
+// Access: deployments write
+// Status: observed
+func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
+	a, err := newFileSource(ctx, api.DeploymentsUpload, &source)
+	if err != nil {
+		return nil, err
+	}
+	return s.upload(ctx, a, p, opts)
+}
+
+// UploadFS packs a project folder and deploys it as [DeploymentsService.Upload]
+// does: os.DirFS("my-project"), say. The same tree makes the same archive.
+//
+// What does not belong to a project is left out: everything at its root but the
+// folders and requirements.txt, hidden files and folders (so .env never leaves
+// the machine), and __pycache__. Whatever else breaks the rules is refused, all of
+// it at once, with an [*ArchiveError]. A file that changes while it is packed ends
+// the upload with an error.
+//
+// It costs one request.
+//
+// API: POST /projects/{project}/deploy/upload
+// Access: deployments write
+// Status: observed
+func (s *DeploymentsService) UploadFS(ctx context.Context, project fs.FS, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
+	a, err := newTreeSource(ctx, api.DeploymentsUpload, project)
+	if err != nil {
+		return nil, err
+	}
+	return s.upload(ctx, a, p, opts)
+}
+
+func (s *DeploymentsService) upload(ctx context.Context, a *archive, p *UploadParams, opts []RequestOption) (*Deployment, error) {
+	var params UploadParams
+	if p != nil {
+		params = *p
+	}
+	r := request{op: api.DeploymentsUpload}
+	r.query.add("environment_id", cmp.Or(params.EnvironmentID, s.client.environment))
+	r.form = a.upload(func(digest []byte) string {
+		tail := `","files_hash":"` + shortHash(digest) + `"`
+		if params.SkipTests {
+			tail += `,"skip_tests":true`
+		}
+		return tail + "}"
+	})
+	queued := false
+	r.received = func(h http.Header) { queued, _ = strconv.ParseBool(strings.TrimSpace(h.Get("X-Deployment-Queued"))) }
+	d, err := do(ctx, s.client, r, decodeDeployment, opts)
+	if d != nil {
+		d.Queued = queued
+		d.EnvironmentID = cmp.Or(d.EnvironmentID, params.EnvironmentID, s.client.environment)
+	}
+	return d, err
+}
+
+// Activate makes a deployment the one that serves its environment: an older one
+// is rolled back to. It costs one request.
+//
+// API: POST /projects/{project}/deployments/{deployment}/activate
+// Access: deployments write
+// Status: assumed
+func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...RequestOption) error {
+	_, err := do(ctx, s.client, request{op: api.DeploymentsActivate, id: id}, decodeNone, opts)
+	return err
+}
+
+// Wait waits until a deployment has ended, and returns it. One that ended badly is
+// returned together with a [*DeploymentError]; when the wait itself ends first,
+// the deployment as it was last seen is returned together with a [*WaitError].
+// [WithProgress] shows the phases: build, tests, deploy.
+//
+// It costs one request per poll: at once, after 2 s, and then less and less often
+// down to every 15 s (see [WithPoll]).
+//
+// API: GET /projects/{project}/deployments/{deployment}
+// Access: deployments read
+// Status: assumed
+func (s *DeploymentsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Deployment, error) {
+	conf := newWaitConfig(opts)
+	d, err := poll(ctx, conf, waiting[Deployment]{
+		kind: "deployment", id: id,
+		fetch: func(ctx context.Context) (*Deployment, error) { return s.poll(ctx, id, conf.request) },
+		state: func(d *Deployment) waitState {
+			return waitState{status: string(d.Status), phase: d.Phase, done: !d.atWork()}
+		},
+	})
+	switch {
+	case d == nil:
+		return &Deployment{ID: id}, err
+	case err == nil && !d.succeeded():
+		err = &DeploymentError{Deployment: d}
+	}
+	return d, err
+}

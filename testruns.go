@@ -1,0 +1,261 @@
+package connic
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// TestRunsService runs a project's tests on the service, without deploying it.
+type TestRunsService service
+
+// TestRun is a run of a project's tests.
+type TestRun struct {
+	ID           string        `json:"id"`
+	Status       TestRunStatus `json:"status"`
+	Phase        string        `json:"phase,omitzero"` // one of the Phase constants
+	TotalCases   int           `json:"total_cases"`
+	Error        string        `json:"error,omitzero"`
+	DeploymentID string        `json:"deployment_id,omitzero"`
+	Cases        []TestCase    `json:"cases,omitzero"`
+}
+
+// TestCase is what became of one test. Tests of agents are run several times,
+// since an agent does not answer the same way each time.
+type TestCase struct {
+	AgentName string `json:"agent_name"`
+	TestName  string `json:"test_name"`
+	Passed    bool   `json:"passed"`
+	Successes int    `json:"successes"`
+	Runs      int    `json:"runs"`
+	// SuccessThreshold is what the test asks for, as the service gives it.
+	SuccessThreshold float64  `json:"success_threshold"`
+	FailureReason    string   `json:"failure_reason,omitzero"`
+	AgentRunIDs      []string `json:"agent_run_ids,omitzero"` // see Runs.Get
+	AgentRunPassed   []bool   `json:"agent_run_passed,omitzero"`
+}
+
+// PassRate is the part of the runs that succeeded, from 0 to 1; 0 without runs.
+func (c *TestCase) PassRate() float64 {
+	if c.Runs <= 0 {
+		return 0
+	}
+	return float64(c.Successes) / float64(c.Runs)
+}
+
+// Failed returns the cases that did not pass.
+func (r *TestRun) Failed() []TestCase {
+	return slices.DeleteFunc(slices.Clone(r.Cases), func(c TestCase) bool { return c.Passed })
+}
+
+// TestRunStatus is the state of a test run.
+type TestRunStatus string
+
+// The known states of a test run. The final ones are those that the vendor's own
+// client ends at; the first three are assumed.
+const (
+	TestRunPending   TestRunStatus = "pending"
+	TestRunQueued    TestRunStatus = "queued"
+	TestRunRunning   TestRunStatus = "running"
+	TestRunPassed    TestRunStatus = "passed"
+	TestRunFailed    TestRunStatus = "failed"
+	TestRunErrored   TestRunStatus = "error"
+	TestRunCancelled TestRunStatus = "cancelled"
+)
+
+// The phases of a test run, as the vendor's own client knows them.
+const (
+	PhaseValidating        = "validating"
+	PhaseBuilding          = "building"
+	PhaseStartingContainer = "starting_container"
+	PhaseRunningTests      = "running_tests"
+	PhaseDone              = "done"
+	PhaseError             = "error"
+)
+
+func (s TestRunStatus) active() bool {
+	return s == TestRunPending || s == TestRunQueued || s == TestRunRunning
+}
+
+// Finished reports whether s is one of the known final states.
+func (s TestRunStatus) Finished() bool {
+	return s == TestRunPassed || s == TestRunFailed || s == TestRunErrored || s == TestRunCancelled
+}
+
+// Known reports whether this version of the package knows s.
+func (s TestRunStatus) Known() bool { return s.active() || s.Finished() }
+
+// atWork reports whether the test run will go on by itself. A status that is not
+// known is at work as long as its phase is.
+func (r *TestRun) atWork() bool {
+	switch r.Phase {
+	case PhaseValidating, PhaseBuilding, PhaseStartingContainer, PhaseRunningTests:
+		return !r.Status.Finished()
+	case PhaseDone, PhaseError:
+		return false
+	}
+	return r.Status.active() || r.Status == ""
+}
+
+// TestRunError is a test run that ended, and did not pass: tests failed, or could
+// not be run, or it ended in a state that this version of the package does not
+// know (then it matches [ErrUnknownStatus]).
+type TestRunError struct{ TestRun *TestRun }
+
+// shownCases are how many cases the text of a TestRunError has.
+const shownCases = 5
+
+func (e *TestRunError) Error() string {
+	r := e.TestRun
+	var b strings.Builder
+	b.WriteString("connic: test run " + r.ID)
+	switch {
+	case r.Status.Known():
+		b.WriteString(" ended: " + string(r.Status))
+	case r.Status == "":
+		b.WriteString(" was returned without a status")
+	default:
+		b.WriteString(" has the unknown status " + string(r.Status))
+	}
+	if r.Error != "" {
+		b.WriteString(": " + shorten(r.Error))
+	}
+	failed := r.Failed()
+	if len(failed) == 0 {
+		return b.String()
+	}
+	fmt.Fprintf(&b, ": %d of %d cases failed", len(failed), max(r.TotalCases, len(r.Cases)))
+	for i, c := range failed {
+		if i == shownCases {
+			fmt.Fprintf(&b, "; and %d more", len(failed)-i)
+			break
+		}
+		fmt.Fprintf(&b, "; %s/%s (%d of %d)", c.AgentName, c.TestName, c.Successes, c.Runs)
+		if c.FailureReason != "" {
+			b.WriteString(" " + shorten(c.FailureReason))
+		}
+	}
+	return b.String()
+}
+
+// Is matches [ErrUnknownStatus] where the status is not known.
+func (e *TestRunError) Is(target error) bool {
+	return target == ErrUnknownStatus && !e.TestRun.Status.Known()
+}
+
+type testRunWire struct {
+	TestRun
+	TestRunID string       `json:"test_run_id"`
+	Inner     *testRunWire `json:"test_run"`
+}
+
+func (w *testRunWire) testRun() *TestRun {
+	if w.Inner != nil && w.ID == "" {
+		return w.Inner.testRun()
+	}
+	w.ID = cmp.Or(w.ID, w.TestRunID)
+	return &w.TestRun
+}
+
+func decodeTestRun(body []byte) (*TestRun, error) {
+	w := new(testRunWire)
+	if err := unmarshal(body, w); err != nil {
+		return nil, err
+	}
+	return w.testRun(), nil
+}
+
+// TestRunCreate is a project whose tests are to be run. Exactly one of Project and
+// Archive is set.
+type TestRunCreate struct {
+	EnvironmentID string     // default: the client's environment, or the service's own default
+	Project       fs.FS      // is packed as Deployments.UploadFS does
+	Archive       FileSource // a tar.gz, as Deployments.Upload takes it
+	Filter        string     // runs some of the tests only; the service has its own syntax
+}
+
+// Create starts a run of a project's tests, and returns at once; see
+// [TestRunsService.Wait] for the result. The rules for the project are those of
+// [DeploymentsService.Upload] and [DeploymentsService.UploadFS].
+//
+// The tests run agents, which costs tokens. As with [AgentsService.Trigger] the
+// request is not repeated blindly: see [ErrOutcomeUnknown]. It costs one request.
+//
+// API: POST /projects/{project}/test-runs
+// Access: undocumented
+// Status: observed
+func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ...RequestOption) (*TestRun, error) {
+	const op = api.TestRunsCreate
+	var a *archive
+	var err error
+	switch given := req.Archive.Open != nil; {
+	case given && req.Project != nil:
+		return nil, badArchive(op, "project", "is set together with an archive", nil)
+	case given:
+		a, err = newFileSource(ctx, op, &req.Archive)
+	default:
+		a, err = newTreeSource(ctx, op, req.Project)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rest, err := json.Marshal(struct {
+		EnvironmentID string `json:"environment_id,omitempty"`
+		Filter        string `json:"test_filter,omitempty"`
+	}{cmp.Or(req.EnvironmentID, s.client.environment), req.Filter})
+	if err != nil {
+		return nil, badArchive(op, "filter", "cannot be encoded", err)
+	}
+	tail := `"}`
+	if len(rest) > len("{}") {
+		tail = `",` + string(rest[1:])
+	}
+	r := request{op: op, form: a.upload(func([]byte) string { return tail })}
+	return do(ctx, s.client, r, decodeTestRun, opts)
+}
+
+// Get returns a test run. It costs one request.
+//
+// API: GET /projects/{project}/test-runs/{test_run}
+// Access: undocumented
+// Status: observed
+func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOption) (*TestRun, error) {
+	return do(ctx, s.client, request{op: api.TestRunsGet, id: id}, decodeTestRun, opts)
+}
+
+// Wait waits until a test run has ended, and returns it. One that did not pass is
+// returned together with a [*TestRunError], which names the cases; when the wait
+// itself ends first, the test run as it was last seen is returned together with a
+// [*WaitError]. [WithProgress] shows the phases.
+//
+// It costs one request per poll: at once, after 2 s, and then less and less often
+// down to every 15 s (see [WithPoll]; the vendor's own client polls every 5 s).
+//
+// API: GET /projects/{project}/test-runs/{test_run}
+// Access: undocumented
+// Status: observed
+func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*TestRun, error) {
+	conf := newWaitConfig(opts)
+	run, err := poll(ctx, conf, waiting[TestRun]{
+		kind: "test run", id: id,
+		fetch: func(ctx context.Context) (*TestRun, error) {
+			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
+		},
+		state: func(r *TestRun) waitState {
+			return waitState{status: string(r.Status), phase: r.Phase, done: !r.atWork()}
+		},
+	})
+	switch {
+	case run == nil:
+		return &TestRun{ID: id}, err
+	case err == nil && run.Status != TestRunPassed:
+		err = &TestRunError{TestRun: run}
+	}
+	return run, err
+}

@@ -1,0 +1,96 @@
+package connic_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+)
+
+func TestTestRuns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		srv.PhaseTime(5 * time.Second)
+		c := srv.Client()
+		run := must[*connic.TestRun](t)(c.TestRuns.Create(t.Context(), connic.TestRunCreate{Project: project}))
+		var seen []string
+		run = must[*connic.TestRun](t)(c.TestRuns.Wait(t.Context(), run.ID, phases(&seen), eachSecond))
+		if got := strings.Join(seen, ", "); got != "running/validating, running/building, running/starting_container, running/running_tests, passed/done" {
+			t.Errorf("the wait saw %s", got)
+		}
+		if run.Status != connic.TestRunPassed || run.TotalCases != 1 || len(run.Cases) != 1 || run.Cases[0].TestName != "greets" || run.Cases[0].PassRate() != 1 {
+			t.Errorf("it ended as %+v", run)
+		}
+
+		var tested connictest.UploadedProject
+		srv.Tests(func(p connictest.UploadedProject) []connic.TestCase {
+			tested = p
+			return []connic.TestCase{
+				{AgentName: "support", TestName: "greets", Passed: true, Runs: 3, Successes: 3},
+				{
+					AgentName: "support", TestName: "refunds", Runs: 4, Successes: 1, SuccessThreshold: 0.75, FailureReason: "no order number",
+					AgentRunIDs: []string{"r1", "r2"}, AgentRunPassed: []bool{true, false},
+				},
+			}
+		})
+		run = must[*connic.TestRun](t)(c.TestRuns.Create(t.Context(), connic.TestRunCreate{
+			Archive: archiveOf(tarball(map[string]string{"tests/refunds.yaml": "x"})), EnvironmentID: "env-test", Filter: "refunds",
+		}))
+		if tested.EnvironmentID != "env-test" || tested.Filter != "refunds" || tested.Files["tests/refunds.yaml"] != "x" || tested.ID != run.ID {
+			t.Errorf("the service got %+v", tested)
+		}
+		run, err := c.TestRuns.Wait(t.Context(), run.ID)
+		var failed *connic.TestRunError
+		if !errors.As(err, &failed) || failed.TestRun != run || len(run.Failed()) != 1 {
+			t.Fatal(err)
+		}
+		if want := "ended: failed: 1 of 2 cases failed; support/refunds (1 of 4) no order number"; !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v does not end with %q", err, want)
+		}
+		if refunds := run.Failed()[0]; refunds.PassRate() != 0.25 || refunds.SuccessThreshold != 0.75 || len(refunds.AgentRunIDs) != 2 || !refunds.AgentRunPassed[0] {
+			t.Errorf("the case is %+v", refunds)
+		}
+		if _, err := c.TestRuns.Get(t.Context(), "nowhere"); !errors.Is(err, connic.ErrNotFound) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTestRunStates(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		`{"id": "t", "status": "passed"}`:                                            "",
+		`{"id": "t", "status": "error", "error": "no Python"}`:                       "connic: test run t ended: error: no Python",
+		`{"id": "t", "status": "cancelled", "phase": "running_tests"}`:               "connic: test run t ended: cancelled",
+		`{"id": "t", "status": "SEALED"}`:                                            "connic: test run t has the unknown status SEALED",
+		`{"id": "t", "phase": "done"}`:                                               "connic: test run t was returned without a status",
+		`{"test_run": {"test_run_id": "t", "status": "failed", "total_cases": "7"}}`: "connic: test run t ended: failed",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			c := scripted(t, func() string {
+				switch asked++; asked {
+				case 1:
+					return `{"id": "t", "status": "NEW", "phase": "building"}`
+				case 2:
+					return `{"id": "t"}`
+				}
+				return answer
+			})
+			_, err := c.TestRuns.Wait(t.Context(), "t")
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != want || asked != 3 || errors.Is(err, connic.ErrUnknownStatus) != (strings.Contains(want, "unknown") || strings.Contains(want, "without")) {
+				t.Errorf("%s: %q after %d polls, want %q", answer, got, asked, want)
+			}
+		})
+	}
+}
