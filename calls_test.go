@@ -90,7 +90,7 @@ func callOf(t *testing.T, m source.Method) call {
 	}
 	return func(ctx context.Context, c *connic.Client) error {
 		receiver := reflect.ValueOf(c).Elem().FieldByIndex(field.Index)
-		out := method.Func.Call(slices.Concat([]reflect.Value{receiver, reflect.ValueOf(ctx)}, in))
+		out := method.Func.Call(slices.Concat([]reflect.Value{receiver, reflect.ValueOf(&ctx).Elem()}, in))
 		last := out[len(out)-1]
 		if last.Kind() == reflect.Func {
 			var err error

@@ -77,6 +77,9 @@ func locate(data []byte, err error) error {
 	return &fieldError{field: path, err: err}
 }
 
+// maxDepth is how deep encoding/json decodes.
+const maxDepth = 10_000
+
 // walk reads a broken document up to where it breaks. It returns the path of the
 // value it was reading, and why it could not go on.
 func walk(data []byte) (path string, err error) {
@@ -93,6 +96,9 @@ func walk(data []byte) (path string, err error) {
 		switch t := token.(type) {
 		case json.Delim:
 			if t == '{' || t == '[' {
+				if len(levels) == maxDepth {
+					return "", errors.New("too deep")
+				}
 				levels = append(levels, level{object: t == '{', isKey: t == '{'})
 				continue
 			}

@@ -181,7 +181,8 @@ type TransportError struct {
 
 func (e *TransportError) Error() string {
 	var b strings.Builder
-	b.WriteString("connic: " + e.Op + ": " + e.Err.Error())
+	// Proxies, and key sources, have put keys into their errors.
+	b.WriteString("connic: " + e.Op + ": " + maskKeys(e.Err.Error()))
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " after %d attempts", e.Attempts)
 	}
@@ -422,6 +423,7 @@ func plainText(body []byte) string {
 
 // shorten cuts a text to maxDetail characters and folds its white space.
 func shorten(s string) string {
+	s = maskKeys(s)
 	if strings.ContainsAny(s, "\r\n\t") {
 		s = strings.Join(strings.Fields(s), " ")
 	}

@@ -1,0 +1,342 @@
+package connic_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// secret is a part of the canary that its redacted form does not show.
+const secret = "9f8e7d6c"
+
+// leak returns the form in which a text has the key, "" if it has not.
+func leak(text string) string {
+	forms := map[string]string{
+		"as it is": secret, "in hexadecimal": hex.EncodeToString([]byte(secret)), "as bytes": strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
+	}
+	for _, whole := range []string{string(canary), "Bearer " + string(canary), ":" + string(canary)} {
+		for shift := range 3 {
+			encoded := base64.StdEncoding.EncodeToString([]byte(whole[shift:]))
+			forms[fmt.Sprint("in base64 of ", whole[shift:])] = encoded[4 : len(encoded)-6]
+		}
+	}
+	lower := strings.ToLower(text)
+	for name, form := range forms {
+		if strings.Contains(text, form) || (name == "in hexadecimal" && strings.Contains(lower, form)) {
+			return name
+		}
+	}
+	return ""
+}
+
+func TestLeaksAreFound(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		string(canary), fmt.Sprintf("%q", string(canary)), fmt.Sprintf("%x", string(canary)), fmt.Sprintf("%X", string(canary)), fmt.Sprintf("%d", []byte(canary)),
+		base64.StdEncoding.EncodeToString([]byte(canary)), base64.RawURLEncoding.EncodeToString([]byte("x:" + string(canary))),
+		base64.StdEncoding.EncodeToString([]byte("Authorization: Bearer " + string(canary))),
+	} {
+		if leak(text) == "" {
+			t.Errorf("nothing is found in %s", text)
+		}
+	}
+	if found := leak(fmt.Sprint(canary)); found != "" {
+		t.Errorf("the redacted key is found %s", found)
+	}
+}
+
+// paper collects whatever a call shows to anybody.
+type paper struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	data bool // the service puts the key into data, which JSON shows as it is
+}
+
+func (p *paper) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+// print writes a value in every form.
+func (p *paper) print(v any) {
+	_, _ = fmt.Fprintf(p, "%v %+v %#v %q %s\n", v, v, v, v, v)
+	if encoded, err := json.Marshal(v); err == nil && !p.data {
+		_, _ = p.Write(encoded)
+	}
+	for _, logger := range p.loggers() {
+		logger.Error("shown", "value", v)
+	}
+}
+
+func (p *paper) loggers() []*slog.Logger {
+	opts := &slog.HandlerOptions{Level: slog.LevelDebug}
+	return []*slog.Logger{slog.New(slog.NewTextHandler(p, opts)), slog.New(slog.NewJSONHandler(p, opts))}
+}
+
+// error writes an error, and those within it.
+func (p *paper) error(err error) {
+	if err == nil {
+		return
+	}
+	p.print(err)
+	p.print(errors.Join(errors.New("first"), err))
+	p.print(fmt.Errorf("wrapped: %w", err))
+	switch inner := err.(type) { //nolint:errorlint // it goes from error to error itself
+	case interface{ Unwrap() error }:
+		p.error(inner.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, e := range inner.Unwrap() {
+			p.error(e)
+		}
+	}
+}
+
+func (p *paper) leak() (form, where string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for line := range strings.Lines(p.text.String()) {
+		if form := leak(line); form != "" {
+			return form, line
+		}
+	}
+	return "", ""
+}
+
+// options make a client write on p whatever it tells.
+func (p *paper) options() []connic.Option {
+	return []connic.Option{
+		connic.WithLogger(p.loggers()[0]), connic.WithEnvironment("e-1"), connic.WithApplication("secrets", "1"),
+		connic.WithObserver(func(_ context.Context, e connic.Event) {
+			p.print(e)
+			p.error(e.Err)
+		}),
+	}
+}
+
+// echo is an answer of a service that repeats the key it was sent.
+type echo func(key string) (status int, header http.Header, body string, err error)
+
+func says(status int, header http.Header, body string) echo {
+	return func(key string) (int, http.Header, string, error) {
+		shown := make(http.Header)
+		for name, values := range header {
+			shown.Set(name, strings.ReplaceAll(values[0], "KEY", key))
+		}
+		return status, shown, strings.ReplaceAll(body, "KEY", key), nil
+	}
+}
+
+// inData is the answer that has the key in data. The errors that carry such data
+// do not repeat it.
+const inData = "a state"
+
+var echoes = map[string]echo{
+	"detail":            says(401, nil, `{"detail": "the key KEY is unknown"}`),
+	"detail, quoted":    says(403, nil, `{"detail": "no \"KEY\" and no 'KEY'"}`),
+	"detail as a list":  says(422, nil, `{"detail": [{"loc": ["header", "KEY"], "msg": "Bearer KEY is bad", "type": "KEY", "input": "KEY"}]}`),
+	"detail, an object": says(400, nil, `{"detail": {"key": "KEY", "KEY": {"deep": ["KEY"]}}}`),
+	"HTML":              says(502, nil, `<html><title>KEY</title>Authorization: Bearer KEY</html>`),
+	"headers":           says(404, http.Header{"X-Request-Id": {"KEY"}, "Retry-After": {"KEY"}, "Date": {"KEY"}}, `{"detail": "x"}`),
+	"a refusal":         says(429, http.Header{"X-Request-Id": {"KEY"}}, `{"detail": "KEY"}`),
+	"a redirect":        says(307, http.Header{"Location": {"https://user:KEY@evil.example/KEY?key=KEY#KEY"}}, "KEY"),
+	"a bad redirect":    says(302, http.Header{"Location": {"https://%zz/KEY"}}, ""),
+	"no JSON":           says(200, http.Header{"X-Request-Id": {"KEY"}}, "KEY"),
+	"a wrong type":      says(200, http.Header{"X-Request-Id": {"KEY"}}, `{"id": {"x": "x"}, "items": "KEY", "rows": "KEY", "results": 5, "created_at": "KEY"}`),
+	"a wrong item":      says(200, nil, `[{"id": "x", "created_at": "KEY", "cost": "KEY", "amount": "KEY", "score": "KEY", "chunk_count": "KEY"}]`),
+	inData:              says(200, nil, `{"id": "x", "run_id": "x", "job_id": "x", "entry_id": "x", "status": "x", "error": "KEY is bad"}`),
+}
+
+// shown makes one call of every method against an answer, and returns what it
+// shows: errors, events and logs.
+func shown(t *testing.T, answer echo, data bool, opts ...connic.Option) map[string]*paper {
+	t.Helper()
+	papers := make(map[string]*paper)
+	for _, m := range methods(t) {
+		p := &paper{data: data}
+		papers[m.String()] = p
+		call := callOf(t, m)
+		synctest.Test(t, func(t *testing.T) {
+			transport := transportFunc(func(r *http.Request) (*http.Response, error) {
+				if r.Body != nil {
+					_, _ = io.Copy(io.Discard, r.Body)
+					_ = r.Body.Close()
+				}
+				status, header, body, err := answer(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+				if err != nil {
+					return nil, err
+				}
+				return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+			})
+			c := must[*connic.Client](t)(connic.New("p-1", canary, slices.Concat(p.options(), opts, []connic.Option{
+				connic.WithHTTPClient(&http.Client{Transport: transport}),
+			})...))
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // some wait for what never comes
+			defer cancel()
+			p.error(call(ctx, c))
+			p.print(c)
+			p.print(c.RateLimit())
+		})
+	}
+	return papers
+}
+
+func TestS1TheKeyShowsNowhere(t *testing.T) {
+	t.Parallel()
+	for name, answer := range echoes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for method, p := range shown(t, answer, name == inData) {
+				if p.text.Len() < 100 {
+					t.Errorf("%s shows nothing", method)
+				}
+				if form, where := p.leak(); form != "" {
+					t.Errorf("%s shows the key %s: %s", method, form, where)
+				}
+			}
+		})
+	}
+}
+
+// What a transport or a key source of the user's puts into an error stays in that
+// error, but the client's own words and events do not repeat it.
+func TestS1TheKeyInErrorsOfOthers(t *testing.T) {
+	t.Parallel()
+	bad := errors.New("proxy http://user:" + string(canary) + "@localhost refused")
+	failing := func(string) (int, http.Header, string, error) { return 0, nil, "", bad }
+	source := connic.WithKeySource(connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) { return "", bad }))
+	wrong := connic.WithKeySource(connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) {
+		return "x" + canary, nil
+	}))
+	for name, opts := range map[string][]connic.Option{"transport": nil, "key source": {source}, "a key that is none": {wrong}} {
+		var p paper
+		synctest.Test(t, func(t *testing.T) {
+			transport := transportFunc(func(*http.Request) (*http.Response, error) { _, _, _, err := failing(""); return nil, err })
+			c := must[*connic.Client](t)(connic.New("p-1", canary, append(opts,
+				connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLogger(p.loggers()[1]))...))
+			_, err := c.Runs.Get(t.Context(), "r1")
+			_, _ = fmt.Fprintf(&p, "%v %+v %s %q\n", err, err, err, err)
+			p.loggers()[0].Error("failed", "error", err)
+			if encoded, jsonErr := json.Marshal(err); jsonErr == nil {
+				_, _ = p.Write(encoded)
+			}
+			_, err = c.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "x"})
+			_, _ = fmt.Fprintf(&p, "%v\n", err)
+			if name != "a key that is none" && !errors.Is(err, bad) {
+				t.Errorf("%s: the cause is lost: %v", name, err)
+			}
+		})
+		if form, where := p.leak(); form != "" {
+			t.Errorf("%s: the key shows %s: %s", name, form, where)
+		}
+	}
+}
+
+func TestS1TheKeyInACapturedResponse(t *testing.T) {
+	t.Parallel()
+	c := scripted(t, func() string { return `{"id": "r1"}` })
+	var captured connic.Response
+	must[*connic.Run](t)(c.Runs.Get(t.Context(), "r1", connic.CaptureResponse(&captured)))
+	var p paper
+	p.print(captured)
+	p.print(&captured)
+	if form, where := p.leak(); form != "" || captured.StatusCode != 200 {
+		t.Errorf("it shows %s: %s", form, where)
+	}
+}
+
+// hostile are answers that nobody sends by mistake.
+var hostile = map[string]string{
+	"null": `null`, "array": `[]`, "object": `{}`, "number": `0`, "text": `"x"`, "true": `true`,
+	"null in a list": `[null]`, "null item": `{"items": [null], "total": 1}`, "items an object": `{"items": {}}`, "lists in lists": `[[[]]]`,
+	"deep":      strings.Repeat(`{"items": [`, 20_000) + strings.Repeat(`]}`, 20_000),
+	"deeper":    strings.Repeat(`[`, 100_000),
+	"huge":      `{"id": 1e400, "total": 1e99, "limit": -9223372036854775809, "offset": 99999999999999999999, "items": [{"id": 1e999}]}`,
+	"not UTF-8": "{\"id\": \"\xff\xfe\", \"items\": [{\"id\": \"\xff\"}]}",
+	"twice":     `{"id": "a", "id": {"b": 1}, "items": [], "items": [{"id": "x"}], "status": "queued", "status": 5}`,
+	"NUL":       "{\"id\": \"\\u0000\", \"items\": [{\"id\": \"\\u0000\", \"status\": \"\\ud800\"}]}",
+	"a cursor":  `{"items": [], "next_cursor": "c"}`, "more of nothing": `{"items": [], "has_more": true, "total": 9}`,
+	"all null": `{"id": null, "items": null, "status": null, "cost": null, "traces": [null], "criteria": [null], "cases": [null], "agents": [null]}`,
+}
+
+// TestS10NoAnswerMakesTheClientPanic also shows that no answer makes it loop
+// without a pause: the time of such a call would stand still.
+func TestS10NoAnswerMakesTheClientPanic(t *testing.T) {
+	t.Parallel()
+	for name, body := range hostile {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shown(t, says(200, nil, body), false, connic.WithLimiter(open{}))
+		})
+	}
+}
+
+func TestS10NoArgumentMakesTheClientPanic(t *testing.T) {
+	t.Parallel()
+	var nowhere context.Context
+	for _, m := range methods(t) {
+		c := scripted(t, func() string { return `{}` })
+		var argument *connic.ArgumentError
+		if err := callOf(t, m)(nowhere, c); !errors.As(err, &argument) {
+			t.Errorf("%s without a context: %v", m, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := callOf(t, m)(ctx, c); err == nil {
+			t.Errorf("%s succeeds on a closed client", m)
+		}
+	}
+}
+
+// quietChild is set in the process that must not say anything.
+const quietChild = "CONNIC_TEST_QUIET_CHILD"
+
+func TestS10TheClientIsQuiet(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(quietChild) != "" {
+		for _, name := range slices.Sorted(maps.Keys(echoes)) {
+			for method, p := range shown(t, echoes[name], false) {
+				if p.text.Len() == 0 {
+					t.Errorf("%s shows nothing", method)
+				}
+			}
+		}
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), must[string](t)(os.Executable()), "-test.run=^TestS10TheClientIsQuiet$")
+	cmd.Env = append(os.Environ(), quietChild+"=1")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v: %s", err, stdout.String())
+	}
+	for line := range strings.Lines(stdout.String()) {
+		if line != "PASS\n" && !strings.HasPrefix(line, "coverage: ") {
+			t.Errorf("it says %q", line)
+		}
+	}
+	if stderr.Len() > 0 {
+		t.Errorf("it complains: %s", stderr.String())
+	}
+}
