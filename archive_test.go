@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -281,26 +280,9 @@ func TestP6UploadsAreStreamed(t *testing.T) { //nolint:paralleltest // it measur
 	}))
 	defer srv.Close()
 	c := newClient(t, srv.URL, connic.WithLimiter(open{}))
-	runtime.GC()
-	var before, now runtime.MemStats
-	runtime.ReadMemStats(&before)
-	stop, peak := make(chan struct{}), make(chan uint64)
-	go func() {
-		most := uint64(0)
-		for {
-			runtime.ReadMemStats(&now)
-			most = max(most, now.HeapAlloc)
-			select {
-			case <-stop:
-				peak <- most
-				return
-			case <-time.After(2 * time.Millisecond):
-			}
-		}
-	}()
-	d, err := c.Deployments.UploadFS(t.Context(), os.DirFS(dir), nil)
-	close(stop)
-	growth := int64(<-peak) - int64(before.HeapAlloc)
+	var d *connic.Deployment
+	var err error
+	growth := heapGrowth(func() { d, err = c.Deployments.UploadFS(t.Context(), os.DirFS(dir), nil) })
 	if err != nil || d.ID != "d1" {
 		t.Fatal(err)
 	}
