@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestTolerantDecoding(t *testing.T) {
+func TestS7TolerantDecoding(t *testing.T) {
 	t.Parallel()
 	type inner struct {
 		Name  string `json:"name"`

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestTime(t *testing.T) {
+func TestS7Time(t *testing.T) {
 	t.Parallel()
 	at := func(y int, m time.Month, d, h, mi, s, ns int) time.Time {
 		return time.Date(y, m, d, h, mi, s, ns, time.UTC)

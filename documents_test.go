@@ -1,0 +1,68 @@
+package connic_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// testName finds the tests and fuzz targets that a document names.
+var testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z0-9]\w+`)
+
+// link finds the relative links of a document.
+var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+
+// TestDocumentsNameWhatExists keeps SECURITY.md and the others honest: the tests
+// that they name are there, and so is what they link to.
+func TestDocumentsNameWhatExists(t *testing.T) {
+	t.Parallel()
+	known := make(map[string]bool)
+	var documents []string
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin"):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, ".md"):
+			documents = append(documents, path)
+		case strings.HasSuffix(path, "_test.go"):
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			for _, declaration := range file.Decls {
+				if f, ok := declaration.(*ast.FuncDecl); ok && f.Recv == nil {
+					known[f.Name.Name] = true
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, path := range documents {
+		text := string(must[[]byte](t)(os.ReadFile(path)))
+		for _, name := range testName.FindAllString(text, -1) {
+			named++
+			if !known[name] && name != "TestSupport" { // the README's own example
+				t.Errorf("%s names %s, which does not exist", path, name)
+			}
+		}
+		for _, target := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), target[1])); err != nil {
+				t.Errorf("%s links to %s: %v", path, target[1], err)
+			}
+		}
+	}
+	if named < 30 {
+		t.Errorf("the documents name %d tests", named)
+	}
+}
