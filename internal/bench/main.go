@@ -6,9 +6,14 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
+	"time"
+
+	"github.com/connic-go/connic/internal/bench/cases"
+	"github.com/connic-go/connic/internal/bench/measure"
 )
 
 func main() {
@@ -19,37 +24,135 @@ func main() {
 }
 
 func run() error {
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q", flag.Arg(0))
+	}
 	fmt.Printf("%s, %d processors\n", runtime.Version(), runtime.GOMAXPROCS(0))
+	return table()
+}
+
+func table() error {
 	fmt.Printf("%-30s %10s %10s  %-13s %9s %9s %-13s %7s %7s %s\n", "", "floor", "client", "time", "bytes", "bytes", "ratio", "allocs", "allocs", "ratio")
-	pairs, err := memoryPairs()
+	all, err := cases.All()
 	if err != nil {
 		return err
 	}
-	loopback, err := wirePair()
-	if err != nil {
-		return err
-	}
-	pages, err := pagesPair()
-	if err != nil {
-		return err
-	}
-	for _, p := range append(pairs, loopback, pages) {
-		a, b, err := compare(p.floor, p.sdk)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-		fmt.Println(row(p.name, a, b, p))
-		if p.close != nil {
-			p.close()
-		}
-	}
-	fmt.Println()
-	for _, f := range []func() (string, error){crowd, largeRun, construction, admission} {
-		line, err := f()
+	for _, c := range all {
+		err := row(c)
+		c.Close()
 		if err != nil {
 			return err
 		}
-		fmt.Println(line)
 	}
+	fmt.Println()
+	for _, line := range []func() error{livePages, crowd, heap, construction, admission} {
+		if err := line(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mark is a demand, with an exclamation mark where it is missed.
+func mark(got, want float64) string {
+	switch {
+	case want == 0:
+		return ""
+	case got <= want:
+		return fmt.Sprintf(" (%.2f)", want)
+	default:
+		return fmt.Sprintf(" (%.2f!)", want)
+	}
+}
+
+func row(c cases.Case) error {
+	budget, err := cases.BudgetOf(c.Name)
+	if err != nil {
+		return err
+	}
+	costs, err := measure.Compare(c.Floor, c.Client)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	a, b, want := costs[0], costs[1], budget.Demand
+	r := b.Over(a)
+	fmt.Printf("%-30s %10v %10v  %5.2f%-8s %9.0f %9.0f %5.2f%-8s %7.0f %7.0f %5.2f%s\n", c.Name,
+		a.Time.Round(100*time.Nanosecond), b.Time.Round(100*time.Nanosecond), r.Time, mark(r.Time, want.Time),
+		a.Bytes, b.Bytes, r.Bytes, mark(r.Bytes, want.Bytes), a.Allocs, b.Allocs, r.Allocs, mark(r.Allocs, want.Allocs))
+	return nil
+}
+
+func livePages() error {
+	one, most, err := cases.LivePages()
+	if err != nil {
+		return err
+	}
+	pages := float64(most) / float64(one)
+	fmt.Printf("heap in use while 10,000 items are iterated over: %.2f pages%s of %d kB\n", pages, mark(pages, cases.LivePagesMost), one>>10)
+	return nil
+}
+
+func crowd() error {
+	floor, client, err := cases.Crowd(10)
+	if err != nil {
+		return err
+	}
+	r := float64(client.Time) / float64(floor.Time)
+	fmt.Printf("64 goroutines, loopback: %v and %v for %d requests, ratio %.2f%s; %d connections (%d)\n",
+		floor.Time.Round(time.Millisecond), client.Time.Round(time.Millisecond), measure.CrowdRequests,
+		r, mark(r, cases.CrowdTime), client.Connections, cases.Connections)
+	return nil
+}
+
+// heap measures the cases that are large.
+func heap() error {
+	const mb = 1 << 20
+	large, err := cases.Large()
+	if err != nil {
+		return err
+	}
+	if err := row(large); err != nil {
+		return err
+	}
+	a, b, err := large.Peaks(3)
+	if err != nil {
+		return err
+	}
+	r := float64(b) / float64(a)
+	fmt.Printf("%s: peak heap %.1f and %.1f MB, ratio %.2f%s\n", large.Name, float64(a)/mb, float64(b)/mb, r, mark(r, cases.LargePeak))
+	up, err := cases.Upload()
+	if err != nil {
+		return err
+	}
+	defer up.Close()
+	if a, b, err = up.Peaks(3); err != nil {
+		return err
+	}
+	fmt.Printf("%s: peak heap %.2f and %.2f MB%s\n", up.Name, float64(a)/mb, float64(b)/mb, mark(float64(b)/mb, cases.UploadPeak/mb))
+	return nil
+}
+
+func construction() error {
+	costs, err := measure.Compare(cases.Construct)
+	if err != nil {
+		return err
+	}
+	goroutines, err := cases.ConstructGoroutines()
+	if err != nil {
+		return err
+	}
+	c := costs[0]
+	fmt.Printf("New: %v (%s), %.0f bytes, %.0f allocations (%d), %d goroutines (0)\n", c.Time, cases.NewTime, c.Bytes, c.Allocs, cases.NewAllocs, goroutines)
+	return nil
+}
+
+func admission() error {
+	costs, err := measure.Compare(cases.Admit())
+	if err != nil {
+		return err
+	}
+	fmt.Printf("admission: %v (%s), %.0f allocations (0); with 1,000 in line %v (%s)\n",
+		costs[0].Time, cases.AdmitTime, costs[0].Allocs, cases.AdmitCrowd(), cases.AdmitCrowdTime)
 	return nil
 }
