@@ -3,6 +3,11 @@
 // an exclamation mark where they are missed.
 //
 //	go run ./internal/bench
+//
+// Other measurements take the place of the table:
+//
+//	go run ./internal/bench -build                       modules, binary, build
+//	go run ./internal/bench -across go1.26.8,go1.27.4    two toolchains in turn
 package main
 
 import (
@@ -10,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/bench/cases"
@@ -24,12 +30,57 @@ func main() {
 }
 
 func run() error {
+	programs := flag.Bool("build", false, "measure modules, binary size and build time")
+	toolchains := flag.String("across", "", "measure the small reads under these `toolchains` in turn")
+	one := flag.Bool("turn", false, "one turn of -across")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flag.Arg(0))
 	}
+	switch {
+	case *one:
+		return turn()
+	case *toolchains != "":
+		return across(strings.Split(*toolchains, ","))
+	}
 	fmt.Printf("%s, %d processors\n", runtime.Version(), runtime.GOMAXPROCS(0))
+	if *programs {
+		return build()
+	}
 	return table()
+}
+
+func build() error {
+	folder, err := os.MkdirTemp("", "connic-bench-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	linked, err := cases.LinkedBesides()
+	if err != nil {
+		return err
+	}
+	listed, err := cases.ListedBesides()
+	if err != nil {
+		return err
+	}
+	client, _, err := cases.Build(cases.Consumer, folder)
+	if err != nil {
+		return err
+	}
+	plain, _, err := cases.Build(cases.Plain, folder)
+	if err != nil {
+		return err
+	}
+	warm, err := cases.BuildWarm(3)
+	if err != nil {
+		return err
+	}
+	r := float64(client) / float64(plain)
+	fmt.Printf("modules: %d linked (%d), %d listed (%d)\n", len(linked), cases.LinkedModules, len(listed), cases.ListedModules)
+	fmt.Printf("stripped binary: %d and %d bytes, ratio %.3f%s\n", plain, client, r, mark(r, cases.BinaryRatio))
+	fmt.Printf("build with a warm standard library: %v (%s)\n", warm.Round(10*time.Millisecond), cases.BuildTime)
+	return nil
 }
 
 func table() error {

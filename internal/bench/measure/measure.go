@@ -10,8 +10,9 @@ import (
 
 // Cost is what one operation takes.
 type Cost struct {
-	Time          time.Duration
-	Bytes, Allocs float64
+	Time   time.Duration `json:"time"` // in nanoseconds
+	Bytes  float64       `json:"bytes"`
+	Allocs float64       `json:"allocs"`
 }
 
 // Ratio is a cost in units of another one.
