@@ -16,8 +16,9 @@ import (
 // again; so they may give up at any time, and must only never accept what it
 // would not, or take it for something else. FuzzQuickRun compares the two.
 
-// quickRun decodes a run, or gives up.
-func quickRun(body []byte, r *Run) bool {
+// quickRun decodes a run, or gives up. Like is a run whose texts it may share: the
+// runs of a page have most names and ids in common.
+func quickRun(body []byte, r, like *Run) bool {
 	var other string // run_id
 	ok := quickObject(body, func(key, value []byte) bool {
 		switch string(key) {
@@ -26,7 +27,7 @@ func quickRun(body []byte, r *Run) bool {
 		case "run_id":
 			return quickText(value, &other)
 		case "agent_name":
-			return quickText(value, &r.AgentName)
+			return quickShared(value, &r.AgentName, like.AgentName)
 		case "status":
 			return quickStatus(value, &r.Status)
 		case "input":
@@ -45,15 +46,15 @@ func quickRun(body []byte, r *Run) bool {
 		case "cost":
 			return quickDecimal(value, &r.Cost)
 		case "currency":
-			return quickText(value, &r.Currency)
+			return quickShared(value, &r.Currency, like.Currency)
 		case "environment_id":
-			return quickText(value, &r.EnvironmentID)
+			return quickShared(value, &r.EnvironmentID, like.EnvironmentID)
 		case "deployment_id":
-			return quickText(value, &r.DeploymentID)
+			return quickShared(value, &r.DeploymentID, like.DeploymentID)
 		case "parent_run_id":
-			return quickText(value, &r.ParentRunID)
+			return quickShared(value, &r.ParentRunID, like.ParentRunID)
 		case "connector_id":
-			return quickText(value, &r.ConnectorID)
+			return quickShared(value, &r.ConnectorID, like.ConnectorID)
 		case "created_at":
 			return quickTime(value, &r.CreatedAt)
 		case "started_at":
@@ -93,7 +94,8 @@ func quickRuns(array []byte) ([]*Run, bool) {
 	runs := make([]Run, 0, countHint(array))
 	if !quickArray(array, func(value []byte) bool {
 		runs = append(runs, Run{})
-		return quickRun(value, &runs[len(runs)-1])
+		last := len(runs) - 1
+		return quickRun(value, &runs[last], &runs[max(last-1, 0)])
 	}) {
 		return nil, false
 	}
@@ -260,6 +262,18 @@ func quickText(value []byte, s *string) bool {
 	text, ok := quickString(value)
 	if ok && text != nil {
 		*s = string(text)
+	}
+	return ok
+}
+
+// quickShared is quickText for a text that is often equal to another one.
+func quickShared(value []byte, s *string, like string) bool {
+	text, ok := quickString(value)
+	if ok && text != nil {
+		if string(text) != like {
+			like = string(text)
+		}
+		*s = like
 	}
 	return ok
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // slowRun decodes a run without the quick way.
@@ -27,7 +28,7 @@ func TestQuickRunTakesTheUsualForm(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{usualRun, `{"run_id":"r1"}`, `{}`, ` { "id" : "r1" , "status":"odd" } `, `{"id":"r1","cost":-1.50,"token_usage":null,"traces":[]}`} {
 		var got Run
-		if !quickRun([]byte(body), &got) {
+		if !quickRun([]byte(body), &got, &got) {
 			t.Errorf("%s is left to the other decoder", body)
 		}
 		want, err := slowRun([]byte(body))
@@ -38,6 +39,32 @@ func TestQuickRunTakesTheUsualForm(t *testing.T) {
 	page := "[" + usualRun + "," + usualRun + "]"
 	if runs, ok := quickRuns([]byte(page)); !ok || len(runs) != 2 || runs[1].Traces[0].Metadata != `{"a": "b\n"}` {
 		t.Errorf("a page of usual runs: %v, %v", runs, ok)
+	}
+}
+
+// TestQuickRunsShareOnlyEqualTexts decodes runs that have some texts in common
+// with the run before.
+func TestQuickRunsShareOnlyEqualTexts(t *testing.T) {
+	t.Parallel()
+	bodies := []string{
+		`{"id":"r1","agent_name":"support","currency":"EUR","environment_id":"e1","deployment_id":"d1","parent_run_id":"p1","connector_id":"c1"}`,
+		`{"id":"r2","agent_name":"support","currency":"EUR","environment_id":"e1","deployment_id":"d1","parent_run_id":"p1","connector_id":"c1"}`,
+		`{"id":"r3","agent_name":"support2","currency":"","environment_id":null,"deployment_id":"D1","parent_run_id":"p"}`,
+		`{"id":"r4","agent_name":"support","currency":"EUR","agent_name":"other","environment_id":"e1","environment_id":null}`,
+	}
+	runs, ok := quickRuns([]byte("[" + strings.Join(bodies, ",") + "]"))
+	if !ok || len(runs) != len(bodies) {
+		t.Fatalf("%d runs, %v", len(runs), ok)
+	}
+	for i, body := range bodies {
+		want, err := slowRun([]byte(body))
+		if err != nil || !reflect.DeepEqual(runs[i], want) {
+			t.Errorf("%s: %+v, want %+v (%v)", body, runs[i], want, err)
+		}
+	}
+	first := unsafe.StringData(runs[0].EnvironmentID)
+	if unsafe.StringData(runs[1].EnvironmentID) != first {
+		t.Error("equal texts are not shared")
 	}
 }
 
@@ -52,7 +79,7 @@ func TestQuickRunLeavesTheRestAlone(t *testing.T) {
 		`{"run_context":{"a":}}`, `{"x":nul}`, `{"x":"\u12"}`, `{"traces":[{"metadata_json":"\u00fc"}]}`,
 	} {
 		var got Run
-		if quickRun([]byte(body), &got) {
+		if quickRun([]byte(body), &got, &got) {
 			t.Errorf("%s is taken for %+v", body, got)
 		}
 	}
@@ -69,7 +96,7 @@ func FuzzQuickRun(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var got Run
-		if quickRun(body, &got) {
+		if quickRun(body, &got, &got) {
 			want, err := slowRun(body)
 			if err != nil {
 				t.Fatalf("%q is taken for %+v, and is none: %v", body, got, err)
@@ -95,10 +122,10 @@ func TestQuickRunCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	for cut := range len(usualRun) {
 		var got Run
-		if quickRun([]byte(usualRun[:cut]), &got) {
+		if quickRun([]byte(usualRun[:cut]), &got, &got) {
 			t.Errorf("cut after %d bytes it passes", cut)
 		}
-		if quickRun([]byte(usualRun[:cut]+strings.Repeat(" ", 3)), &got) {
+		if quickRun([]byte(usualRun[:cut]+strings.Repeat(" ", 3)), &got, &got) {
 			t.Errorf("cut after %d bytes and followed by blanks it passes", cut)
 		}
 	}

@@ -153,7 +153,7 @@ func (w *runWire) run() *Run {
 
 func decodeRun(body []byte) (*Run, error) {
 	run := new(Run)
-	if quickRun(body, run) {
+	if quickRun(body, run, run) {
 		return run, nil
 	}
 	w := new(runWire)

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"encoding/json"
@@ -44,8 +44,9 @@ func largeBody(size int) string {
 }
 
 const (
-	triggerBody = `{"run_id":"7b1c4a52-7d0f-4a3e-9d0b-000000000000","status":"queued","agent_name":"support"}`
-	errorBody   = `{"detail":"Run not found"}`
+	triggerBody   = `{"run_id":"7b1c4a52-7d0f-4a3e-9d0b-000000000000","status":"queued","agent_name":"support"}`
+	ingestionBody = `{"entry_id":"e-17","job_id":"j-17","status":"queued","queued":true}`
+	errorBody     = `{"detail":"Run not found"}`
 )
 
 // floorRun has exactly the fields of runBody.
@@ -106,4 +107,11 @@ type floorTrigger struct {
 	RunID     string `json:"run_id"`
 	Status    string `json:"status"`
 	AgentName string `json:"agent_name"`
+}
+
+type floorIngestion struct {
+	EntryID string `json:"entry_id"`
+	JobID   string `json:"job_id"`
+	Status  string `json:"status"`
+	Queued  bool   `json:"queued"`
 }

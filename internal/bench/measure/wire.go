@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"bytes"
@@ -8,22 +8,23 @@ import (
 	"sync/atomic"
 )
 
-// wire is an HTTP/1.1 server on loopback that answers every request with the
+// Wire is an HTTP/1.1 server on loopback that answers every request with the
 // same bytes and allocates nothing for one.
-type wire struct {
+type Wire struct {
 	listener net.Listener
 	opened   atomic.Int64
 	open     sync.Map
 	done     sync.WaitGroup
 }
 
-func newWire(status int, body string) (*wire, error) {
+// NewWire starts a server.
+func NewWire(status int, body string) (*Wire, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the program
 	if err != nil {
 		return nil, err
 	}
 	answer := fmt.Appendf(nil, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
-	w := &wire{listener: l}
+	w := &Wire{listener: l}
 	w.done.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -63,12 +64,16 @@ func serve(conn net.Conn, answer []byte) {
 	}
 }
 
-func (w *wire) url() string { return "http://" + w.listener.Addr().String() }
+// URL is the base of its URLs.
+func (w *Wire) URL() string { return "http://" + w.listener.Addr().String() }
 
-func (w *wire) close() {
+// Close closes the server and its connections.
+func (w *Wire) Close() {
 	_ = w.listener.Close()
 	w.open.Range(func(conn, _ any) bool {
-		_ = conn.(net.Conn).Close()
+		if c, ok := conn.(net.Conn); ok {
+			_ = c.Close()
+		}
 		return true
 	})
 	w.done.Wait()

@@ -1,0 +1,126 @@
+package cases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Consumer and Plain are programs that read a run: the first imports only the
+// client, the second does it by hand.
+const (
+	Consumer = "consumer"
+	Plain    = "plain"
+)
+
+// programs is the folder of both.
+func programs() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "testdata")
+}
+
+// goTool runs the go command in the folder of the programs.
+func goTool(env []string, args ...string) (string, error) {
+	cmd := exec.CommandContext(context.Background(), "go", args...)
+	cmd.Dir, cmd.Env = programs(), append(os.Environ(), env...)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, exit.Stderr)
+	}
+	return string(out), err
+}
+
+// Build builds a program, stripped, and returns the size of the binary in bytes
+// and how long the build took.
+func Build(program, folder string, env ...string) (size int64, took time.Duration, err error) {
+	binary := filepath.Join(folder, program)
+	start := time.Now()
+	if _, err := goTool(env, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "./"+program); err != nil {
+		return 0, 0, err
+	}
+	took = time.Since(start)
+	info, err := os.Stat(binary)
+	if err != nil {
+		return 0, 0, err
+	}
+	return info.Size(), took, nil
+}
+
+// BuildWarm returns how long the build of the consumer takes where the standard
+// library is compiled already, and nothing else: the least of some tries.
+func BuildWarm(tries int) (best time.Duration, err error) {
+	folder, err := os.MkdirTemp("", "connic-bench-*")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	cache := filepath.Join(folder, "cache")
+	// Whatever the consumer needs of the standard library, under the flags of Build.
+	deps, err := goTool(nil, "list", "-deps", "-f", "{{if .Standard}}{{.ImportPath}}{{end}}", "./"+Consumer)
+	if err != nil {
+		return 0, err
+	}
+	warm := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"}, strings.Fields(deps)...)
+	if _, err := goTool([]string{"GOCACHE=" + cache}, warm...); err != nil {
+		return 0, err
+	}
+	for i := range tries {
+		copied := fmt.Sprint(cache, i)
+		if err := os.CopyFS(copied, os.DirFS(cache)); err != nil {
+			return 0, err
+		}
+		_, took, err := Build(Consumer, folder, "GOCACHE="+copied)
+		if err != nil {
+			return 0, err
+		}
+		if i == 0 || took < best {
+			best = took
+		}
+	}
+	return best, nil
+}
+
+// LinkedBesides returns the modules that a program links beside the client's.
+func LinkedBesides() ([]string, error) {
+	const own = "github.com/connic-go/connic"
+	out, err := goTool(nil, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+Consumer)
+	if err != nil {
+		return nil, err
+	}
+	return distinct(strings.Fields(out), own), nil
+}
+
+// ListedBesides returns the modules that go list -m all shows for a program with
+// the client, beside these two. They are those of go.sum, which go mod tidy
+// keeps exact; the command itself would ask for files that no build needs.
+func ListedBesides() ([]string, error) {
+	sums, err := os.ReadFile(filepath.Join(programs(), "..", "..", "..", "..", "go.sum"))
+	if err != nil {
+		return nil, err
+	}
+	var modules []string
+	for line := range strings.Lines(string(sums)) {
+		module, _, _ := strings.Cut(line, " ")
+		modules = append(modules, module)
+	}
+	return distinct(modules, ""), nil
+}
+
+func distinct(all []string, without string) []string {
+	seen := map[string]bool{without: true}
+	var once []string
+	for _, s := range all {
+		if !seen[s] {
+			seen[s] = true
+			once = append(once, s)
+		}
+	}
+	return once
+}
