@@ -1,0 +1,90 @@
+// Connic-fake serves the fake of package connictest over HTTP, for programs that
+// are not written in Go, and to try things by hand.
+//
+//	connic-fake -addr 127.0.0.1:8080
+//
+// It has three agents: echo answers with its message, slow does so after 5 s, and
+// fail fails. It prints the variables that lead a client to it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/connic-go/connic/connictest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			_, _ = fmt.Fprintln(os.Stderr, "connic-fake:", err)
+		}
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}
+
+var models = map[string]connictest.Window{
+	"fixed": connictest.FixedWindow, "sliding": connictest.SlidingWindow, "bucket": connictest.TokenBucket,
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("connic-fake", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes any")
+	rate := flags.Int("rate", 60, "requests per minute")
+	window := flags.String("window", "fixed", "how they are counted: fixed, sliding or bucket")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	model, ok := models[*window]
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("unknown argument %q", flags.Arg(0))
+	case !ok:
+		return fmt.Errorf("-window is none of fixed, sliding and bucket: %q", *window)
+	case *rate < 1:
+		return errors.New("-rate is less than 1")
+	}
+
+	srv := connictest.New()
+	defer srv.Close()
+	srv.RateLimit(*rate, time.Minute, model)
+	srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) { return in.Message, nil })
+	srv.Agent("slow", func(ctx context.Context, in connictest.Input) (any, error) {
+		select {
+		case <-time.After(5 * time.Second):
+			return in.Message, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	})
+	srv.Agent("fail", func(context.Context, connictest.Input) (any, error) {
+		return nil, errors.New("this agent always fails")
+	})
+
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: srv, ReadHeaderTimeout: time.Minute}
+	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
+		listener.Addr(), connictest.ProjectID, string(srv.Key()))
+	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stopped()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
