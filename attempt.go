@@ -241,8 +241,8 @@ func (k *call) transportError(cause error) *TransportError {
 		last = k.last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: k.url.Path, Attempts: int(k.attempts),
-		Err: cause, Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: maskKeys(k.url.Path), Attempts: int(k.attempts),
+		Err: maskError(cause), Last: last, unknown: k.unknown,
 	}
 }
 
@@ -497,7 +497,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 		}
 	}
 	if r := k.options.capture; r != nil {
-		*r = Response{StatusCode: resp.StatusCode, Header: resp.Header, RequestID: k.requestID(), Body: bytes.Clone(body)}
+		*r = Response{StatusCode: resp.StatusCode, Header: maskHeader(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
 		if k.failure != nil {
 			r.Body = k.failure.Body
 		}
@@ -506,12 +506,12 @@ func (k *call) read(end *deadline, resp *http.Response) {
 
 func (k *call) decodeError(body []byte, err error) *DecodeError {
 	e := &DecodeError{
-		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: err,
+		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: maskError(err),
 		Body: []byte(maskKeys(string(body[:min(len(body), 512)]))),
 	}
 	var field *fieldError
 	if errors.As(err, &field) {
-		e.Field = field.field
+		e.Field = maskKeys(field.field)
 	}
 	return e
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"regexp"
 	"strings"
 )
 
@@ -16,6 +15,9 @@ import (
 //
 // A key prints as "cnc_…" and its last four characters in every form: all verbs
 // of fmt, slog, JSON and text. Convert it to a string to get the key itself.
+//
+// Package fmt cannot ask the unexported fields of a struct how they print: keep a
+// key in an exported field, or do not print the struct.
 type APIKey string
 
 const keyPrefix = "cnc_"
@@ -121,24 +123,6 @@ func sourceCredential(source KeySource) credential {
 		},
 		name: func() string { return "from a KeySource" },
 	}
-}
-
-// notInKey lists the printable characters that end a key in a text around it.
-const notInKey = "\"'`<>()[]{},;\\"
-
-func isKeyByte(c byte) bool {
-	return c > ' ' && c <= '~' && strings.IndexByte(notInKey, c) < 0
-}
-
-var keyPattern = regexp.MustCompile(keyPrefix + "[^\\s" + regexp.QuoteMeta(notInKey) + "]+")
-
-// maskKeys replaces whatever looks like an API key, for texts that came from the
-// service: some gateways repeat the request in their errors.
-func maskKeys(s string) string {
-	if !strings.Contains(s, keyPrefix) {
-		return s
-	}
-	return keyPattern.ReplaceAllString(s, keyPrefix+"…")
 }
 
 // The names that NewFromEnv reads.

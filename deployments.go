@@ -113,8 +113,12 @@ func (e *DeploymentError) Error() string {
 	if d.Error != "" {
 		s += ": " + shorten(d.Error)
 	}
-	return s
+	return maskKeys(s)
 }
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
+// that an error in a JSON log is its text, and not the deployment with all its data.
+func (e *DeploymentError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *DeploymentError) Is(target error) bool {

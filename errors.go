@@ -283,7 +283,7 @@ const (
 // parseError makes the *Error of an answer. Body is not kept.
 func parseError(op *api.Operation, method, path string, resp *http.Response, body []byte) *Error {
 	e := &Error{
-		Op: op.Name, Method: method, Path: path, StatusCode: resp.StatusCode,
+		Op: op.Name, Method: method, Path: maskKeys(path), StatusCode: resp.StatusCode,
 		Section: op.Section, Access: op.Access,
 		RequestID:  maskKeys(requestID(resp.Header)),
 		RetryAfter: retryAfter(resp.Header, time.Now()),
@@ -292,11 +292,7 @@ func parseError(op *api.Operation, method, path string, resp *http.Response, bod
 		return e
 	}
 	kept := body[:min(len(body), maxErrorBody)]
-	if bytes.Contains(kept, []byte(keyPrefix)) {
-		e.Body = []byte(maskKeys(string(kept)))
-	} else {
-		e.Body = bytes.Clone(kept)
-	}
+	e.Body = []byte(maskKeys(string(kept)))
 	e.Detail, e.Fields = parseDetail(e.Body)
 	return e
 }

@@ -96,8 +96,12 @@ func (e *EvaluationError) Error() string {
 	if e.Evaluation.Error != "" {
 		b.WriteString(": " + shorten(e.Evaluation.Error))
 	}
-	return b.String()
+	return maskKeys(b.String())
 }
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
+// that an error in a JSON log is its text, and not the evaluation with all its data.
+func (e *EvaluationError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *EvaluationError) Is(target error) bool {
@@ -268,7 +272,7 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 		return e, e.failure()
 	case e.ID == "":
 		return e, &WaitError{
-			Kind: "evaluation of run", ID: runID, Pending: []string{runID}, LastStatus: string(e.Status),
+			Kind: "evaluation of run", ID: runID, Pending: []string{runID}, LastStatus: maskKeys(string(e.Status)),
 			Err: errors.New("the service took the request and did not name the evaluation; see Judges.Evaluations"),
 		}
 	}

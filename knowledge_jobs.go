@@ -196,8 +196,12 @@ func (e *JobError) Error() string {
 	if e.Job.Error != "" {
 		b.WriteString(": " + shorten(e.Job.Error))
 	}
-	return b.String()
+	return maskKeys(b.String())
 }
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
+// that an error in a JSON log is its text, and not the job with all its data.
+func (e *JobError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *JobError) Is(target error) bool {

@@ -99,9 +99,9 @@ func FailFast() RequestOption {
 
 // Response is the last answer to a call as it came, for [CaptureResponse].
 type Response struct {
-	StatusCode int // 0 if there was no answer
-	Header     http.Header
-	Body       []byte // all of a successful answer; of others what Error.Body has
+	StatusCode int         // 0 if there was no answer
+	Header     http.Header // with API keys masked
+	Body       []byte      // all of a successful answer, as it came; of others what Error.Body has
 	RequestID  string
 	Attempts   int           // how often the request was sent
 	Duration   time.Duration // the whole call, waits included

@@ -421,8 +421,12 @@ func (e *RunError) Error() string {
 	if e.Run.Error != "" {
 		b.WriteString(": " + shorten(e.Run.Error))
 	}
-	return b.String()
+	return maskKeys(b.String())
 }
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
+// that an error in a JSON log is its text, and not the run with all its data.
+func (e *RunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *RunError) Is(target error) bool {

@@ -128,7 +128,7 @@ func (e *TestRunError) Error() string {
 	}
 	failed := r.Failed()
 	if len(failed) == 0 {
-		return b.String()
+		return maskKeys(b.String())
 	}
 	fmt.Fprintf(&b, ": %d of %d cases failed", len(failed), max(r.TotalCases, len(r.Cases)))
 	for i, c := range failed {
@@ -141,8 +141,12 @@ func (e *TestRunError) Error() string {
 			b.WriteString(" " + shorten(c.FailureReason))
 		}
 	}
-	return b.String()
+	return maskKeys(b.String())
 }
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
+// that an error in a JSON log is its text, and not the test run with all its data.
+func (e *TestRunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *TestRunError) Is(target error) bool {
