@@ -104,8 +104,11 @@ func isoTime(b []byte) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
-	return t.Add(-offset), nil
+	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC).Add(-offset)
+	if t.Year() < 1 || t.Year() > 9999 { // the offset, or a leap second, led out of the calendar
+		return time.Time{}, errTime
+	}
+	return t, nil
 }
 
 // zoneOffset parses "", "Z", "+01", "+0100" and "+01:00".
