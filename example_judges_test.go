@@ -36,7 +36,7 @@ func ExampleJudgesService_EvaluateAndWait() {
 	ctx := context.Background()
 	quick := connic.WithPoll(time.Millisecond, time.Millisecond) // a fake has no quota to spare
 	judge, err := client.Judges.Create(ctx, connic.JudgeCreate{
-		Name: "answers", AgentName: "support", Model: "anthropic/claude-sonnet-4", TriggerMode: connic.JudgeManual,
+		Name: "answers", AgentName: "support", Model: "acme/large-1", TriggerMode: connic.JudgeManual,
 		Criteria: []connic.Criterion{
 			{Name: "correctness", Description: "Is the answer right?", MaxScore: 10},
 			{Name: "politeness", Description: "Is it friendly?", MaxScore: 5},

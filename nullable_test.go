@@ -85,7 +85,7 @@ type patchField struct {
 var judgeFields = map[string]patchField{
 	"Name":                     {"name", connic.Set("strict"), `"strict"`, false},
 	"AgentName":                {"agent_name", connic.Set("support"), `"support"`, false},
-	"Model":                    {"model", connic.Set("anthropic/claude"), `"anthropic/claude"`, false},
+	"Model":                    {"model", connic.Set("acme/large"), `"acme/large"`, false},
 	"SystemPrompt":             {"system_prompt", connic.Set(""), `""`, true},
 	"IncludeAgentSystemPrompt": {"include_agent_system_prompt", connic.Set(false), `false`, true},
 	"Criteria":                 {"criteria", connic.Set([]connic.Criterion{{Name: "tone", MaxScore: 5}}), `[{"name":"tone","max_score":5}]`, false},

@@ -21,13 +21,13 @@ var judgeShapes = []shape{
 	{
 		name: "get", op: "judges.get", method: "GET", path: "/judges/j1",
 		call: call1(func(ctx context.Context, c *connic.Client) (*connic.Judge, error) { return c.Judges.Get(ctx, "j1") }),
-		answer: `{"id": "j1", "name": "Invoice check", "agent_name": "invoices", "model": "anthropic/claude-sonnet-4", "system_prompt": "Be strict.",
+		answer: `{"id": "j1", "name": "Invoice check", "agent_name": "invoices", "model": "acme/large-1", "system_prompt": "Be strict.",
 			"include_agent_system_prompt": true, "criteria": [{"name": "accuracy", "description": "all positions", "max_score": 10}],
 			"trigger_mode": "automatic", "sample_rate": 20, "filters": [{"field": "status", "operator": "equals", "value": "completed"}],
 			"filter_expression": "context.vip", "enabled": true, "score_alert": {"threshold": 7.5, "window": 20},
 			"created_at": "2026-11-23T00:00:00Z", "updated_at": "2026-11-23T12:00:00Z", "owner": "somebody"}`,
 		want: &connic.Judge{
-			ID: "j1", Name: "Invoice check", AgentName: "invoices", Model: "anthropic/claude-sonnet-4", SystemPrompt: "Be strict.",
+			ID: "j1", Name: "Invoice check", AgentName: "invoices", Model: "acme/large-1", SystemPrompt: "Be strict.",
 			IncludeAgentSystemPrompt: true, Criteria: []connic.Criterion{{Name: "accuracy", Description: "all positions", MaxScore: 10}},
 			TriggerMode: connic.JudgeAutomatic, SampleRate: 20,
 			Filters:          []connic.RunFilter{{Field: "status", Operator: connic.FilterEquals, Value: "completed"}},
