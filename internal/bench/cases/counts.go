@@ -39,12 +39,7 @@ func ClientSide(url string) (call func() error, done func(), err error) {
 
 // Crowd lets 64 goroutines call over loopback.
 func Crowd(rounds int) (floor, client measure.Crowded, err error) {
-	server, err := measure.NewWire(http.StatusOK, runBody(0))
-	if err != nil {
-		return floor, client, err
-	}
-	defer server.Close()
-	found, err := measure.Crowd(server, rounds, FloorSide, ClientSide)
+	found, err := measure.Crowd(runBody(0), rounds, FloorSide, ClientSide)
 	if err != nil {
 		return floor, client, err
 	}

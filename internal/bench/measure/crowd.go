@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"net/http"
 	"sync"
 	"time"
 )
@@ -24,28 +25,39 @@ type Crowded struct {
 type Side func(url string) (call func() error, done func(), err error)
 
 // Crowd lets 64 goroutines make 9,600 requests over loopback, for each side in
-// turn. Each round begins without connections.
-func Crowd(server *Wire, rounds int, sides ...Side) ([]Crowded, error) {
+// turn. Every answer is the same. Each side has a server of its own in each round:
+// a transport may still dial when the last of its calls has returned, and that is
+// not to be counted for the next one.
+func Crowd(body string, rounds int, sides ...Side) ([]Crowded, error) {
 	found := make([]Crowded, len(sides))
 	for r := range rounds {
 		for i, side := range sides {
-			call, done, err := side(server.URL())
+			c, err := crowdOf(body, side)
 			if err != nil {
 				return nil, err
 			}
-			before := server.opened.Load()
-			took, err := together(call)
-			done()
-			if err != nil {
-				return nil, err
+			if r == 0 {
+				found[i] = c
 			}
-			f := &found[i]
-			if f.Connections = max(f.Connections, server.opened.Load()-before); r == 0 || took < f.Time {
-				f.Time = took
-			}
+			found[i] = Crowded{min(found[i].Time, c.Time), max(found[i].Connections, c.Connections)}
 		}
 	}
 	return found, nil
+}
+
+func crowdOf(body string, side Side) (Crowded, error) {
+	server, err := NewWire(http.StatusOK, body)
+	if err != nil {
+		return Crowded{}, err
+	}
+	defer server.Close()
+	call, done, err := side(server.URL())
+	if err != nil {
+		return Crowded{}, err
+	}
+	defer done()
+	took, err := together(call)
+	return Crowded{took, server.opened.Load()}, err
 }
 
 func together(call func() error) (time.Duration, error) {

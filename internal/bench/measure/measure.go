@@ -58,8 +58,11 @@ func Compare(functions ...func() error) ([]Cost, error) {
 
 // Count measures a function by a number of calls instead of a time, which is
 // enough for bytes and allocations. Other goroutines of the process are counted
-// too, so nothing may run beside it.
+// too, so nothing may run beside it. It runs on one processor: pools keep one
+// value for each, which no other can take, so with more of them the figures would
+// depend on the scheduler.
 func Count(calls int, f func() error) (Cost, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for range 3 { // what only the first calls need: pools, connections, caches
 		if err := f(); err != nil {
 			return Cost{}, err

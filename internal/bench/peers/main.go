@@ -222,11 +222,6 @@ func (p *peer) crowd() (floor, client measure.Crowded, err error) {
 	if err != nil {
 		return floor, client, err
 	}
-	server, err := measure.NewWire(http.StatusOK, string(body))
-	if err != nil {
-		return floor, client, err
-	}
-	defer server.Close()
 	byHand := func(url string) (call func() error, done func(), err error) {
 		transport := measure.Pooled()
 		f := p.floor(transport, url)
@@ -238,7 +233,7 @@ func (p *peer) crowd() (floor, client measure.Crowded, err error) {
 		c, err := p.open(nil, url)
 		return c.get, c.done, err
 	}
-	found, err := measure.Crowd(server, 1, byHand, asShipped)
+	found, err := measure.Crowd(string(body), 1, byHand, asShipped)
 	if err != nil {
 		return floor, client, fmt.Errorf("%s: %w", p.name, err)
 	}
