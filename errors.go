@@ -292,7 +292,7 @@ func parseError(op *api.Operation, method, path string, resp *http.Response, bod
 		return e
 	}
 	kept := body[:min(len(body), maxErrorBody)]
-	e.Body = []byte(maskKeys(string(kept)))
+	e.Body = maskedCopy(kept)
 	e.Detail, e.Fields = parseDetail(e.Body)
 	return e
 }

@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,6 +50,16 @@ func maskKeys(s string) string {
 		}
 	}
 	return s
+}
+
+// maskedCopy copies a body, with the keys in it masked.
+func maskedCopy(body []byte) []byte {
+	for _, sign := range keySigns {
+		if bytes.Contains(body, []byte(sign)) {
+			return []byte(maskKeys(string(body)))
+		}
+	}
+	return bytes.Clone(body)
 }
 
 // maskHeader returns h with the keys in its values masked. It copies h only if
