@@ -64,11 +64,11 @@ func build() error {
 	if err != nil {
 		return err
 	}
-	client, _, err := cases.Build(cases.Consumer, folder)
+	client, err := cases.Build(cases.Consumer, folder)
 	if err != nil {
 		return err
 	}
-	plain, _, err := cases.Build(cases.Plain, folder)
+	plain, err := cases.Build(cases.Plain, folder)
 	if err != nil {
 		return err
 	}
@@ -76,10 +76,11 @@ func build() error {
 	if err != nil {
 		return err
 	}
-	r := float64(client) / float64(plain)
+	r := float64(client.Size) / float64(plain.Size)
 	fmt.Printf("modules: %d linked (%d), %d listed (%d)\n", len(linked), cases.LinkedModules, len(listed), cases.ListedModules)
-	fmt.Printf("stripped binary: %d and %d bytes, ratio %.3f%s\n", plain, client, r, mark(r, cases.BinaryRatio))
-	fmt.Printf("build with a warm standard library: %v (%s)\n", warm.Round(10*time.Millisecond), cases.BuildTime)
+	fmt.Printf("stripped binary: %d and %d bytes, ratio %.3f%s\n", plain.Size, client.Size, r, mark(r, cases.BinaryRatio))
+	fmt.Printf("build with a warm standard library: %v (%s), %v of the processors\n",
+		warm.Took.Round(10*time.Millisecond), cases.BuildTime, warm.Worked.Round(10*time.Millisecond))
 	return nil
 }
 

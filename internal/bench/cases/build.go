@@ -25,8 +25,9 @@ func programs() string {
 	return filepath.Join(filepath.Dir(file), "testdata")
 }
 
-// goTool runs the go command in the folder of the programs.
-func goTool(env []string, args ...string) (string, error) {
+// goTool runs the go command in the folder of the programs, and returns what it
+// says and how long processors worked for it.
+func goTool(env []string, args ...string) (said string, worked time.Duration, err error) {
 	cmd := exec.CommandContext(context.Background(), "go", args...)
 	cmd.Dir, cmd.Env = programs(), append(os.Environ(), env...)
 	out, err := cmd.Output()
@@ -34,55 +35,66 @@ func goTool(env []string, args ...string) (string, error) {
 	if errors.As(err, &exit) {
 		err = fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, exit.Stderr)
 	}
-	return string(out), err
+	if s := cmd.ProcessState; s != nil {
+		worked = s.UserTime() + s.SystemTime()
+	}
+	return string(out), worked, err
 }
 
-// Build builds a program, stripped, and returns the size of the binary in bytes
-// and how long the build took.
-func Build(program, folder string, env ...string) (size int64, took time.Duration, err error) {
+// Built is what a build came to.
+type Built struct {
+	Size   int64         // of the binary, in bytes
+	Took   time.Duration // from start to end
+	Worked time.Duration // of all processors; what else the machine does counts less
+}
+
+// Build builds a program, stripped.
+func Build(program, folder string, env ...string) (b Built, err error) {
 	binary := filepath.Join(folder, program)
 	start := time.Now()
-	if _, err := goTool(env, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "./"+program); err != nil {
-		return 0, 0, err
+	if _, b.Worked, err = goTool(env, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "./"+program); err != nil {
+		return b, err
 	}
-	took = time.Since(start)
+	b.Took = time.Since(start)
 	info, err := os.Stat(binary)
 	if err != nil {
-		return 0, 0, err
+		return b, err
 	}
-	return info.Size(), took, nil
+	b.Size = info.Size()
+	return b, nil
 }
 
-// BuildWarm returns how long the build of the consumer takes where the standard
-// library is compiled already, and nothing else: the least of some tries.
-func BuildWarm(tries int) (best time.Duration, err error) {
+// BuildWarm builds the consumer where the standard library is compiled already,
+// and nothing else. Times are the least of some tries.
+func BuildWarm(tries int) (best Built, err error) {
 	folder, err := os.MkdirTemp("", "connic-bench-*")
 	if err != nil {
-		return 0, err
+		return best, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	cache := filepath.Join(folder, "cache")
 	// Whatever the consumer needs of the standard library, under the flags of Build.
-	deps, err := goTool(nil, "list", "-deps", "-f", "{{if .Standard}}{{.ImportPath}}{{end}}", "./"+Consumer)
+	deps, _, err := goTool(nil, "list", "-deps", "-f", "{{if .Standard}}{{.ImportPath}}{{end}}", "./"+Consumer)
 	if err != nil {
-		return 0, err
+		return best, err
 	}
 	warm := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"}, strings.Fields(deps)...)
-	if _, err := goTool([]string{"GOCACHE=" + cache}, warm...); err != nil {
-		return 0, err
+	if _, _, err := goTool([]string{"GOCACHE=" + cache}, warm...); err != nil {
+		return best, err
 	}
 	for i := range tries {
 		copied := fmt.Sprint(cache, i)
 		if err := os.CopyFS(copied, os.DirFS(cache)); err != nil {
-			return 0, err
+			return best, err
 		}
-		_, took, err := Build(Consumer, folder, "GOCACHE="+copied)
+		b, err := Build(Consumer, folder, "GOCACHE="+copied)
 		if err != nil {
-			return 0, err
+			return best, err
 		}
-		if i == 0 || took < best {
-			best = took
+		if i > 0 {
+			b.Took, b.Worked = min(b.Took, best.Took), min(b.Worked, best.Worked)
 		}
+		best = b
 	}
 	return best, nil
 }
@@ -90,7 +102,7 @@ func BuildWarm(tries int) (best time.Duration, err error) {
 // LinkedBesides returns the modules that a program links beside the client's.
 func LinkedBesides() ([]string, error) {
 	const own = "github.com/connic-go/connic"
-	out, err := goTool(nil, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+Consumer)
+	out, _, err := goTool(nil, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+Consumer)
 	if err != nil {
 		return nil, err
 	}

@@ -26,16 +26,16 @@ func TestBinary(t *testing.T) {
 		t.Skip("the binaries are the same without the race detector")
 	}
 	folder := t.TempDir()
-	client, _, err := Build(Consumer, folder)
+	client, err := Build(Consumer, folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, _, err := Build(Plain, folder)
+	plain, err := Build(Plain, folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ratio := float64(client) / float64(plain)
-	t.Logf("%d and %d bytes, ratio %.3f", client, plain, ratio)
+	ratio := float64(client.Size) / float64(plain.Size)
+	t.Logf("%d and %d bytes, ratio %.3f", client.Size, plain.Size, ratio)
 	if ratio > BinaryRatio {
 		t.Errorf("the binary is %.3f of that without the client, the budget is %.2f", ratio, BinaryRatio)
 	}
