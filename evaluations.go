@@ -272,7 +272,7 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 		return e, e.failure()
 	case e.ID == "":
 		return e, &WaitError{
-			Kind: "evaluation of run", ID: runID, Pending: []string{runID}, LastStatus: maskKeys(string(e.Status)),
+			Kind: "evaluation of run", ID: runID, Pending: []string{runID}, LastStatus: string(e.Status),
 			Err: errors.New("the service took the request and did not name the evaluation; see Judges.Evaluations"),
 		}
 	}

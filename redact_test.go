@@ -54,7 +54,7 @@ func each(s, format string) string {
 }
 
 // thorny is a key with every kind of character that some spelling changes.
-const thorny = APIKey("cnc_THORN/9f+8e=7d&6c%5b~4a.3D-2E_1F|0G")
+const thorny = "cnc_THORN/9f+8e=7d&6c%5b~4a.3D-2E_1F|0G"
 
 func TestS1KeysAreMaskedInEverySpelling(t *testing.T) {
 	t.Parallel()
@@ -170,9 +170,34 @@ type hiding struct{ error }
 func (*hiding) Error() string   { return "hidden" }
 func (h *hiding) Unwrap() error { return h.error }
 
+// Runs, jobs and the like have whatever the service, or an agent, puts into them.
+func TestS1ErrorsThatCarryData(t *testing.T) {
+	t.Parallel()
+	const key = thorny
+	for _, err := range []error{
+		&RunError{&Run{ID: key, AgentName: key, Status: key, Error: key, Output: key}},
+		&JobError{&Job{ID: key, EntryID: key, Status: key, Error: key}},
+		&EvaluationError{&Evaluation{ID: key, RunID: key, Status: key, Error: key}},
+		&DeploymentError{&Deployment{ID: key, Status: key, Phase: key, Error: key}},
+		&TestRunError{&TestRun{ID: key, Status: key, Error: key}},
+		&TestRunError{&TestRun{ID: key, Cases: []TestCase{{AgentName: key, TestName: key, FailureReason: key}}}},
+		&WaitError{Kind: "run", ID: key, LastStatus: key, Err: errors.New(key)},
+	} {
+		text := fmt.Sprintf("%v %+v %#v %q %s", err, err, err, err, err)
+		if wait, ok := err.(*WaitError); ok { //nolint:errorlint // not wrapped
+			text = wait.Error()
+		} else if encoded, jsonErr := json.Marshal(struct{ Err any }{err}); jsonErr != nil || string(encoded) != `{"Err":`+strconv.Quote(err.Error())+`}` {
+			t.Errorf("%T is encoded as %s, %v", err, encoded, jsonErr)
+		}
+		if strings.Contains(text, "THORN") || !strings.Contains(text, keyPrefix+"…") {
+			t.Errorf("%T shows as %s", err, text)
+		}
+	}
+}
+
 func TestS1HeadersAreMasked(t *testing.T) {
 	t.Parallel()
-	h := http.Header{"A": {"x", "Bearer " + string(thorny)}, "B": {"y"}, "Location": {"https://x/?k=" + url.QueryEscape(string(thorny))}, "C": {}}
+	h := http.Header{"A": {"x", "Bearer " + thorny}, "B": {"y"}, "Location": {"https://x/?k=" + url.QueryEscape(thorny)}, "C": {}}
 	before := h.Clone()
 	masked := maskHeader(h)
 	if got := fmt.Sprint(masked); got != "map[A:[x Bearer cnc_…] B:[y] C:[] Location:[https://x/?k=cnc_…]]" {

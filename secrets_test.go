@@ -67,7 +67,6 @@ func TestLeaksAreFound(t *testing.T) {
 type paper struct {
 	mu   sync.Mutex
 	text bytes.Buffer
-	data bool // the service puts the key into data, which JSON shows as it is
 }
 
 func (p *paper) Write(b []byte) (int, error) {
@@ -79,7 +78,7 @@ func (p *paper) Write(b []byte) (int, error) {
 // print writes a value in every form.
 func (p *paper) print(v any) {
 	_, _ = fmt.Fprintf(p, "%v %+v %#v %q %s\n", v, v, v, v, v)
-	if encoded, err := json.Marshal(v); err == nil && !p.data {
+	if encoded, err := json.Marshal(v); err == nil {
 		_, _ = p.Write(encoded)
 	}
 	for _, logger := range p.loggers() {
@@ -145,10 +144,6 @@ func says(status int, header http.Header, body string) echo {
 	}
 }
 
-// inData is the answer that has the key in data. The errors that carry such data
-// do not repeat it.
-const inData = "a state"
-
 var echoes = map[string]echo{
 	"detail":            says(401, nil, `{"detail": "the key KEY is unknown"}`),
 	"detail, quoted":    says(403, nil, `{"detail": "no \"KEY\" and no 'KEY'"}`),
@@ -162,16 +157,18 @@ var echoes = map[string]echo{
 	"no JSON":           says(200, http.Header{"X-Request-Id": {"KEY"}}, "KEY"),
 	"a wrong type":      says(200, http.Header{"X-Request-Id": {"KEY"}}, `{"id": {"x": "x"}, "items": "KEY", "rows": "KEY", "results": 5, "created_at": "KEY"}`),
 	"a wrong item":      says(200, nil, `[{"id": "x", "created_at": "KEY", "cost": "KEY", "amount": "KEY", "score": "KEY", "chunk_count": "KEY"}]`),
-	inData:              says(200, nil, `{"id": "x", "run_id": "x", "job_id": "x", "entry_id": "x", "status": "x", "error": "KEY is bad"}`),
+	"a state":           says(200, nil, `{"id": "x", "run_id": "x", "job_id": "x", "entry_id": "x", "status": "x", "error": "KEY is bad"}`),
+	"a state, keyed":    says(200, nil, `{"id": "x", "run_id": "x", "job_id": "x", "entry_id": "KEY", "agent_name": "KEY", "status": "KEY", "phase": "KEY", "output": "KEY"}`),
+	"a pending state":   says(200, nil, `{"id": "x", "run_id": "x", "job_id": "x", "status": "running", "phase": "KEY", "output": "KEY", "name": "KEY"}`),
 }
 
 // shown makes one call of every method against an answer, and returns what it
 // shows: errors, events and logs.
-func shown(t *testing.T, answer echo, data bool, opts ...connic.Option) map[string]*paper {
+func shown(t *testing.T, answer echo, opts ...connic.Option) map[string]*paper {
 	t.Helper()
 	papers := make(map[string]*paper)
 	for _, m := range methods(t) {
-		p := &paper{data: data}
+		p := new(paper)
 		papers[m.String()] = p
 		call := callOf(t, m)
 		synctest.Test(t, func(t *testing.T) {
@@ -204,7 +201,7 @@ func TestS1TheKeyShowsNowhere(t *testing.T) {
 	for name, answer := range echoes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for method, p := range shown(t, answer, name == inData) {
+			for method, p := range shown(t, answer) {
 				if p.text.Len() < 100 {
 					t.Errorf("%s shows nothing", method)
 				}
@@ -284,7 +281,7 @@ func TestS10NoAnswerMakesTheClientPanic(t *testing.T) {
 	for name, body := range hostile {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			shown(t, says(200, nil, body), false, connic.WithLimiter(open{}))
+			shown(t, says(200, nil, body), connic.WithLimiter(open{}))
 		})
 	}
 }
@@ -316,7 +313,7 @@ func TestS10TheClientIsQuiet(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(quietChild) != "" {
 		for _, name := range slices.Sorted(maps.Keys(echoes)) {
-			for method, p := range shown(t, echoes[name], false) {
+			for method, p := range shown(t, echoes[name]) {
 				if p.text.Len() == 0 {
 					t.Errorf("%s shows nothing", method)
 				}

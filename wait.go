@@ -141,7 +141,7 @@ func poll[T any](ctx context.Context, conf waitConfig, w waiting[T]) (*T, error)
 	)
 	stopped := func(err error) (*T, error) {
 		return last, &WaitError{
-			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: maskKeys(event.Status), Polls: event.Polls, Err: err,
+			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: event.Status, Polls: event.Polls, Err: err,
 		}
 	}
 	for {
@@ -306,7 +306,7 @@ func (r *Run) ended(conf waitConfig) error {
 func (w *runWatch) stopped(err error) *WaitError {
 	e := &WaitError{Kind: "run", ID: w.order[0], Pending: slices.Clone(w.order), Polls: w.polls, Err: err}
 	if last := w.pending[e.ID]; last != nil {
-		e.LastStatus = maskKeys(string(last.effectiveStatus()))
+		e.LastStatus = string(last.effectiveStatus())
 	}
 	return e
 }

@@ -1,0 +1,367 @@
+package connic_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/api/coverage/source"
+)
+
+// garbled are answers that net/http or the decoder cannot read, and quotes in its
+// error.
+var garbled = []wireFault{
+	{name: "status line", answer: says11(string(canary) + "\r\n\r\n")},
+	{name: "status code", answer: says11("HTTP/1.1 " + string(canary) + " OK\r\n\r\n")},
+	{name: "protocol", answer: says11(string(canary) + " 200 OK\r\n\r\n")},
+	{name: "header line", answer: says11("HTTP/1.1 200 OK\r\n" + string(canary) + "\r\n\r\n")},
+	{name: "header name", answer: says11("HTTP/1.1 200 OK\r\nBearer " + string(canary) + ": x\r\n\r\n")},
+	{name: "Content-Length", answer: says11("HTTP/1.1 200 OK\r\nContent-Length: " + string(canary) + "\r\n\r\n")},
+	{name: "Transfer-Encoding", answer: says11("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + string(canary) + "\r\n\r\n")},
+	{name: "chunk", answer: says11("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + string(canary) + "\r\n\r\n")},
+	{name: "trailer", answer: says11("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\n" + string(canary) + "\r\n\r\n")},
+	{name: "member name", answer: status(200, "", `{"`+string(canary)+`": NaN}`)},
+	{name: "gzip", answer: status(200, "Content-Encoding: gzip\r\n", zipped(`{"id": {"key": "`+string(canary)+`"`))},
+	{name: "informational", answer: says11("HTTP/1.1 103 " + string(canary) + "\r\nLink: " + string(canary) + "\r\n\r\nHTTP/1.1 404 " + string(canary) + "\r\nContent-Length: 0\r\n\r\n")},
+}
+
+func says11(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = io.WriteString(conn, text)
+		_ = conn.Close()
+	}
+}
+
+func zipped(text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = io.WriteString(z, text)
+	_ = z.Close()
+	return b.String()
+}
+
+// TestS1TheKeyOnBrokenWires complements the fault matrix: every method meets the
+// answers that net/http quotes, and those that make several requests meet every
+// fault, over pipes and in virtual time.
+func TestS1TheKeyOnBrokenWires(t *testing.T) {
+	t.Parallel()
+	for _, m := range methods(t) {
+		t.Run(m.String(), func(t *testing.T) {
+			t.Parallel()
+			faults := garbled
+			if composite(m) {
+				faults = slices.Concat(garbled, wireFaults)
+			}
+			for i := range faults {
+				p := onBrokenWire(t, &faults[i], m)
+				if p.text.Len() < 100 {
+					t.Errorf("%s: it shows nothing", faults[i].name)
+				}
+				if form, where := p.leak(); form != "" {
+					t.Errorf("%s: it shows the key %s: %s", faults[i].name, form, where)
+				}
+			}
+		})
+	}
+}
+
+func onBrokenWire(t *testing.T, fault *wireFault, m source.Method) *paper {
+	t.Helper()
+	p := new(paper)
+	call := callOf(t, m)
+	synctest.Test(t, func(t *testing.T) {
+		served := &matrixCase{fault: fault, times: 1000}
+		var wg sync.WaitGroup
+		transport := &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+			if served.dials.Add(1); fault.dial != nil {
+				return nil, fault.dial
+			}
+			near, far := net.Pipe()
+			wg.Go(func() {
+				defer far.Close()
+				served.serve(far)
+			})
+			return near, nil
+		}}
+		c := must[*connic.Client](t)(connic.New("p", canary, append(p.options(),
+			connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLimiter(open{}))...))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		err := call(ctx, c)
+		p.error(err)
+		reach(p, reflect.ValueOf(err))
+		transport.CloseIdleConnections()
+		wg.Wait()
+	})
+	return p
+}
+
+// reach writes every text that reflection reaches from v, as programs do that
+// print values with all their unexported fields. It leaves out the data of runs
+// and the like: what users keep there is theirs.
+func reach(w io.Writer, v reflect.Value) {
+	seen := make(map[uintptr]bool)
+	var walk func(v reflect.Value, depth int)
+	walk = func(v reflect.Value, depth int) {
+		if !v.IsValid() || depth > 30 {
+			return
+		}
+		switch v.Kind() {
+		case reflect.String:
+			_, _ = fmt.Fprintf(w, "%s\n", v.String())
+		case reflect.Pointer:
+			if v.IsNil() || seen[v.Pointer()] {
+				return
+			}
+			seen[v.Pointer()] = true
+			switch v.Type() {
+			case reflect.TypeFor[*connic.Run](), reflect.TypeFor[*connic.Job](), reflect.TypeFor[*connic.Evaluation](),
+				reflect.TypeFor[*connic.Deployment](), reflect.TypeFor[*connic.TestRun]():
+				return
+			}
+			walk(v.Elem(), depth+1)
+		case reflect.Interface:
+			walk(v.Elem(), depth+1)
+		case reflect.Struct:
+			for i := range v.NumField() {
+				walk(v.Field(i), depth+1)
+			}
+		case reflect.Map:
+			for key, value := range v.Seq2() {
+				walk(key, depth+1)
+				walk(value, depth+1)
+			}
+		case reflect.Slice, reflect.Array:
+			if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
+				_, _ = fmt.Fprintf(w, "%s\n", v.Bytes())
+				return
+			}
+			for i := range v.Len() {
+				walk(v.Index(i), depth+1)
+			}
+		default:
+		}
+	}
+	walk(v, 0)
+}
+
+func TestReachFindsWhatIsHidden(t *testing.T) {
+	t.Parallel()
+	type hidden struct {
+		text  string
+		bytes []byte
+		inner map[string]any
+		self  *hidden
+	}
+	one := &hidden{text: "x"}
+	one.self = one
+	for name, v := range map[string]any{
+		"a field": hidden{text: string(canary)}, "bytes": &hidden{bytes: []byte(canary)}, "a map": []any{hidden{inner: map[string]any{"a": []string{string(canary)}}}},
+		"a map's key": hidden{inner: map[string]any{string(canary): one}}, "an error": fmt.Errorf("a %w", errors.New(string(canary))),
+	} {
+		var p paper
+		reach(&p, reflect.ValueOf(v))
+		if form, _ := p.leak(); form == "" {
+			t.Errorf("nothing is found in %s", name)
+		}
+	}
+}
+
+// TestS1TheKeyInPrintedOptions prints what a program holds in its hands to make
+// calls with.
+func TestS1TheKeyInPrintedOptions(t *testing.T) {
+	t.Parallel()
+	source := connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) { return canary, nil })
+	limiter := connic.NewLimiter(60, time.Minute)
+	opts := []connic.Option{
+		connic.WithKeySource(source), connic.WithLimiter(limiter), connic.WithBaseURL("https://api.connic.test"),
+		connic.WithLogger(slog.New(slog.DiscardHandler)), connic.WithApplication("a", "1"), connic.WithRoute("runs.list", "/x"),
+		connic.WithTransport(func(http.RoundTripper) http.RoundTripper {
+			return transportFunc(func(r *http.Request) (*http.Response, error) { return response(r, 200, `{"id": "r1"}`), nil })
+		}),
+	}
+	for name, key := range map[string]connic.APIKey{"a key": canary, "a source": ""} {
+		var p paper
+		use := opts
+		if key != "" {
+			use = opts[1:]
+		}
+		c := must[*connic.Client](t)(connic.New("p", key, use...))
+		must[*connic.Run](t)(c.Runs.Get(t.Context(), "r1"))
+		p.print(opts)
+		p.print(c)
+		p.print(reflect.ValueOf(c).Elem().Interface()) // a copy, which has no method to print it
+		for i := range reflect.TypeFor[connic.Client]().NumField() {
+			if field := reflect.ValueOf(c).Elem().Field(i); field.CanInterface() {
+				p.print(field.Interface())
+				p.print(field.Elem().Interface())
+			}
+		}
+		p.print(c.RateLimit())
+		p.print(limiter)
+		p.print(connic.Admission{})
+		p.print(must[connic.Permit](t)(limiter.Acquire(t.Context(), connic.Admission{})))
+		if form, where := p.leak(); form != "" {
+			t.Errorf("%s shows %s: %s", name, form, where)
+		}
+	}
+	var p paper
+	for _, bad := range []string{" ", "\n", "\x00", "é", "\"", "\u2028"} {
+		broken := connic.APIKey(string(canary[:8]) + bad + string(canary[8:]))
+		_, err := connic.New("p", broken)
+		p.error(err)
+		_, err = connic.New("p", canary, connic.WithBaseURL("https://me:"+string(canary)+"@x"+bad))
+		p.error(err)
+		_, err = connic.New(string(broken), canary)
+		p.error(err)
+	}
+	if form, where := p.leak(); form != "" || p.text.Len() < 1000 {
+		t.Errorf("a refusal shows %s: %s", form, where)
+	}
+}
+
+// TestS1TheKeyInCapturedAnswers looks at the answers that a call keeps for the
+// caller. Of a successful one the body is the user's own data, and stays as it is.
+func TestS1TheKeyInCapturedAnswers(t *testing.T) {
+	t.Parallel()
+	for name, answer := range echoes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { captures(t, answer) })
+		})
+	}
+}
+
+func captures(t *testing.T, answer echo) {
+	t.Helper()
+	var code int
+	transport := transportFunc(func(r *http.Request) (*http.Response, error) {
+		status, header, body, err := answer(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		code = status
+		header.Add("Set-Cookie", "key="+url.QueryEscape(string(canary)))
+		header.Add("X-Echo", "Bearer "+string(canary))
+		return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, err
+	})
+	c := must[*connic.Client](t)(connic.New("p", canary, connic.WithTransport(func(http.RoundTripper) http.RoundTripper { return transport })))
+	calls := map[string]func(...connic.RequestOption) error{
+		"get":    func(o ...connic.RequestOption) error { _, err := c.Runs.Get(t.Context(), "r1", o...); return err },
+		"delete": func(o ...connic.RequestOption) error { return c.Runs.Delete(t.Context(), "r1", o...) },
+		"do":     func(o ...connic.RequestOption) error { return c.Do(t.Context(), "GET", "/x", nil, nil, nil, o...) },
+		"trigger": func(o ...connic.RequestOption) error {
+			_, err := c.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "x"}, o...)
+			return err
+		},
+	}
+	for method, call := range calls {
+		var captured connic.Response
+		_ = call(connic.CaptureResponse(&captured), connic.WithMaxAttempts(1))
+		if captured.StatusCode != code || len(captured.Header["X-Echo"]) != 1 {
+			t.Errorf("%s: it captured %+v", method, captured)
+		}
+		if code == 200 {
+			captured.Body = nil
+		}
+		var p paper
+		p.print(captured)
+		p.print(&captured)
+		reach(&p, reflect.ValueOf(captured))
+		if form, where := p.leak(); form != "" {
+			t.Errorf("%s: it shows the key %s: %s", method, form, where)
+		}
+	}
+}
+
+// TestS1TheKeyInCauses follows the errors of others to where they come from.
+func TestS1TheKeyInCauses(t *testing.T) {
+	t.Parallel()
+	proxy := must[*url.URL](t)(url.Parse("http://user:" + string(canary) + "@127.0.0.1:1"))
+	refused := errors.New("401 from the vault for " + string(canary))
+	count := 0
+	tests := map[string][]connic.Option{
+		"proxy": {connic.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}})},
+		"no proxy": {connic.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
+			return nil, &url.Error{Op: "parse", URL: proxy.String(), Err: refused}
+		}}})},
+		"a kind of proxy": {connic.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
+			return &url.URL{Scheme: "cnc", User: proxy.User, Host: string(canary)}, nil
+		}}})},
+		"transport": {connic.WithTransport(func(http.RoundTripper) http.RoundTripper {
+			return transportFunc(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("sealed: %w", refused) })
+		})},
+		"key source": {connic.WithKeySource(connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) { return "", refused }))},
+		"keys that change": {
+			connic.WithKeySource(connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) {
+				count++
+				return connic.APIKey(fmt.Sprint(string(canary[:10]), count, string(canary[10:]))), nil
+			})),
+			connic.WithTransport(func(http.RoundTripper) http.RoundTripper {
+				return transportFunc(func(r *http.Request) (*http.Response, error) {
+					return response(r, 503, `{"detail": "no `+r.Header.Get("Authorization")+`"}`), nil
+				})
+			}),
+		},
+		"a key that is none": {connic.WithKeySource(connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) { return "x" + canary, nil }))},
+	}
+	for name, opts := range tests {
+		var p paper
+		c := must[*connic.Client](t)(connic.New("p", canary, append(p.options(), append(opts, quick)...)...))
+		_, err := c.Runs.Get(t.Context(), "r1")
+		p.error(err)
+		reach(&p, reflect.ValueOf(err))
+		_, second := c.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "x"})
+		p.error(second)
+		if err == nil || second == nil {
+			t.Errorf("%s: it does not fail", name)
+		}
+		if (name == "transport" || name == "key source" || name == "no proxy") && !errors.Is(err, refused) {
+			t.Errorf("%s: the cause is lost: %v", name, err)
+		}
+		if form, where := p.leak(); form != "" {
+			t.Errorf("%s: the key shows %s: %s", name, form, where)
+		}
+	}
+}
+
+// TestS1TheKeyInARequest shows where the key is: in one header of each request, and
+// in nothing else of it.
+func TestS1TheKeyInARequest(t *testing.T) {
+	t.Parallel()
+	for _, m := range methods(t) {
+		var p paper
+		sent := 0
+		synctest.Test(t, func(t *testing.T) {
+			transport := transportFunc(func(r *http.Request) (*http.Response, error) {
+				sent++
+				if got := r.Header.Values("Authorization"); len(got) != 1 || got[0] != "Bearer "+string(canary) {
+					t.Errorf("%s: it sends %d keys", m, len(got))
+				}
+				r = r.Clone(context.WithoutCancel(r.Context()))
+				r.Header.Del("Authorization")
+				if err := r.Write(&p); err != nil {
+					t.Error(err)
+				}
+				return response(r, 404, ""), nil
+			})
+			c := must[*connic.Client](t)(connic.New("p", canary, connic.WithEnvironment("e"), connic.WithHTTPClient(&http.Client{Transport: transport})))
+			_ = callOf(t, m)(t.Context(), c)
+		})
+		if form, where := p.leak(); form != "" || sent == 0 {
+			t.Errorf("%s: of %d requests one has the key %s: %s", m, sent, form, where)
+		}
+	}
+}
