@@ -198,6 +198,9 @@ func shown(t *testing.T, answer echo, opts ...connic.Option) map[string]*paper {
 
 func TestS1TheKeyShowsNowhere(t *testing.T) {
 	t.Parallel()
+	if raceDetector {
+		t.Skip("it searches texts on one goroutine at a time: the detector has nothing to see, and makes it ten times slower")
+	}
 	for name, answer := range echoes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -278,6 +281,9 @@ var hostile = map[string]string{
 // without a pause: the time of such a call would stand still.
 func TestS10NoAnswerMakesTheClientPanic(t *testing.T) {
 	t.Parallel()
+	if raceDetector {
+		t.Skip("it searches texts on one goroutine at a time: the detector has nothing to see, and makes it ten times slower")
+	}
 	for name, body := range hostile {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -311,6 +317,9 @@ const quietChild = "CONNIC_TEST_QUIET_CHILD"
 
 func TestS10TheClientIsQuiet(t *testing.T) {
 	t.Parallel()
+	if raceDetector {
+		t.Skip("it searches texts on one goroutine at a time: the detector has nothing to see, and makes it ten times slower")
+	}
 	if os.Getenv(quietChild) != "" {
 		for _, name := range slices.Sorted(maps.Keys(echoes)) {
 			for method, p := range shown(t, echoes[name]) {
