@@ -83,7 +83,8 @@ func TestS5BombsStayWithinTheHeap(t *testing.T) { //nolint:paralleltest // it me
 				t.Errorf("it ends with %v", err)
 			}
 			t.Logf("the heap grew by %.1f MiB", float64(growth)/mebi)
-			if growth > 3*test.limit && !raceDetector {
+			const own = mebi / 2 // of the server, which shares the process
+			if growth > 3*test.limit+own && !raceDetector {
 				t.Errorf("the heap grew by %d bytes", growth)
 			}
 		})
