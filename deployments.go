@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // DeploymentsService brings an agent project's code into service.
@@ -113,7 +114,7 @@ func (e *DeploymentError) Error() string {
 	if d.Error != "" {
 		s += ": " + shorten(d.Error)
 	}
-	return maskKeys(s)
+	return mask.Text(s)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

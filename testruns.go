@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // TestRunsService runs a project's tests on the service, without deploying it.
@@ -128,7 +129,7 @@ func (e *TestRunError) Error() string {
 	}
 	failed := r.Failed()
 	if len(failed) == 0 {
-		return maskKeys(b.String())
+		return mask.Text(b.String())
 	}
 	fmt.Fprintf(&b, ": %d of %d cases failed", len(failed), max(r.TotalCases, len(r.Cases)))
 	for i, c := range failed {
@@ -141,7 +142,7 @@ func (e *TestRunError) Error() string {
 			b.WriteString(" " + shorten(c.FailureReason))
 		}
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
