@@ -55,7 +55,6 @@ type call struct {
 	loop  retryablehttp.Request
 	first http.Request
 	end   deadline
-	wire  *connection // of an unsafe call
 }
 
 // typedCall is a call together with its result.
@@ -138,11 +137,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 		k.body = &requestBody{contentType: contentJSON, encoded: encoded}
 	}
 	k.end.call = k
-	attempt := context.Context(&k.end)
-	if k.class == api.Unsafe {
-		attempt, k.wire = trace(attempt)
-	}
-	k.first = *c.template.WithContext(attempt)
+	k.first = *c.template.WithContext(&k.end)
 	k.first.Method, k.first.URL = k.op.Method, &k.url
 	k.loop.Request = &k.first
 	return k.send()
