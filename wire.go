@@ -122,7 +122,6 @@ func (w *wire) getConn(host string) {
 
 func (w *wire) gotConn(info httptrace.GotConnInfo) {
 	w.mu.Lock()
-	// A connection that another request has dialed is not always asked for.
 	resend := w.resend(w.host)
 	counted, ours := info.Conn.(*countedConn)
 	http1 := ours // which asks for HTTP/2 over TLS only
@@ -131,7 +130,7 @@ func (w *wire) gotConn(info httptrace.GotConnInfo) {
 		counted, ours = secure.NetConn().(*countedConn)
 	}
 	if !resend {
-		w.got, w.began, w.wrote, w.reused, w.http1 = true, false, false, info.Reused, http1
+		w.asked, w.got, w.began, w.wrote, w.reused, w.http1 = true, true, false, false, info.Reused, http1
 		if ours {
 			w.conn, w.written = counted, counted.written.Load()
 		}
@@ -164,7 +163,9 @@ func (w *wire) resend(host string) bool {
 	if w.resent {
 		return true
 	}
-	if !w.wrote || w.host != host || w.untouched() {
+	// A connection that was dialed for another attempt is got without being asked
+	// for, and its host is not told.
+	if !w.wrote || w.host != "" && w.host != host || w.untouched() {
 		return false
 	}
 	if w.http1 && w.method != http.MethodGet && w.method != http.MethodHead {
