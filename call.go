@@ -10,8 +10,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/connic-go/connic/internal/api"
 	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // call is one call of the API, from the first attempt to the last. It is the
@@ -60,13 +62,13 @@ type call struct {
 // typedCall is a call together with its result.
 type typedCall[T any] struct {
 	call
-	decode  func(body []byte) (T, error)
+	decode  func(*lenient.Decoder) (T, error)
 	partial func(body []byte) any
 	value   T
 }
 
-func (k *typedCall[T]) accept(body []byte) (err error) {
-	k.value, err = k.decode(body)
+func (k *typedCall[T]) accept(d *lenient.Decoder) (err error) {
+	k.value, err = k.decode(d)
 	return err
 }
 
@@ -79,7 +81,7 @@ func (k *typedCall[T]) salvage(body []byte) {
 // do is the one path of every request: arguments checked, request built, sent
 // and retried, answer decoded. Beside an error it returns what could be salvaged
 // of the answer.
-func do[T any](ctx context.Context, c *Client, r request, decode func([]byte) (T, error), opts []RequestOption) (T, error) {
+func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane

@@ -10,8 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/connic-go/connic/internal/api"
 	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/connic-go/connic/internal/api"
 )
 
 //go:generate go run ./internal/api/coverage

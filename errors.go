@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // sentinel is a constant error, so that nobody can assign to one.
@@ -336,7 +337,7 @@ func parseDetail(body []byte) (string, []FieldError) {
 func flatten(raw json.RawMessage) (string, []FieldError) {
 	switch raw[0] {
 	case '"':
-		return scalar(raw), nil
+		return lenient.Text(raw), nil
 	case '[':
 		var items []json.RawMessage
 		if json.Unmarshal(raw, &items) != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 const (
@@ -205,7 +206,7 @@ func hopeless(err error) bool {
 	case errors.As(err, &answer):
 		return statusResult(answer.StatusCode) == final && answer.StatusCode != http.StatusNotFound
 	case errors.As(err, &decode):
-		return !errors.Is(err, errIncomplete)
+		return !errors.Is(err, lenient.ErrIncomplete)
 	}
 	return errors.As(err, &argument) || errors.Is(err, ErrClosed) || certificateError(err)
 }

@@ -13,7 +13,7 @@ import (
 
 // callsOf is how many calls a case is counted by.
 func callsOf(name string) int {
-	switch name {
+	switch budget, _ := BudgetOf(name); budget.Name {
 	case "10,000 items on 100 pages", "upload of a file of 25 MiB", "run of 10 MB":
 		return 3
 	case "list of 100, memory":
