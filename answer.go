@@ -10,6 +10,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // answer takes the body of a successful answer.
@@ -73,7 +74,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 		}
 	}
 	if r := k.options.capture; r != nil {
-		*r = Response{StatusCode: resp.StatusCode, Header: maskHeader(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
+		*r = Response{StatusCode: resp.StatusCode, Header: mask.Header(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
 		if k.failure != nil {
 			r.Body = k.failure.Body
 		}
@@ -82,12 +83,12 @@ func (k *call) read(end *deadline, resp *http.Response) {
 
 func (k *call) decodeError(body []byte, err error) *DecodeError {
 	e := &DecodeError{
-		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: maskError(err),
-		Body: []byte(maskKeys(string(body[:min(len(body), 512)]))),
+		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: mask.Error(err),
+		Body: []byte(mask.Text(string(body[:min(len(body), 512)]))),
 	}
 	var field *lenient.FieldError
 	if errors.As(err, &field) {
-		e.Field = maskKeys(field.Field)
+		e.Field = mask.Text(field.Field)
 	}
 	return e
 }
@@ -115,7 +116,7 @@ func (k *call) location(resp *http.Response) (string, bool) {
 		return "", true
 	}
 	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
-	return maskKeys(u.String()), false
+	return mask.Text(u.String()), false
 }
 
 // toggleSlash adds a slash to the end of the call's path, or takes it away.

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 func TestKeysPrintRedacted(t *testing.T) {
@@ -96,7 +98,7 @@ func FuzzKey(f *testing.F) {
 			}
 			return
 		}
-		if masked := maskKeys("x " + string(key) + " y"); masked != "x cnc_… y" {
+		if masked := mask.Text("x " + string(key) + " y"); masked != "x cnc_… y" {
 			t.Fatalf("a valid key is not recognized in a text: %q", masked)
 		}
 		for i := range len(key) {

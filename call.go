@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
-
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
+	"github.com/hashicorp/go-retryablehttp"
 )
 
 // call is one call of the API, from the first attempt to the last. It is the
@@ -218,8 +218,8 @@ func (k *call) transportError(cause error) *TransportError {
 		last = k.last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: maskKeys(k.url.Path), Attempts: int(k.attempts),
-		Err: maskError(cause), Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: mask.Text(k.url.Path), Attempts: int(k.attempts),
+		Err: mask.Error(cause), Last: last, unknown: k.unknown,
 	}
 }
 
@@ -252,7 +252,7 @@ func (k *call) requestID() string {
 	if k.resp == nil {
 		return ""
 	}
-	return maskKeys(requestID(k.resp.Header))
+	return mask.Text(requestID(k.resp.Header))
 }
 
 func (k *call) argument(name, reason string) *ArgumentError {

@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
-
 	"github.com/connic-go/connic/internal/api"
+	"github.com/hashicorp/go-retryablehttp"
 )
 
 //go:generate go run ./internal/api/coverage

@@ -13,6 +13,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // DeploymentsService brings an agent project's code into service.
@@ -115,7 +116,7 @@ func (e *DeploymentError) Error() string {
 	if d.Error != "" {
 		s += ": " + shorten(d.Error)
 	}
-	return maskKeys(s)
+	return mask.Text(s)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

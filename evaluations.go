@@ -12,6 +12,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Evaluation is what a judge found about one run.
@@ -99,7 +100,7 @@ func (e *EvaluationError) Error() string {
 	if e.Evaluation.Error != "" {
 		b.WriteString(": " + shorten(e.Evaluation.Error))
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Job is the ingestion of an uploaded entry.
@@ -176,7 +177,7 @@ func (e *JobError) Error() string {
 	if e.Job.Error != "" {
 		b.WriteString(": " + shorten(e.Job.Error))
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

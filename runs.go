@@ -11,6 +11,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // RunsService reads runs and acts on them. It needs a key with access to the
@@ -375,7 +376,7 @@ func (e *RunError) Error() string {
 	if e.Run.Error != "" {
 		b.WriteString(": " + shorten(e.Run.Error))
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

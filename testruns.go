@@ -11,6 +11,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // TestRunsService runs a project's tests on the service, without deploying it.
@@ -131,7 +132,7 @@ func (e *TestRunError) Error() string {
 	}
 	failed := r.Failed()
 	if len(failed) == 0 {
-		return maskKeys(b.String())
+		return mask.Text(b.String())
 	}
 	fmt.Fprintf(&b, ": %d of %d cases failed", len(failed), max(r.TotalCases, len(r.Cases)))
 	for i, c := range failed {
@@ -144,7 +145,7 @@ func (e *TestRunError) Error() string {
 			b.WriteString(" " + shorten(c.FailureReason))
 		}
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

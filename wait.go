@@ -13,6 +13,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 const (
@@ -111,7 +112,7 @@ func (e *WaitError) Error() string {
 	if e.LastStatus != "" {
 		s += " (last seen: " + e.LastStatus + ")"
 	}
-	return maskKeys(s + ": " + strings.TrimPrefix(e.Err.Error(), "connic: "))
+	return mask.Text(s + ": " + strings.TrimPrefix(e.Err.Error(), "connic: "))
 }
 
 // Unwrap returns the cause.
