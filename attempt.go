@@ -301,7 +301,7 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	c := k.client
 	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast}
 	if c.observer != nil {
-		admission.Queued = func(reason string, wait time.Duration) {
+		admission.Queued = func(reason Reason, wait time.Duration) {
 			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait})
 		}
 	}

@@ -337,7 +337,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		c.credential = staticCredential(key)
 	}
 	if c.limiter == nil {
-		c.limiter = newGovernor(defaultQuota, defaultWindow)
+		c.limiter = NewLimiter(defaultQuota, defaultWindow)
 	}
 	var next http.RoundTripper
 	if h := conf.httpClient; h != nil {

@@ -177,7 +177,7 @@ func (k *call) judge(now time.Time) bool {
 		k.taken++
 		asked = k.wait
 	}
-	k.observe(Event{Kind: EventRetry, Wait: asked, Reason: why, Err: k.failed()})
+	k.observe(Event{Kind: EventRetry, Wait: asked, Reason: Reason(why), Err: k.failed()})
 	return true
 }
 
