@@ -76,7 +76,8 @@ type service struct{ client *Client }
 // to is an [*ArgumentError].
 func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	conf := config{
-		baseURL: DefaultBaseURL, maxBody: defaultMaxBody, maxErrorBody: defaultMaxErrorBody,
+		slowQueue: defaultSlowQueue,
+		baseURL:   DefaultBaseURL, maxBody: defaultMaxBody, maxErrorBody: defaultMaxErrorBody,
 	}
 	for _, opt := range opts {
 		if opt == nil {

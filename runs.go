@@ -328,13 +328,14 @@ func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption)
 }
 
 // Cancel asks the service to stop a run. It returns when the service has taken
-// note; see [RunsService.Wait] for the run's end. It costs one request.
+// note; see [RunsService.Wait] for the run's end. It costs one request, which goes
+// to the head of the line for the rate limit.
 //
 // API: POST /projects/{project}/runs/{run}/cancel
 // Access: runs write
 // Status: assumed
 func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id}, decodeNone, opts)
+	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
 	return err
 }
 

@@ -269,11 +269,12 @@ func (g *Governor) refused(now time.Time, current bool, wait time.Duration) {
 }
 
 // Reserve keeps so many more places of the window, or fewer, from all but looks.
-// At most half of the window is kept.
+// At most half of the window is kept. Changes may come in any order: only their
+// sum counts.
 func (g *Governor) Reserve(places int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.reserved = max(0, g.reserved+places)
+	g.reserved += places
 	if places < 0 {
 		g.dispatch(time.Now())
 	}

@@ -67,7 +67,7 @@ func (g *Governor) oldest() time.Time {
 
 // keep is how many places an attempt of the lane must leave for looks.
 func (g *Governor) keep(lane Lane) int {
-	kept := min(g.reserved, g.n/2)
+	kept := max(0, min(g.reserved, g.n/2))
 	if g.sharing.active {
 		kept = min(kept, g.sharing.share/4)
 	}
