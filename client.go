@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,8 @@ type Client struct {
 	readOnly     bool
 	routes       routes
 	close        func()
+	watching     sync.Once
+	runWatch     *watch[Run]
 
 	closed  atomic.Bool
 	slashed [api.NumOps + 1]atomic.Bool  // by operation: the service wants the path with a slash more or less

@@ -362,44 +362,6 @@ func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOpti
 	return err
 }
 
-// Wait waits until a run has finished, and returns it. A run that did not
-// complete is returned together with a [*RunError]; when the wait itself ends
-// first, the run as it was last seen is returned together with a [*WaitError].
-//
-// It costs one request per poll: at once, after 2 s, and then less and less often
-// down to every 15 s (see [WithPoll]).
-//
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
-func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
-	return s.wait(ctx, id, newWaitConfig(opts), false)
-}
-
-// wait never returns a nil Run.
-func (s *RunsService) wait(ctx context.Context, id string, conf waitConfig, pauseFirst bool) (*Run, error) {
-	run, err := poll(ctx, conf, waiting[Run]{
-		kind: "run", id: id, pauseFirst: pauseFirst,
-		fetch: func(ctx context.Context) (*Run, error) {
-			return do(ctx, s.client, request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, conf.request)
-		},
-		state: func(r *Run) waitState {
-			status := r.effectiveStatus()
-			return waitState{
-				status: string(status),
-				done:   r.finished() || (conf.stopAtApproval && status == RunAwaitingApproval),
-			}
-		},
-	})
-	if run == nil {
-		return &Run{ID: id}, err
-	}
-	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
-		return run, err
-	}
-	return run, run.failure()
-}
-
 // RunError is a run that ended, but did not complete: it failed, was cancelled,
 // or ended in a state that this version of the package does not know (then it
 // matches [ErrUnknownStatus]).
