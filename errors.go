@@ -215,7 +215,7 @@ func (e *TransportError) Unwrap() []error {
 type LimitError struct {
 	Op     string
 	Wait   time.Duration // how long the attempt would have waited, at least
-	Reason string
+	Reason Reason
 	// Last is the answer with status 429 that the call got before, nil if none.
 	Last *Error
 
@@ -223,7 +223,11 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: " + e.Reason
+	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: "
+	if e.deadline {
+		s += "the deadline comes first; "
+	}
+	s += string(e.Reason)
 	if e.Wait > 0 {
 		s += fmt.Sprintf(" (its turn comes in %v)", e.Wait.Round(time.Millisecond))
 	}

@@ -16,6 +16,7 @@ type callOptions struct {
 	query    url.Values
 	attempts int
 	failFast bool
+	lane     *Lane
 	capture  *Response
 	raw      bool
 	bad      *ArgumentError
@@ -96,6 +97,18 @@ func WithMaxAttempts(n int) RequestOption {
 // to wait for the rate limit: in the client's own line, or after a 429.
 func FailFast() RequestOption {
 	return func(o *callOptions) { o.failFast = true }
+}
+
+// WithLane puts the call into another lane of the rate limit: [LaneLow] for
+// background work that stands back for everything else.
+func WithLane(l Lane) RequestOption {
+	return func(o *callOptions) {
+		if l > LaneLow {
+			o.bad = &ArgumentError{Arg: "lane", Reason: "is none of this package's"}
+			return
+		}
+		o.lane = &l
+	}
 }
 
 // Response is the last answer to a call as it came, for [CaptureResponse].
