@@ -61,14 +61,50 @@ func archiveError(op api.Op, err error) error {
 	}
 }
 
-// sendArchive makes a call whose body has an archive: of open, in the form.
+// packTries is how often a project is packed that changes while it is packed.
+const packTries = 3
+
+// sendArchive makes a call whose body has an archive: of open, in the form. It
+// starts over when the archive changes while it is read. The service has then a
+// part of a request, and nothing to execute.
 func sendArchive[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
 	open func() (*pack.Archive, error), decode func([]byte) (T, error), opts []RequestOption,
 ) (T, error) {
-	var none T
+	for try := 1; ; try++ {
+		got, err, failure := sendArchiveOnce(ctx, c, r, contentType, form, open, decode, opts)
+		if failure == nil {
+			return got, err
+		}
+		var source *pack.SourceError
+		if !errors.As(failure, &source) || !source.Changed || try == packTries || onlyOnce(opts) || (ctx != nil && ctx.Err() != nil) {
+			return got, archiveError(r.op, failure)
+		}
+	}
+}
+
+// onlyOnce reports whether a call must not send a second request.
+func onlyOnce(opts []RequestOption) bool {
+	var o callOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return o.once()
+}
+
+// sendArchiveOnce also returns why the archive could not be made to its end,
+// where that is why there is no answer.
+func sendArchiveOnce[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
+	open func() (*pack.Archive, error), decode func([]byte) (T, error), opts []RequestOption,
+) (got T, err, failure error) {
 	archive, err := open()
 	if err != nil {
-		return none, archiveError(r.op, err)
+		if ctx != nil && ctx.Err() != nil {
+			op := &api.Table[r.op]
+			return got, &TransportError{Op: op.Name, Method: op.Method, Err: contextError(ctx)}, nil
+		}
+		return got, nil, err
 	}
 	r.form = &upload{contentType: contentType, open: func() (io.Reader, error) {
 		body, err := archive.Open(form)
@@ -77,14 +113,12 @@ func sendArchive[T any](ctx context.Context, c *Client, r request, contentType s
 		}
 		return body, nil
 	}}
-	got, err := do(ctx, c, r, decode, opts)
-	// The answer, where there is one, says more than what could not be sent.
-	if failure := archive.Failure(); failure != nil {
-		if _, unanswered := err.(*TransportError); unanswered { //nolint:errorlint // that of the call itself
-			return got, archiveError(r.op, failure)
-		}
+	got, err = do(ctx, c, r, decode, opts)
+	if _, unanswered := err.(*TransportError); unanswered { //nolint:errorlint // that of the call itself
+		// An answer, where there is one, says more.
+		failure = archive.Failure()
 	}
-	return got, err
+	return got, err, failure
 }
 
 // openArchive makes the archive of a tar.gz.

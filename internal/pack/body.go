@@ -3,7 +3,6 @@ package pack
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -248,35 +247,4 @@ func (b *body) release() {
 		b.feed.close()
 		b.feed = nil
 	}
-}
-
-// counter counts bytes, up to the bound.
-type counter struct{ size int64 }
-
-// Write implements [io.Writer].
-func (c *counter) Write(p []byte) (int, error) {
-	if c.size += int64(len(p)); c.size > MaxArchive {
-		return 0, tooLarge()
-	}
-	return len(p), nil
-}
-
-// measure makes the archive once, to learn its size.
-func (a *Archive) measure(ctx context.Context) error {
-	var c counter
-	f, err := a.begin(&c)
-	if err != nil {
-		return err
-	}
-	defer f.close()
-	for ctx != nil && ctx.Err() == nil { // what is wrong with ctx is said later
-		switch err := f.next(); {
-		case errors.Is(err, io.EOF):
-			a.size = c.size
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-	return nil
 }

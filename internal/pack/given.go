@@ -7,8 +7,10 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -69,7 +71,8 @@ func (g *given) inspect(raw *watched) error {
 	}
 	var l limits
 	files := 0
-	for entries := tar.NewReader(unzipped); ; {
+	bounded := &bounded{r: unzipped, left: maxUnpacked}
+	for entries := tar.NewReader(bounded); ; {
 		h, err := entries.Next()
 		if err == io.EOF {
 			break
@@ -81,25 +84,25 @@ func (g *given) inspect(raw *watched) error {
 			continue
 		}
 		name := path.Clean(h.Name)
+		rule := archivedRule(name, h.Typeflag == tar.TypeDir)
 		switch {
-		case path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../"):
+		case path.IsAbs(name) || slices.Contains(strings.Split(h.Name, "/"), ".."):
 			l.problem(h.Name, "lies outside the archive's root")
-		case h.Typeflag == tar.TypeDir:
-			if top, _, _ := strings.Cut(name, "/"); name != "." && check(top+"/x.py") != "" {
-				l.problem(h.Name, "is none of the folders "+strings.Join(folders, " "))
-			}
 		case h.Typeflag == tar.TypeSymlink:
 			l.problem(h.Name, "is a symbolic link")
-		case h.Typeflag != tar.TypeReg:
+		case h.Typeflag == tar.TypeLink:
+			l.problem(h.Name, "is a hard link")
+		case h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir:
 			l.problem(h.Name, "is not a regular file")
-		default:
+		case rule != "":
+			l.problem(h.Name, rule)
+		case h.Typeflag == tar.TypeReg:
 			files++
 			l.file(name, h.Size)
 		}
 	}
 	// What follows the tar holds the checksum.
-	//nolint:gosec // the caller's own archive, of which nothing is kept
-	if _, err := io.Copy(io.Discard, unzipped); err != nil && (raw.err != nil || !errors.Is(err, gzip.ErrHeader)) {
+	if _, err := io.Copy(io.Discard, bounded); err != nil && (raw.err != nil || !errors.Is(err, gzip.ErrHeader)) {
 		return broken(err)
 	}
 	if _, err := io.Copy(io.Discard, buffered); err != nil {
@@ -112,6 +115,28 @@ func (g *given) inspect(raw *watched) error {
 		return badArchive("holds no file", nil)
 	}
 	return nil
+}
+
+// maxUnpacked bounds what is unpacked of an archive to look at it, in bytes: ten
+// times what may be in it, for the headers.
+const maxUnpacked = 10 * MaxTotal
+
+// bounded fails past a bound.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+var errUnpacked = fmt.Errorf("it unpacks to more than %d bytes", maxUnpacked)
+
+// Read implements [io.Reader].
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errUnpacked
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 func (g *given) begin(w io.Writer) (feed, error) {

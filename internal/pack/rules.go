@@ -6,6 +6,7 @@ package pack
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -17,18 +18,20 @@ import (
 // The bounds that the vendor's own client keeps to, in bytes.
 const (
 	MaxArchive = 25 << 20 // of the tar.gz
-	MaxProject = 5 << 20  // of the files outside tests/files/, together
+	MaxTotal   = 25 << 20 // of all files, before they are compressed
+	MaxCode    = 5 << 20  // of the files outside tests/files/
 )
 
 // What may be in an archive, as the vendor's own client has it.
 var (
-	folders = []string{"agents", "tools", "middleware", "schemas", "guardrails", "hooks", "tests"}
-	endings = []string{".py", ".yaml", ".yml", ".txt", ".json", ".csv", ".md", ".toml", ".jsonl"}
+	folders = []string{"agents", "tools", "middleware", "schemas", "guardrails", "hooks", "tests", "connectors"}
+	endings = []string{".py", ".yaml", ".txt", ".json", ".csv", ".md", ".toml", ".jsonl"}
 )
 
 const (
 	requirements = "requirements.txt"
-	freely       = "tests/files/" // takes files of every ending and size
+	freely       = "tests/files/"    // takes files of every ending
+	builders     = "tests/builders/" // takes Python only, with a small ending
 )
 
 // Problem is what is wrong with one file.
@@ -104,20 +107,74 @@ func check(name string) string {
 		return "is neither " + requirements + " nor in one of the folders " + strings.Join(folders, " ")
 	case strings.HasPrefix(name, freely):
 		return ""
+	case strings.HasPrefix(name, builders) && path.Ext(name) != ".py":
+		return "has another ending than .py, the only one in " + builders
+	case strings.EqualFold(path.Ext(name), ".yml"):
+		return "ends with .yml; the service reads .yaml only"
 	case !slices.Contains(endings, strings.ToLower(path.Ext(name))):
 		return "has an ending that is none of " + strings.Join(endings, " ")
 	}
 	return ""
 }
 
+// archivedRule says what is wrong with an entry of a tar, by its cleaned name, ""
+// if nothing is. Of a folder on disk much is left out; an archive is sent as it
+// is, so what would be left out is refused.
+func archivedRule(name string, folder bool) string {
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case strings.HasPrefix(part, ".") && part != ".":
+			return "is hidden, or lies in a hidden folder"
+		case strings.Contains(part, "__pycache__") || path.Ext(part) == ".pyc":
+			return "is compiled Python"
+		}
+	}
+	top, _, _ := strings.Cut(name, "/")
+	if folder && name != "." && !slices.Contains(folders, top) {
+		return "is none of the folders " + strings.Join(folders, " ")
+	}
+	return ""
+}
+
+// entryRule says what becomes of an entry of a project folder: whether it is left
+// out, or else what is wrong with it, "" if nothing is. The names of files are
+// checked later.
+func entryRule(root bool, name string, kind fs.FileMode) (ignored bool, reason string) {
+	folder, link := kind.IsDir(), kind&fs.ModeSymlink != 0
+	switch {
+	case strings.HasPrefix(name, "."):
+		return true, ""
+	case folder && strings.Contains(name, "__pycache__"), !folder && path.Ext(name) == ".pyc":
+		return true, ""
+	case root && name != requirements && (!slices.Contains(folders, name) || !folder && !link):
+		return true, ""
+	case link:
+		return false, "is a symbolic link"
+	case !folder && !kind.IsRegular():
+		return true, ""
+	case root && name == requirements && folder:
+		return false, "is a folder"
+	}
+	return false, ""
+}
+
+// maxProblems and maxShown bound how many problems are kept, and how much of
+// each name: an archive can hold millions of entries.
+const (
+	maxProblems = 1000
+	maxShown    = 1 << 10
+)
+
 // limits counts what the bounds bound.
 type limits struct {
-	project  int64 // bytes outside tests/files/
-	problems []Problem
+	total, code int64 // bytes of all files, and of those outside tests/files/
+	problems    []Problem
 }
 
 func (l *limits) problem(name, reason string) {
-	l.problems = append(l.problems, Problem{name, reason})
+	if len(l.problems) < maxProblems {
+		l.problems = append(l.problems, Problem{strings.Clone(name[:min(len(name), maxShown)]), reason})
+	}
 }
 
 // file checks a regular file.
@@ -125,15 +182,21 @@ func (l *limits) file(name string, size int64) {
 	if reason := check(name); reason != "" {
 		l.problem(name, reason)
 	}
+	// Sizes that lie must not add up to a negative one.
+	size = min(max(size, 0), 1<<40)
+	l.total = min(l.total+size, 1<<60)
 	if !strings.HasPrefix(name, freely) {
-		l.project += size
+		l.code = min(l.code+size, 1<<60)
 	}
 }
 
 // err is the error of everything that was found.
 func (l *limits) err() error {
-	if l.project > MaxProject {
-		l.problem("", fmt.Sprintf("the files outside %s are %d bytes, more than %d", freely, l.project, MaxProject))
+	if l.code > MaxCode {
+		l.problem("", fmt.Sprintf("the files outside %s are %d bytes, more than %d", freely, l.code, MaxCode))
+	}
+	if l.total > MaxTotal {
+		l.problem("", fmt.Sprintf("all files together are %d bytes, more than %d", l.total, MaxTotal))
 	}
 	if len(l.problems) == 0 {
 		return nil
