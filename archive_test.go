@@ -151,7 +151,7 @@ func TestProjectsThatBreakTheRules(t *testing.T) {
 			files: map[string]string{"agents/.env": "x", "tests/.git/config": "x", "tools/t.pyc": "x", "tools/__pycache__/x.py": "x"}, only: "archive",
 			want: []string{"agents/.env is hidden", "tests/.git/config is hidden", "tools/t.pyc is compiled", "tools/__pycache__/x.py is compiled"},
 		},
-		"5 MiB of code":      {files: map[string]string{"agents/a.txt": big}},
+		"5 MiB of code": {files: map[string]string{"agents/a.txt": big}},
 		"more than that": {
 			files: map[string]string{"agents/a.txt": big, "requirements.txt": "x"},
 			want:  []string{"outside tests/files/ are 5242881 bytes, more than 5242880"},

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"mime/multipart"
 	"net/textproto"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -34,16 +33,15 @@ type FileSource struct {
 	Open func() (io.Reader, error)
 }
 
-// LocalFile is a file on disk.
+// LocalFile is a regular file on disk. What else a name may lead to, such as a
+// named pipe, is refused when it is opened.
 func LocalFile(name string) FileSource {
-	return FileSource{Name: filepath.Base(name), Open: func() (io.Reader, error) {
-		return os.Open(name) //nolint:gosec // the caller names the file that is to be sent
-	}}
+	return FileSource{Name: filepath.Base(name), Open: func() (io.Reader, error) { return pack.OpenFile(name) }}
 }
 
-// FSFile is a file of a file system, such as an [embed.FS].
+// FSFile is a regular file of a file system, such as an [embed.FS].
 func FSFile(fsys fs.FS, name string) FileSource {
-	return FileSource{Name: path.Base(name), Open: func() (io.Reader, error) { return fsys.Open(name) }}
+	return FileSource{Name: path.Base(name), Open: func() (io.Reader, error) { return pack.OpenFSFile(fsys, name) }}
 }
 
 // ReaderAtFile is a file whose content is the first size bytes of r. Do not close

@@ -117,9 +117,9 @@ func (g *given) inspect(raw *watched) error {
 	return nil
 }
 
-// maxUnpacked bounds what is unpacked of an archive to look at it, in bytes: ten
+// maxUnpacked bounds what is unpacked of an archive to look at it, in bytes: four
 // times what may be in it, for the headers.
-const maxUnpacked = 10 * MaxTotal
+const maxUnpacked = 4 * MaxTotal
 
 // bounded fails past a bound.
 type bounded struct {
