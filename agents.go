@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"iter"
 	"time"
 
@@ -146,6 +147,10 @@ type File struct {
 	Name     string `json:"name"`
 	MIMEType string `json:"mime_type"` // "text/plain"
 	Data     []byte `json:"data"`
+	// Open opens the content in place of Data. Only package connector takes it, which
+	// streams files: it opens each once to learn its size, and once per attempt. What
+	// Open returns is closed if it can be.
+	Open func() (io.Reader, error) `json:"-"`
 }
 
 // encode makes the body of a trigger.
@@ -162,6 +167,9 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 		}
 		if f.MIMEType == "" {
 			return bad("file", "has no MIME type")
+		}
+		if f.Open != nil {
+			return bad("file", "is to be opened; a trigger takes files as Data only")
 		}
 	}
 	own, err := json.Marshal(struct {
