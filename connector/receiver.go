@@ -143,8 +143,10 @@ func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) 
 	// Not a byte of the body is read for somebody who cannot even sign.
 	s, err := readSignature(r.Header, span, v.Secrets)
 	switch {
-	case errors.Is(err, ErrNoSecret) || v.Handle == nil:
-		return http.StatusInternalServerError, ErrNoSecret
+	case v.Handle == nil:
+		return http.StatusInternalServerError, errors.New("connic: connector: the receiver has no Handle")
+	case errors.Is(err, ErrNoSecret):
+		return http.StatusInternalServerError, err
 	case err == nil && !isJSON(r.Header):
 		err = ErrContentType
 	}
@@ -232,7 +234,7 @@ func (v *Receiver) handle(r *http.Request, d Delivery) (status int, err error) {
 		return http.StatusServiceUnavailable, fmt.Errorf("connic: connector: the store has failed: %w", err)
 	case state == Done:
 		return http.StatusNoContent, nil
-	case state != New:
+	case state != Claimed:
 		return http.StatusServiceUnavailable, ErrBusy
 	}
 	// The sender may be gone when it is time to remember.

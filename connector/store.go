@@ -12,7 +12,7 @@ import (
 // SET NX. Its methods must be safe for concurrent use.
 type Store interface {
 	// Claim takes a key for the time of the lease, if it is new, was released, or its
-	// lease has run out. It returns [New] if it has taken the key.
+	// lease has run out. It returns [Claimed] if it has taken the key.
 	Claim(ctx context.Context, key string, lease time.Duration) (State, error)
 	// Finish says that the key's delivery has been handled.
 	Finish(ctx context.Context, key string) error
@@ -25,17 +25,17 @@ type State int
 
 // The states of a key.
 const (
-	New     State = iota // it is claimed now
+	Claimed State = iota // it was free, and is the caller's now
 	Running              // somebody else has claimed it, and the lease lasts
 	Done                 // its delivery has been handled
 )
 
 // memory is a [Store] in one process.
 type memory struct {
-	mu   sync.Mutex
-	max  int
-	ttl  time.Duration
-	keys map[string]*claim
+	mu    sync.Mutex
+	max   int
+	ttl   time.Duration
+	keys  map[string]*claim
 	order []finished // the keys that are done, the oldest first
 }
 
@@ -50,10 +50,10 @@ type finished struct {
 }
 
 // NewMemory makes a [Store] for one process. It remembers each key that was handled for
-// ttl, and at most max of them, of which it forgets the oldest first. As many deliveries
+// ttl, and at most so many of them, of which it forgets the oldest first. As many deliveries
 // may be in the works at once; [Store.Claim] refuses more.
-func NewMemory(max int, ttl time.Duration) Store {
-	return &memory{max: max, ttl: ttl, keys: make(map[string]*claim)}
+func NewMemory(most int, ttl time.Duration) Store {
+	return &memory{max: max(most, 1), ttl: ttl, keys: make(map[string]*claim)}
 }
 
 func (m *memory) Claim(_ context.Context, key string, lease time.Duration) (State, error) {
@@ -70,7 +70,7 @@ func (m *memory) Claim(_ context.Context, key string, lease time.Duration) (Stat
 		return Running, fmt.Errorf("connector: %d deliveries are in the works, which is the bound", m.max)
 	}
 	m.keys[key] = &claim{until: now.Add(lease)}
-	return New, nil
+	return Claimed, nil
 }
 
 // expire drops claims whose lease has run out. It reports whether there were any.
