@@ -55,7 +55,9 @@ var filePrefixes = [...]string{
 	"application/vnd.oasis.opendocument.",            // ODF
 }
 
-func supported(mimeType string) bool {
+// FileTypeSupported reports whether connectors take files of a MIME type, parameters of
+// which do not matter. They drop others without a word.
+func FileTypeSupported(mimeType string) bool {
 	kind, _, err := mime.ParseMediaType(mimeType)
 	if err != nil {
 		return false
@@ -203,7 +205,7 @@ func check(op string, f *File) (int64, error) {
 		return bad("has a name with a control character, or one that is not UTF-8")
 	case f.MIMEType == "":
 		return bad("has no MIME type")
-	case hasControl(f.MIMEType) || !supported(f.MIMEType):
+	case hasControl(f.MIMEType) || !FileTypeSupported(f.MIMEType):
 		return bad("has a type that connectors drop; they take images, PDF, text, CSV, JSON, XML, Office, ODF and EPUB")
 	case f.Open != nil && f.Data != nil:
 		return bad("has both Data and Open")
