@@ -221,10 +221,10 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 	}
 	fail := &Error{
 		Op: op, Host: c.host, StatusCode: http.StatusOK, Attempts: attempts, Err: err,
-		Body: c.mask().bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
+		Body: c.mask().Bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
 	}
 	if errors.Is(err, errNotAnswer) {
-		fail.Detail = shorten(c.mask().text(explain(body)))
+		fail.Detail = shorten(c.mask().Text(explain(body)))
 	}
 	if a != nil {
 		fail.RunIDs = a.ids

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"runtime"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/hook"
 )
 
 const (
@@ -32,7 +32,7 @@ type Connector struct {
 	// The secret and the URL live in closures, so that printing a Connector cannot
 	// reach them.
 	request func() (*url.URL, http.Header)
-	mask    func() mask
+	mask    func() hook.Mask
 	host    string // scheme and host
 
 	transport   http.RoundTripper
@@ -113,21 +113,13 @@ func WithMaxResponseBytes(n int64) Option {
 // With an empty secret, and none in the URL, calls carry none. The secret goes nowhere
 // but to the URL's host: no redirect is followed.
 func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
-	u, inURL, err := parseURL(rawURL)
+	parsed, err := hook.Parse(rawURL, string(secret))
 	if err != nil {
-		return nil, err
+		return nil, argument("New", err.Arg, err.Reason)
 	}
-	if secret, err = parseSecret(secret); err != nil {
-		return nil, err
-	}
-	if inURL, err = parseSecret(inURL); err != nil {
-		return nil, err
-	}
-	if secret != "" && inURL != "" && secret != inURL {
-		return nil, argument("New", "secret", "is another than the one in the URL")
-	}
-	if secret == "" {
-		secret = inURL
+	u := parsed.URL
+	if scheme, _, _ := strings.Cut(strings.TrimSpace(rawURL), ":"); !strings.EqualFold(scheme, u.Scheme) {
+		return nil, argument("New", "URL", "is one of a WebSocket; see the module contrib/chat")
 	}
 	conf := config{maxInFlight: maxInFlight, maxBody: maxBody}
 	for _, opt := range opts {
@@ -143,16 +135,16 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 		"Accept":     {"application/json"},
 		"User-Agent": {"connic-go/" + connic.Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"},
 	}
-	if secret != "" {
-		header["X-Connic-Secret"] = []string{string(secret)}
+	if parsed.Secret != "" {
+		header[hook.SecretHeader] = []string{parsed.Secret}
 	}
-	masks := newMask(secret, u)
+	masks := hook.NewMask(parsed.Hidden()...)
 	c := &Connector{
 		request: func() (*url.URL, http.Header) {
 			own := *u // a transport may change what it gets
 			return &own, header.Clone()
 		},
-		mask: func() mask { return masks }, host: u.Scheme + "://" + u.Host,
+		mask: func() hook.Mask { return masks }, host: parsed.Host(),
 		transport: shared(), callTimeout: callTimeout, sendTimeout: sendTimeout,
 		maxBody: conf.maxBody, slots: make(chan struct{}, conf.maxInFlight),
 	}
@@ -180,49 +172,6 @@ func (c *Connector) Format(f fmt.State, _ rune) {
 		return
 	}
 	_, _ = f.Write([]byte("connector.Connector(" + c.host + ")"))
-}
-
-// parseURL checks the URL of a connector and takes the secret out of it. Its errors
-// do not repeat the URL.
-func parseURL(raw string) (*url.URL, Secret, error) {
-	bad := func(reason string) (*url.URL, Secret, error) { return nil, "", argument("New", "URL", reason) }
-	u, err := url.Parse(strings.TrimSpace(raw))
-	switch {
-	case err != nil:
-		return bad("cannot be parsed")
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "", u.Hostname() == "", u.Opaque != "":
-		return bad("is not an absolute https URL; copy it from the dashboard")
-	case u.User != nil:
-		return bad("contains a user; the secret is the only credential")
-	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
-		return bad("has a fragment")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return bad("is not https; http is accepted for loopback addresses only")
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return bad("has a query that cannot be parsed")
-	}
-	var secret Secret
-	for _, value := range query["secret"] {
-		if secret != "" && secret != Secret(value) {
-			return bad("has two secrets")
-		}
-		secret = Secret(value)
-	}
-	if query.Has("secret") {
-		query.Del("secret")
-		u.RawQuery = query.Encode()
-	}
-	return u, secret, nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 // shared is the transport of all Connectors that were not given one: a sync call holds

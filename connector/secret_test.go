@@ -167,7 +167,7 @@ func TestNewChecksURLAndSecret(t *testing.T) {
 		url    string
 		secret connector.Secret
 	}{
-		{"", ""}, {"connect.invalid/x", ""}, {"/x", ""}, {"ftp://h/x", ""}, {"https:///x", ""}, {"https:x", ""}, {"http://connect.invalid/x", ""},
+		{"", ""}, {"connect.invalid/x", ""}, {"/x", ""}, {"ftp://h/x", ""}, {"wss://h/x", ""}, {"WS://localhost/x", ""}, {"https:///x", ""}, {"https:x", ""}, {"http://connect.invalid/x", ""},
 		{"http://localhost.evil.invalid/x", ""}, {"https://u:" + string(canary) + "@h/x", ""}, {"https://h/x#" + string(canary), ""}, {"https://h/x#", ""},
 		{"https://h/%zz" + string(canary), ""}, {"https://h/x?a=%zz" + string(canary), ""}, {"https://h/x\n" + string(canary), ""},
 		{"https://h/x?secret=" + string(canary), "another"}, {"https://h/x?secret=" + string(canary) + "&secret=other", ""},
