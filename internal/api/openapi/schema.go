@@ -99,6 +99,9 @@ func (g *generator) object(c component) (object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
+		if s["format"] == "date-time" && f.JSON == "date" {
+			s["format"] = "date"
+		}
 		describe(s, f.Mark, f.Doc)
 		s["x-go"] = c.of.Name + "." + f.Name
 		properties[f.JSON] = s
@@ -194,7 +197,7 @@ func (g *generator) schema(expression string, d direction) (object, error) {
 		}
 		return object{"type": []string{"string", "number", "null"}, "format": "decimal"}, nil
 	case "json.RawMessage", "any":
-		return object{}, nil
+		return object{"type": []string{"object", "array", "string", "number", "boolean", "null"}}, nil // any value
 	case "map[string]any":
 		return null(object{"type": "object", "additionalProperties": true}), nil
 	case "[]byte":
