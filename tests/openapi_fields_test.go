@@ -2,6 +2,7 @@ package tests
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -158,7 +160,7 @@ func (c fieldCheck) value(s *openapi3.SchemaRef, of reflect.Type, where string, 
 	types := s.Value.Type.Slice()
 	if strings.HasPrefix(of.Name(), "Nullable[") { // the type is what Get returns
 		get, _ := of.MethodByName("Get")
-		assert.True(c.t, nullable(s), "%s is not nullable", where)
+		assert.Equal(c.t, c.clears(where, s), nullable(s), "%s can be cleared", where)
 		of = get.Type.Out(0)
 	} else if answer && of.Kind() != reflect.Interface && of != reflect.TypeFor[json.RawMessage]() {
 		assert.True(c.t, nullable(s), "%s may be null", where)
@@ -198,6 +200,47 @@ func (c fieldCheck) value(s *openapi3.SchemaRef, of reflect.Type, where string, 
 	if of.Kind() == reflect.Slice && of != reflect.TypeFor[[]byte]() {
 		c.value(s.Value.Items, of.Elem(), where, false)
 	}
+}
+
+// clears asks the client whether null is sent for a key of a change.
+func (c fieldCheck) clears(where string, s *openapi3.SchemaRef) bool {
+	srv := connictest.New()
+	defer srv.Close()
+	client := srv.Client()
+	of, name, _ := strings.Cut(where, ".")
+	var key string
+	for property, schema := range c.doc.Components.Schemas[of].Value.Properties {
+		if schema.Value == s.Value {
+			key = property
+		}
+	}
+	cleared := `{"` + key + `": null}`
+	var err error
+	switch of {
+	case "JudgeUpdate":
+		var u connic.JudgeUpdate
+		require.NoError(c.t, json.Unmarshal([]byte(cleared), &u))
+		_, err = client.Judges.Update(c.t.Context(), "j", u)
+	case "BudgetUpdate":
+		var u connic.BudgetUpdate
+		require.NoError(c.t, json.Unmarshal([]byte(cleared), &u))
+		_, err = client.Budgets.Update(c.t.Context(), "b", u)
+	case "JudgeCreate":
+		create := connic.JudgeCreate{Name: "j", AgentName: "a", Model: "m/n", Criteria: []connic.Criterion{{Name: "c", MaxScore: 1}}}
+		require.NoError(c.t, json.Unmarshal([]byte(cleared), &create))
+		_, err = client.Judges.Create(c.t.Context(), create)
+	case "BudgetCreate":
+		amount, _ := connic.ParseDecimal("1")
+		create := connic.BudgetCreate{
+			Name: "b", Kind: connic.BudgetAlert, Scope: connic.BudgetGlobal, Period: connic.BudgetDaily, Amount: amount, Currency: connic.EUR,
+		}
+		require.NoError(c.t, json.Unmarshal([]byte(cleared), &create))
+		_, err = client.Budgets.Create(c.t.Context(), create)
+	default:
+		c.t.Errorf("%s: it is not known how to clear %s", where, name)
+	}
+	var refused *connic.ArgumentError
+	return !errors.As(err, &refused)
 }
 
 func nullable(s *openapi3.SchemaRef) bool {

@@ -142,9 +142,10 @@ type Span struct {
 	Order int ` + "`json:\"order\" api:\"assumed\"`" + `
 }
 
-type RunCreate struct {
+type BudgetUpdate struct {
 	Name  string          ` + "`json:\"name\"`" + `
-	State Nullable[State] ` + "`json:\"state,omitzero\"`" + `
+	State Nullable[State] ` + "`json:\"environment_id,omitzero\"`" + `
+	More  Nullable[bool]  ` + "`json:\"enabled,omitzero\"`" + `
 }
 `
 
@@ -161,7 +162,7 @@ func TestSchemas(t *testing.T) {
 	if _, err := g.reference("Run", answer); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.reference("RunCreate", request); err != nil {
+	if _, err := g.reference("BudgetUpdate", request); err != nil {
 		t.Fatal(err)
 	}
 	all, err := g.schemas()
@@ -175,7 +176,11 @@ func TestSchemas(t *testing.T) {
 	}
 	const from = `"x-source":"a convention of this client","x-status":"assumed"`
 	const seen = `"x-source":"the vendor's command-line client","x-status":"observed"`
-	want := `{"Run":{"description":"Run is a run.","properties":{` +
+	want := `{"BudgetUpdate":{"additionalProperties":false,"properties":{` +
+		`"enabled":{"type":"boolean","x-go":"BudgetUpdate.More"},` +
+		`"environment_id":{"enum":["done","open",null],"type":["string","null"],"x-go":"BudgetUpdate.State"},` +
+		`"name":{"minLength":1,"type":"string","x-go":"BudgetUpdate.Name"}},"required":["name"],"type":"object"},` +
+		`"Run":{"description":"Run is a run.","properties":{` +
 		`"cost":{"format":"decimal","type":["string","number","null"],"x-go":"Run.Cost",` + from + `},` +
 		`"id":{"type":["string","null"],"x-go":"Run.ID","x-source":"the vendor's documentation of the REST API","x-status":"documented"},` +
 		`"of":{"anyOf":[{"$ref":"#/components/schemas/Span"},{"type":"null"}],"x-go":"Run.Of",` + from + `},` +
@@ -185,9 +190,6 @@ func TestSchemas(t *testing.T) {
 		`"status":{"description":"of the run","type":["string","null"],"x-go":"Run.State","x-known-values":["done","open"],` + seen + `},` +
 		`"traces":{"items":{"$ref":"#/components/schemas/Span"},"type":["array","null"],"x-go":"Run.Spans",` + seen + `}},` +
 		`"type":"object"},` +
-		`"RunCreate":{"additionalProperties":false,"properties":{` +
-		`"name":{"type":"string","x-go":"RunCreate.Name"},` +
-		`"state":{"enum":["done","open",null],"type":["string","null"],"x-go":"RunCreate.State"}},"required":["name"],"type":"object"},` +
 		`"Span":{"properties":{"order":{"format":"int64","maximum":9223372036854775807,"minimum":-9223372036854775808,` +
 		`"type":["integer","null"],"x-go":"Span.Order",` + from + `}},"type":"object"}}`
 	if string(got) != want {

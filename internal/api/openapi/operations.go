@@ -96,7 +96,7 @@ func (g *generator) key(op *api.Operation, name string) (object, error) {
 		}
 		return g.schema("map[string]any", request)
 	case "metadata_filter":
-		return object{"type": []string{"object", "null"}}, nil
+		return object{"type": "object"}, nil
 	case "min_score":
 		return object{"type": "number", "minimum": 0, "maximum": 1, "default": 0.3}, nil
 	case "max_results":
@@ -118,7 +118,10 @@ func (g *generator) key(op *api.Operation, name string) (object, error) {
 }
 
 func namespace() object {
-	return object{"type": "string", "description": "Levels divided by dots, at most 10."}
+	return object{
+		"type": "string", "description": "Levels divided by dots, at most 10.",
+		"pattern": `^([^./\\\x00-\x1f]+(\.[^./\\\x00-\x1f]+){0,9})?$`,
+	}
 }
 
 // mark says how surely a key of a request is known: as its operation, unless it
@@ -159,7 +162,7 @@ func (g *generator) body(op *api.Operation) (object, error) {
 			s["x-status"], s["x-source"] = string(known), from
 		}
 		return content("application/json", object{
-			"type": "object", "properties": object{"message": message, "files": files}, "minProperties": 1,
+			"type": "object", "properties": object{"message": message, "files": files},
 			"additionalProperties": true, "description": "Other members are the agent's structured payload.",
 		}), nil
 	}
@@ -199,7 +202,7 @@ func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 	case "offset":
 		s = object{"type": "integer", "minimum": 0, "maximum": maxInt64}
 	case "depth":
-		s = object{"type": "integer", "minimum": 0, "maximum": 10, "default": 1, "description": "0 is all levels."}
+		s = object{"type": "integer", "minimum": 0, "maximum": maxInt64, "default": 1, "description": "0 is all levels."}
 	case "created_after", "created_before", "from", "to":
 		s = object{"type": "string", "format": "date-time"}
 	case "namespace", "parent":

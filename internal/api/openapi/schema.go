@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -95,9 +96,16 @@ func (g *generator) object(c component) (object, error) {
 	properties := object{}
 	var required []string
 	for _, f := range c.of.Fields {
-		s, err := g.schema(f.Type, c.direction)
+		expression := f.Type
+		if inner, ok := strings.CutPrefix(expression, "Nullable["); ok && !slices.Contains(clearable[c.of.Name], f.JSON) {
+			expression = strings.TrimSuffix(inner, "]")
+		}
+		s, err := g.schema(expression, c.direction)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
+		if c.direction == request {
+			maps.Copy(s, bounds[f.JSON])
 		}
 		if s["format"] == "date-time" && f.JSON == "date" {
 			s["format"] = "date"
@@ -127,6 +135,28 @@ func (g *generator) object(c component) (object, error) {
 		s["required"] = required
 	}
 	return s, nil
+}
+
+// clearable are the keys of changes that null clears. The others are refused by
+// the client.
+var clearable = map[string][]string{
+	"BudgetUpdate": {"environment_id", "agent_name"},
+	"JudgeCreate":  {"include_agent_system_prompt"},
+	"JudgeUpdate": {
+		"system_prompt", "include_agent_system_prompt", "sample_rate", "filters", "filter_expression", "score_alert",
+	},
+}
+
+// bounds of what the client sends.
+var bounds = map[string]object{
+	"name":        {"minLength": 1},
+	"agent_name":  {"minLength": 1},
+	"criteria":    {"minItems": 1},
+	"max_score":   {"exclusiveMinimum": 0},
+	"sample_rate": {"minimum": 1, "maximum": 100},
+	"currency":    {"enum": []string{"EUR", "USD"}},
+	"amount":      {"pattern": `^[0-9]+(\.[0-9]+)?$`},
+	"mime_type":   {"minLength": 1},
 }
 
 // alias adds another name of a field: "run_id", "run.id" for a member of a
@@ -201,7 +231,11 @@ func (g *generator) schema(expression string, d direction) (object, error) {
 	case "map[string]any":
 		return null(object{"type": "object", "additionalProperties": true}), nil
 	case "[]byte":
-		return null(object{"type": "string", "contentEncoding": "base64"}), nil
+		s := object{"type": "string", "contentEncoding": "base64"}
+		if d == request {
+			s["pattern"] = `^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
+		}
+		return null(s), nil
 	}
 	if inner, ok := strings.CutPrefix(expression, "Nullable["); ok {
 		s, err := g.schema(strings.TrimSuffix(inner, "]"), d)
