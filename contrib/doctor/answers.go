@@ -165,6 +165,11 @@ func (c *comparison) names(op *api.Operation, path string, ours, theirs object) 
 		}
 	}
 	for name, p := range want {
+		if q := member(have, name); q != nil {
+			want[name], have[name] = alignTypes(p, q)
+		}
+	}
+	for name, p := range want {
 		if p, _ := p.(object); p["properties"] != nil || member(p, "items")["properties"] != nil {
 			if q := member(have, name); q != nil {
 				want[name], have[name] = c.names(op, where(name), p, q)
@@ -172,6 +177,27 @@ func (c *comparison) names(op *api.Operation, path string, ours, theirs object) 
 		}
 	}
 	ours["properties"], theirs["properties"] = want, have
+	return ours, theirs
+}
+
+// alignTypes makes nothing of differences that the client does not feel: a field
+// that it takes as it is, one of several types, a time in another form.
+func alignTypes(p any, theirs object) (object, object) {
+	ours, _ := p.(object)
+	ours, theirs = maps.Clone(ours), maps.Clone(theirs)
+	delete(ours, "format")
+	delete(theirs, "format")
+	types := list(ours["type"])
+	if len(types) == 0 && ours["properties"] == nil && ours["anyOf"] == nil {
+		return ours, maps.Clone(ours)
+	}
+	own := list(theirs["type"])
+	if len(own) > 0 && len(types) > len(own) && !slices.ContainsFunc(own, func(t any) bool { return !slices.Contains(types, t) }) {
+		theirs["type"] = ours["type"]
+	}
+	if len(own) == 1 && own[0] == "integer" && slices.Contains(types, any("number")) {
+		theirs["type"] = ours["type"]
+	}
 	return ours, theirs
 }
 

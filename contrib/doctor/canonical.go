@@ -33,11 +33,11 @@ func canonical(v any, keepNull bool) object {
 		delete(s, of)
 		var rest []object
 		for _, option := range options {
-			o := canonical(option, keepNull)
-			if o["type"] == "null" || len(o) == 1 && o["x-null"] == true {
+			if raw, _ := option.(object); raw["type"] == "null" || same(raw["type"], []any{"null"}) {
 				null = true
 				continue
 			}
+			o := canonical(option, keepNull)
 			if o["x-null"] == true {
 				null = true
 				delete(o, "x-null")
@@ -71,7 +71,7 @@ func canonical(v any, keepNull bool) object {
 	switch {
 	case len(types) == 1:
 		s["type"] = types[0]
-	case len(types) > 1 && len(types) < 6:
+	case len(types) > 1 && len(types) < 5:
 		s["type"] = unique(types)
 	default: // any value, or nothing but null
 		delete(s, "type")

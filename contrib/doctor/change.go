@@ -68,7 +68,7 @@ func ignored(id string) bool {
 	// What is in an answer, and how much of it, is theirs to say.
 	return strings.HasPrefix(id, "response") && slices.ContainsFunc([]string{
 		"-min-", "-max-", "-pattern-", "-became-optional", "-became-required", "-required-property-became",
-		"-enum-value-removed", "-became-enum", "nullable", "-exclusive-",
+		"-enum-value-removed", "-became-enum", "-became-not-enum", "nullable", "-exclusive-",
 	}, func(part string) bool { return strings.Contains(id, part) })
 }
 
@@ -79,7 +79,7 @@ func severityOf(change checker.Change) Severity {
 		return Warning // the client keeps it, and does not know what it means
 	case id == "response-property-type-changed" && convertible(change):
 		return Warning
-	case id == "response-required-property-removed":
+	case id == "response-optional-property-removed", id == "response-required-property-removed":
 		return Warning
 	}
 	switch change.GetLevel() {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/oasdiff/oasdiff/checker"
@@ -20,14 +21,17 @@ import (
 // Drift compares the client's document with one that was downloaded from the
 // service, in JSON or YAML, OpenAPI 3.0 or 3.1.
 func Drift(theirs []byte) (*Report, error) {
-	return compare(docs.OpenAPI(), theirs)
-}
-
-func compare(ourText, theirText []byte) (*Report, error) {
-	ours, err := parse(ourText)
+	ours, err := own()
 	if err != nil {
 		return nil, fmt.Errorf("our document: %w", err)
 	}
+	return compare(ours, theirs)
+}
+
+// own is the client's document. It is not changed.
+var own = sync.OnceValues(func() (*document, error) { return parse(docs.OpenAPI()) })
+
+func compare(ours *document, theirText []byte) (*Report, error) {
 	theirs, err := parse(theirText)
 	if err != nil {
 		return nil, err
