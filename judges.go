@@ -200,6 +200,7 @@ func (c *JudgeCreate) asUpdate() *JudgeUpdate {
 	u := &JudgeUpdate{
 		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), Criteria: Set(c.Criteria),
 		TriggerMode: given(c.TriggerMode), SampleRate: given(c.SampleRate), Filters: Set(c.Filters),
+		IncludeAgentSystemPrompt: c.IncludeAgentSystemPrompt, Enabled: c.Enabled,
 	}
 	if c.ScoreAlert != nil {
 		u.ScoreAlert = Set(*c.ScoreAlert)
