@@ -247,7 +247,7 @@ func (k *call) transportError(cause error) *TransportError {
 }
 
 // reason says why the last attempt is repeated.
-func (k *call) reason() string {
+func (k *call) reason() Reason {
 	switch {
 	case k.redirect:
 		return "redirected to the same place with or without a slash"
@@ -256,7 +256,7 @@ func (k *call) reason() string {
 	case k.result == unsent:
 		return "no connection"
 	case k.failure != nil:
-		return strconv.Itoa(k.status()) + " " + http.StatusText(k.status())
+		return Reason(strconv.Itoa(k.status()) + " " + http.StatusText(k.status()))
 	default:
 		return "no whole answer"
 	}
@@ -301,7 +301,7 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	c := k.client
 	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast}
 	if c.observer != nil {
-		admission.Queued = func(reason string, wait time.Duration) {
+		admission.Queued = func(reason Reason, wait time.Duration) {
 			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait})
 		}
 	}

@@ -213,15 +213,15 @@ func (e *TransportError) Unwrap() []error {
 type LimitError struct {
 	Op     string
 	Wait   time.Duration // how long the attempt would have waited, at least
-	Reason string
+	Reason Reason
+	// Deadline is set where the context's deadline is the reason.
+	Deadline bool
 	// Last is the answer with status 429 that the call got before, nil if none.
 	Last *Error
-
-	deadline bool
 }
 
 func (e *LimitError) Error() string {
-	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: " + e.Reason
+	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: " + string(e.Reason)
 	if e.Wait > 0 {
 		s += fmt.Sprintf(" (its turn comes in %v)", e.Wait.Round(time.Millisecond))
 	}
@@ -234,7 +234,7 @@ func (e *LimitError) Error() string {
 // Is matches [ErrRateLimited] and, where a deadline is the reason,
 // [context.DeadlineExceeded].
 func (e *LimitError) Is(target error) bool {
-	return target == ErrRateLimited || (e.deadline && target == context.DeadlineExceeded)
+	return target == ErrRateLimited || (e.Deadline && target == context.DeadlineExceeded)
 }
 
 // Unwrap returns the last answer, if there is one.

@@ -25,7 +25,7 @@ type Event struct {
 	// Wait is how long the call will wait (EventQueued, EventRetry).
 	Wait time.Duration
 	// Reason says why (EventQueued, EventRetry).
-	Reason string
+	Reason Reason
 	// Duration is how long the attempt took (EventAttempt), or the whole call with
 	// all its waits (EventDone).
 	Duration  time.Duration
@@ -104,7 +104,7 @@ func logObserver(logger *slog.Logger) Observer {
 			attrs = append(attrs, slog.Int("status", e.StatusCode))
 		}
 		if e.Reason != "" {
-			attrs = append(attrs, slog.String("reason", e.Reason), slog.Duration("wait", e.Wait))
+			attrs = append(attrs, slog.String("reason", string(e.Reason)), slog.Duration("wait", e.Wait))
 		}
 		if e.Duration != 0 {
 			attrs = append(attrs, slog.Duration("duration", e.Duration))

@@ -47,7 +47,7 @@ type Admission struct {
 	// Queued, if not nil, is called when the attempt has to wait: with the reason
 	// and the time until its turn, as far as it can be told. It must be quick and
 	// must not call the Limiter.
-	Queued func(reason string, wait time.Duration)
+	Queued func(reason Reason, wait time.Duration)
 }
 
 // Lane is a priority class of attempts.
@@ -59,11 +59,16 @@ const (
 	// LanePoll is for the polls of Wait and WaitAll. They go when no call waits,
 	// or when they have waited for half a window.
 	LanePoll
+	// LaneCancel is for what stops a run: it goes to the head of the line.
+	LaneCancel
+	// LaneLow is for the caller's own background calls. They go last.
+	LaneLow
 )
 
 // Permit is the leave to send one attempt. It belongs to the Limiter that gave it.
 type Permit struct {
-	pauses uint64 // how many pauses there had been
+	// ID is the Limiter's own, and means nothing to anybody else.
+	ID uint64
 }
 
 // Outcome tells a [Limiter] how an attempt ended.
@@ -107,6 +112,10 @@ type RateLimitStatus struct {
 	Share  int
 	// Refusals counts the 429s since the Limiter was made.
 	Refusals int
+	// Fallback says why a Limiter that several processes share works on its own
+	// for the moment: its store cannot be reached, or is slow. "" means that it
+	// does not.
+	Fallback string
 }
 
 // Available is how many attempts could be sent at once, going by this Limiter's
@@ -121,14 +130,17 @@ func (s RateLimitStatus) Available() int {
 	return max(0, s.Limit-s.Used)
 }
 
+// Reason says why an attempt waits, or was refused by the client itself.
+type Reason string
+
 // Why an attempt waits.
 const (
-	reasonPause  = "the service asked for a pause"
-	reasonWindow = "the quota of this window is used up"
-	reasonShare  = "this process has had its share of a quota that others use too"
-	reasonOutage = "the service fails, and requests are spread out until it recovers"
-	reasonFlight = "enough requests are in flight"
-	reasonLine   = "others are first in line"
+	reasonPause  Reason = "the service asked for a pause"
+	reasonWindow Reason = "the quota of this window is used up"
+	reasonShare  Reason = "this process has had its share of a quota that others use too"
+	reasonOutage Reason = "the service fails, and requests are spread out until it recovers"
+	reasonFlight Reason = "enough requests are in flight"
+	reasonLine   Reason = "others are first in line"
 )
 
 const (
@@ -321,20 +333,20 @@ func (g *governor) Acquire(ctx context.Context, a Admission) (Permit, error) {
 }
 
 // futile returns the error of a waiter whose turn cannot come in time.
-func (g *governor) futile(w *waiter, now, earliest time.Time, reason string) error {
+func (g *governor) futile(w *waiter, now, earliest time.Time, reason Reason) error {
 	wait := max(0, earliest.Sub(now))
 	if !w.deadline.IsZero() && earliest.After(w.deadline) {
-		return &LimitError{Wait: wait, Reason: "the deadline comes first; " + reason, deadline: true}
+		return &LimitError{Wait: wait, Reason: "the deadline comes first; " + reason, Deadline: true}
 	}
 	if g.pausedUntil.Sub(now) > maxQueuePause {
-		return &LimitError{Wait: wait, Reason: fmt.Sprintf("the service asked for a pause of more than %v", maxQueuePause)}
+		return &LimitError{Wait: wait, Reason: Reason(fmt.Sprintf("the service asked for a pause of more than %v", maxQueuePause))}
 	}
 	return nil
 }
 
 // turn reports whether an attempt may go now. If not it says why, and when to
 // ask again: the zero time means after the next Release.
-func (g *governor) turn(now time.Time) (at time.Time, reason string, ok bool) {
+func (g *governor) turn(now time.Time) (at time.Time, reason Reason, ok bool) {
 	g.expire(now)
 	if now.Before(g.pausedUntil) {
 		return g.pausedUntil, reasonPause, false
@@ -382,7 +394,7 @@ func (g *governor) admit(now time.Time) Permit {
 	}
 	g.sharing.admitted(now, g.served+g.inFlight)
 	g.inFlight++
-	return Permit{pauses: g.pauses}
+	return Permit{ID: g.pauses}
 }
 
 // outage reports whether attempts are spread out because the service fails.
@@ -491,16 +503,16 @@ func (g *governor) Release(p Permit, o Outcome) {
 	case OutcomeAnswered:
 		g.failures = 0
 		g.answers = min(g.answers+1, g.n)
-		if p.pauses == g.pauses {
+		if p.ID == g.pauses {
 			g.probing = false
 		}
-		g.sharing.answered(p.pauses == g.pauses)
+		g.sharing.answered(p.ID == g.pauses)
 	case OutcomeRefused:
 		g.failures = 0
 		g.refused(p, now, o.RetryAfter)
 	case OutcomeFailed:
 		g.failures++
-		if p.pauses == g.pauses {
+		if p.ID == g.pauses {
 			g.probing = false
 		}
 		if g.failures == outageStreak && g.n > 0 {
@@ -536,7 +548,7 @@ func (g *governor) refused(p Permit, now time.Time, wait time.Duration) {
 	if end := now.Add(wait); end.After(g.pausedUntil) {
 		g.pausedUntil = end
 	}
-	if p.pauses == g.pauses { // and not sent before a pause that is known already
+	if p.ID == g.pauses { // and not sent before a pause that is known already
 		g.pauses++
 		g.probing = true
 		if g.n > 0 {
