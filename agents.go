@@ -305,34 +305,3 @@ func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRe
 	}
 	return do(ctx, s.client, request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
 }
-
-// TriggerAndWait starts a run of an agent and waits until it has finished. It
-// triggers once: whatever happens while it waits, it does not start another run.
-//
-// When the context ends first, the error is a [*WaitError] that has the run's id,
-// and the returned Run has it too: go on with [RunsService.Wait]. A run that ended
-// badly is returned together with a [*RunError].
-//
-// It costs one request, and one per poll: after 2 s, and then less and less often
-// down to every 15 s.
-//
-// API: POST /projects/{project}/agents/{agent}/trigger
-// Access: agents write
-// Status: documented
-func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
-	conf := newWaitConfig(opts)
-	result, err := s.Trigger(ctx, agent, req, conf.request...)
-	if result == nil {
-		return nil, err
-	}
-	// An answer that broke off after the run's id is answer enough.
-	if result.RunID == "" {
-		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
-		return run, run.failure()
-	}
-	run, err := s.client.Runs.wait(ctx, result.RunID, conf, !result.Status.Finished())
-	if run.AgentName == "" {
-		run.AgentName = agent
-	}
-	return run, err
-}

@@ -214,14 +214,19 @@ type LimitError struct {
 	Op     string
 	Wait   time.Duration // how long the attempt would have waited, at least
 	Reason Reason
-	// Deadline is set where the context's deadline is the reason.
-	Deadline bool
 	// Last is the answer with status 429 that the call got before, nil if none.
 	Last *Error
+
+	// Deadline is set where the context's deadline is the reason.
+	Deadline bool
 }
 
 func (e *LimitError) Error() string {
-	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: " + string(e.Reason)
+	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: "
+	if e.Deadline {
+		s += "the deadline comes first; "
+	}
+	s += string(e.Reason)
 	if e.Wait > 0 {
 		s += fmt.Sprintf(" (its turn comes in %v)", e.Wait.Round(time.Millisecond))
 	}

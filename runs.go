@@ -328,13 +328,14 @@ func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption)
 }
 
 // Cancel asks the service to stop a run. It returns when the service has taken
-// note; see [RunsService.Wait] for the run's end. It costs one request.
+// note; see [RunsService.Wait] for the run's end. It costs one request, which goes
+// to the head of the line for the rate limit.
 //
 // API: POST /projects/{project}/runs/{run}/cancel
 // Access: runs write
 // Status: assumed
 func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id}, decodeNone, opts)
+	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
 	return err
 }
 
@@ -359,44 +360,6 @@ func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOptio
 func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
 	_, err := do(ctx, s.client, request{op: api.RunsDelete, id: id}, decodeNone, opts)
 	return err
-}
-
-// Wait waits until a run has finished, and returns it. A run that did not
-// complete is returned together with a [*RunError]; when the wait itself ends
-// first, the run as it was last seen is returned together with a [*WaitError].
-//
-// It costs one request per poll: at once, after 2 s, and then less and less often
-// down to every 15 s (see [WithPoll]).
-//
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
-func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
-	return s.wait(ctx, id, newWaitConfig(opts), false)
-}
-
-// wait never returns a nil Run.
-func (s *RunsService) wait(ctx context.Context, id string, conf waitConfig, pauseFirst bool) (*Run, error) {
-	run, err := poll(ctx, conf, waiting[Run]{
-		kind: "run", id: id, pauseFirst: pauseFirst,
-		fetch: func(ctx context.Context) (*Run, error) {
-			return do(ctx, s.client, request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, conf.request)
-		},
-		state: func(r *Run) waitState {
-			status := r.effectiveStatus()
-			return waitState{
-				status: string(status),
-				done:   r.finished() || (conf.stopAtApproval && status == RunAwaitingApproval),
-			}
-		},
-	})
-	if run == nil {
-		return &Run{ID: id}, err
-	}
-	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
-		return run, err
-	}
-	return run, run.failure()
 }
 
 // RunError is a run that ended, but did not complete: it failed, was cancelled,

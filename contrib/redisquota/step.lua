@@ -261,7 +261,7 @@ end
 -- where it is the process's own admissions that stop to count.
 local left = {want[1] - give[1], want[2] - give[2], want[3] - give[3], want[4] - give[4]}
 local more = left[1] + left[2] + left[3] + left[4]
-local gather = hold / 200 -- so long for several at once
+local gather = hold / 100 -- so long for several at once
 local wait = 0
 if more > 0 then
   local need = 1
