@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/governor"
 )
 
 // attempts is the transport of the retryablehttp client: it makes one attempt of
@@ -47,13 +48,21 @@ var settled = &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
 // else has seen it.
 func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bool) {
 	c := k.client
-	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast}
+	if k.notBefore != nil && time.Until(*k.notBefore) > governor.MaxPause {
+		// The limiter lets others ask again before. This call does as it was told.
+		if k.err = sleep(k, time.Until(*k.notBefore)); k.err != nil {
+			return
+		}
+	}
+	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.spare}
 	if c.observer != nil {
-		admission.Queued = func(reason string, wait time.Duration) {
+		admission.Queued = func(reason Reason, wait time.Duration) {
 			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait})
 		}
 	}
+	asked := time.Now()
 	permit, err := c.limiter.Acquire(k, admission)
+	k.queued += time.Since(asked)
 	if err != nil {
 		k.err = err
 		return
@@ -169,6 +178,8 @@ func (k *call) limitOutcome(resp *http.Response) Outcome {
 		named := now.Add(wait)
 		k.notBefore = &named
 		return Outcome{Kind: OutcomeRefused, RetryAfter: wait}
+	case resp == nil && k.Context.Err() != nil:
+		return Outcome{Kind: OutcomeAbandoned}
 	case resp == nil || k.result == failed:
 		return Outcome{Kind: OutcomeFailed}
 	default:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/hashicorp/go-retryablehttp"
 )
@@ -33,6 +34,8 @@ type call struct {
 	refusals int32         // those that were refused with 429
 	taken    int32         // retries that the budget paid for
 	wait     time.Duration // before the next attempt
+	queued   time.Duration // spent in line for the limiter
+	spare    time.Duration // see Admission.Spare
 	// notBefore is the instant that a Retry-After named, nil if none did.
 	notBefore *time.Time
 
@@ -44,6 +47,7 @@ type call struct {
 
 	class    api.Class
 	lane     Lane
+	look     bool // the next look is the retry
 	result   result
 	again    bool // there will be another attempt
 	unknown  bool // the request may have been executed
@@ -60,13 +64,13 @@ type call struct {
 // typedCall is a call together with its result.
 type typedCall[T any] struct {
 	call
-	decode  func(body []byte) (T, error)
+	decode  func(*lenient.Decoder) (T, error)
 	partial func(body []byte) any
 	value   T
 }
 
-func (k *typedCall[T]) accept(body []byte) (err error) {
-	k.value, err = k.decode(body)
+func (k *typedCall[T]) accept(d *lenient.Decoder) (err error) {
+	k.value, err = k.decode(d)
 	return err
 }
 
@@ -79,10 +83,11 @@ func (k *typedCall[T]) salvage(body []byte) {
 // do is the one path of every request: arguments checked, request built, sent
 // and retried, answer decoded. Beside an error it returns what could be salvaged
 // of the answer.
-func do[T any](ctx context.Context, c *Client, r request, decode func([]byte) (T, error), opts []RequestOption) (T, error) {
+func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
+	k.look, k.spare = r.lane == LanePoll, r.spare
 	if r.repeatable {
 		k.class = api.Idempotent
 	}
@@ -108,6 +113,9 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 				opt(k.options)
 			}
 		}
+	}
+	if k.options.lane != nil {
+		k.lane = *k.options.lane
 	}
 	if k.options.capture != nil {
 		*k.options.capture = Response{}
@@ -155,7 +163,7 @@ func (k *call) send() error {
 		r.Attempts, r.Duration = int(k.attempts), time.Since(start)
 	}
 	if k.client.observer != nil {
-		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Err: err})
+		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: k.queued, Err: err})
 	}
 	return err
 }
@@ -257,8 +265,8 @@ func (k *call) maxAttempts() int32 {
 	if k.options.attempts > 0 {
 		return int32(k.options.attempts)
 	}
-	if k.lane == LanePoll {
-		return 1 // the next poll is the retry
+	if k.look {
+		return 1
 	}
 	return int32(k.client.retry.MaxAttempts)
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 )
 
 //go:generate go run ./internal/api/coverage
+//go:generate go run ./internal/api/surface . testdata/api.golden
+//go:generate go run ./internal/api/openapi
 
 // Version is the version of this package.
 const Version = "0.1.0"
@@ -62,6 +65,8 @@ type Client struct {
 	readOnly     bool
 	routes       routes
 	close        func()
+	watching     sync.Once
+	runWatch     *watch[Run]
 
 	closed  atomic.Bool
 	slashed [api.NumOps + 1]atomic.Bool  // by operation: the service wants the path with a slash more or less
@@ -76,7 +81,8 @@ type service struct{ client *Client }
 // to is an [*ArgumentError].
 func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	conf := config{
-		baseURL: DefaultBaseURL, maxBody: defaultMaxBody, maxErrorBody: defaultMaxErrorBody,
+		slowQueue: defaultSlowQueue,
+		baseURL:   DefaultBaseURL, maxBody: defaultMaxBody, maxErrorBody: defaultMaxErrorBody,
 	}
 	for _, opt := range opts {
 		if opt == nil {
@@ -111,7 +117,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		c.credential = staticCredential(key)
 	}
 	if c.limiter == nil {
-		c.limiter = newGovernor(defaultQuota, defaultWindow)
+		c.limiter = NewLimiter(defaultQuota, defaultWindow)
 	}
 	var next http.RoundTripper
 	if h := conf.httpClient; h != nil {

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -214,15 +215,20 @@ func (e *TransportError) Unwrap() []error {
 type LimitError struct {
 	Op     string
 	Wait   time.Duration // how long the attempt would have waited, at least
-	Reason string
+	Reason Reason
 	// Last is the answer with status 429 that the call got before, nil if none.
 	Last *Error
 
-	deadline bool
+	// Deadline is set where the context's deadline is the reason.
+	Deadline bool
 }
 
 func (e *LimitError) Error() string {
-	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: " + e.Reason
+	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: "
+	if e.Deadline {
+		s += "the deadline comes first; "
+	}
+	s += string(e.Reason)
 	if e.Wait > 0 {
 		s += fmt.Sprintf(" (its turn comes in %v)", e.Wait.Round(time.Millisecond))
 	}
@@ -235,7 +241,7 @@ func (e *LimitError) Error() string {
 // Is matches [ErrRateLimited] and, where a deadline is the reason,
 // [context.DeadlineExceeded].
 func (e *LimitError) Is(target error) bool {
-	return target == ErrRateLimited || (e.deadline && target == context.DeadlineExceeded)
+	return target == ErrRateLimited || (e.Deadline && target == context.DeadlineExceeded)
 }
 
 // Unwrap returns the last answer, if there is one.
@@ -337,7 +343,7 @@ func parseDetail(body []byte) (string, []FieldError) {
 func flatten(raw json.RawMessage) (string, []FieldError) {
 	switch raw[0] {
 	case '"':
-		return scalar(raw), nil
+		return lenient.Text(raw), nil
 	case '[':
 		var items []json.RawMessage
 		if json.Unmarshal(raw, &items) != nil {

@@ -25,6 +25,7 @@ type config struct {
 	keys         KeySource
 	application  string
 	observers    []Observer
+	slowQueue    time.Duration // see WithSlowQueue
 	routes       routes
 	readOnly     bool
 	maxBody      int64
@@ -91,7 +92,7 @@ func WithTimeout(perAttempt time.Duration) Option {
 // WithRetry sets the retry policy.
 func WithRetry(p RetryPolicy) Option {
 	return func(c *config) error {
-		if p.MaxAttempts < 0 || p.MinWait < 0 || p.MaxWait < 0 || p.MaxRetryAfter < 0 {
+		if p.MaxAttempts < 0 || p.MinWait < 0 || p.MaxWait < 0 || p.MaxRetryAfter < 0 || p.MaxRefusals < 0 {
 			return badOption("WithRetry", "has a negative bound")
 		}
 		c.retry = p
@@ -171,15 +172,28 @@ func WithApplication(name, version string) Option {
 	}
 }
 
-// WithLogger logs to l: attempts and ends of calls at debug level, retries and
-// pauses at warn level. Keys, queries and bodies are never logged. Without this
+// WithLogger logs to l: attempts and ends of calls at debug level, long times in
+// line at info level (see [WithSlowQueue]), retries and pauses at warn level. Keys, queries and bodies are never logged. Without this
 // option nothing is logged at all.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {
 			return badOption("WithLogger", "is nil")
 		}
-		c.observers = append(c.observers, logObserver(l))
+		c.observers = append(c.observers, logObserver(l, &c.slowQueue))
+		return nil
+	}
+}
+
+// WithSlowQueue sets how long a call has to stand in line for the rate limit for
+// [WithLogger] to log it at info level: 10 s by default. It is logged when the wait
+// is foreseen, and at the end of the call with the time that it really took.
+func WithSlowQueue(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return badOption("WithSlowQueue", "is not positive")
+		}
+		c.slowQueue = d
 		return nil
 	}
 }

@@ -24,6 +24,7 @@ type request struct {
 	// arguments do.
 	repeatable bool
 	lane       Lane
+	spare      time.Duration // see Admission.Spare
 	// received, if not nil, gets the headers of the last answer.
 	received func(http.Header)
 	// salvage, if not nil, makes a result of a body that is not whole, or nil.

@@ -16,7 +16,9 @@ type callOptions struct {
 	query    url.Values
 	attempts int
 	failFast bool
+	lane     *Lane
 	capture  *Response
+	raw      bool
 	bad      *ArgumentError
 }
 
@@ -97,6 +99,18 @@ func FailFast() RequestOption {
 	return func(o *callOptions) { o.failFast = true }
 }
 
+// WithLane puts the call into another lane of the rate limit: [LaneLow] for
+// background work that stands back for everything else.
+func WithLane(l Lane) RequestOption {
+	return func(o *callOptions) {
+		if l > LaneLow {
+			o.bad = &ArgumentError{Arg: "lane", Reason: "is none of this package's"}
+			return
+		}
+		o.lane = &l
+	}
+}
+
 // Response is the last answer to a call as it came, for [CaptureResponse].
 type Response struct {
 	StatusCode int         // 0 if there was no answer
@@ -112,4 +126,11 @@ type Response struct {
 // It copies the body.
 func CaptureResponse(r *Response) RequestOption {
 	return func(o *callOptions) { o.capture = r }
+}
+
+// KeepRaw keeps the JSON of every item that the call returns, for its Raw method:
+// with it, an export loses nothing that this package does not know. It copies the
+// JSON, so each item takes about twice its memory.
+func KeepRaw() RequestOption {
+	return func(o *callOptions) { o.raw = true }
 }
