@@ -110,9 +110,6 @@ func (k *call) location(resp *http.Response) (string, bool) {
 	if k.class == api.Safe && !k.turned && own != there && strings.TrimSuffix(own, "/") == strings.TrimSuffix(there, "/") {
 		k.turned = true
 		k.toggleSlash()
-		if k.op.Op != rawOperation.Op {
-			k.client.slashed[k.op.Op].Store(k.toggled)
-		}
 		return "", true
 	}
 	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -54,6 +55,12 @@ type call struct {
 	redirect bool // ask again with a slash more or less
 	toggled  bool // a slash more or less than the route has
 	turned   bool // and that because of a redirect
+	stale    bool // the attempt met a connection that the server had closed
+	lost     bool // an attempt before may have been executed, without an answer
+
+	permit  Permit
+	holds   bool // the permit
+	sending bool // the attempt is with the transport
 
 	// What the first attempt needs lies here, so that it need not be allocated.
 	loop  retryablehttp.Request
@@ -192,17 +199,16 @@ func (k *call) outcome(ended error) error {
 // failed is the error of the last attempt.
 func (k *call) failed() error {
 	if k.failure != nil {
-		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 		return k.failure
 	}
 	var limit *LimitError
 	if errors.As(k.err, &limit) {
-		limit.Op, limit.Last = k.op.Name, k.last
-		return limit
+		own := *limit // a Limiter may return the same one to many calls
+		own.Op, own.Last = k.op.Name, k.last
+		return &own
 	}
 	var decode *DecodeError
 	if errors.As(k.err, &decode) {
-		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
 		return decode
 	}
 	if k.err == nil {
@@ -263,12 +269,12 @@ func (k *call) argument(name, reason string) *ArgumentError {
 
 func (k *call) maxAttempts() int32 {
 	if k.options.attempts > 0 {
-		return int32(k.options.attempts)
+		return int32(min(k.options.attempts, math.MaxInt32))
 	}
 	if k.look {
 		return 1
 	}
-	return int32(k.client.retry.MaxAttempts)
+	return int32(min(k.client.retry.MaxAttempts, math.MaxInt32))
 }
 
 type callKey struct{}
