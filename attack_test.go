@@ -97,7 +97,9 @@ func TestKeySourcesThatHang(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		limiter := NewLimiter(1, time.Second)
-		answer := func(*http.Request) (*http.Response, error) { return respond(200, `{"id": "r1", "status": "completed"}`), nil }
+		answer := func(*http.Request) (*http.Response, error) {
+			return respond(200, `{"id": "r1", "status": "completed"}`), nil
+		}
 		hung := newTestClient(t, answer, WithLimiter(limiter), WithTimeout(time.Minute), WithKeySource(KeySourceFunc(func(ctx context.Context) (APIKey, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
@@ -229,8 +231,8 @@ func TestLimitErrorsOfALimiterAreLeftAlone(t *testing.T) {
 type refusing struct{ err error }
 
 func (l refusing) Acquire(context.Context, Admission) (Permit, error) { return Permit{}, l.err }
-func (refusing) Release(Permit, Outcome)                               {}
-func (refusing) Status() RateLimitStatus                               { return RateLimitStatus{} }
+func (refusing) Release(Permit, Outcome)                              {}
+func (refusing) Status() RateLimitStatus                              { return RateLimitStatus{} }
 
 // What an observer was told of an attempt does not change any more.
 func TestErrorsOfEventsAreFinished(t *testing.T) {

@@ -90,7 +90,7 @@ func sizeHint(declared, learned, limit int64) int {
 	hint := max(learned, least)
 	if declared >= 0 {
 		// One byte more, so that the end is seen without growing.
-		hint = max(declared+1, least)
+		hint = max(min(declared, limit)+1, least)
 	}
 	return int(min(hint, limit+1, 16<<20))
 }

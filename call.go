@@ -13,7 +13,6 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/mask"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -25,6 +24,7 @@ type call struct {
 	client  *Client
 	op      *api.Operation
 	route   string
+	item    string // fills the route's placeholder
 	url     url.URL
 	body    *requestBody
 	options *callOptions
@@ -111,7 +111,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if ctx == nil {
 		return k.argument("context", "is nil")
 	}
-	k.Context, k.client = ctx, c
+	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions
 	if len(opts) > 0 {
 		k.options = new(callOptions)
@@ -226,8 +226,8 @@ func (k *call) transportError(cause error) *TransportError {
 		last = k.last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: mask.Text(k.url.Path), Attempts: int(k.attempts),
-		Err: mask.Error(cause), Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: k.client.mask.Line(k.url.Path, maxID), Attempts: int(k.attempts),
+		item: k.client.mask.Line(k.item, maxID), Err: k.client.mask.Error(cause), Last: last, unknown: k.unknown,
 	}
 }
 
@@ -260,7 +260,7 @@ func (k *call) requestID() string {
 	if k.resp == nil {
 		return ""
 	}
-	return mask.Text(requestID(k.resp.Header))
+	return k.client.mask.Line(requestID(k.resp.Header), maxID)
 }
 
 func (k *call) argument(name, reason string) *ArgumentError {

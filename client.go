@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -52,6 +53,7 @@ type Client struct {
 	environment  string
 	base         *url.URL
 	credential   credential
+	mask         *mask.Mask // of the fixed key; nil: of prefixes only
 	http         *retryablehttp.Client
 	template     *http.Request // what every request begins as
 	limiter      Limiter
@@ -114,7 +116,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		if key, err = parseKey(key); err != nil {
 			return nil, err
 		}
-		c.credential = staticCredential(key)
+		c.credential, c.mask = staticCredential(key), mask.New(string(key))
 	}
 	if c.limiter == nil {
 		c.limiter = NewLimiter(defaultQuota, defaultWindow)
