@@ -305,3 +305,6 @@ func (e *LimitError) MarshalText() ([]byte, error) { return []byte(e.Error()), n
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns.
 func (e *DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *WaitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
