@@ -32,7 +32,7 @@ var arguments = []any{
 	connic.KnowledgeQuery{Query: "what?"},
 	archiveOf(tarball(map[string]string{"agents/support.yaml": "name: support\n"})),
 	fs.FS(project),
-	connic.TestRunCreate{Project: project},
+	connic.TestRunCreate{EnvironmentID: "e-1", Project: project},
 	fair(),
 	connic.JudgeUpdate{Name: connic.Set("strict")},
 	daily("10"),
