@@ -16,19 +16,13 @@ type ProjectService service
 
 // Project is a Connic project.
 type Project struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID   string `json:"id" api:"observed"`
+	Name string `json:"name" api:"observed"`
 	// GitProvider is the connected Git service, empty if there is none. A project
 	// with a Git connection refuses uploads of deployments.
-	GitProvider string `json:"git_provider,omitzero"`
-}
+	GitProvider string `json:"git_provider,omitzero" api:"observed"`
 
-func decodeProject(body []byte) (*Project, error) {
-	p := new(Project)
-	if err := unmarshal(body, p); err != nil {
-		return nil, err
-	}
-	return p, nil
+	rawItem
 }
 
 // Get returns the project. It costs one request.
@@ -37,7 +31,7 @@ func decodeProject(body []byte) (*Project, error) {
 // Access: undocumented
 // Status: observed
 func (s *ProjectService) Get(ctx context.Context, opts ...RequestOption) (*Project, error) {
-	return do(ctx, s.client, request{op: api.ProjectGet}, decodeProject, opts)
+	return do(ctx, s.client, request{op: api.ProjectGet}, decodeInto[Project], opts)
 }
 
 // EnvironmentsService reads the environments of the project. Some keys may not
@@ -46,19 +40,21 @@ type EnvironmentsService service
 
 // Environment is an environment of a project.
 type Environment struct {
-	ID   string `json:"id"`
-	Name string `json:"name"` // may repeat within a project
+	ID   string `json:"id" api:"observed"`
+	Name string `json:"name" api:"observed"` // may repeat within a project
 	// Type is EnvironmentTest or another word.
-	Type      string `json:"env_type,omitzero"`
-	IsDefault bool   `json:"is_default,omitzero"`
+	Type      string `json:"env_type,omitzero" api:"observed"`
+	IsDefault bool   `json:"is_default,omitzero" api:"observed"`
 	// TestEnvironmentID is the environment in which the tests of this one run.
-	TestEnvironmentID string `json:"test_environment_id,omitzero"`
-	IsEphemeral       bool   `json:"is_ephemeral,omitzero"` // goes with the dev session that made it
+	TestEnvironmentID string `json:"test_environment_id,omitzero" api:"observed"`
+	IsEphemeral       bool   `json:"is_ephemeral,omitzero" api:"observed"` // goes with the dev session that made it
 	// The last three are true where the service does not say. With
 	// DeployGateTestsEnabled a deployment runs the project's tests first.
-	CanDeploy              bool `json:"can_deploy"`
-	CanUseDevSession       bool `json:"can_use_dev_session"`
-	DeployGateTestsEnabled bool `json:"deploy_gate_tests_enabled"`
+	CanDeploy              bool `json:"can_deploy" api:"observed,=true"`
+	CanUseDevSession       bool `json:"can_use_dev_session" api:"observed,=true"`
+	DeployGateTestsEnabled bool `json:"deploy_gate_tests_enabled" api:"observed,=true"`
+
+	rawItem
 }
 
 // EnvironmentTest is the Type of environments for tests and dev sessions.
@@ -67,24 +63,10 @@ const EnvironmentTest = "test"
 // takesDeployments reports whether the environment is a target of deployments.
 func (e *Environment) takesDeployments() bool { return e.Type != EnvironmentTest && e.CanDeploy }
 
-type environmentWire struct {
-	Environment
-	Deploy     *bool `json:"can_deploy"`
-	DevSession *bool `json:"can_use_dev_session"`
-	GateTests  *bool `json:"deploy_gate_tests_enabled"`
-}
-
-func (w *environmentWire) environment() *Environment {
-	w.CanDeploy = w.Deploy == nil || *w.Deploy
-	w.CanUseDevSession = w.DevSession == nil || *w.DevSession
-	w.DeployGateTestsEnabled = w.GateTests == nil || *w.GateTests
-	return &w.Environment
-}
-
-func (s *EnvironmentsService) listing() listing[Environment, environmentWire] {
-	return listing[Environment, environmentWire]{
-		name: "environments", unwrap: (*environmentWire).environment,
-		id: func(e *Environment) string { return e.ID },
+func (s *EnvironmentsService) listing() listing[Environment] {
+	return listing[Environment]{
+		name: "environments",
+		id:   func(e *Environment) string { return e.ID },
 	}
 }
 
@@ -102,7 +84,7 @@ func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (
 // everything returns the environments of all pages, in the service's order.
 func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOption) ([]*Environment, error) {
 	first := true
-	pages := s.listing().all(ctx, "environments.list", func(ctx context.Context, l *listing[Environment, environmentWire]) (*Page[Environment], error) {
+	pages := s.listing().all(ctx, "environments.list", func(ctx context.Context, l *listing[Environment]) (*Page[Environment], error) {
 		r := request{op: api.EnvironmentsList}
 		if !first { // the one request that is known has no parameters
 			l.query(&r.query)
