@@ -118,10 +118,12 @@ func (e *DevSessionError) MarshalText() ([]byte, error) { return []byte(e.Error(
 
 func decodeDevSession(name string) func(d *lenient.Decoder) (*DevSession, error) {
 	return func(d *lenient.Decoder) (*DevSession, error) {
-		s, err := decodeInto[DevSession](d)
-		if err != nil {
+		s := new(DevSession)
+		// One that is starting need not say anything.
+		if err := d.End(d.Value(s)); err != nil {
 			return nil, err
 		}
+		finish(d, s, 0)
 		s.Name = name
 		return s, nil
 	}
@@ -310,7 +312,7 @@ func decodeSessionEnd(d *lenient.Decoder) (bool, error) {
 	if d.Len() == 0 {
 		return false, nil
 	}
-	err := d.Decode(&v)
+	err := d.End(d.Value(&v))
 	return v.Deleted, err
 }
 

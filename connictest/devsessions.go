@@ -156,6 +156,7 @@ func (s *Server) uploadSession(x *exchange) answer {
 		return problem(http.StatusConflict, "requirements.txt changed. Start a new session.")
 	}
 	d.files = files
+	s.changed(x, "dev_session", d.id, nil, object{"files": len(files)})
 	sum := sha256.Sum256(raw)
 	return ok(object{"files_hash": hex.EncodeToString(sum[:])[:12], "size_bytes": len(raw)})
 }
