@@ -55,6 +55,9 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		}
 	}
 	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.spare}
+	if k.admitted != nil {
+		admission.Follow = 1
+	}
 	if c.observer != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
 			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait})
@@ -66,6 +69,9 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	if err != nil {
 		k.err = err
 		return
+	}
+	if k.admitted != nil {
+		k.admitted()
 	}
 	authorization, err := k.prepare()
 	end := &k.end
