@@ -194,7 +194,8 @@ func (k *call) limitOutcome(resp *http.Response) Outcome {
 	case k.result == refused:
 		now := time.Now()
 		wait := retryAfter(resp.Header, now)
-		named := now.Add(wait)
+		// A Limiter that is not ours may know no pause. It must not spin.
+		named := now.Add(max(wait, min(k.client.retry.MinWait, minPause)))
 		k.notBefore = &named
 		return Outcome{Kind: OutcomeRefused, RetryAfter: wait}
 	case resp == nil && k.Context.Err() != nil:

@@ -59,6 +59,12 @@ func argument(t *testing.T, of reflect.Type) reflect.Value {
 		if of.Elem().Kind() == reflect.String {
 			return reflect.ValueOf([]string{"x-1", "x-2"})
 		}
+	case reflect.Chan:
+		ids := make(chan string, 2)
+		ids <- "x-1"
+		ids <- "x-2"
+		close(ids)
+		return reflect.ValueOf((<-chan string)(ids))
 	case reflect.Pointer:
 		return reflect.Zero(of)
 	default:
@@ -121,7 +127,7 @@ func methods(t *testing.T) []source.Method {
 // an operation that has a method of its own.
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
-		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default"
+		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Watch"
 }
 
 // operation is an operation, and a call that makes one request of it.

@@ -204,7 +204,7 @@ func TestPausesOfTheLimiter(t *testing.T) {
 			q.end("in line", connic.OutcomeRefused, 24*time.Hour)
 			time.Sleep(9 * time.Minute)
 			q.expect(t, "a", "in line")
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute + time.Second)
 			q.expect(t, "a", "in line", "later")
 			q.end("later", connic.OutcomeAnswered, 0)
 			if at := q.limiter.Status().PausedUntil; !at.IsZero() {
