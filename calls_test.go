@@ -57,12 +57,13 @@ func argument(t *testing.T, of reflect.Type) reflect.Value {
 		return reflect.ValueOf("x-1").Convert(of)
 	case reflect.Slice:
 		if of.Elem().Kind() == reflect.String {
-			return reflect.ValueOf([]string{"x-1", "x-2"})
+			return reflect.ValueOf([]string{"x-1", "x-2", "x-3"})
 		}
 	case reflect.Chan:
-		ids := make(chan string, 2)
-		ids <- "x-1"
-		ids <- "x-2"
+		ids := make(chan string, 3)
+		for _, id := range []string{"x-1", "x-2", "x-3"} {
+			ids <- id
+		}
 		close(ids)
 		return reflect.ValueOf((<-chan string)(ids))
 	case reflect.Pointer:
