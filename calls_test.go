@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
@@ -26,6 +27,7 @@ var content = io.NewSectionReader(strings.NewReader("a text of 20 letters"), 0, 
 // zero value they refuse. Texts are "x-1", and pointers nil.
 var arguments = []any{
 	connic.TriggerRequest{Message: "hi"},
+	connic.RunSearch{Marker: "x-1-marker", Since: time.Now()},
 	connic.TextUpload{Content: "a text"},
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},
 	slices.Values([]connic.Document{connic.TextUpload{Content: "a text"}}),
