@@ -63,39 +63,54 @@ var (
 	errActive    = errors.New("the answer came before the run had finished")
 )
 
+// wireAnswer holds every place where an answer may say something.
+type wireAnswer struct {
+	wireResult
+	DispatchedTo json.RawMessage `json:"dispatched_to"`
+	RunIDs       json.RawMessage `json:"run_ids"`
+	Result       json.RawMessage `json:"result"`
+}
+
+type wireResult struct {
+	RunID     json.RawMessage `json:"run_id"`
+	AgentName json.RawMessage `json:"agent_name"`
+	Status    json.RawMessage `json:"status"`
+	Output    json.RawMessage `json:"output"`
+	Error     json.RawMessage `json:"error"`
+}
+
 func parseAnswer(body []byte) (*answer, error) {
-	var top map[string]json.RawMessage
-	if err := json.Unmarshal(body, &top); err != nil || top == nil {
+	var top wireAnswer
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(body, &top) != nil {
 		return nil, errNotAnswer
 	}
-	a := &answer{ids: texts(top["run_ids"])}
-	if raw, ok := top["dispatched_to"]; ok {
-		a.inbound = json.Unmarshal(raw, &a.dispatched) == nil
+	a := &answer{ids: texts(top.RunIDs)}
+	if len(top.DispatchedTo) > 0 {
+		a.inbound = json.Unmarshal(top.DispatchedTo, &a.dispatched) == nil
 	}
-	inner := top
-	if raw := bytes.TrimSpace(top["result"]); len(raw) > 0 {
-		switch raw[0] {
+	inner := &top.wireResult
+	if len(top.Result) > 0 {
+		switch top.Result[0] {
 		case '{':
-			inner = nil
-			_ = json.Unmarshal(raw, &inner) // it was valid as a part of the whole
+			inner = new(wireResult)
+			_ = json.Unmarshal(top.Result, inner) // it was valid as a part of the whole
 		case '[':
-			var several []map[string]json.RawMessage
-			if json.Unmarshal(raw, &several) != nil || len(several) == 0 {
+			var several []wireResult
+			if json.Unmarshal(top.Result, &several) != nil || len(several) == 0 {
 				return a, errNotAnswer
 			}
 			for _, one := range several {
-				a.ids = append(a.ids, texts(one["run_id"])...)
+				a.ids = append(a.ids, texts(one.RunID)...)
 			}
 			if len(several) > 1 {
 				return a, errSeveral
 			}
-			inner = several[0]
+			inner = &several[0]
 		}
 	}
-	_, hasOutput := inner["output"]
-	id := text(inner["run_id"])
+	id := text(inner.RunID)
 	switch {
-	case id != "" || hasOutput:
+	case id != "" || len(inner.Output) > 0:
 	case a.inbound || len(a.ids) > 0:
 		a.inbound = true
 		return a, nil
@@ -103,8 +118,8 @@ func parseAnswer(body []byte) (*answer, error) {
 		return a, errNotAnswer
 	}
 	r := &Result{
-		RunID: id, AgentName: text(inner["agent_name"]), Status: connic.RunStatus(text(inner["status"])),
-		Output: text(inner["output"]), Error: text(inner["error"]), Raw: body,
+		RunID: id, AgentName: text(inner.AgentName), Status: connic.RunStatus(text(inner.Status)),
+		Output: text(inner.Output), Error: text(inner.Error), Raw: body,
 	}
 	if id != "" && len(a.ids) == 0 {
 		a.ids = []string{id}
@@ -137,6 +152,9 @@ func text(raw json.RawMessage) string {
 
 // texts are the texts of a list, or the one of a single value.
 func texts(raw json.RawMessage) []string {
+	if len(raw) == 0 {
+		return nil
+	}
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
 		list = []json.RawMessage{raw}

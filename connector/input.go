@@ -90,6 +90,15 @@ func (in *Input) content(op string) (*content, error) {
 	if in.Message == "" && in.Payload == nil && len(in.Files) == 0 {
 		return nil, argument(op, "input", "is empty: it has neither message nor payload nor files")
 	}
+	if in.Payload == nil && len(in.Files) == 0 {
+		body, err := json.Marshal(struct {
+			Message string `json:"message"`
+		}{in.Message})
+		if err != nil { // a text always has a JSON form
+			return nil, argument(op, "message", "cannot be encoded as JSON: "+err.Error())
+		}
+		return inMemory(body), nil
+	}
 	keys, alone, err := in.payload(op)
 	if err != nil {
 		return nil, err
@@ -103,7 +112,11 @@ func (in *Input) content(op string) (*content, error) {
 			return nil, argument(op, "input", "cannot be encoded as JSON: "+err.Error())
 		}
 	}
-	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}, nil
+	return inMemory(body), nil
+}
+
+func inMemory(body []byte) *content {
+	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}
 }
 
 // payload returns the top-level keys of the input, or the JSON of a payload that is

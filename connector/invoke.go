@@ -115,10 +115,10 @@ var (
 
 func (a *attempt) send(ctx context.Context, content *content, timeout time.Duration) {
 	c := a.connector
-	bounded, stop := context.WithTimeoutCause(ctx, timeout, errTimeout)
-	defer stop()
-	attemptCtx, cancel := context.WithCancelCause(bounded)
+	attemptCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	timer := time.AfterFunc(timeout, func() { cancel(errTimeout) })
+	defer timer.Stop()
 
 	u, header := c.request()
 	header["Content-Type"] = []string{content.contentType}
@@ -192,7 +192,7 @@ func cause(ctx context.Context) error {
 		return nil
 	}
 	why := context.Cause(ctx)
-	if errors.Is(why, err) || errors.Is(why, errResend) {
+	if errors.Is(why, err) || errors.Is(why, errResend) || errors.Is(why, errTimeout) {
 		return why
 	}
 	return fmt.Errorf("%w: %w", err, why)
@@ -251,7 +251,9 @@ func certificate(err error) bool {
 func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if resp.ContentLength > 0 {
-		buf.Grow(int(min(resp.ContentLength, limit, 1<<20)) + bytes.MinRead)
+		// What is declared is not believed before it comes. ReadFrom wants to see the end
+		// in free space.
+		buf.Grow(int(min(resp.ContentLength, limit, 64<<10)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	if err == nil && int64(buf.Len()) > limit {
