@@ -29,6 +29,8 @@ type Server struct {
 	// Split cuts an output into the chunks that are streamed: after each blank, if it is
 	// nil. One that returns nothing stands for a connector without streaming.
 	Split func(output string) []string
+	// Pause passes after each chunk.
+	Pause time.Duration
 	// MaxMessages ends a session with so many: 100 if it is 0.
 	MaxMessages int
 	// Idle ends a session that gets no message for so long: an hour if it is 0.
@@ -194,6 +196,13 @@ func (c *session) answer(ctx context.Context, m message) error {
 	for _, chunk := range chunks {
 		if err := c.send(ctx, object{"type": "stream_chunk", "id": m.ID, "content": chunk}); err != nil {
 			return err
+		}
+		if c.server.Pause > 0 {
+			select {
+			case <-time.After(c.server.Pause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
 	return c.send(ctx, object{"type": "stream_end", "id": m.ID, "full_response": run.Output, "token_usage": usage})
