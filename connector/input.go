@@ -13,13 +13,18 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/connic-go/connic"
 )
 
 // File is a file for an agent. With Open in place of Data it is streamed, and never
 // held in memory whole.
-type File = connic.File
+type File struct {
+	Name     string
+	MIMEType string // "text/plain"
+	Data     []byte
+	// Open opens the content in place of Data: once to learn its size, and once for
+	// each attempt. What it returns is closed if it can be.
+	Open func() (io.Reader, error)
+}
 
 // MaxFileBytes bounds one file: 10 MB, as the vendor documents it. The service drops
 // larger files without a word, so they are refused before anything is sent.

@@ -1,7 +1,9 @@
 package connictest
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -377,18 +379,47 @@ func (s *Server) triggerAgent(x *exchange) answer {
 		return notFound("Agent")
 	}
 	var body struct {
-		Message any           `json:"message"`
-		Files   []connic.File `json:"files"`
+		Message json.RawMessage `json:"message"`
+		Files   json.RawMessage `json:"files"`
 	}
 	if complaint := x.decode(&body); complaint != nil {
 		return *complaint
 	}
-	if _, isText := body.Message.(string); body.Message != nil && !isText {
+	if len(body.Message) > 0 && body.Message[0] != '"' {
 		return *invalid("Input should be a valid string", "string_type", "body", "message")
+	}
+	if complaint := checkFiles(body.Files); complaint != nil {
+		return *complaint
 	}
 	r := s.start(a, x.body, "")
 	s.changed(x, "run", r.id, nil, r.object(false))
 	return started(r)
+}
+
+// checkFiles refuses what is no list of files.
+func checkFiles(raw json.RawMessage) *answer {
+	if len(raw) == 0 {
+		return nil
+	}
+	var files []struct {
+		Name     string  `json:"name"`
+		MIMEType string  `json:"mime_type"`
+		Data     *string `json:"data"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&files); err != nil {
+		return invalid(err.Error(), "type_error", "body", "files")
+	}
+	for _, f := range files {
+		if f.Name == "" || f.MIMEType == "" || f.Data == nil {
+			return invalid("Each file needs a name, a mime_type and data", "missing", "body", "files")
+		}
+		if _, err := base64.StdEncoding.DecodeString(*f.Data); err != nil {
+			return invalid("The data of a file should be base64", "base64", "body", "files")
+		}
+	}
+	return nil
 }
 
 // started is the answer of the operations that start a run.
