@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/connic-go/connic"
 )
@@ -223,14 +221,6 @@ func explain(body []byte) string {
 	return string(body)
 }
 
-func shorten(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if utf8.RuneCountInString(s) <= maxDetail {
-		return s
-	}
-	return string([]rune(s)[:maxDetail-1]) + "…"
-}
-
 // parse decodes the body of a 2xx. Whatever it cannot use may have started runs.
 func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error) {
 	a, err := parseAnswer(body)
@@ -239,10 +229,10 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 	}
 	fail := &Error{
 		Op: op, Host: c.host, StatusCode: http.StatusOK, Attempts: attempts, Err: err,
-		Body: c.mask().Bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
+		Body: c.mask.Bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
 	}
 	if errors.Is(err, errNotAnswer) {
-		fail.Detail = shorten(c.mask().Text(explain(body)))
+		fail.Detail = c.mask.Line(explain(body), maxDetail)
 	}
 	if a != nil {
 		fail.RunIDs = a.ids

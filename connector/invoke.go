@@ -150,15 +150,14 @@ func (a *attempt) send(ctx context.Context, content *content, timeout time.Durat
 		a.done, a.body = true, bytes.TrimPrefix(body, []byte("\ufeff"))
 		return
 	}
-	masks := c.mask()
-	a.fail.Body = masks.Bytes(body[:min(len(body), maxKeptBody)])
+	a.fail.Body = c.mask.Bytes(body[:min(len(body), maxKeptBody)])
 	if success {
 		a.fail.unknown, a.fail.RunIDs = true, salvage(body)
 		a.fail.Err = fmt.Errorf("the answer broke off: %w", a.cause(attemptCtx, err))
 		return
 	}
 	// Whatever could be read of an error's body is enough.
-	a.fail.Detail = shorten(masks.Text(explain(body)))
+	a.fail.Detail = c.mask.Line(explain(body), maxDetail)
 	a.fail.RetryAfter = retryAfter(resp.Header, time.Now())
 	a.fail.unknown = mayHaveRun(resp.StatusCode)
 	a.fail.Location = location(u, resp)
@@ -181,7 +180,7 @@ func (a *attempt) cause(ctx context.Context, err error) error {
 	if ended := cause(ctx); ended != nil {
 		err = ended
 	}
-	return a.connector.mask().Error(err)
+	return a.connector.mask.Error(err)
 }
 
 // cause says why a context has ended, nil if it has not. The error matches that of

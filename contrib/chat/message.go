@@ -3,10 +3,10 @@ package chat
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // File is a file of a message. A chat takes files as Data only: a message is one frame of
@@ -123,19 +123,9 @@ func text(raw json.RawMessage) string {
 }
 
 func (e *event) tokens() (u connic.TokenUsage) {
-	raw, _ := e.text("token_usage", "usage")
-	var keys map[string]json.RawMessage
-	if json.Unmarshal([]byte(raw), &keys) != nil {
-		return u
-	}
-	for name, target := range map[string]*int64{
-		"input": &u.Input, "output": &u.Output, "thinking": &u.Thinking, "cached": &u.Cached, "total": &u.Total,
-	} {
-		for _, key := range [...]string{name, name + "_tokens"} {
-			if n, err := strconv.ParseFloat(text(keys[key]), 64); err == nil && n == float64(int64(n)) {
-				*target = int64(n)
-			}
-		}
+	raw, ok := e.text("token_usage", "usage")
+	if !ok || lenient.Unmarshal([]byte(raw), &u) != nil {
+		return connic.TokenUsage{}
 	}
 	return u
 }

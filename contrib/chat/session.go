@@ -19,6 +19,7 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/internal/hook"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 const (
@@ -105,7 +106,7 @@ type Session struct {
 	wire net.Conn // under conn; nil if the transport does not show it
 	id   string
 	conf config
-	mask hook.Mask
+	mask *mask.Mask
 
 	ctx    context.Context // of the connection
 	cancel context.CancelFunc
@@ -147,7 +148,7 @@ func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...O
 			return nil, err
 		}
 	}
-	s := &Session{conf: conf, mask: hook.NewMask(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{})}
+	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{})}
 	if err := s.dial(ctx, h); err != nil {
 		return nil, err
 	}
@@ -236,13 +237,7 @@ func causeOf(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, why)
 }
 
-func (s *Session) line(text string) string {
-	text = strings.Join(strings.Fields(s.mask.Text(text)), " ")
-	if runes := []rune(text); len(runes) > maxDetail {
-		return string(runes[:maxDetail-1]) + "…"
-	}
-	return text
-}
+func (s *Session) line(text string) string { return s.mask.Line(text, maxDetail) }
 
 // ID is the run of the connector that the whole session belongs to.
 func (s *Session) ID() string { return s.id }
