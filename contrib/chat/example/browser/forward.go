@@ -89,7 +89,8 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 	s.event("end", struct{}{})
 }
 
-// session returns the visitor's session, and whether it has just begun.
+// session returns the visitor's session, and whether it is another one than the visitor
+// had before.
 func (f *forwarder) session(ctx context.Context, w http.ResponseWriter, r *http.Request) (session *chat.Session, begun bool, err error) {
 	id := ""
 	if cookie, err := r.Cookie("visitor"); err == nil {
@@ -108,6 +109,7 @@ func (f *forwarder) session(ctx context.Context, w http.ResponseWriter, r *http.
 	if session, err = f.dial(ctx); err != nil {
 		return nil, false, err
 	}
+	begun = id != ""
 	id = rand.Text()
 	f.mu.Lock()
 	f.visitors[id] = session
@@ -120,7 +122,7 @@ func (f *forwarder) session(ctx context.Context, w http.ResponseWriter, r *http.
 		delete(f.visitors, id)
 	}()
 	http.SetCookie(w, &http.Cookie{Name: "visitor", Value: id, HttpOnly: true, SameSite: http.SameSiteStrictMode, Path: "/"})
-	return session, true, nil
+	return session, begun, nil
 }
 
 // stream writes events. One goroutine uses it.

@@ -62,7 +62,7 @@ func TestAConversationInABrowser(t *testing.T) {
 	client, url, stop := visit(t)
 	first := post(t, client, url, `{"text": "data: x\n\nevent: end\r\u2028</script>"}`)
 	for _, want := range []string{
-		"200 OK", "event: new\n", `event: chunk
+		"200 OK", `event: chunk
 data: {"text":"You `, "event: answer\n", "event: end\ndata: {}\n\n", `\n\nevent: `, `\u003c/script\u003e`,
 	} {
 		if !strings.Contains(first, want) {
@@ -74,6 +74,11 @@ data: {"text":"You `, "event: answer\n", "event: end\ndata: {}\n\n", `\n\nevent:
 	}
 	if second := post(t, client, url, `{"text": "again"}`); strings.Contains(second, "event: new") || !strings.Contains(second, "You said: again") {
 		t.Errorf("%q", second)
+	}
+	// A visitor whose session is gone is told so.
+	stranger := &http.Client{Transport: cookie("visitor=gone")}
+	if got := post(t, stranger, url, `{"text": "again"}`); !strings.Contains(got, "event: new\n") {
+		t.Errorf("%q", got)
 	}
 	for _, bad := range []string{"", "{}", "text", `{"text": "` + strings.Repeat("x", maxText) + `"}`} {
 		if got := post(t, client, url, bad); !strings.HasPrefix(got, "400") {
@@ -92,6 +97,15 @@ data: {"text":"You `, "event: answer\n", "event: end\ndata: {}\n\n", `\n\nevent:
 	if err := stop(); err != nil || time.Since(start) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
+}
+
+// cookie is a transport that sends a cookie.
+type cookie string
+
+func (c cookie) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Cookie", string(c))
+	return new(http.Transport).RoundTrip(r)
 }
 
 // unflushable is a writer that a middleware has wrapped badly.
