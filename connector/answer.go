@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/connic-go/connic"
 )
@@ -251,7 +252,7 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 //
 // The request and the shape of its answer are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
-	body, attempts, err := c.invoke(ctx, "call", &in, c.callTimeout)
+	body, attempts, err := c.invoke(ctx, "call", &in)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +277,7 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 //
 // The request and the shape of its answer are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
-	body, attempts, err := c.invoke(ctx, "send", &in, c.sendTimeout)
+	body, attempts, err := c.invoke(ctx, "send", &in)
 	if err != nil {
 		return nil, err
 	}
@@ -336,8 +337,20 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 			delete(ended, id)
 		}
 	}
+	err = errors.Join(errs...)
 	if len(errs) == 1 {
-		return runs, errs[0]
+		err = errs[0]
 	}
-	return runs, errors.Join(errs...)
+	// Whatever has gone wrong, the runs that were started are named.
+	var missing []string
+	for _, id := range dispatch.RunIDs {
+		if !slices.ContainsFunc(runs, func(r *connic.Run) bool { return r.ID == id }) {
+			missing = append(missing, id)
+		}
+	}
+	var wait *connic.WaitError
+	if err != nil && len(missing) > 0 && !errors.As(err, &wait) {
+		err = &Error{Op: "send", Host: c.host, Attempts: 1, RunIDs: missing, Err: err}
+	}
+	return runs, err
 }

@@ -234,6 +234,9 @@ func check(op string, f *File) (int64, error) {
 		if err != nil {
 			return bad("cannot be opened: " + err.Error())
 		}
+		if r == nil {
+			return bad("cannot be opened: there is nothing to read")
+		}
 		size, err = io.Copy(io.Discard, io.LimitReader(onlyReader{r}, MaxFileBytes+1))
 		closeReader(r)
 		if err != nil {
@@ -307,6 +310,9 @@ func (b *body) read(p []byte) (int, error) {
 		b.left, b.file = first.size, io.Reader(bytes.NewReader(first.file.Data))
 		if first.file.Open != nil {
 			r, err := first.file.Open()
+			if r == nil && err == nil {
+				err = errChanged
+			}
 			if err != nil {
 				b.file = nil
 				return 0, fmt.Errorf("file: %w", err)

@@ -116,6 +116,7 @@ func TestInputsAreRefused(t *testing.T) {
 		"both":                 file(func(f *connector.File) { f.Open = func() (io.Reader, error) { return nil, nil } }),
 		"large":                file(func(f *connector.File) { f.Data = make([]byte, connector.MaxFileBytes+1) }),
 		"large when opened":    file(open(endless{}, nil)),
+		"opens nothing":        file(func(f *connector.File) { f.Data, f.Open = nil, func() (io.Reader, error) { return nil, nil } }),
 		"cannot be opened":     file(open(nil, errors.New("gone"))),
 		"cannot be read":       file(open(io.MultiReader(strings.NewReader("x"), broken{}), nil)),
 	} {
@@ -130,6 +131,12 @@ func TestInputsAreRefused(t *testing.T) {
 	}
 	if _, err := c.Send(nil, connector.Input{Message: "m"}); err == nil { //nolint:staticcheck // nil is what is tested
 		t.Error("a nil context is accepted")
+	}
+	var none *connector.Connector
+	for _, c := range []*connector.Connector{none, {}} {
+		if _, err := c.Call(t.Context(), connector.Input{Message: "m"}); err == nil {
+			t.Error("a connector that New has not made is accepted")
+		}
 	}
 }
 
@@ -264,14 +271,17 @@ func TestAFileThatChanges(t *testing.T) {
 		_, err := io.Copy(io.Discard, r.Body)
 		return nil, errors.Join(err, r.Body.Close())
 	})})))(t)
-	for name, second := range map[string]string{"shorter": "ab", "gone": ""} {
+	for name, second := range map[string]string{"shorter": "ab", "gone": "", "nothing": "nil"} {
 		opened := 0
 		in := connector.Input{Files: []connector.File{{Name: "a.txt", MIMEType: "text/plain", Open: func() (io.Reader, error) {
 			if opened++; opened == 1 {
 				return strings.NewReader("abc"), nil
 			}
-			if second == "" {
+			switch second {
+			case "":
 				return nil, errors.New("gone")
+			case "nil":
+				return nil, nil
 			}
 			return strings.NewReader(second), nil
 		}}}}

@@ -32,8 +32,11 @@ const (
 )
 
 // invoke sends an input until it is answered, and returns the body of a 2xx.
-func (c *Connector) invoke(ctx context.Context, op string, in *Input, timeout time.Duration) ([]byte, int, error) {
-	if ctx == nil {
+func (c *Connector) invoke(ctx context.Context, op string, in *Input) ([]byte, int, error) {
+	switch {
+	case c == nil || c.request == nil:
+		return nil, 0, argument(op, "connector", "was not made by New")
+	case ctx == nil:
 		return nil, 0, argument(op, "context", "is nil")
 	}
 	fail := &Error{Op: op, Host: c.host}
@@ -52,6 +55,10 @@ func (c *Connector) invoke(ctx context.Context, op string, in *Input, timeout ti
 	case <-ctx.Done():
 		fail.Err = fmt.Errorf("not sent: as many calls as WithMaxInFlight allows are in flight: %w", cause(ctx))
 		return nil, 0, fail
+	}
+	timeout := c.callTimeout
+	if op == "send" {
+		timeout = c.sendTimeout
 	}
 	unsent, refused := 0, 0
 	for {
