@@ -131,3 +131,46 @@ func TestNothingIsPaidForAWriterThatCannotFlush(t *testing.T) {
 		t.Errorf("%d, %d runs", w.Code, runs)
 	}
 }
+
+// TestABrowserThatLeaves ends its reply, and the session lives for the next question.
+func TestABrowserThatLeaves(t *testing.T) {
+	t.Parallel()
+	srv := connictest.New()
+	t.Cleanup(srv.Close)
+	srv.Agent("talk", func(context.Context, connictest.Input) (any, error) { return strings.Repeat("word ", 40), nil })
+	service := chattest.NewServer(t, srv.Connector("talk"))
+	service.Pause = 10 * time.Millisecond
+	session, err := chat.Dial(t.Context(), service.URL(), service.Secret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = session.Close() })
+	f := &forwarder{
+		logger: slog.New(slog.DiscardHandler), base: t.Context(), visitors: map[string]*chat.Session{"me": session},
+	}
+	left := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.ask(w, r)
+		close(left)
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, strings.NewReader(`{"text": "m"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Cookie", "visitor=me")
+	resp, err := new(http.Client).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(resp.Body).ReadString('\n'); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	_ = resp.Body.Close()
+	<-left // or the test's own timeout
+	if answer, err := session.Ask(t.Context(), chat.Message{Text: "m"}); err != nil || len(strings.Fields(answer.Text)) != 40 {
+		t.Errorf("%+v, %v", answer, err)
+	}
+}
