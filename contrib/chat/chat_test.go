@@ -230,7 +230,6 @@ func TestRepliesThatBreakOff(t *testing.T) {
 			say(ctx, c, `{"type":"stream_end","full_response":"`+strings.Repeat("x", 2<<20)+`"}`)
 			hear(ctx, c)
 		}, chat.ErrTooLarge},
-		"silence": {func(ctx context.Context, c *websocket.Conn) { hear(ctx, c) }, chat.ErrIdle},
 		"error": {func(ctx context.Context, c *websocket.Conn) {
 			say(ctx, c, `{"type":"error","error":"`+string(canary)+` failed\n\u001b[31m"}`)
 			hear(ctx, c)
@@ -245,7 +244,7 @@ func TestRepliesThatBreakOff(t *testing.T) {
 						say(ctx, c, `{"type":"stream_chunk","content":"ab"}`)
 					}
 					test.how(ctx, c)
-				}), chat.WithMaxMessageBytes(1<<20), chat.WithIdleTimeout(300*time.Millisecond))
+				}), chat.WithMaxMessageBytes(1<<20))
 				r, err := s.Send(t.Context(), chat.Message{Text: "m"})
 				if err != nil {
 					t.Fatal(err)
@@ -466,61 +465,6 @@ func TestOneReplyAtATime(t *testing.T) {
 	}
 }
 
-// TestClose takes less than a second, whatever the peer does.
-func TestClose(t *testing.T) {
-	t.Parallel()
-	for name, do := range map[string]script{
-		"polite": func(ctx context.Context, c *websocket.Conn) { hear(ctx, c); hear(ctx, c) },
-		"deaf":   func(ctx context.Context, _ *websocket.Conn) { <-ctx.Done() },
-		"gone":   func(_ context.Context, c *websocket.Conn) { _ = c.CloseNow() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := dial(t, scripted(t, do))
-			r, err := s.Send(t.Context(), chat.Message{Text: "m"})
-			if err != nil && name != "gone" {
-				t.Fatal(err)
-			}
-			start := time.Now()
-			var closers sync.WaitGroup
-			for range 3 {
-				closers.Go(func() { _ = s.Close() })
-			}
-			if r != nil {
-				if _, err := collect(r); err == nil {
-					t.Error("the reply has ended well")
-				}
-			}
-			closers.Wait()
-			if took := time.Since(start); took > 2*time.Second { // a second, and a machine that is busy
-				t.Errorf("%v", took)
-			}
-			if err := s.Err(); !errors.Is(err, chat.ErrClosed) && name != "gone" {
-				t.Errorf("%v", err)
-			}
-			if _, err := s.Send(t.Context(), chat.Message{Text: "m"}); err == nil || errors.Is(err, connic.ErrOutcomeUnknown) {
-				t.Errorf("%v", err)
-			}
-		})
-	}
-}
-
-// TestPings: a service that does not answer them is lost.
-func TestPings(t *testing.T) {
-	t.Parallel()
-	s := dial(t, scripted(t, func(ctx context.Context, _ *websocket.Conn) { <-ctx.Done() }), chat.WithPing(10*time.Millisecond, 50*time.Millisecond))
-	<-s.Done()
-	if !errors.Is(s.Err(), chat.ErrLost) {
-		t.Errorf("%v", s.Err())
-	}
-	alive := dial(t, scripted(t, func(ctx context.Context, c *websocket.Conn) { hear(ctx, c) }), chat.WithPing(5*time.Millisecond, 10*time.Second))
-	select {
-	case <-alive.Done():
-		t.Error(alive.Err())
-	case <-time.After(100 * time.Millisecond):
-	}
-}
-
 func TestMessagesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := dial(t, scripted(t, func(ctx context.Context, c *websocket.Conn) {
@@ -597,38 +541,6 @@ func TestTenThousandChunks(t *testing.T) {
 		t.Errorf("the heap has grown by %d bytes", grown)
 	} else {
 		t.Logf("the heap has grown by %d bytes", grown)
-	}
-}
-
-func TestASlowReaderIsBounded(t *testing.T) {
-	t.Parallel()
-	chunk := strings.Repeat("x", 1<<20)
-	s := dial(t, scripted(t, func(ctx context.Context, c *websocket.Conn) {
-		for hear(ctx, c) != "" {
-			for range 12 {
-				say(ctx, c, `{"type":"stream_chunk","content":"`+chunk+`"}`)
-			}
-			say(ctx, c, `{"type":"stream_end"}`)
-		}
-	}))
-	r, err := s.Send(t.Context(), chat.Message{Text: "m"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, err := range r.Chunks() {
-		if err != nil {
-			break
-		}
-		select { // until the service has said everything
-		case <-time.After(5 * time.Second):
-		case <-s.Done():
-		}
-	}
-	if _, err = r.Wait(); !errors.Is(err, chat.ErrTooLarge) {
-		t.Errorf("%v", err)
-	}
-	if answer, err := s.Ask(t.Context(), chat.Message{Text: "m"}); err != nil || len(answer.Text) != 12<<20 {
-		t.Errorf("%d bytes, %v", len(answer.Text), err)
 	}
 }
 
