@@ -134,7 +134,7 @@ func BenchmarkThousandCalls(b *testing.B) {
 
 // TestAThousandCallsAtOnce allocate at most half as much again as net/http by hand, and
 // both ends of the connections included.
-func TestAThousandCallsAtOnce(t *testing.T) {
+func TestAThousandCallsAtOnce(t *testing.T) { //nolint:paralleltest // it measures the heap
 	if raceEnabled {
 		t.Skip("the race detector allocates too")
 	}
@@ -185,7 +185,7 @@ func BenchmarkVerify(b *testing.B) {
 }
 
 // TestVerifyDoesNotCopy: what it allocates does not depend on the body.
-func TestVerifyDoesNotCopy(t *testing.T) {
+func TestVerifyDoesNotCopy(t *testing.T) { //nolint:paralleltest // it measures the heap
 	header := connector.Sign(megabyte, time.Now(), signing)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -36,9 +36,7 @@ func ParseDelivery(body []byte) (Delivery, error) {
 		return Delivery{}, ErrNotJSON
 	}
 	var keys map[string]json.RawMessage
-	if json.Unmarshal(body, &keys) != nil {
-		return d, nil // a list, say
-	}
+	_ = json.Unmarshal(body, &keys) // a list has none
 	d.RunID, d.AgentName, d.Status = text(keys["run_id"]), text(keys["agent_name"]), connic.RunStatus(text(keys["status"]))
 	d.Output, d.Error = text(keys["output"]), text(keys["error"])
 	d.StartedAt, d.EndedAt = instant(keys["started_at"]), instant(keys["ended_at"])

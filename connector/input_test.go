@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -154,7 +155,7 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("a bad block") }
 
 func TestFileTypes(t *testing.T) {
 	t.Parallel()
-	for _, good := range strings.Fields(`image/png image/svg+xml application/pdf text/plain text/csv text/plain;charset=utf-8 application/json application/xml text/xml
+	for good := range strings.FieldsSeq(`image/png image/svg+xml application/pdf text/plain text/csv text/plain;charset=utf-8 application/json application/xml text/xml
 		application/msword application/vnd.openxmlformats-officedocument.wordprocessingml.document application/vnd.ms-excel
 		application/vnd.oasis.opendocument.text application/epub+zip IMAGE/JPEG`) {
 		if !connector.FileTypeSupported(good) {
@@ -188,7 +189,7 @@ func TestFormsCarryFilesAndPayload(t *testing.T) {
 		}},
 		{connector.Input{Payload: []int{1, 2}, Files: files}, []part{{"payload", "", "", "[1,2]"}}},
 	} {
-		want := append(test.want,
+		want := append(slices.Clone(test.want),
 			part{"files", `quo"te\.txt`, "text/plain; charset=utf-8", "first"}, part{"files", "ünï.pdf", "application/pdf", "second"}, part{"files", "empty.csv", "text/csv", ""})
 		var got []part
 		c := recording(t, func(r *http.Request, body []byte) {
@@ -219,7 +220,7 @@ func TestFormsCarryFilesAndPayload(t *testing.T) {
 }
 
 // TestFilesAreStreamed sends 20 files of 10 MB each, which never stand in memory whole.
-func TestFilesAreStreamed(t *testing.T) {
+func TestFilesAreStreamed(t *testing.T) { //nolint:paralleltest // it measures the heap
 	if testing.Short() {
 		t.Skip("it moves 200 MB")
 	}

@@ -332,7 +332,7 @@ func (e *pauseError) Error() string {
 }
 
 func (e *pauseError) Is(target error) bool {
-	return target == connic.ErrRateLimited || target == context.DeadlineExceeded //nolint:errorlint // sentinels
+	return target == connic.ErrRateLimited || target == context.DeadlineExceeded
 }
 
 // backoff is the wait before the n-th retry, with full jitter: 0.5 s doubled up to 20 s.

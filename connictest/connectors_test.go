@@ -99,9 +99,12 @@ func TestConnectorsCheckTheirSecret(t *testing.T) {
 		secret connector.Secret
 		want   error
 	}{
-		{hook.URL(), hook.Secret(), nil}, {hook.URL() + "?secret=" + string(hook.Secret()), "", nil},
-		{hook.URL(), "", connic.ErrUnauthorized}, {hook.URL(), "another", connic.ErrUnauthorized},
-		{hook.URL() + "x", hook.Secret(), connic.ErrNotFound}, {srv.Connector("echo").WithoutSecret().URL(), "", nil},
+		{hook.URL(), hook.Secret(), nil},
+		{hook.URL() + "?secret=" + string(hook.Secret()), "", nil},
+		{hook.URL(), "", connic.ErrUnauthorized},
+		{hook.URL(), "another", connic.ErrUnauthorized},
+		{hook.URL() + "x", hook.Secret(), connic.ErrNotFound},
+		{srv.Connector("echo").WithoutSecret().URL(), "", nil},
 	} {
 		client, err := connector.New(c.url, c.secret)
 		if err != nil {

@@ -284,7 +284,7 @@ func TestDialFails(t *testing.T) {
 		"429":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, connic.ErrRateLimited},
 		"503":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, connic.ErrServer},
 		"200":  {func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, r.URL, r.Header) }, nil},
-		"302":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }, nil},
+		"302":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, nil},
 		"1008": {closing(1008), connic.ErrUnauthorized}, "4401": {closing(4401), connic.ErrUnauthorized}, "1011": {closing(1011), nil},
 		"cut":   {closing(0), nil},
 		"error": {closing(1), nil},
@@ -363,7 +363,7 @@ func streams(chunks int, pause time.Duration) script {
 			}
 			for range chunks {
 				say(ctx, c, `{"type":"stream_chunk","content":"`+id+` "}`)
-				time.Sleep(pause) //nolint:forbidigo // a service takes its time
+				time.Sleep(pause)
 			}
 			say(ctx, c, `{"type":"stream_end"}`)
 		}
@@ -419,7 +419,7 @@ func TestAReplyThatIsLeft(t *testing.T) {
 			}
 			defer func() { _ = recover() }()
 			for range r.Chunks() {
-				panic("a page that cannot be written") //nolint:forbidigo // that is what is tested
+				panic("a page that cannot be written")
 			}
 		},
 	} {
@@ -501,7 +501,7 @@ func TestMessagesAreRefused(t *testing.T) {
 
 // TestTenThousandChunks leave no trace in the heap, also with a reader that sleeps while
 // they come.
-func TestTenThousandChunks(t *testing.T) {
+func TestTenThousandChunks(t *testing.T) { //nolint:paralleltest // it measures the heap
 	var heap [2]runtime.MemStats
 	chunk := strings.Repeat("0123456789", 3)
 	half := make(chan struct{})
@@ -548,7 +548,7 @@ func TestTenThousandChunks(t *testing.T) {
 }
 
 // TestNothingIsLeft of sessions that were closed, and of those that the service has ended.
-func TestNothingIsLeft(t *testing.T) {
+func TestNothingIsLeft(t *testing.T) { //nolint:paralleltest // it counts goroutines
 	url := scripted(t, func(ctx context.Context, c *websocket.Conn) {
 		if hear(ctx, c) != "" {
 			say(ctx, c, `{"type":"response","response":"x"}`)

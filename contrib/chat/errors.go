@@ -65,7 +65,7 @@ func (e *DialError) Error() string {
 // Is matches the sentinel of the status. That a close with 1008 or 4401 before the first
 // message is about the secret is assumed.
 func (e *DialError) Is(target error) bool {
-	switch target { //nolint:errorlint // the sentinels are constants
+	switch target {
 	case connic.ErrUnauthorized:
 		return e.StatusCode == http.StatusUnauthorized || e.Code == int(websocket.StatusPolicyViolation) || e.Code == 4401
 	case connic.ErrForbidden:
@@ -99,7 +99,7 @@ func (e *EndError) Error() string {
 }
 
 // Is matches [ErrEnded].
-func (e *EndError) Is(target error) bool { return target == ErrEnded } //nolint:errorlint // a constant
+func (e *EndError) Is(target error) bool { return target == ErrEnded }
 
 // ReplyError is a reply that did not come to its end. It matches [connic.ErrOutcomeUnknown]
 // where the message may have been received: the agent may go on, and somebody pays for it.
@@ -128,7 +128,7 @@ func (e *ReplyError) Error() string {
 // Is matches [connic.ErrOutcomeUnknown] where it holds. It does not where the service has
 // said that the agent failed.
 func (e *ReplyError) Is(target error) bool {
-	return target == connic.ErrOutcomeUnknown && !e.unsent && e.Err != nil //nolint:errorlint // a constant
+	return target == connic.ErrOutcomeUnknown && !e.unsent && e.Err != nil
 }
 
 // Unwrap returns the cause.

@@ -81,7 +81,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { _ = conn.CloseNow() }()
 	ctx := r.Context()
 	if want != "" && given == "" {
-		var first struct{ Secret string }
+		var first struct {
+			Secret string `json:"secret"`
+		}
 		if _, data, err := conn.Read(ctx); err != nil || json.Unmarshal(data, &first) != nil || first.Secret != want {
 			_ = conn.Close(websocket.StatusPolicyViolation, "Invalid secret")
 			return
@@ -113,13 +115,13 @@ func (c *session) send(ctx context.Context, m object) error {
 }
 
 type message struct {
-	Type    string
-	ID      any
+	Type    string `json:"type"`
+	ID      any    `json:"id"`
 	Payload struct {
-		Message string
-		Context json.RawMessage
-		Files   []connic.File
-	}
+		Message string          `json:"message"`
+		Context json.RawMessage `json:"context"`
+		Files   []connic.File   `json:"files"`
+	} `json:"payload"`
 }
 
 func (c *session) serve(ctx context.Context) {

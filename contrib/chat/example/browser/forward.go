@@ -51,7 +51,9 @@ func (f *forwarder) routes() http.Handler {
 func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 	// The body is read to its end: only then does the context end when the browser leaves.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxText))
-	var question struct{ Text string }
+	var question struct {
+		Text string `json:"text"`
+	}
 	if err != nil || json.Unmarshal(body, &question) != nil || question.Text == "" {
 		http.Error(w, "expected a text", http.StatusBadRequest)
 		return
@@ -121,6 +123,7 @@ func (f *forwarder) session(ctx context.Context, w http.ResponseWriter, r *http.
 		defer f.mu.Unlock()
 		delete(f.visitors, id)
 	}()
+	//nolint:gosec // Secure has to be set where the page is served over https; here it is loopback
 	http.SetCookie(w, &http.Cookie{Name: "visitor", Value: id, HttpOnly: true, SameSite: http.SameSiteStrictMode, Path: "/"})
 	return session, begun, nil
 }

@@ -37,7 +37,7 @@ func main() {
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "browser:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // a program
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/connictest"
 	"github.com/connic-go/connic/contrib/chat"
 	"github.com/connic-go/connic/contrib/chat/chattest"
@@ -85,7 +84,7 @@ data: {"text":"You `, "event: answer\n", "event: end\ndata: {}\n\n", `\n\nevent:
 			t.Errorf("%.20q: %q", bad, got)
 		}
 	}
-	resp, err := client.Get(url) //nolint:noctx // short
+	resp, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +120,7 @@ func TestNothingIsPaidForAWriterThatCannotFlush(t *testing.T) {
 	service := chattest.NewServer(t, srv.Connector("echo"))
 	f := &forwarder{
 		dial: func(ctx context.Context) (*chat.Session, error) {
-			return chat.Dial(ctx, service.URL(), connector.Secret(service.Secret()))
+			return chat.Dial(ctx, service.URL(), service.Secret())
 		},
 		logger: slog.New(slog.DiscardHandler), base: t.Context(), visitors: make(map[string]*chat.Session),
 	}
