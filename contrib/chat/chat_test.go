@@ -278,7 +278,7 @@ func TestDialFails(t *testing.T) {
 		want    error
 	}{
 		"401": {func(w http.ResponseWriter, r *http.Request) {
-			http.Error(w, `{"detail": "no `+r.Header.Get("X-Connic-Secret")+`"}`, 401)
+			http.Error(w, `{"detail": "no `+r.Header.Get("X-Connic-Secret")+`"}`, http.StatusUnauthorized)
 		}, connic.ErrUnauthorized},
 		"404":  {http.NotFound, connic.ErrNotFound},
 		"429":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, connic.ErrRateLimited},
