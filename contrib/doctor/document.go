@@ -17,7 +17,7 @@ import (
 // service has some hundred kilobytes.
 const (
 	maxDocument = 32 << 20
-	maxNodes    = 4_000_000 // after references are replaced by what they lead to
+	maxNodes    = 1_000_000 // after references are replaced by what they lead to
 	maxDepth    = 64
 )
 
@@ -188,6 +188,8 @@ func (x *inliner) resolve(v any, depth int, open []string) any {
 	return v
 }
 
+var escapes = strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}")
+
 // lookup finds what a reference within the document leads to.
 func (x *inliner) lookup(ref string) (any, bool) {
 	pointer, ok := strings.CutPrefix(ref, "#/")
@@ -196,7 +198,7 @@ func (x *inliner) lookup(ref string) (any, bool) {
 	}
 	var v any = x.root
 	for part := range strings.SplitSeq(pointer, "/") {
-		part = strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}").Replace(part)
+		part = escapes.Replace(part)
 		o, ok := v.(object)
 		if !ok {
 			return nil, false
