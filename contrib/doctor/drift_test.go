@@ -184,7 +184,7 @@ func TestHostileDocuments(t *testing.T) {
 		"Swagger":         {`{"swagger": "2.0", "paths": {}}`, "Swagger 2.0"},
 		"no operations":   {`{"openapi": "3.1.0", "paths": {}}`, "no operations"},
 		"paths of a kind": {`{"openapi": "3.1.0", "paths": [1]}`, "no operations"},
-		"too large":       {"{" + strings.Repeat(" ", maxDocument), "more than"},
+		"too large":       {"{" + strings.Repeat(" ", MaxDocument), "more than"},
 		"exploding":       {string(exploding), "more than"},
 		"YAML bomb":       {bomb, "excessive aliasing"},
 	} {

@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Severity says what a difference does to a program that uses the client.
@@ -86,7 +88,16 @@ func (r *Report) Worst() (worst Severity, ok bool) {
 	return worst, len(r.Findings) > 0
 }
 
-func (r *Report) add(f Finding) { r.Findings = append(r.Findings, f) }
+// add adds a finding. What it quotes is the service's: it becomes one safe line.
+func (r *Report) add(f Finding) {
+	for _, s := range []*string{&f.Subject, &f.Text, &f.Remedy} {
+		*s = mask.Line(*s, maxText)
+	}
+	r.Findings = append(r.Findings, f)
+}
+
+// maxText bounds a text of a report, in bytes.
+const maxText = 500
 
 // sort puts the worst first, and keeps the order of the operations otherwise.
 func (r *Report) sort() {
