@@ -88,10 +88,14 @@ type redactor struct{ ids map[string]string }
 
 var (
 	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?$`)
-	apiKey  = regexp.MustCompile(`^[a-z][a-z_]{0,39}$`)
-	digit   = regexp.MustCompile(`\d`)
-	uuid    = regexp.MustCompile(`^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`)
+	// apiKey is a name that an API has; others may be a user's.
+	apiKey = regexp.MustCompile(`^[a-z][a-z_]{0,39}$`)
+	digit  = regexp.MustCompile(`\d`)
+	uuid   = regexp.MustCompile(`^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`)
 )
+
+// tokens are the fields that hold words of the API.
+var tokens = []string{"status", "phase", "type", "currency", "env_type", "resource_type"}
 
 // value redacts a value by what its schema says it may be.
 func (x *redactor) value(name string, v any, schema object) any {
@@ -149,6 +153,8 @@ func (x *redactor) text(name, s string, schema object) string {
 	case s == "":
 		return s
 	case slices.ContainsFunc(known, func(k any) bool { return strings.EqualFold(text(k), s) }), len(known) > 0 && word.MatchString(s):
+		return s
+	case schema["type"] != nil && slices.Contains(tokens, name) && word.MatchString(s): // one of the API's own
 		return s
 	case instant.MatchString(s):
 		return sameInstant(s)

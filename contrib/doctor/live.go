@@ -171,10 +171,10 @@ func (l *live) query(p probe, item object) url.Values {
 	if query.Has("environment_id") {
 		query.Set("environment_id", l.environment)
 	}
-	if namespace := text(item["namespace"]); namespace != "" {
-		query.Set("namespace", namespace)
-	} else {
-		query.Del("namespace")
+	if query.Has("namespace") {
+		if query.Set("namespace", text(item["namespace"])); query.Get("namespace") == "" {
+			query.Del("namespace")
+		}
 	}
 	return query
 }
@@ -311,13 +311,16 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 			}
 		}
 		for name, inner := range sorted(v) {
+			if !apiKey.MatchString(name) {
+				continue
+			}
 			if items, ok := inner.([]any); ok {
 				result.Envelope = name
 				l.add(op, Error, "envelope", name, "The list stands under "+name+", where the client does not look.", "Client.Do decodes it into a type of your own.")
 				return items, true
 			}
 			for deeper, inner := range sorted(member(v, name)) {
-				if items, ok := inner.([]any); ok {
+				if items, ok := inner.([]any); ok && apiKey.MatchString(deeper) {
 					result.Envelope = name + "." + deeper
 					l.add(op, Error, "envelope", result.Envelope, "The list stands under "+result.Envelope+", where the client does not look.",
 						"Client.Do decodes it into a type of your own.")
@@ -376,7 +379,7 @@ func (s *sight) objects(path string, schema object, objects []object) {
 		}
 		under := ""
 		for outer, values := range seen {
-			if inner, ok := values[0].(object); ok && properties[outer] == nil && inner[name] != nil {
+			if inner, ok := values[0].(object); ok && properties[outer] == nil && inner[name] != nil && apiKey.MatchString(outer) {
 				under = outer
 			}
 		}
@@ -390,7 +393,7 @@ func (s *sight) objects(path string, schema object, objects []object) {
 	for _, name := range slices.Sorted(keysOf(seen)) {
 		p := member(properties, name)
 		if p == nil {
-			if !moved[name] {
+			if !moved[name] && apiKey.MatchString(name) {
 				s.say(Info, "field-unknown", where(name), "The answers have a field %s, which the client does not read.", where(name))
 			}
 			continue
