@@ -219,12 +219,13 @@ type LimitError struct {
 	// Last is the answer with status 429 that the call got before, nil if none.
 	Last *Error
 
-	deadline bool
+	// Deadline is set where the context's deadline is the reason.
+	Deadline bool
 }
 
 func (e *LimitError) Error() string {
 	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: "
-	if e.deadline {
+	if e.Deadline {
 		s += "the deadline comes first; "
 	}
 	s += string(e.Reason)
@@ -240,7 +241,7 @@ func (e *LimitError) Error() string {
 // Is matches [ErrRateLimited] and, where a deadline is the reason,
 // [context.DeadlineExceeded].
 func (e *LimitError) Is(target error) bool {
-	return target == ErrRateLimited || (e.deadline && target == context.DeadlineExceeded)
+	return target == ErrRateLimited || (e.Deadline && target == context.DeadlineExceeded)
 }
 
 // Unwrap returns the last answer, if there is one.

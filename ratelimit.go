@@ -150,6 +150,10 @@ type RateLimitStatus struct {
 	Share  int
 	// Refusals counts the 429s since the Limiter was made.
 	Refusals int
+	// Fallback says why a Limiter that several processes share works on its own
+	// for the moment: its store cannot be reached, or is slow. "" means that it
+	// does not.
+	Fallback string
 }
 
 // Available is how many attempts could be sent at once, going by this Limiter's
@@ -203,7 +207,7 @@ func (l limiter) Acquire(ctx context.Context, a Admission) (Permit, error) {
 	if err != nil {
 		var refusal *governor.Refusal
 		if errors.As(err, &refusal) {
-			err = &LimitError{Wait: refusal.Wait, Reason: Reason(refusal.Reason), deadline: refusal.Deadline}
+			err = &LimitError{Wait: refusal.Wait, Reason: Reason(refusal.Reason), Deadline: refusal.Deadline}
 		}
 		return Permit{}, err
 	}

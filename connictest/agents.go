@@ -178,6 +178,8 @@ type run struct {
 	cancel        context.CancelFunc
 	approve       sync.Once
 	approved      chan struct{}
+	connector     string        // that has started it
+	done          chan struct{} // closed when it has ended
 }
 
 type span struct {
@@ -230,7 +232,8 @@ func (r *run) object(whole bool) object {
 	o := object{
 		"id": r.id, "agent_name": r.agent, "status": string(r.status), "input": text(r.input),
 		"output": text(r.output), "error": text(r.error), "environment_id": r.environment, "parent_run_id": text(r.parent),
-		"created_at": timestamp(r.created), "started_at": timestamp(r.started), "ended_at": timestamp(r.ended),
+		"connector_id": text(r.connector),
+		"created_at":   timestamp(r.created), "started_at": timestamp(r.started), "ended_at": timestamp(r.ended),
 		"token_usage": object{
 			"input": r.tokens.Input, "output": r.tokens.Output, "thinking": r.tokens.Thinking,
 			"cached": r.tokens.Cached, "total": r.tokens.Total,
@@ -282,13 +285,17 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	r := &run{
 		id: s.newID("run"), agent: a.name, environment: a.environment, parent: parent, status: connic.RunQueued,
 		input: in.Message, body: body, created: time.Now(), cancel: cancel, approved: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	if r.input == "" && len(in.Payload) > 0 {
 		r.input, _ = outputText(in.Payload) // its values were JSON already
 	}
 	in.RunID, in.run = r.id, r
 	s.runs, s.begun = append(s.runs, r), append(s.begun, r)
-	s.work.Go(func() { s.perform(ctx, a.do, in) })
+	s.work.Go(func() {
+		s.perform(ctx, a.do, in)
+		s.ended(r)
+	})
 	return r
 }
 

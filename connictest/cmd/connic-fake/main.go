@@ -4,8 +4,9 @@
 //	connic-fake -addr 127.0.0.1:8080
 //
 // It has three agents: echo answers with its message, slow does so after 5 s, and
-// fail fails. It prints the variables that lead a client to it. At /openapi.json
-// it serves the document of the API.
+// fail fails. It has two connectors of the agent echo: one is sync, one inbound. It
+// prints the variables that lead a client to it. At
+// /openapi.json it serves the document of the API.
 package main
 
 import (
@@ -83,6 +84,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	server := &http.Server{Handler: withDocument(srv), ReadHeaderTimeout: time.Minute}
 	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
 		listener.Addr(), connictest.ProjectID, string(srv.Key()))
+	for _, c := range []struct {
+		mode string
+		*connictest.Connector
+	}{{"SYNC", srv.Connector("echo")}, {"INBOUND", srv.Connector("echo").Inbound()}} {
+		_, _ = fmt.Fprintf(stdout, "export %s_URL=http://%s%s\nexport %s_SECRET=%s\n", c.mode, listener.Addr(), c.Path(), c.mode, string(c.Secret()))
+	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
