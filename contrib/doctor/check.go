@@ -74,7 +74,7 @@ func (c *Checkup) WriteTable(w io.Writer) error {
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", l.Verdict, l.Name, text)
 	}
-	_, _ = fmt.Fprintf(table, "\t\t%d requests, all of them reads.\n", c.Requests)
+	_, _ = fmt.Fprintf(table, "\t\tRequests sent: %d, all of them reads.\n", c.Requests)
 	return table.Flush()
 }
 
@@ -277,8 +277,8 @@ func (c *checking) quota() {
 		}
 		c.add("quota", Good, "The service says: "+strings.Join(texts, "; ")+".", "")
 	default:
-		c.add("quota", Good, fmt.Sprintf("At most %d of %d requests are left in this %s. The service does not say what others use.",
-			max(status.Limit-status.Used, 0), status.Limit, status.Window), "")
+		c.add("quota", Good, fmt.Sprintf("At most %d of %d requests are left in %s. The service does not say what others use.",
+			max(status.Limit-status.Used, 0), status.Limit, strings.TrimSuffix(status.Window.String(), "0s")), "")
 	}
 }
 

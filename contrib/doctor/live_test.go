@@ -160,10 +160,6 @@ var liveCases = []struct {
 		id: "list-missing", op: "runs.list", text: "no list", worst: Error,
 	},
 	{
-		name: "a bare array", path: "/runs", change: func(body any) (int, any) { return 0, items(body) },
-		id: "field-never-seen", op: "runs.list", subject: "connector_id", text: "none of the answers", worst: Info,
-	},
-	{
 		name: "a field one level down", path: "/runs", change: func(body any) (int, any) {
 			for _, item := range items(body) {
 				o := item.(object)
@@ -254,6 +250,30 @@ func TestDoctoredAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestEnvelopesAndPaging(t *testing.T) {
+	t.Parallel()
+	report := look(t, LiveOptions{}, func(path string, body any) (int, any) {
+		switch path {
+		case "/runs":
+			return 0, items(body)
+		case "/judges":
+			return 0, object{"judges": items(body), "next_cursor": "x"}
+		}
+		return 0, body
+	})
+	for op, want := range map[string]Result{
+		"runs.list":   {Envelope: "array"},
+		"judges.list": {Envelope: "judges", Paging: "next_cursor"},
+		"agents.list": {Envelope: "items", Paging: "has_more total offset"},
+		"project.get": {},
+	} {
+		i := slices.IndexFunc(report.Operations, func(r Result) bool { return r.Operation == op })
+		if r := report.Operations[i]; r.Envelope != want.Envelope || r.Paging != want.Paging || r.State != Same {
+			t.Errorf("%+v, want %+v", r, want)
+		}
 	}
 }
 

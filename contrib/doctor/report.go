@@ -127,7 +127,7 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 		len(r.Operations), counts[Same], counts[Differs], counts[Moved], counts[Missing], counts[Skipped])
 	fmt.Fprintf(&b, "%d errors, %d warnings, %d notes.\n", severities[Error], severities[Warning], severities[Info])
 	if r.Requests > 0 {
-		fmt.Fprintf(&b, "\nIt cost %d requests, all of them reads.\n", r.Requests)
+		fmt.Fprintf(&b, "\nRequests sent: %d, all of them reads.\n", r.Requests)
 	}
 	if lines := r.routes(); len(lines) > 0 {
 		b.WriteString("\nOptions that mend it for now:\n\n```go\n" + strings.Join(lines, "\n") + "\n```\n")

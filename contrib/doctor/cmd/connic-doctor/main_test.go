@@ -43,7 +43,7 @@ func TestCommands(t *testing.T) {
 		out    string // a part of it
 		err    string // a part of it
 	}{
-		{"", "", well, "requests, all of them reads.", ""},
+		{"", "", well, "Requests sent: 9, all of them reads.", ""},
 		{"-json", "", well, `"name": "project"`, ""},
 		{"check -json", "", well, `"verdict": "ok"`, ""},
 		{"drift " + same, "", well, "40 operations: 40 the same", ""},
