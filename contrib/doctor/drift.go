@@ -167,8 +167,26 @@ func (c *comparison) contents(op *api.Operation, a, b *operation) {
 	}
 	put(c.base, a, bodyOf(a), ours)
 	put(c.revision, b, bodyOf(b), theirs)
-	c.paging(op, b, theirs)
+	c.repeated(op, a, b)
+	c.paging(op, b)
 	c.errors(op, b)
+}
+
+// repeated says which parameters the client sends several times, and they take
+// once.
+func (c *comparison) repeated(op *api.Operation, a, b *operation) {
+	theirs := make(map[string]object)
+	for _, q := range queries(b) {
+		p, _ := q.(object)
+		theirs[text(p["name"])] = member(p, "schema")
+	}
+	for _, q := range queries(a) {
+		p, _ := q.(object)
+		name := text(p["name"])
+		if s := theirs[name]; member(p, "schema")["type"] == "array" && s["type"] != nil && s["type"] != "array" {
+			c.add(op, Warning, "parameter-single", name, fmt.Sprintf("They take one %s, and the client can send several.", name), "")
+		}
+	}
 }
 
 // queries are the parameters of an operation besides those of its path and those

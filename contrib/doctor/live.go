@@ -446,8 +446,8 @@ func (s *sight) value(where string, schema object, v any) {
 	switch {
 	case of == "string" && number.MatchString(text(v)) && (slices.Contains(types, any("number")) || slices.Contains(types, any("integer"))):
 		severity = Warning // is converted
-	case (of == "number" || of == "integer" || of == "boolean") && slices.Contains(types, any("string")):
-		severity = Warning
+	case slices.Contains(types, any("string")):
+		severity = Warning // comes as its JSON
 	}
 	s.say(severity, "field-type", where, "The field %s is of the type %s, and the client expects %s.", where, of, strings.Trim(fmt.Sprint(types), "[]"))
 }

@@ -134,7 +134,7 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	}
 	if len(r.Findings) > 0 {
 		b.WriteString("\n| | Operation | What | Known | |\n| --- | --- | --- | --- | --- |\n")
-		for _, f := range r.Findings {
+		for _, f := range grouped(r.Findings) {
 			what := f.Text
 			if f.Remedy != "" && !strings.HasPrefix(f.Remedy, "connic.WithRoute(") {
 				what += " " + f.Remedy
@@ -148,6 +148,46 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// groups are the findings of which there may be many, and what a line for all of
+// them says.
+var groups = map[string]string{
+	"response-optional-property-removed": "Their answer has no fields %s, so they stay at their defaults.",
+	"operation-missing":                  "Their document has no operations %s. They may not be part of the public API; calls of them end in a 403 or 404.",
+	"request-parameter-removed":          "They have no parameters %s. They may be refused, or ignored.",
+	"field-never-seen":                   "The fields %s were in none of the answers.",
+	"field-unknown":                      "The answers have the fields %s, which the client does not read.",
+}
+
+// grouped joins what there is of one kind in one operation.
+func grouped(findings []Finding) []Finding {
+	type kind struct{ id, op, mark string }
+	many := make(map[kind][]string)
+	of := func(f Finding) (kind, string) {
+		if f.ID == "operation-missing" {
+			return kind{f.ID, "", f.Mark}, f.Operation
+		}
+		return kind{f.ID, f.Operation, f.Mark}, f.Subject
+	}
+	for _, f := range findings {
+		k, subject := of(f)
+		many[k] = append(many[k], subject)
+	}
+	var lines []Finding
+	for _, f := range findings {
+		k, _ := of(f)
+		subjects := many[k]
+		if groups[f.ID] != "" && len(subjects) != 1 {
+			if len(subjects) == 0 {
+				continue // is in a line already
+			}
+			f.Operation, f.Text, f.Remedy = k.op, fmt.Sprintf(groups[f.ID], strings.Join(subjects, ", ")), ""
+			delete(many, k)
+		}
+		lines = append(lines, f)
+	}
+	return lines
 }
 
 // routes are the options that mend moved paths.
