@@ -108,7 +108,7 @@ func (g *generator) object(c component) (object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
-		if f.JSON == "output" && c.direction == answer { // a structured output may come as a text or as it is
+		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may come as a text or as it is
 			s, err = g.schema("any", c.direction)
 		}
 		if f.Mark == "" {
