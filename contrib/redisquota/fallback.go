@@ -92,14 +92,14 @@ func (l *limiter) admitAlone(now time.Time) time.Time {
 		}
 		reason, at := reasonAlone, l.partAt(now)
 		if at.Before(l.paused) {
-			reason, at = reasonPause, l.paused
+			reason, at = connic.ReasonPaused, l.paused
 		}
 		if !now.Before(at) {
 			// NoWait: it answers at once.
 			permit, err := a.local.Acquire(context.Background(), connic.Admission{Lane: w.lane, Again: w.again, NoWait: true})
 			if err == nil {
 				l.last++
-				l.grant(lineIndex(l, w), trip{id: l.last, lane: lineOf(w.lane), pauses: l.pauses, permit: permit, by: a.local})
+				l.grant(lineIndex(l, w), trip{id: l.last, lane: lineOf(w.lane), pauses: l.pauses, permit: permit, by: a.local}, now)
 				continue
 			}
 			var limit *connic.LimitError
