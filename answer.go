@@ -2,7 +2,6 @@ package connic
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,25 +9,16 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // answer takes the body of a successful answer.
 type answer interface {
 	// accept decodes it.
-	accept(body []byte) error
+	accept(d *lenient.Decoder) error
 	// salvage takes what it can from one that is not whole.
 	salvage(body []byte)
-}
-
-// none is the result of operations whose answer says nothing.
-type none struct{}
-
-// decodeNone accepts an empty body, and any JSON.
-func decodeNone(body []byte) (none, error) {
-	if len(body) == 0 || json.Valid(body) {
-		return none{}, nil
-	}
-	return none{}, locate(body, errors.New("invalid JSON"))
 }
 
 // read reads the answer to its end, and decodes it.
@@ -62,17 +52,29 @@ func (k *call) read(end *deadline, resp *http.Response) {
 		k.answer.salvage(body)
 	default:
 		c.sizes[k.op.Op].Store(int64(len(body)))
-		if err := k.answer.accept(body); err != nil {
+		d := &buf.decoder
+		d.Reset(body)
+		d.Context, d.KeepRaw = end, k.options.raw
+		err := k.answer.accept(d)
+		switch {
+		case err == nil:
+		case end.Err() != nil: // it ended while the answer was decoded
+			k.result, k.err = broken, end.Err()
+			if end.expired() {
+				k.err = errAttemptTimeout
+			}
+			k.answer.salvage(body)
+		default:
 			k.err = k.decodeError(body, err)
 			k.result = unreadable
-			if errors.Is(err, errIncomplete) {
+			if errors.Is(err, lenient.ErrIncomplete) {
 				k.result = broken
 			}
 			k.answer.salvage(body)
 		}
 	}
 	if r := k.options.capture; r != nil {
-		*r = Response{StatusCode: resp.StatusCode, Header: maskHeader(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
+		*r = Response{StatusCode: resp.StatusCode, Header: mask.Header(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
 		if k.failure != nil {
 			r.Body = k.failure.Body
 		}
@@ -81,12 +83,12 @@ func (k *call) read(end *deadline, resp *http.Response) {
 
 func (k *call) decodeError(body []byte, err error) *DecodeError {
 	e := &DecodeError{
-		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: maskError(err),
-		Body: []byte(maskKeys(string(body[:min(len(body), 512)]))),
+		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: mask.Error(err),
+		Body: []byte(mask.Text(string(body[:min(len(body), 512)]))),
 	}
-	var field *fieldError
+	var field *lenient.FieldError
 	if errors.As(err, &field) {
-		e.Field = maskKeys(field.field)
+		e.Field = mask.Text(field.Field)
 	}
 	return e
 }
@@ -114,7 +116,7 @@ func (k *call) location(resp *http.Response) (string, bool) {
 		return "", true
 	}
 	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
-	return maskKeys(u.String()), false
+	return mask.Text(u.String()), false
 }
 
 // toggleSlash adds a slash to the end of the call's path, or takes it away.

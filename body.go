@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // requestBody is the body of a call's requests.
@@ -76,7 +78,10 @@ func sizeHint(declared, learned, limit int64) int {
 }
 
 // buffer holds a body while it is decoded.
-type buffer struct{ b []byte }
+type buffer struct {
+	b       []byte
+	decoder lenient.Decoder // of it
+}
 
 // readFrom reads r to its end, or fails with ErrTooLarge past the limit.
 func (b *buffer) readFrom(r io.Reader, limit int64) error {
@@ -117,12 +122,13 @@ func (p *bufferPool) get(size int) *buffer {
 		b.b = make([]byte, 0, size)
 		return b
 	}
-	return &buffer{make([]byte, 0, size)}
+	return &buffer{b: make([]byte, 0, size)}
 }
 
 func (p *bufferPool) put(b *buffer) {
 	if cap(b.b) <= maxPooled {
 		b.b = b.b[:0]
+		b.decoder.Reset(nil)
 		p.pool.Put(b)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -63,13 +65,13 @@ type call struct {
 // typedCall is a call together with its result.
 type typedCall[T any] struct {
 	call
-	decode  func(body []byte) (T, error)
+	decode  func(*lenient.Decoder) (T, error)
 	partial func(body []byte) any
 	value   T
 }
 
-func (k *typedCall[T]) accept(body []byte) (err error) {
-	k.value, err = k.decode(body)
+func (k *typedCall[T]) accept(d *lenient.Decoder) (err error) {
+	k.value, err = k.decode(d)
 	return err
 }
 
@@ -82,7 +84,7 @@ func (k *typedCall[T]) salvage(body []byte) {
 // do is the one path of every request: arguments checked, request built, sent
 // and retried, answer decoded. Beside an error it returns what could be salvaged
 // of the answer.
-func do[T any](ctx context.Context, c *Client, r request, decode func([]byte) (T, error), opts []RequestOption) (T, error) {
+func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
@@ -223,8 +225,8 @@ func (k *call) transportError(cause error) *TransportError {
 		last = k.last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: maskKeys(k.url.Path), Attempts: int(k.attempts),
-		Err: maskError(cause), Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: mask.Text(k.url.Path), Attempts: int(k.attempts),
+		Err: mask.Error(cause), Last: last, unknown: k.unknown,
 	}
 }
 
@@ -257,7 +259,7 @@ func (k *call) requestID() string {
 	if k.resp == nil {
 		return ""
 	}
-	return maskKeys(requestID(k.resp.Header))
+	return mask.Text(requestID(k.resp.Header))
 }
 
 func (k *call) argument(name, reason string) *ArgumentError {

@@ -16,6 +16,7 @@ import (
 )
 
 //go:generate go run ./internal/api/coverage
+//go:generate go run ./internal/api/openapi
 
 // Version is the version of this package.
 const Version = "0.1.0"

@@ -3,11 +3,13 @@ package connic
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // Do calls an operation that this package does not offer. Path is relative to
@@ -69,27 +71,23 @@ type rawCall struct {
 
 func (*rawCall) salvage([]byte) {}
 
-func (k *rawCall) accept(body []byte) error {
-	switch out := k.out.(type) {
-	case nil:
-		_, err := decodeNone(body)
+func (k *rawCall) accept(d *lenient.Decoder) error {
+	if k.out == nil || k.op.Method == http.MethodHead {
+		_, err := decodeNone(d)
 		return err
-	case *json.RawMessage:
-		if _, err := decodeNone(body); err != nil {
+	}
+	if d.Len() > 0 {
+		if err := d.End(d.Skip()); err != nil {
 			return err
 		}
+	}
+	body := d.Since(0)
+	if out, ok := k.out.(*json.RawMessage); ok {
 		*out = append((*out)[:0], body...)
 		return nil
-	default:
-		if k.op.Method == http.MethodHead {
-			return nil
-		}
-		if err := decodeJSON(body, out); err != nil {
-			if !json.Valid(body) {
-				return locate(body, err)
-			}
-			return err
-		}
-		return nil
 	}
+	if len(body) == 0 {
+		return fmt.Errorf("%w: the body is empty", lenient.ErrIncomplete)
+	}
+	return json.Unmarshal(body, k.out)
 }

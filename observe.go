@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Observer is told about each step of each call, on the goroutine of the call.
@@ -125,7 +126,7 @@ func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 			attrs = append(attrs, slog.String("request_id", e.RequestID))
 		}
 		if e.Err != nil {
-			attrs = append(attrs, slog.String("error", maskKeys(e.Err.Error())))
+			attrs = append(attrs, slog.String("error", mask.Text(e.Err.Error())))
 		}
 		logger.LogAttrs(ctx, level, "connic: "+string(e.Kind), attrs...)
 	}

@@ -18,6 +18,7 @@ type callOptions struct {
 	failFast bool
 	lane     *Lane
 	capture  *Response
+	raw      bool
 	bad      *ArgumentError
 }
 
@@ -125,4 +126,11 @@ type Response struct {
 // It copies the body.
 func CaptureResponse(r *Response) RequestOption {
 	return func(o *callOptions) { o.capture = r }
+}
+
+// KeepRaw keeps the JSON of every item that the call returns, for its Raw method:
+// with it, an export loses nothing that this package does not know. It copies the
+// JSON, so each item takes about twice its memory.
+func KeepRaw() RequestOption {
+	return func(o *callOptions) { o.raw = true }
 }

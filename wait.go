@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 const (
@@ -132,7 +135,7 @@ func (e *WaitError) Error() string {
 	if e.Err != nil {
 		s += ": " + strings.TrimPrefix(e.Err.Error(), "connic: ")
 	}
-	return maskKeys(s)
+	return mask.Text(s)
 }
 
 // Unwrap returns the cause.
@@ -254,7 +257,7 @@ func hopeless(err error) bool {
 	case errors.As(err, &answer):
 		return statusResult(answer.StatusCode) == final && answer.StatusCode != http.StatusNotFound
 	case errors.As(err, &decode):
-		return !errors.Is(err, errIncomplete)
+		return !errors.Is(err, lenient.ErrIncomplete)
 	}
 	return errors.As(err, &argument) || errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || certificateError(err)
 }

@@ -1,7 +1,9 @@
 package connictest
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -176,6 +178,8 @@ type run struct {
 	cancel        context.CancelFunc
 	approve       sync.Once
 	approved      chan struct{}
+	connector     string        // that has started it
+	done          chan struct{} // closed when it has ended
 }
 
 type span struct {
@@ -228,7 +232,8 @@ func (r *run) object(whole bool) object {
 	o := object{
 		"id": r.id, "agent_name": r.agent, "status": string(r.status), "input": text(r.input),
 		"output": text(r.output), "error": text(r.error), "environment_id": r.environment, "parent_run_id": text(r.parent),
-		"created_at": timestamp(r.created), "started_at": timestamp(r.started), "ended_at": timestamp(r.ended),
+		"connector_id": text(r.connector),
+		"created_at":   timestamp(r.created), "started_at": timestamp(r.started), "ended_at": timestamp(r.ended),
 		"token_usage": object{
 			"input": r.tokens.Input, "output": r.tokens.Output, "thinking": r.tokens.Thinking,
 			"cached": r.tokens.Cached, "total": r.tokens.Total,
@@ -280,13 +285,17 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	r := &run{
 		id: s.newID("run"), agent: a.name, environment: a.environment, parent: parent, status: connic.RunQueued,
 		input: in.Message, body: body, created: time.Now(), cancel: cancel, approved: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	if r.input == "" && len(in.Payload) > 0 {
 		r.input, _ = outputText(in.Payload) // its values were JSON already
 	}
 	in.RunID, in.run = r.id, r
 	s.runs, s.begun = append(s.runs, r), append(s.begun, r)
-	s.work.Go(func() { s.perform(ctx, a.do, in) })
+	s.work.Go(func() {
+		s.perform(ctx, a.do, in)
+		s.ended(r)
+	})
 	return r
 }
 
@@ -370,18 +379,47 @@ func (s *Server) triggerAgent(x *exchange) answer {
 		return notFound("Agent")
 	}
 	var body struct {
-		Message any           `json:"message"`
-		Files   []connic.File `json:"files"`
+		Message json.RawMessage `json:"message"`
+		Files   json.RawMessage `json:"files"`
 	}
 	if complaint := x.decode(&body); complaint != nil {
 		return *complaint
 	}
-	if _, isText := body.Message.(string); body.Message != nil && !isText {
+	if len(body.Message) > 0 && body.Message[0] != '"' {
 		return *invalid("Input should be a valid string", "string_type", "body", "message")
+	}
+	if complaint := checkFiles(body.Files); complaint != nil {
+		return *complaint
 	}
 	r := s.start(a, x.body, "")
 	s.changed(x, "run", r.id, nil, r.object(false))
 	return started(r)
+}
+
+// checkFiles refuses what is no list of files.
+func checkFiles(raw json.RawMessage) *answer {
+	if len(raw) == 0 {
+		return nil
+	}
+	var files []struct {
+		Name     string  `json:"name"`
+		MIMEType string  `json:"mime_type"`
+		Data     *string `json:"data"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&files); err != nil {
+		return invalid(err.Error(), "type_error", "body", "files")
+	}
+	for _, f := range files {
+		if f.Name == "" || f.MIMEType == "" || f.Data == nil {
+			return invalid("Each file needs a name, a mime_type and data", "missing", "body", "files")
+		}
+		if _, err := base64.StdEncoding.DecodeString(*f.Data); err != nil {
+			return invalid("The data of a file should be base64", "base64", "body", "files")
+		}
+	}
+	return nil
 }
 
 // started is the answer of the operations that start a run.

@@ -69,6 +69,9 @@ type Server struct {
 	charges        []charge
 	begun          []*run // all runs ever, deleted ones too
 	notices        []Notice
+
+	connectors []*Connector
+	outbound   []*Outbound
 }
 
 // New makes a fake that does not listen: [Server.Client] and [Server.Transport]
@@ -292,6 +295,9 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 // respond answers a request: faults, key, quota, route, permission, arguments,
 // operation.
 func (s *Server) respond(r *http.Request, body []byte) answer {
+	if c, found := s.connectorAt(r.URL.Path); found {
+		return c.respond(s, r, body)
+	}
 	op, project, id, routed := route(r.Method, r.URL.EscapedPath())
 	name := ""
 	if routed {

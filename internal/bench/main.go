@@ -85,7 +85,7 @@ func build() error {
 }
 
 func table() error {
-	fmt.Printf("%-30s %10s %10s  %-13s %9s %9s %-13s %7s %7s %s\n", "", "floor", "client", "time", "bytes", "bytes", "ratio", "allocs", "allocs", "ratio")
+	fmt.Printf("%-34s %10s %10s  %-13s %9s %9s %-13s %7s %7s %s\n", "", "floor", "client", "time", "bytes", "bytes", "ratio", "allocs", "allocs", "ratio")
 	all, err := cases.All()
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func row(c cases.Case) error {
 	}
 	a, b, want := costs[0], costs[1], budget.Demand
 	r := b.Over(a)
-	fmt.Printf("%-30s %10v %10v  %5.2f%-8s %9.0f %9.0f %5.2f%-8s %7.0f %7.0f %5.2f%s\n", c.Name,
+	fmt.Printf("%-34s %10v %10v  %5.2f%-8s %9.0f %9.0f %5.2f%-8s %7.0f %7.0f %5.2f%s\n", c.Name,
 		a.Time.Round(100*time.Nanosecond), b.Time.Round(100*time.Nanosecond), r.Time, mark(r.Time, want.Time),
 		a.Bytes, b.Bytes, r.Bytes, mark(r.Bytes, want.Bytes), a.Allocs, b.Allocs, r.Allocs, mark(r.Allocs, want.Allocs))
 	return nil

@@ -6,10 +6,11 @@
 // There is one decoder and one pass: every valid text takes the same path,
 // whatever its escapes and letters. What an answer can make it do is bounded by
 // the answer's size: nesting by [MaxDepth], memory by [Decoder.Budget], time by
-// [Decoder.Interrupt].
+// [Decoder.Context].
 package lenient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -68,15 +69,15 @@ type Decoder struct {
 	// Budget is how many bytes of memory the document may decode to: by default
 	// three times its size and 1 MiB.
 	Budget int
-	// Interrupt, if not nil, is asked every 64 KiB. Its error ends decoding.
-	Interrupt func() error
+	// Context, if not nil, is asked every 64 KiB. Its error ends decoding.
+	Context context.Context
 	// KeepRaw is a note for the decoder's user; see [Decoder.Since].
 	KeepRaw bool
 
 	data    []byte
 	i       int
 	depth   int
-	asked   int    // where Interrupt was last asked
+	asked   int    // where the context was last asked
 	scratch []byte // of texts with escapes
 }
 
@@ -146,6 +147,9 @@ func (d *Decoder) Like(v, like any) error {
 	_, err := d.object(target, p, reflect.ValueOf(like).Elem())
 	return err
 }
+
+// Len is the size of the document.
+func (d *Decoder) Len() int { return len(d.data) }
 
 // Peek returns the first byte of the value at the position, 0 at the end.
 func (d *Decoder) Peek() byte {
@@ -271,18 +275,19 @@ func (d *Decoder) keyAt(offset int) string {
 	return string(key)
 }
 
-// interrupted asks Interrupt from time to time.
+// interrupted asks the context from time to time.
 func (d *Decoder) interrupted() error {
 	const every = 64 << 10
-	if d.Interrupt == nil || d.i-d.asked < every {
+	if d.Context == nil || d.i-d.asked < every {
 		return nil
 	}
 	d.asked = d.i
-	return d.Interrupt()
+	return d.Context.Err()
 }
 
-// charge counts memory that the document makes the decoder allocate.
-func (d *Decoder) charge(bytes int) error {
+// Charge counts memory that the document makes its reader allocate, and fails
+// when that is more than its size justifies.
+func (d *Decoder) Charge(bytes int) error {
 	if d.Budget -= bytes; d.Budget < 0 {
 		return &FieldError{Err: ErrBudget}
 	}

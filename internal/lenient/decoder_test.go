@@ -1,6 +1,7 @@
 package lenient
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -266,19 +267,25 @@ func TestHostileDocuments(t *testing.T) {
 			t.Errorf("%d levels: %v", n, err)
 		}
 	}
-	stop := errors.New("stop")
 	d := New([]byte(`{"items":[` + strings.Repeat(`{"text":"a"},`, 20_000) + `{}]}`))
 	d.Budget = 1 << 30
-	asked := 0
-	d.Interrupt = func() error {
-		if asked++; asked == 2 {
-			return stop
-		}
-		return nil
-	}
-	if err := d.Decode(new(list)); !errors.Is(err, stop) || d.Offset() > 3*64<<10 {
+	d.Context = &ending{Context: context.Background(), after: 2}
+	if err := d.Decode(new(list)); !errors.Is(err, context.Canceled) || d.Offset() > 3*64<<10 {
 		t.Errorf("interrupted at %d: %v", d.Offset(), err)
 	}
+}
+
+// ending is a context that ends when it is asked so often.
+type ending struct {
+	context.Context
+	after int
+}
+
+func (e *ending) Err() error {
+	if e.after--; e.after > 0 {
+		return nil
+	}
+	return context.Canceled
 }
 
 // TestDecodedMemoryIsItsOwn changes the document after it was decoded.

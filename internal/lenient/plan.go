@@ -100,6 +100,10 @@ func (p *plan) byKind(t reflect.Type, building map[reflect.Type]*plan) {
 		elem := build(t.Elem(), building)
 		p.decode = func(d *Decoder, v reflect.Value) error { return decodePointer(d, v, elem) }
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 { // base64
+			p.decode = decodeStandard
+			return
+		}
 		elem := build(t.Elem(), building)
 		p.decode = func(d *Decoder, v reflect.Value) error { return decodeSlice(d, v, elem) }
 	case reflect.Struct:

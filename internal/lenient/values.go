@@ -27,7 +27,7 @@ func (d *Decoder) scalar() ([]byte, error) {
 
 // setString stores a copy of a text.
 func (d *Decoder) setString(v reflect.Value, text []byte) error {
-	if err := d.charge(len(text)); err != nil {
+	if err := d.Charge(len(text)); err != nil {
 		return err
 	}
 	v.SetString(string(text))
@@ -187,7 +187,7 @@ func decodeRaw(d *Decoder, v reflect.Value) error {
 		return err
 	}
 	raw := d.data[start:d.i]
-	if err := d.charge(len(raw)); err != nil {
+	if err := d.Charge(len(raw)); err != nil {
 		return err
 	}
 	v.SetBytes(append(make([]byte, 0, len(raw)), raw...))
@@ -213,7 +213,7 @@ func decodeStandard(d *Decoder, v reflect.Value) error {
 		return err
 	}
 	raw := d.data[start:d.i]
-	if err := d.charge(len(raw)); err != nil {
+	if err := d.Charge(len(raw)); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
@@ -241,7 +241,7 @@ func decodePointer(d *Decoder, v reflect.Value, elem *plan) error {
 	}
 	if v.IsNil() {
 		t := v.Type().Elem()
-		if err := d.charge(int(t.Size())); err != nil {
+		if err := d.Charge(int(t.Size())); err != nil {
 			return err
 		}
 		v.Set(reflect.New(t))
@@ -265,7 +265,7 @@ func decodeSlice(d *Decoder, v reflect.Value, elem *plan) error {
 				left := (len(d.data)-d.i)/max((d.i-start)/n, 1) + 1
 				more = min(left, 7*n)
 			}
-			if err := d.charge(more * size); err != nil {
+			if err := d.Charge(more * size); err != nil {
 				return err
 			}
 			v.Grow(more)
@@ -283,4 +283,29 @@ func decodeSlice(d *Decoder, v reflect.Value, elem *plan) error {
 		}
 		return elem.decode(d, item)
 	})
+}
+
+// Text returns the content of a JSON string, and the text of other JSON as it is.
+func Text(value []byte) string {
+	d := New(value)
+	text, err := d.scalar()
+	if err != nil {
+		return string(value)
+	}
+	return string(text)
+}
+
+// Whole decodes the value at the position into v if the document goes on behind
+// it: the last value of one that was cut off may have lost its end.
+func (d *Decoder) Whole(v any) error {
+	start := d.i
+	if err := d.Skip(); err != nil {
+		return err
+	}
+	end := d.i
+	if err := d.space(); err != nil && (d.data[end-1] != '"' && d.data[end-1] != '}' && d.data[end-1] != ']') {
+		return err
+	}
+	d.i = start
+	return d.Value(v)
 }

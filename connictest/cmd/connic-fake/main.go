@@ -4,7 +4,9 @@
 //	connic-fake -addr 127.0.0.1:8080
 //
 // It has three agents: echo answers with its message, slow does so after 5 s, and
-// fail fails. It prints the variables that lead a client to it.
+// fail fails. It has two connectors of the agent echo: one is sync, one inbound. It
+// prints the variables that lead a client to it. At
+// /openapi.json it serves the document of the API.
 package main
 
 import (
@@ -21,6 +23,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/connictest"
+	"github.com/connic-go/connic/docs"
 )
 
 func main() {
@@ -78,13 +81,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: srv, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: withDocument(srv), ReadHeaderTimeout: time.Minute}
 	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
 		listener.Addr(), connictest.ProjectID, string(srv.Key()))
+	for _, c := range []struct {
+		mode string
+		*connictest.Connector
+	}{{"SYNC", srv.Connector("echo")}, {"INBOUND", srv.Connector("echo").Inbound()}} {
+		_, _ = fmt.Fprintf(stdout, "export %s_URL=http://%s%s\nexport %s_SECRET=%s\n", c.mode, listener.Addr(), c.Path(), c.mode, string(c.Secret()))
+	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// withDocument serves the API's document beside the API.
+func withDocument(fake http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || r.URL.Path != "/openapi.json" {
+			fake.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(docs.OpenAPI())
+	})
 }
