@@ -159,6 +159,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 // send runs the attempts of a call and returns its error.
 func (k *call) send() error {
 	start := time.Now()
+	k.derive()
 	_, err := k.client.http.Do(&k.loop) //nolint:bodyclose // attempts read and close their bodies
 	err = k.outcome(err)
 	if err == nil {
