@@ -17,6 +17,7 @@ import (
 )
 
 //go:generate go run ./internal/api/coverage
+//go:generate go run ./internal/api/surface . testdata/api.golden
 //go:generate go run ./internal/api/openapi
 
 // Version is the version of this package.
