@@ -2,12 +2,12 @@ package redisquota
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"sync"
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // The lines, in the order in which they are served.
@@ -392,7 +392,7 @@ func (l *limiter) Status() connic.RateLimitStatus {
 		s.Used = 0
 	}
 	if a := l.alone; a != nil {
-		s.Used, s.Fallback = l.counting(now), fmt.Sprintf("the store of the shared quota: %v", a.cause)
+		s.Used, s.Fallback = l.counting(now), mask.Line("the store of the shared quota: "+a.cause.Error(), 256)
 	}
 	s.Used = max(s.Used, len(l.open))
 	if l.processes > 1 {
