@@ -201,6 +201,9 @@ func (k *call) failed() error {
 		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 		return k.failure
 	}
+	if k.err == nil {
+		return nil
+	}
 	var limit *LimitError
 	if errors.As(k.err, &limit) {
 		limit.Op, limit.Last = k.op.Name, k.last
@@ -210,9 +213,6 @@ func (k *call) failed() error {
 	if errors.As(k.err, &decode) {
 		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
 		return decode
-	}
-	if k.err == nil {
-		return nil
 	}
 	if bad, ok := k.err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made, and no wrapped one
 		return bad

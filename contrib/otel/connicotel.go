@@ -16,11 +16,10 @@ package connicotel
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/connic-go/connic"
 	"go.opentelemetry.io/otel"
@@ -76,6 +75,7 @@ func WithPropagator(p propagation.TextMapPropagator) Option {
 type telemetry struct {
 	config
 	tracer trace.Tracer
+	starts cache[method, *start]
 	metrics
 }
 
@@ -95,8 +95,10 @@ func Options(opts ...Option) []connic.Option {
 	}
 }
 
-// call is what the steps of a call share.
+// call is what the steps of a call share. It is the call's context.
 type call struct {
+	context.Context // with the span in it
+
 	span trace.Span
 	host string
 	port int
@@ -104,35 +106,43 @@ type call struct {
 
 type callKey struct{}
 
-// spanNames are "GET /projects/{project}/runs/{run}", by route.
-var spanNames sync.Map
+// Value implements [context.Context].
+func (k *call) Value(key any) any {
+	if key == (callKey{}) {
+		return k
+	}
+	return k.Context.Value(key)
+}
+
+// start is how the span of an operation begins. Its attributes are those that
+// samplers see: few, and the same for every call.
+type start struct {
+	name string
+	opts []trace.SpanStartOption
+}
 
 // begin starts the span of a call.
 func (t *telemetry) begin(ctx context.Context, op connic.Operation) context.Context {
-	// The attributes that samplers see are few, and the same for every call of an
-	// operation.
-	type kind struct{ method, route string }
-	key := kind{op.Method, op.Route}
-	type start struct {
-		name string
-		opts []trace.SpanStartOption
-	}
-	s, ok := spanNames.Load(key)
+	key := method{op.Method, op.Route}
+	s, ok := t.starts.get(key)
 	if !ok {
-		s, _ = spanNames.LoadOrStore(key, &start{op.Method + " " + op.Route, []trace.SpanStartOption{
+		s = &start{op.Method + " " + op.Route, []trace.SpanStartOption{
 			trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithAttributes(
 				attribute.String("connic.operation", op.Name),
 				attribute.String("http.request.method", op.Method),
 				attribute.String("url.template", op.Route),
 			),
-		}})
+		}}
+		t.starts.put(key, s)
 	}
-	begun := s.(*start)
 	k := new(call)
-	ctx, k.span = t.tracer.Start(ctx, begun.name, begun.opts...)
-	return context.WithValue(ctx, callKey{}, k)
+	k.Context, k.span = t.tracer.Start(ctx, s.name, s.opts...)
+	return k
 }
+
+// method identifies the requests of an operation.
+type method struct{ verb, route string }
 
 // transport sends the span's context along, and sees where requests go.
 type transport struct {
@@ -156,7 +166,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	if t.propagator != nil && k.span.SpanContext().IsValid() {
-		r = r.Clone(r.Context())
+		sent := new(http.Request)
+		*sent = *r
+		sent.Header = maps.Clone(r.Header)
+		r = sent
 		t.propagator.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
 	}
 	return t.next.RoundTrip(r)
@@ -167,8 +180,10 @@ func address(u *url.URL) (host string, port int) {
 	if u.Scheme == "http" {
 		port = 80
 	}
-	if n, err := strconv.Atoi(u.Port()); err == nil {
-		port = n
+	if given := u.Port(); given != "" {
+		if n, err := strconv.Atoi(given); err == nil {
+			port = n
+		}
 	}
 	return u.Hostname(), port
 }
@@ -255,6 +270,3 @@ func laneName(lane connic.Lane) string {
 		return "call"
 	}
 }
-
-// seconds is a duration as the conventions want it.
-func seconds(d time.Duration) float64 { return d.Seconds() }

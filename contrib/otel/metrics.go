@@ -3,6 +3,7 @@ package connicotel
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -29,7 +30,7 @@ type metrics struct {
 	queue    metric.Float64Histogram
 	retries  metric.Int64Counter
 	refusals metric.Int64Counter
-	sets     *sets
+	sets     *cache[set, *labels]
 }
 
 func newMetrics(m metric.Meter) metrics {
@@ -50,7 +51,7 @@ func newMetrics(m metric.Meter) metrics {
 		queue:    histogram("connic.client.queue.duration", "Time that a call stood in line for the rate limit.", callBounds),
 		retries:  counter("connic.client.retries", "{request}", "Requests that were sent again."),
 		refusals: counter("connic.client.refusals", "{request}", "Requests refused for the rate limit, by the service or by the client itself."),
-		sets:     new(sets),
+		sets:     new(cache[set, *labels]),
 	}
 }
 
@@ -62,33 +63,64 @@ func must(err error) {
 
 // set identifies the attributes of a measurement.
 type set struct {
-	kind             byte
-	op, method       string
-	route, word      string
-	host             string
-	port, status     int
-	lane             connic.Lane
-	refusedByService bool
+	kind         byte
+	op, method   string
+	route, word  string
+	host         string
+	port, status int
+	lane         connic.Lane
+	byService    bool
 }
 
-// sets keeps attribute sets, which are expensive to make. It is bounded: beyond
-// maxSets they are made each time.
-type sets struct {
-	m sync.Map
-	n atomic.Int64
+// labels are attributes in the forms that recording takes without an allocation.
+type labels struct {
+	record []metric.RecordOption
+	add    []metric.AddOption
 }
 
-const maxSets = 2000
+func newLabels(attrs ...attribute.KeyValue) *labels {
+	o := metric.WithAttributeSet(attribute.NewSet(attrs...))
+	return &labels{[]metric.RecordOption{o}, []metric.AddOption{o}}
+}
 
-func (s *sets) get(key set, attrs func() []attribute.KeyValue) metric.MeasurementOption {
-	if o, ok := s.m.Load(key); ok {
-		return o.(metric.MeasurementOption)
+// cache keeps what is expensive to make. It is read without a lock, and bounded:
+// what comes later is made each time.
+type cache[K comparable, V any] struct {
+	mu sync.Mutex
+	m  atomic.Pointer[map[K]V]
+}
+
+const maxCached = 2000
+
+func (c *cache[K, V]) get(key K) (v V, ok bool) {
+	if m := c.m.Load(); m != nil {
+		v, ok = (*m)[key]
 	}
-	o := metric.WithAttributeSet(attribute.NewSet(attrs()...))
-	if s.n.Add(1) <= maxSets {
-		s.m.Store(key, o)
+	return v, ok
+}
+
+func (c *cache[K, V]) put(key K, v V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	grown := make(map[K]V)
+	if m := c.m.Load(); m != nil {
+		if len(*m) >= maxCached {
+			return
+		}
+		maps.Copy(grown, *m)
 	}
-	return o
+	grown[key] = v
+	c.m.Store(&grown)
+}
+
+// labelled returns the labels of a key, which attrs makes where they are new.
+func (m *metrics) labelled(key set, attrs func() []attribute.KeyValue) *labels {
+	l, ok := m.sets.get(key)
+	if !ok {
+		l = newLabels(attrs()...)
+		m.sets.put(key, l)
+	}
+	return l
 }
 
 // attempted records an HTTP request.
@@ -100,12 +132,15 @@ func (m *metrics) attempted(ctx context.Context, k *call, e connic.Event) {
 		return
 	}
 	key := set{kind: 'h', method: e.Method, route: e.Route, word: errorType(e), host: k.host, port: k.port, status: e.StatusCode}
-	m.requests.Record(ctx, seconds(e.Duration), m.sets.get(key, func() []attribute.KeyValue {
-		return appendOutcome([]attribute.KeyValue{
+	l, ok := m.sets.get(key)
+	if !ok {
+		l = newLabels(appendOutcome([]attribute.KeyValue{
 			attribute.String("http.request.method", e.Method), attribute.String("url.template", e.Route),
 			attribute.String("server.address", k.host), attribute.Int("server.port", k.port),
-		}, e)
-	}))
+		}, e)...)
+		m.sets.put(key, l)
+	}
+	m.requests.Record(ctx, e.Duration.Seconds(), l.record...)
 }
 
 // retried counts what is sent again, refusals apart.
@@ -113,27 +148,28 @@ func (m *metrics) retried(ctx context.Context, e connic.Event) {
 	if e.StatusCode == http.StatusTooManyRequests || !m.retries.Enabled(ctx) {
 		return
 	}
-	key := set{kind: 'r', op: e.Op, status: e.StatusCode}
-	m.retries.Add(ctx, 1, m.sets.get(key, func() []attribute.KeyValue {
+	l := m.labelled(set{kind: 'r', op: e.Op, status: e.StatusCode}, func() []attribute.KeyValue {
 		attrs := []attribute.KeyValue{attribute.String("connic.operation", e.Op)}
 		if e.StatusCode != 0 {
 			attrs = append(attrs, attribute.Int("http.response.status_code", e.StatusCode))
 		}
 		return attrs
-	}))
+	})
+	m.retries.Add(ctx, 1, l.add...)
 }
 
 func (m *metrics) refused(ctx context.Context, e connic.Event, byService bool) {
 	if !m.refusals.Enabled(ctx) {
 		return
 	}
-	m.refusals.Add(ctx, 1, m.sets.get(set{kind: 'n', op: e.Op, refusedByService: byService}, func() []attribute.KeyValue {
+	l := m.labelled(set{kind: 'n', op: e.Op, byService: byService}, func() []attribute.KeyValue {
 		by := "client"
 		if byService {
 			by = "service"
 		}
 		return []attribute.KeyValue{attribute.String("connic.operation", e.Op), attribute.String("connic.refused_by", by)}
-	}))
+	})
+	m.refusals.Add(ctx, 1, l.add...)
 }
 
 // done records a call.
@@ -144,18 +180,22 @@ func (m *metrics) done(ctx context.Context, e connic.Event) {
 	}
 	if m.calls.Enabled(ctx) {
 		key := set{kind: 'c', op: e.Op, lane: e.Lane, word: word}
-		m.calls.Record(ctx, seconds(e.Duration), m.sets.get(key, func() []attribute.KeyValue {
+		l, ok := m.sets.get(key)
+		if !ok {
 			attrs := []attribute.KeyValue{attribute.String("connic.operation", e.Op), attribute.String("connic.lane", laneName(e.Lane))}
 			if word != "" {
 				attrs = append(attrs, attribute.String("error.type", word))
 			}
-			return attrs
-		}))
+			l = newLabels(attrs...)
+			m.sets.put(key, l)
+		}
+		m.calls.Record(ctx, e.Duration.Seconds(), l.record...)
 	}
 	if e.Queued >= time.Millisecond && m.queue.Enabled(ctx) {
-		m.queue.Record(ctx, seconds(e.Queued), m.sets.get(set{kind: 'q', lane: e.Lane}, func() []attribute.KeyValue {
+		l := m.labelled(set{kind: 'q', lane: e.Lane}, func() []attribute.KeyValue {
 			return []attribute.KeyValue{attribute.String("connic.lane", laneName(e.Lane))}
-		}))
+		})
+		m.queue.Record(ctx, e.Queued.Seconds(), l.record...)
 	}
 }
 
