@@ -36,6 +36,7 @@ type call struct {
 	wait     time.Duration // before the next attempt
 	queued   time.Duration // spent in line for the limiter
 	spare    time.Duration // see Admission.Spare
+	admitted func()        // see request
 	// notBefore is the instant that a Retry-After named, nil if none did.
 	notBefore *time.Time
 
@@ -88,7 +89,7 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
-	k.look, k.spare = r.lane == LanePoll, r.spare
+	k.look, k.spare, k.admitted = r.lane == LanePoll, r.spare, r.admitted
 	if r.repeatable {
 		k.class = api.Idempotent
 	}

@@ -97,7 +97,7 @@ func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 // Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	if err := checkRun("runs.wait", id); err != nil {
+	if err := checkRun(ctx, "runs.wait", id); err != nil {
 		return &Run{ID: id}, err
 	}
 	return s.await(s.watch(&conf).join(ctx, conf, false, id), ctx, id)
@@ -115,7 +115,10 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 	return run, run.failure()
 }
 
-func checkRun(op, id string) error {
+func checkRun(ctx context.Context, op, id string) error {
+	if ctx == nil {
+		return &ArgumentError{Op: op, Arg: "context", Reason: "is nil"}
+	}
 	if reason := checkSegment(id); reason != "" {
 		return &ArgumentError{Op: op, Arg: "run id", Reason: reason}
 	}
@@ -144,7 +147,7 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
 		for _, id := range ids {
-			if err := checkRun("runs.wait_all", id); err != nil {
+			if err := checkRun(ctx, "runs.wait_all", id); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -171,7 +174,11 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
-		check := func(id string) error { return checkRun("runs.watch", id) }
+		check := func(id string) error { return checkRun(ctx, "runs.watch", id) }
+		if ctx == nil {
+			yield(nil, check(""))
+			return
+		}
 		s.watch(&conf).join(ctx, conf, true).all(ctx, ids, check, conf.ended, yield)
 	}
 }

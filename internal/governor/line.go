@@ -8,6 +8,7 @@ type waiter struct {
 	line       *line
 	lane       Lane
 	again      bool
+	follow     int
 	since      time.Time
 	latest     time.Time     // when it must go; zero: whenever
 	ready      chan struct{} // closed under the mutex, after permit or refusal is set
@@ -131,6 +132,7 @@ func (g *Governor) leave(w *waiter) {
 		g.out(w)
 	case w.refusal == nil:
 		g.land(w.permit)
+		g.reserved -= w.follow
 	}
 	g.dispatch(time.Now())
 }
@@ -279,6 +281,7 @@ func (g *Governor) went(w *waiter, now time.Time) {
 		g.cancels = 0
 	}
 	w.permit = g.admit(now, w.lane)
+	g.reserved += w.follow
 	close(w.ready)
 }
 
