@@ -181,7 +181,7 @@ func (l *limiter) Acquire(ctx context.Context, a connic.Admission) (connic.Permi
 		return connic.Permit{}, err
 	}
 	now := time.Now()
-	w := &waiter{ready: make(chan struct{}), since: now, noWait: a.NoWait, again: a.Again, lane: a.Lane}
+	w := &waiter{ready: make(chan struct{}), since: now, noWait: a.NoWait, again: a.Again, lane: a.Lane, follow: a.Follow}
 	if end, ok := ctx.Deadline(); ok {
 		w.deadline = end.Add(-a.Spare)
 	}

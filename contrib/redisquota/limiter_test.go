@@ -461,3 +461,49 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
+
+func TestPlacesForLooksAreKeptInTheFleet(t *testing.T) {
+	t.Parallel()
+	srv := startRedis(t)
+	a, b := newLimiter(t, dial(t, srv), 10, time.Minute), newLimiter(t, dial(t, srv), 10, time.Minute)
+	p, err := a.Acquire(t.Context(), connic.Admission{Follow: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Release(p, answered)
+	look := newRaw(t, dial(t, srv), "look", 10, time.Minute)
+	eventually(t, "the store knows", func() bool {
+		look.last += 20
+		return look.step([lanes]int{calls: 10}, nil, nil).give[calls] == 10-1-3
+	})
+	look.step([lanes]int{}, nil, nil)
+	for range 6 {
+		b.Release(acquire(t, b, connic.LaneCall), answered)
+	}
+	if _, err := b.Acquire(t.Context(), connic.Admission{NoWait: true}); err == nil {
+		t.Error("a call got a place that is kept for a look")
+	}
+	a.Release(acquire(t, a, connic.LanePoll), answered)
+	a.Reserve(-3)
+	if n := a.Status().Reserved; n != 0 {
+		t.Errorf("%d are reserved after all were given back", n)
+	}
+}
+
+func TestAnAttemptThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(t, dial(t, startRedis(t)), 1, time.Second)
+	l.Release(acquire(t, l, connic.LaneCall), answered)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := l.Acquire(ctx, connic.Admission{Spare: 2 * time.Minute})
+	var limit *connic.LimitError
+	if !errors.As(err, &limit) || !limit.Deadline {
+		t.Errorf("without the time to spare: %v", err)
+	}
+	p, err := l.Acquire(ctx, connic.Admission{Spare: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release(p, answered)
+}
