@@ -208,26 +208,12 @@ type BudgetUpdate struct {
 func (u *BudgetUpdate) check(op string) *patch {
 	p := &patch{op: op}
 	change(p, "name", u.Name, false, checkFilled)
-	change(p, "kind", u.Kind, false, func(k BudgetKind) string {
-		if !k.Known() {
-			return "is neither alert nor limit"
-		}
-		return ""
-	})
-	change(p, "scope", u.Scope, false, func(s BudgetScope) string {
-		if !s.Known() {
-			return "is none of global, environment and agent"
-		}
-		return ""
-	})
+	// Words that this version does not know may be right.
+	change(p, "kind", u.Kind, false, func(k BudgetKind) string { return checkFilled(string(k)) })
+	change(p, "scope", u.Scope, false, func(s BudgetScope) string { return checkFilled(string(s)) })
 	change(p, "environment id", u.EnvironmentID, true, checkFilled)
 	change(p, "agent name", u.AgentName, true, checkFilled)
-	change(p, "period", u.Period, false, func(period BudgetPeriod) string {
-		if !period.Known() {
-			return "is neither daily nor monthly"
-		}
-		return ""
-	})
+	change(p, "period", u.Period, false, func(period BudgetPeriod) string { return checkFilled(string(period)) })
 	change(p, "amount", u.Amount, false, func(d Decimal) string {
 		switch {
 		case d.IsZero():
@@ -260,14 +246,14 @@ func (c *BudgetCreate) check(op string) error {
 		p.refuse("agent name", "is empty, and the scope is agent")
 	case c.Scope == BudgetGlobal && c.EnvironmentID != "":
 		p.refuse("environment id", "is set, and the scope is global")
-	case c.Scope != BudgetAgent && c.AgentName != "":
+	case c.Scope != BudgetAgent && c.Scope.Known() && c.AgentName != "":
 		p.refuse("agent name", "is set, and the scope is not agent")
 	}
 	return p.err()
 }
 
 // Create makes a budget. It refuses what cannot be right before anything is sent:
-// an empty name, an unknown kind, scope or period, an amount that is not set or
+// an empty name, kind, scope or period, an amount that is not set or
 // below 0, a currency that is not a code of three letters, and a scope without
 // what it names, or with what it does not.
 //

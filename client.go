@@ -132,7 +132,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		c.timeout = defaultTimeout
 	}
 	if next == nil {
-		own := newTransport()
+		own := newTransport(c.timeout)
 		next, c.close = own, own.CloseIdleConnections
 	}
 	for _, wrap := range conf.middleware {

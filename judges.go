@@ -216,17 +216,13 @@ func (u *JudgeUpdate) check(op string) error {
 	change(p, "system prompt", u.SystemPrompt, true, nil)
 	change(p, "include agent system prompt", u.IncludeAgentSystemPrompt, true, nil)
 	change(p, "criteria", u.Criteria, false, checkCriteria)
-	change(p, "trigger mode", u.TriggerMode, false, func(m JudgeTrigger) string {
-		if !m.Known() {
-			return "is neither automatic nor manual"
-		}
-		return ""
-	})
+	// Words that this version does not know may be right.
+	change(p, "trigger mode", u.TriggerMode, false, func(m JudgeTrigger) string { return checkFilled(string(m)) })
 	change(p, "sample rate", u.SampleRate, true, func(rate float64) string {
 		if !(rate >= 1 && rate <= 100) { // NaN too
 			return "is not between 1 and 100 percent"
 		}
-		if mode, ok := u.TriggerMode.Get(); ok && mode != JudgeAutomatic {
+		if mode, ok := u.TriggerMode.Get(); ok && mode == JudgeManual {
 			return "belongs to the trigger mode automatic, and the mode is manual"
 		}
 		return ""
@@ -278,8 +274,8 @@ func checkFilters(filters []RunFilter) string {
 		switch {
 		case checkFilled(f.Field) != "":
 			return "contain one without a field"
-		case !f.Operator.Known():
-			return "contain one whose operator is none of equals, not_equals, contains and exists"
+		case checkFilled(string(f.Operator)) != "":
+			return "contain one without an operator"
 		case f.Value == nil && f.Operator != FilterExists:
 			return "contain one without a value; only exists needs none"
 		}
@@ -291,7 +287,7 @@ func checkFilters(filters []RunFilter) string {
 // an empty name, agent or list of criteria, a criterion without a name or with a
 // max_score of 0 or less, a model that is not of the form provider/model, a
 // sample rate outside of 1 to 100 or without the trigger mode automatic, and
-// operators that are not known.
+// filters without a field or an operator.
 //
 // As with [AgentsService.Trigger] the request is not repeated blindly: see
 // [ErrOutcomeUnknown]. It costs one request.
@@ -301,8 +297,8 @@ func checkFilters(filters []RunFilter) string {
 // Status: assumed
 func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Judge, error) {
 	op := api.Table[api.JudgesCreate].Name
-	if req.SampleRate != 0 && req.TriggerMode != JudgeAutomatic {
-		return nil, &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and the mode is another"}
+	if req.SampleRate != 0 && req.TriggerMode == "" {
+		return nil, &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and no mode is set"}
 	}
 	if err := req.asUpdate().check(op); err != nil {
 		return nil, err

@@ -66,6 +66,15 @@ func ParseDecimal(s string) (Decimal, error) {
 	return Decimal{s}, nil
 }
 
+// MustDecimal is [ParseDecimal] for constants: it panics where that fails.
+func MustDecimal(s string) Decimal {
+	d, err := ParseDecimal(s)
+	if err != nil {
+		panic("connic: " + strconv.Quote(s) + " is " + err.Error()) //nolint:forbidigo // that is what it promises
+	}
+	return d
+}
+
 func allDigits(s string) bool {
 	for i := range len(s) {
 		if !isDigit(s[i]) {

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -50,6 +51,8 @@ func run() error {
 	return table()
 }
 
+// build weighs a program with the client. What it may weigh is a demand, but for
+// the time, which depends on what else the machine does.
 func build() error {
 	folder, err := os.MkdirTemp("", "connic-bench-*")
 	if err != nil {
@@ -81,6 +84,9 @@ func build() error {
 	fmt.Printf("stripped binary: %d and %d bytes, ratio %.3f%s\n", plain.Size, client.Size, r, mark(r, cases.BinaryRatio))
 	fmt.Printf("build with a warm standard library: %v (%s), %v of the processors\n",
 		warm.Took.Round(10*time.Millisecond), cases.BuildTime, warm.Worked.Round(10*time.Millisecond))
+	if r > cases.BinaryRatio || len(linked) > cases.LinkedModules || len(listed) > cases.ListedModules {
+		return errors.New("a program with the client weighs more than it may")
+	}
 	return nil
 }
 
