@@ -35,6 +35,9 @@ func TestDocumentHasEveryFieldAndNothingElse(t *testing.T) {
 			require.True(t, ok, "%s %s", method, path)
 			answered := false
 			for _, name := range names {
+				if name == "Login" || name == "DevSessions.Sync" {
+					continue // made of several requests, whose types are its own
+				}
 				m := methodOf(t, name.(string))
 				for i := range m.NumIn() {
 					c.input(op, m.In(i))
@@ -67,6 +70,9 @@ func methodOf(t *testing.T, name string) reflect.Type {
 // answerOf is the type that an operation answers with: what a pointer leads to, or
 // the items of a page. Iterators are made of other methods' answers.
 func answerOf(out reflect.Type) reflect.Type {
+	if out.Kind() == reflect.Slice && out.Elem().Kind() == reflect.Struct {
+		return out.Elem()
+	}
 	if out.Kind() != reflect.Pointer {
 		return nil
 	}
