@@ -109,6 +109,12 @@ func (c fieldCheck) answer(op *openapi3.Operation, of reflect.Type) {
 // input compares what a method takes with the keys and parameters of its
 // operation.
 func (c fieldCheck) input(op *openapi3.Operation, of reflect.Type) {
+	if of == reflect.TypeFor[[]connic.BridgeRoute]() {
+		for _, media := range op.RequestBody.Value.Content {
+			c.object(media.Schema.Value.Properties["routes"].Value.Items, of.Elem(), false)
+		}
+		return
+	}
 	if of.Kind() != reflect.Struct || op.RequestBody == nil {
 		return
 	}
