@@ -164,6 +164,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 // send runs the attempts of a call and returns its error.
 func (k *call) send() error {
 	start := time.Now()
+	k.derive()
 	_, err := k.client.http.Do(&k.loop) //nolint:bodyclose // attempts read and close their bodies
 	err = k.outcome(err)
 	if err == nil {
@@ -205,6 +206,9 @@ func (k *call) failed() error {
 		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 		return k.failure
 	}
+	if k.err == nil {
+		return nil
+	}
 	var limit *LimitError
 	if errors.As(k.err, &limit) {
 		limit.Op, limit.Last = k.op.Name, k.last
@@ -214,9 +218,6 @@ func (k *call) failed() error {
 	if errors.As(k.err, &decode) {
 		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
 		return decode
-	}
-	if k.err == nil {
-		return nil
 	}
 	if bad, ok := k.err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made, and no wrapped one
 		return bad
