@@ -62,6 +62,9 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		return
 	}
 	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.spare}
+	if k.admitted != nil {
+		admission.Follow = 1
+	}
 	if c.observer != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
 			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait})
@@ -82,6 +85,9 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 			return
 		}
 		k.notBefore = nil
+	}
+	if k.admitted != nil {
+		k.admitted()
 	}
 	end := &k.end
 	if k.attempts > 0 {
@@ -261,7 +267,8 @@ func (k *call) limitOutcome(resp *http.Response) Outcome {
 	case k.result == refused:
 		now := time.Now()
 		wait := retryAfter(resp.Header, now)
-		named := now.Add(wait)
+		// A Limiter that is not ours may know no pause. It must not spin.
+		named := now.Add(max(wait, min(k.client.retry.MinWait, minPause)))
 		k.notBefore = &named
 		return Outcome{Kind: OutcomeRefused, RetryAfter: wait}
 	case resp == nil && k.Context.Err() != nil:

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -37,6 +38,7 @@ type call struct {
 	wait     time.Duration // before the next attempt
 	queued   time.Duration // spent in line for the limiter
 	spare    time.Duration // see Admission.Spare
+	admitted func()        // see request
 	// notBefore is the instant that a Retry-After named, nil if none did.
 	notBefore *time.Time
 
@@ -94,7 +96,7 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
-	k.look, k.spare = r.lane == LanePoll, r.spare
+	k.look, k.spare, k.admitted = r.lane == LanePoll, r.spare, r.admitted
 	if r.repeatable {
 		k.class = api.Idempotent
 	}
@@ -130,6 +132,14 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if bad := k.options.bad; bad != nil {
 		return k.argument(bad.Arg, bad.Reason)
 	}
+	if k.options.outside {
+		if k.op.Op != rawOperation.Op {
+			return k.argument("WithoutProject", "belongs to Client.Do only")
+		}
+		if k.route = strings.TrimPrefix(k.route, projectRoute); k.route == "" {
+			return k.argument("path", "is empty")
+		}
+	}
 	if c.closed.Load() {
 		return &TransportError{Op: k.op.Name, Method: k.op.Method, Err: ErrClosed}
 	}
@@ -161,6 +171,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 // send runs the attempts of a call and returns its error.
 func (k *call) send() error {
 	start := time.Now()
+	k.derive()
 	_, err := k.client.http.Do(&k.loop) //nolint:bodyclose // attempts read and close their bodies
 	err = k.outcome(err)
 	if err == nil {
@@ -201,6 +212,9 @@ func (k *call) failed() error {
 	if k.failure != nil {
 		return k.failure
 	}
+	if k.err == nil {
+		return nil
+	}
 	var limit *LimitError
 	if errors.As(k.err, &limit) {
 		own := *limit // a Limiter may return the same one to many calls
@@ -210,9 +224,6 @@ func (k *call) failed() error {
 	var decode *DecodeError
 	if errors.As(k.err, &decode) {
 		return decode
-	}
-	if k.err == nil {
-		return nil
 	}
 	if bad, ok := k.err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made, and no wrapped one
 		return bad

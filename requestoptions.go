@@ -20,6 +20,7 @@ type callOptions struct {
 	capture  *Response
 	timeout  time.Duration // of an attempt; 0: the usual one
 	raw      bool
+	outside  bool // the path has no project in front
 	bad      *ArgumentError
 }
 
@@ -140,4 +141,11 @@ func CaptureResponse(r *Response) RequestOption {
 // JSON, so each item takes about twice its memory.
 func KeepRaw() RequestOption {
 	return func(o *callOptions) { o.raw = true }
+}
+
+// WithoutProject makes [Client.Do] call a path that does not begin with the
+// project: Do with "/test-sessions/abc" then calls just that. Methods with a route
+// of their own refuse it.
+func WithoutProject() RequestOption {
+	return func(o *callOptions) { o.outside = true }
 }
