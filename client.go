@@ -181,7 +181,7 @@ func (c *Client) serve() {
 // of the two do not share looks.
 func (c *Client) ForEnvironment(id string) *Client {
 	d := &Client{
-		project: c.project, environment: id, base: c.base, credential: c.credential, http: c.http, template: c.template,
+		project: c.project, environment: id, base: c.base, credential: c.credential, mask: c.mask, http: c.http, template: c.template,
 		limiter: c.limiter, retry: c.retry, timeout: c.timeout, maxBody: c.maxBody, maxErrorBody: c.maxErrorBody,
 		userAgent: c.userAgent, observer: c.observer, readOnly: c.readOnly, routes: c.routes, close: c.close,
 	}
