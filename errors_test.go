@@ -51,7 +51,7 @@ func TestS6EveryErrorBodyBecomesAnError(t *testing.T) {
 		"broken JSON":  {body: `{"detail": "cut o`, detail: `{"detail": "cut o`},
 		"list":         {body: `["a"]`, detail: `["a"]`},
 		"long":         {body: `{"detail": "` + long + `"}`, detail: long[:499] + "…"},
-		"binary":       {body: "\xff\xfe\x00", detail: "�\x00"},
+		"binary":       {body: "\xff\xfe\x00", detail: `�\x00`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
