@@ -11,9 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/connic-go/connic/docs"
+	"go.yaml.in/yaml/v3"
 )
 
 // walk changes every object of a document, the inner ones first.

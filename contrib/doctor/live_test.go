@@ -113,7 +113,7 @@ func look(t *testing.T, o LiveOptions, change func(path string, body any) (int, 
 		srv := furnished(t)
 		defer srv.Close()
 		before := len(srv.Requests())
-		wire := http.RoundTripper(srv.Transport())
+		wire := srv.Transport()
 		if change != nil {
 			wire = rewriting{wire, change}
 		}
@@ -302,7 +302,7 @@ func TestFixtures(t *testing.T) {
 	look(t, LiveOptions{Keep: func(f Fixture) error {
 		path, err := f.Write(dir)
 		check(t, err)
-		text, err := os.ReadFile(path) //nolint:gosec // ours
+		text, err := os.ReadFile(path)
 		check(t, err)
 		for _, part := range private {
 			if bytes.Contains(text, []byte(part)) {

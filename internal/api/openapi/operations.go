@@ -323,8 +323,8 @@ func (g *generator) answers(op *api.Operation) (object, error) {
 		return nil, fmt.Errorf("it is not known what %s answers", op.Name)
 	}
 	all := object{}
-	switch {
-	case r.of == "":
+	switch r.of {
+	case "":
 		// Whatever comes is taken for done.
 		all["2XX"] = object{"description": "Done. The client does not read a body."}
 	default:

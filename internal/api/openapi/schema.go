@@ -101,15 +101,15 @@ func (g *generator) object(c component) (object, error) {
 		if inner, ok := strings.CutPrefix(expression, "Nullable["); ok && !slices.Contains(clearable[c.of.Name], f.JSON) {
 			expression = strings.TrimSuffix(inner, "]")
 		}
+		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may come as a text or as it is
+			expression = "any"
+		}
 		s, err := g.schema(expression, c.direction)
 		if c.of.Name+"."+f.Name == "Deployment.Agents" && err == nil { // names, or objects that have one
 			s["items"] = object{"type": []string{"string", "object"}, "properties": object{"name": object{"type": "string"}}}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
-		}
-		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may come as a text or as it is
-			s, err = g.schema("any", c.direction)
 		}
 		if f.Mark == "" {
 			return nil, fmt.Errorf("%s: its tag does not say how it is known", f.Name)
