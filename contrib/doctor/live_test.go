@@ -285,7 +285,7 @@ func TestAnswersThatAreAsExpected(t *testing.T) {
 	}
 	for _, o := range report.Operations {
 		op, _ := api.Lookup(o.Operation)
-		asked := op.Method == "GET" && op.Op != api.TestRunsGet
+		asked := calls[op.Op] != nil
 		if asked != (o.State == Same) || asked && o.Status != 200 {
 			t.Errorf("%+v", o)
 		}
@@ -352,10 +352,27 @@ func TestCases(t *testing.T) {
 		var have, want any
 		check(t, json.Unmarshal(text, &have))
 		check(t, json.Unmarshal(f.Want, &want))
-		if !reflect.DeepEqual(have, want) {
+		if !holds(have, want) {
 			t.Errorf("%s: the client makes %s of it, want %s", path, text, f.Want)
 		}
 	}
+}
+
+// holds reports whether a value is what was wanted. An object may have more
+// members: those of fields that the client has learned since.
+func holds(have, want any) bool {
+	switch w := want.(type) {
+	case map[string]any:
+		h, ok := have.(map[string]any)
+		for name := range w {
+			ok = ok && holds(h[name], w[name])
+		}
+		return ok
+	case []any:
+		h, ok := have.([]any)
+		return ok && slices.EqualFunc(h, w, holds)
+	}
+	return reflect.DeepEqual(have, want)
 }
 
 func TestRedaction(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"go/ast"
 	"maps"
 	"slices"
 	"strings"
@@ -58,11 +59,11 @@ func newGenerator(root string) (*generator, error) {
 func (g *generator) reference(name string, d direction) (object, error) {
 	of := g.types.Structs[name]
 	if of == nil {
-		return nil, fmt.Errorf("there is no exported struct %s", name)
+		return nil, fmt.Errorf("there is no struct %s", name)
 	}
-	title := name
-	if other, ok := g.used[name]; d == request && !strings.HasSuffix(name, "Create") && !strings.HasSuffix(name, "Update") && (!ok || other.direction == answer) {
-		title = name + "Input"
+	title := strings.ToUpper(name[:1]) + name[1:]
+	if other, ok := g.used[title]; d == request && !strings.HasSuffix(name, "Create") && !strings.HasSuffix(name, "Update") && (!ok || other.direction == answer) {
+		title += "Input"
 	}
 	g.used[title] = component{of, d}
 	return object{"$ref": "#/components/schemas/" + title}, nil
@@ -127,7 +128,9 @@ func (g *generator) object(c component) (object, error) {
 		if f.Words {
 			s["x-source"] = inWords
 		}
-		s["x-go"] = c.of.Name + "." + f.Name
+		if ast.IsExported(c.of.Name) {
+			s["x-go"] = c.of.Name + "." + f.Name
+		}
 		properties[f.JSON] = s
 		if c.direction == request && !f.Omitted {
 			required = append(required, f.JSON)
@@ -178,6 +181,8 @@ var bounds = map[string]object{
 	"currency":    {"enum": []string{"EUR", "USD"}},
 	"amount":      {"pattern": `^[0-9]+(\.[0-9]+)?$`},
 	"mime_type":   {"minLength": 1},
+	"target":      {"minLength": 1},
+	"port":        {"minimum": 1, "maximum": 65535},
 }
 
 // places are where else an answer may have a field, besides the names that its tag
