@@ -11,6 +11,7 @@ import (
 
 	"github.com/connic-go/connic/docs"
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/oasdiff/oasdiff/checker"
 	"github.com/oasdiff/oasdiff/diff"
@@ -332,7 +333,11 @@ func (c *comparison) states() {
 		}
 	}
 	for i := range api.Table {
-		c.report.Operations = append(c.report.Operations, *c.results[api.Table[i].Name])
+		r := *c.results[api.Table[i].Name]
+		for _, s := range []*string{&r.Theirs, &r.Envelope, &r.Paging} {
+			*s = mask.Line(*s, maxText) // it is the service's
+		}
+		c.report.Operations = append(c.report.Operations, r)
 	}
 }
 

@@ -260,6 +260,25 @@ func TestReports(t *testing.T) {
 	}
 }
 
+func TestReportsAreSafeToPrint(t *testing.T) {
+	t.Parallel()
+	d := copyOf(t)
+	d.move("/runs", "/projects/{id}/runs\x1b[2J\n| x | cnc_a_key_in_a_path_0001")
+	d.fields("Agent")["owner\x1b[31m\u202e"] = object{"type": "string"}
+	d.answer("get /judges", properties(object{"rows\x1b\n": array("Judge")}))
+	report, err := Drift(d.text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var markdown bytes.Buffer
+	if err := report.WriteMarkdown(&markdown); err != nil {
+		t.Fatal(err)
+	}
+	if s := markdown.String(); strings.ContainsAny(s, "\x1b\u202e") || strings.Contains(s, "cnc_a_key_in_a_path_0001") || strings.Contains(s, "\n| x |") {
+		t.Errorf("the report is not safe: %q", s)
+	}
+}
+
 // TestAnotherService reads a document that is no copy of ours, and was written as
 // frameworks write one.
 func TestAnotherService(t *testing.T) {
