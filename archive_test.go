@@ -90,7 +90,7 @@ func TestUploadFSPacksWhatBelongsToAProject(t *testing.T) {
 	srv := connictest.New()
 	t.Cleanup(srv.Close)
 	want := map[string]string{
-		"agents/support.yaml": "name: support", "agents/sub/other.yml": "x", "tools/t.py": "def t(): ...", "requirements.txt": "",
+		"agents/support.yaml": "name: support", "agents/sub/other.yaml": "x", "connectors/nightly.yaml": "type: cron", "tests/builders/b.py": "", "tools/t.py": "def t(): ...", "requirements.txt": "",
 		"middleware/m.PY": "m", "schemas/s.json": "{}", "guardrails/g.toml": "", "hooks/h.md": "h", "tests/a.yaml": "a",
 		"tests/files/scan.pdf": "%PDF", "tests/files/deep/x.bin": "\x00", "agents/" + strings.Repeat("long", 40) + "/ä.yaml": "long",
 	}
@@ -99,7 +99,7 @@ func TestUploadFSPacksWhatBelongsToAProject(t *testing.T) {
 		tree[name] = &fstest.MapFile{Data: []byte(content), ModTime: time.Now()}
 	}
 	for _, name := range []string{
-		".env", ".git/config", "README.md", "node_modules/x.js", "agents/.hidden.yaml", "agents/__pycache__/x.pyc", "tests/.venv/x", "main.go", "tests/files/.DS_Store",
+		".env", ".git/config", "README.md", "node_modules/x.js", "agents/.hidden.yaml", "agents/__pycache__/x.pyc", "tests/.venv/x", "tools/t.pyc", "tests/files/t.pyc", "tools/my__pycache__2/x.py", "connectors.yaml", "main.go", "tests/files/.DS_Store",
 	} {
 		tree[name] = &fstest.MapFile{Data: []byte("secret")}
 	}
@@ -138,7 +138,20 @@ func TestProjectsThatBreakTheRules(t *testing.T) {
 			want:  []string{"agents/a.exe has an ending", "tools/noending has an ending", "tests/b.bin has an ending", "hooks/link.py is a symbolic link"},
 		},
 		"a link to a folder": {files: map[string]string{"agents": "-> elsewhere", "tools/a.py": "x"}, want: []string{"agents is a symbolic link"}},
-		"5 MiB of code":      {files: map[string]string{"agents/a.txt": big}},
+		"what the service does not read": {
+			files: map[string]string{"agents/a.yml": "x", "agents/b.YML": "x", "tests/builders/c.json": "x", "tests/builders/D.PY": "x", "agents/ok.PY": "x", "tests/builders/ok.py": "x"},
+			want:  []string{"agents/a.yml ends with .yml", "agents/b.YML ends with .yml", "tests/builders/c.json has another ending than .py", "tests/builders/D.PY has another ending"},
+		},
+		"25 MiB in all": {files: map[string]string{"tests/files/a.bin": strings.Repeat("x", 25<<20)}},
+		"more than 25 MiB in all": {
+			files: map[string]string{"tests/files/a.bin": strings.Repeat("x", 25<<20), "tests/files/b.bin": "x"},
+			want:  []string{"all files together are 26214401 bytes, more than 26214400"},
+		},
+		"what is left out of a folder": {
+			files: map[string]string{"agents/.env": "x", "tests/.git/config": "x", "tools/t.pyc": "x", "tools/__pycache__/x.py": "x"}, only: "archive",
+			want: []string{"agents/.env is hidden", "tests/.git/config is hidden", "tools/t.pyc is compiled", "tools/__pycache__/x.py is compiled"},
+		},
+		"5 MiB of code": {files: map[string]string{"agents/a.txt": big}},
 		"more than that": {
 			files: map[string]string{"agents/a.txt": big, "requirements.txt": "x"},
 			want:  []string{"outside tests/files/ are 5242881 bytes, more than 5242880"},
@@ -299,22 +312,46 @@ func TestP6UploadsAreStreamed(t *testing.T) { //nolint:paralleltest // it measur
 	}
 }
 
-// A tree that changes under the upload must not go out half old, half new.
+// A tree that changes under the upload must not go out half old, half new: it is
+// packed anew, and not for ever.
 func TestATreeThatChangesWhileItIsSent(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{"shorter": "x", "longer": "a longer text", "other": "b TEXT"} {
-		tree := fstest.MapFS{"agents/a.yaml": {Data: []byte("a text")}}
-		srv := connictest.New()
-		srv.Fault(connictest.Fault{Op: "deployments.upload", Status: 429})
-		c := srv.Client(connic.WithLimiter(open{}), connic.WithObserver(func(_ context.Context, e connic.Event) {
-			if e.Kind == connic.EventRetry {
+		for _, once := range []bool{true, false} {
+			tree := fstest.MapFS{"agents/a.yaml": {Data: []byte("a text")}}
+			srv := connictest.New()
+			srv.Fault(connictest.Fault{Op: "deployments.upload", Times: -1, Status: 429})
+			changes := 0
+			c := srv.Client(connic.WithLimiter(open{}), connic.WithObserver(func(_ context.Context, e connic.Event) {
+				if e.Kind != connic.EventRetry {
+					return
+				}
+				if changes++; once {
+					srv.ClearFaults()
+				}
 				tree["agents/a.yaml"].Data = []byte(change)
+				change += "."
+			}), quick)
+			_, err := c.Deployments.UploadFS(t.Context(), tree, nil)
+			switch {
+			case once && (err != nil || srv.Executions("deployments.upload") != 1 || changes != 1):
+				t.Errorf("%s, once: %v after %d changes", name, err, changes)
+			case once:
+				if got := unpacked(t, received(t, srv))["agents/a.yaml"]; got != strings.TrimSuffix(change, ".") {
+					t.Errorf("%s: it sent %q", name, got)
+				}
+			case err == nil || !strings.Contains(err.Error(), "agents/a.yaml") || srv.Executions("deployments.upload") != 0 || changes != 3:
+				t.Errorf("%s, each time: %v after %d changes", name, err, changes)
+			case errors.Is(err, connic.ErrOutcomeUnknown):
+				t.Errorf("%s: nothing can have been executed: %v", name, err)
 			}
-		}), quick)
-		_, err := c.Deployments.UploadFS(t.Context(), tree, nil)
-		if err == nil || !strings.Contains(err.Error(), "agents/a.yaml") || srv.Executions("deployments.upload") != 0 {
-			t.Errorf("%s: %v", name, err)
+			if !once {
+				_, err = c.Deployments.UploadFS(t.Context(), fstest.MapFS{"agents/a.yaml": {Data: []byte("a")}}, nil, connic.WithMaxAttempts(1))
+				if !errors.Is(err, connic.ErrRateLimited) {
+					t.Error(err)
+				}
+			}
+			srv.Close()
 		}
-		srv.Close()
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/pack"
 )
 
 // DeploymentsService brings an agent project's code into service.
@@ -265,11 +266,7 @@ type UploadParams struct {
 // Access: deployments write
 // Status: observed
 func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
-	a, err := newFileSource(ctx, api.DeploymentsUpload, &source)
-	if err != nil {
-		return nil, err
-	}
-	return s.upload(ctx, a, p, opts)
+	return s.upload(ctx, openArchive(ctx, &source), p, opts)
 }
 
 // UploadFS packs a project folder and deploys it as [DeploymentsService.Upload]
@@ -287,30 +284,26 @@ func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *U
 // Access: deployments write
 // Status: observed
 func (s *DeploymentsService) UploadFS(ctx context.Context, project fs.FS, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
-	a, err := newTreeSource(ctx, api.DeploymentsUpload, project)
-	if err != nil {
-		return nil, err
-	}
-	return s.upload(ctx, a, p, opts)
+	return s.upload(ctx, func() (*pack.Archive, error) { return pack.Tree(ctx, project) }, p, opts)
 }
 
-func (s *DeploymentsService) upload(ctx context.Context, a *archive, p *UploadParams, opts []RequestOption) (*Deployment, error) {
+func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Archive, error), p *UploadParams, opts []RequestOption) (*Deployment, error) {
 	var params UploadParams
 	if p != nil {
 		params = *p
 	}
 	r := request{op: api.DeploymentsUpload}
 	r.query.add("environment_id", cmp.Or(params.EnvironmentID, s.client.environment))
-	r.form = a.upload(func(digest []byte) string {
-		tail := `","files_hash":"` + shortHash(digest) + `"`
+	form := textForm(func(digest []byte) string {
+		members := `,"files_hash":"` + shortHash(digest) + `"`
 		if params.SkipTests {
-			tail += `,"skip_tests":true`
+			members += `,"skip_tests":true`
 		}
-		return tail + "}"
+		return members
 	})
 	queued := false
 	r.received = func(h http.Header) { queued, _ = strconv.ParseBool(strings.TrimSpace(h.Get("X-Deployment-Queued"))) }
-	d, err := do(ctx, s.client, r, decodeDeployment, opts)
+	d, err := sendArchive(ctx, s.client, r, contentJSON[0], form, open, decodeDeployment, opts)
 	if d != nil {
 		d.Queued = queued
 		d.EnvironmentID = cmp.Or(d.EnvironmentID, params.EnvironmentID, s.client.environment)

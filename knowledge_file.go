@@ -10,7 +10,6 @@ import (
 	"maps"
 	"mime/multipart"
 	"net/textproto"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/pack"
 )
 
 // FileSource is a file that can be read more than once. [LocalFile], [FSFile] and
@@ -33,16 +33,15 @@ type FileSource struct {
 	Open func() (io.Reader, error)
 }
 
-// LocalFile is a file on disk.
+// LocalFile is a regular file on disk. What else a name may lead to, such as a
+// named pipe, is refused when it is opened.
 func LocalFile(name string) FileSource {
-	return FileSource{Name: filepath.Base(name), Open: func() (io.Reader, error) {
-		return os.Open(name) //nolint:gosec // the caller names the file that is to be sent
-	}}
+	return FileSource{Name: filepath.Base(name), Open: func() (io.Reader, error) { return pack.OpenFile(name) }}
 }
 
-// FSFile is a file of a file system, such as an [embed.FS].
+// FSFile is a regular file of a file system, such as an [embed.FS].
 func FSFile(fsys fs.FS, name string) FileSource {
-	return FileSource{Name: path.Base(name), Open: func() (io.Reader, error) { return fsys.Open(name) }}
+	return FileSource{Name: path.Base(name), Open: func() (io.Reader, error) { return pack.OpenFSFile(fsys, name) }}
 }
 
 // ReaderAtFile is a file whose content is the first size bytes of r. Do not close
@@ -97,7 +96,7 @@ func newFileForm(source *FileSource) (*fileForm, error) {
 	if err != nil {
 		return nil, badFile("cannot be opened", err)
 	}
-	defer closeReader(r)
+	defer pack.Close(r)
 	form := &fileForm{source: source}
 	if form.size, err = sizeOf(r); err != nil {
 		return nil, err
@@ -108,31 +107,16 @@ func newFileForm(source *FileSource) (*fileForm, error) {
 	return form, nil
 }
 
-func closeReader(r io.Reader) {
-	if c, ok := r.(io.Closer); ok {
-		_ = c.Close()
-	}
-}
-
 // sizeOf returns how much there is to read, -1 if that is not known.
 func sizeOf(r io.Reader) (int64, error) {
-	switch r := r.(type) {
-	case interface{ Stat() (fs.FileInfo, error) }:
-		info, err := r.Stat()
-		switch {
-		case err != nil:
-			return 0, badFile("cannot be read", err)
-		case info.IsDir():
-			return 0, badFile("is a directory", nil)
-		case info.Mode().IsRegular():
-			return info.Size(), nil
-		}
-	case interface{ Len() int }:
-		return int64(r.Len()), nil
-	case interface{ Size() int64 }:
-		return r.Size(), nil
+	size, err := pack.SizeOf(r)
+	switch {
+	case errors.Is(err, pack.ErrDirectory):
+		return 0, badFile(err.Error(), nil)
+	case err != nil:
+		return 0, badFile("cannot be read", err)
 	}
-	return -1, nil
+	return size, nil
 }
 
 // stableID reads the file to derive its id.
@@ -141,7 +125,7 @@ func (f *fileForm) stableID(ctx context.Context, namespace string) (string, erro
 	if err != nil {
 		return "", badFile("cannot be opened", err)
 	}
-	defer closeReader(r)
+	defer pack.Close(r)
 	h := identity("file", namespace, f.source.Name)
 	block := make([]byte, 64<<10)
 	for ctx != nil && ctx.Err() == nil { // what is wrong with ctx is said later
@@ -224,7 +208,7 @@ func (b *formBody) Read(p []byte) (int, error) {
 
 // Close implements [io.Closer].
 func (b *formBody) Close() error {
-	closeReader(b.file)
+	pack.Close(b.file)
 	return nil
 }
 
@@ -251,6 +235,6 @@ func (e *exactly) Read(p []byte) (int, error) {
 
 // Close implements [io.Closer].
 func (e *exactly) Close() error {
-	closeReader(e.r)
+	pack.Close(e.r)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/pack"
 )
 
 // TestRunsService runs a project's tests on the service, without deploying it.
@@ -196,32 +197,30 @@ type TestRunCreate struct {
 // Status: observed
 func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ...RequestOption) (*TestRun, error) {
 	const op = api.TestRunsCreate
-	var a *archive
-	var err error
-	switch given := req.Archive.Open != nil; {
-	case given && req.Project != nil:
-		return nil, badArchive(op, "project", "is set together with an archive", nil)
-	case given:
-		a, err = newFileSource(ctx, op, &req.Archive)
-	default:
-		a, err = newTreeSource(ctx, op, req.Project)
+	bad := func(arg, reason string) error {
+		return &ArgumentError{Op: api.Table[op].Name, Arg: arg, Reason: reason}
 	}
-	if err != nil {
-		return nil, err
+	open := func() (*pack.Archive, error) { return pack.Tree(ctx, req.Project) }
+	if req.Archive.Open != nil {
+		if req.Project != nil {
+			return nil, bad("project", "is set together with an archive")
+		}
+		open = openArchive(ctx, &req.Archive)
 	}
 	rest, err := json.Marshal(struct {
 		EnvironmentID string `json:"environment_id,omitempty"`
 		Filter        string `json:"test_filter,omitempty"`
 	}{cmp.Or(req.EnvironmentID, s.client.environment), req.Filter})
 	if err != nil {
-		return nil, badArchive(op, "filter", "cannot be encoded", err)
+		return nil, bad("filter", "cannot be encoded: "+err.Error())
 	}
-	tail := `"}`
-	if len(rest) > len("{}") {
-		tail = `",` + string(rest[1:])
-	}
-	r := request{op: op, form: a.upload(func([]byte) string { return tail })}
-	return do(ctx, s.client, r, decodeTestRun, opts)
+	form := textForm(func([]byte) string {
+		if len(rest) == len("{}") {
+			return ""
+		}
+		return "," + string(rest[1:len(rest)-1])
+	})
+	return sendArchive(ctx, s.client, request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
 }
 
 // Get returns a test run. It costs one request.

@@ -24,7 +24,7 @@ func TestTestRuns(t *testing.T) {
 		if got := strings.Join(seen, ", "); got != "running/validating, running/building, running/starting_container, running/running_tests, passed/done" {
 			t.Errorf("the wait saw %s", got)
 		}
-		if run.Status != connic.TestRunPassed || run.TotalCases != 1 || len(run.Cases) != 1 || run.Cases[0].TestName != "greets" || run.Cases[0].PassRate() != 1 {
+		if run.Status != connic.TestRunPassed || run.TotalCases != 1 || len(run.Cases) != 1 || run.Cases[0].TestName != "greets" || run.Cases[0].PassRate() != 100 || run.Cases[0].SuccessThreshold != 100 {
 			t.Errorf("it ended as %+v", run)
 		}
 
@@ -34,7 +34,7 @@ func TestTestRuns(t *testing.T) {
 			return []connic.TestCase{
 				{AgentName: "support", TestName: "greets", Passed: true, Runs: 3, Successes: 3},
 				{
-					AgentName: "support", TestName: "refunds", Runs: 4, Successes: 1, SuccessThreshold: 0.75, FailureReason: "no order number",
+					AgentName: "support", TestName: "refunds", Runs: 4, Successes: 1, SuccessThreshold: 75, FailureReason: "no order number",
 					AgentRunIDs: []string{"r1", "r2"}, AgentRunPassed: []bool{true, false},
 				},
 			}
@@ -53,7 +53,7 @@ func TestTestRuns(t *testing.T) {
 		if want := "ended: failed: 1 of 2 cases failed; support/refunds (1 of 4) no order number"; !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%v does not end with %q", err, want)
 		}
-		if refunds := run.Failed()[0]; refunds.PassRate() != 0.25 || refunds.SuccessThreshold != 0.75 || len(refunds.AgentRunIDs) != 2 || !refunds.AgentRunPassed[0] {
+		if refunds := run.Failed()[0]; refunds.PassRate() != 25 || refunds.SuccessThreshold != 75 || len(refunds.AgentRunIDs) != 2 || !refunds.AgentRunPassed[0] {
 			t.Errorf("the case is %+v", refunds)
 		}
 		if _, err := c.TestRuns.Get(t.Context(), "nowhere"); !errors.Is(err, connic.ErrNotFound) {

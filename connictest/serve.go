@@ -30,8 +30,8 @@ type answer struct {
 	status   int
 	header   map[string]string
 	body     []byte
-	drop     bool // no answer: the connection is cut
-	truncate int  // cut the connection after so many bytes of the body; -1: do not
+	drop     bool   // no answer: the connection is cut
+	truncate int    // cut the connection after so many bytes of the body; -1: do not
 	told     string // what the test is told: the request breaks the rules
 }
 

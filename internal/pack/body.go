@@ -1,0 +1,250 @@
+package pack
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"hash"
+	"hash/maphash"
+	"io"
+	"sync"
+	"time"
+)
+
+// Archive is a tar.gz that can be made more than once. It is safe for concurrent
+// use: the transport may not be done with one attempt when the next one begins.
+type Archive struct {
+	source string // how it is called in errors
+	size   int64  // of the tar.gz; -1 if it is not known before
+	// begin starts to make it. What it makes goes to w.
+	begin func(w io.Writer) (feed, error)
+
+	mu      sync.Mutex
+	current *body // the last one that was opened
+	failure error // that the current one ended with
+}
+
+// feed makes a tar.gz.
+type feed interface {
+	// next makes a piece. It returns io.EOF when it has made the last one.
+	next() error
+	close()
+}
+
+// Form is what stands around an archive in the body of a request.
+type Form struct {
+	Head string
+	// Tail makes what follows the archive, of the SHA-256 of the tar.gz. Its length
+	// must not depend on it.
+	Tail func(digest []byte) string
+	Text bool // the archive is sent as base64, not as it is
+}
+
+// piece is how much a feed reads at a time.
+const piece = 32 << 10
+
+// pieces are the buffers for it, and gzips the compressors: each is 800 KiB.
+var (
+	pieces = sync.Pool{New: func() any { return new([piece]byte) }}
+	gzips  = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+)
+
+// contentSeed is that of the sums of contents, which never leave the process.
+var contentSeed = maphash.MakeSeed()
+
+// original is a file as it was when it was first seen. Several attempts may read
+// it at a time.
+type original struct {
+	name     string
+	size     int64
+	modified time.Time
+
+	mu    sync.Mutex
+	known bool
+	sum   uint64 // of the content, once it was read to its end
+}
+
+// same takes note of the content's sum, or compares it with the one before.
+func (o *original) same(sum uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.known {
+		o.known, o.sum = true, sum
+	}
+	return o.sum == sum
+}
+
+// reading is a file that is being read, and compared with what it was before.
+type reading struct {
+	file *original
+	r    io.Reader
+	left int64
+	sum  maphash.Hash
+}
+
+func newReading(file *original, r io.Reader) *reading {
+	f := &reading{file: file, r: r, left: file.size}
+	f.sum.SetSeed(contentSeed)
+	return f
+}
+
+// changedError is a file that is not what it was before.
+type changedError string
+
+func (e changedError) Error() string { return string(e) }
+
+// read returns the next piece, empty at the end.
+func (f *reading) read(block []byte) ([]byte, error) {
+	if f.left == 0 {
+		if n, _ := io.ReadFull(f.r, block[:1]); n > 0 {
+			return nil, changedError("became longer")
+		}
+		if !f.file.same(f.sum.Sum64()) {
+			return nil, changedError("has another content")
+		}
+		return nil, nil
+	}
+	n, err := io.ReadFull(f.r, block[:min(int64(len(block)), f.left)])
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil, changedError("became shorter")
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, _ = f.sum.Write(block[:n])
+	f.left -= int64(n)
+	return block[:n], nil
+}
+
+// body is a request's body with an archive. It may be closed while it is read.
+type body struct {
+	archive *Archive
+	form    Form
+	length  int64 // of the whole; -1 if it is not known
+
+	mu     sync.Mutex
+	feed   feed         // nil: there is no more
+	ready  bytes.Buffer // to be read
+	out    io.Writer    // where the archive goes: ready, or text
+	text   io.WriteCloser
+	digest hash.Hash
+	size   int64
+	err    error
+}
+
+// errClosed is what a body that was closed says when it is read.
+var errClosed = errors.New("the body was closed")
+
+// Open begins a body. It has a Len if its length is known.
+func (a *Archive) Open(form Form) (io.Reader, error) {
+	b := &body{archive: a, form: form, length: -1, digest: sha256.New()}
+	a.mu.Lock()
+	a.current, a.failure = b, nil
+	a.mu.Unlock()
+	if a.size >= 0 {
+		n := int(a.size)
+		if form.Text {
+			n = base64.StdEncoding.EncodedLen(n)
+		}
+		b.length = int64(len(form.Head) + n + len(form.Tail(make([]byte, sha256.Size))))
+	}
+	b.out = &b.ready
+	if form.Text {
+		b.text = base64.NewEncoder(base64.StdEncoding, &b.ready)
+		b.out = b.text
+	}
+	b.ready.WriteString(form.Head)
+	var err error
+	if b.feed, err = a.begin(b); err != nil {
+		return nil, err
+	}
+	if b.length < 0 {
+		return struct{ io.ReadCloser }{b}, nil // without Len
+	}
+	return b, nil
+}
+
+// Failure returns why the body that was opened last could not be made to its
+// end, nil if it could. Whoever received it has a part of a request, and nothing
+// to execute.
+func (a *Archive) Failure() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failure
+}
+
+func (a *Archive) failed(b *body, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current == b {
+		a.failure = err
+	}
+}
+
+// Len is the length of the whole body.
+func (b *body) Len() int { return int(b.length) }
+
+// Write takes a part of the archive from the feed.
+func (b *body) Write(p []byte) (int, error) {
+	b.size += int64(len(p))
+	if b.size > MaxArchive {
+		return 0, tooLarge()
+	}
+	_, _ = b.digest.Write(p)
+	return b.out.Write(p)
+}
+
+// Read implements [io.Reader]. Its errors come before the tail, so that the
+// service has nothing to execute.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.ready.Len() == 0 && b.feed != nil && b.err == nil {
+		if b.err = b.feed.next(); errors.Is(b.err, io.EOF) {
+			b.err = b.finish()
+		}
+		if b.err != nil {
+			b.release()
+			b.archive.failed(b, b.err)
+		}
+	}
+	if b.err != nil {
+		return 0, b.err
+	}
+	return b.ready.Read(p)
+}
+
+// finish writes what follows the archive.
+func (b *body) finish() error {
+	if size := b.archive.size; size >= 0 && size != b.size {
+		return &SourceError{Source: b.archive.source, Reason: "changed while it was sent", Changed: true}
+	}
+	b.release()
+	if b.text != nil {
+		if err := b.text.Close(); err != nil {
+			return err
+		}
+	}
+	b.ready.WriteString(b.form.Tail(b.digest.Sum(nil)))
+	return nil
+}
+
+// Close implements [io.Closer].
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.release()
+	if b.err == nil {
+		b.err = errClosed
+	}
+	return nil
+}
+
+func (b *body) release() {
+	if b.feed != nil {
+		b.feed.close()
+		b.feed = nil
+	}
+}

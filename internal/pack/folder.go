@@ -1,0 +1,229 @@
+package pack
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"reflect"
+	"strings"
+)
+
+// folder is an open folder of a project. What it opens is what stands there, and
+// not what a symbolic link that somebody put there meanwhile leads to.
+type folder interface {
+	list() ([]fs.DirEntry, error)
+	// enter opens a folder in it.
+	enter(name string) (folder, error)
+	// open opens a file in it. Nothing but a regular file is opened, and opening
+	// does not wait for a writer.
+	open(name string) (fs.File, fs.FileInfo, error)
+	close()
+}
+
+var (
+	errNotFolder  = changedError("is no folder any more")
+	errNotRegular = changedError("is no regular file any more")
+)
+
+// open opens the root of a project.
+//
+// A folder on disk is walked by its open folders, each compared with what its own
+// folder says of it. So it does not matter what becomes of the path meanwhile.
+// [os.DirFS] is such a folder; it would follow links itself.
+func openProject(fsys fs.FS) (folder, error) {
+	if dir := reflect.ValueOf(fsys); dir.Type() == dirFS {
+		root, err := os.OpenRoot(dir.String())
+		if err != nil {
+			return nil, err
+		}
+		return diskFolder{root}, nil
+	}
+	return &fsFolder{fsys: fsys, path: "."}, nil
+}
+
+var dirFS = reflect.TypeOf(os.DirFS("."))
+
+// diskFolder is a folder on disk.
+type diskFolder struct{ root *os.Root }
+
+func (d diskFolder) close() { _ = d.root.Close() }
+
+func (d diskFolder) list() ([]fs.DirEntry, error) {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return f.ReadDir(-1)
+}
+
+func (d diskFolder) enter(name string) (folder, error) {
+	stands, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !stands.IsDir() {
+		return nil, errNotFolder
+	}
+	inner, err := d.root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := inner.Stat(".")
+	if err == nil && !os.SameFile(stands, opened) {
+		err = errNotFolder
+	}
+	if err != nil {
+		_ = inner.Close()
+		return nil, err
+	}
+	return diskFolder{inner}, nil
+}
+
+func (d diskFolder) open(name string) (fs.File, fs.FileInfo, error) {
+	stands, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !stands.Mode().IsRegular() {
+		return nil, nil, errNotRegular
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || !os.SameFile(stands, info)) {
+		err = errNotRegular
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// fsFolder is a folder of any other file system. Where that knows of links, it
+// is looked at again after a file was opened: every part of its path.
+type fsFolder struct {
+	fsys fs.FS
+	path string
+}
+
+func (*fsFolder) close() {}
+
+func (f *fsFolder) list() ([]fs.DirEntry, error) { return fs.ReadDir(f.fsys, f.path) }
+
+func (f *fsFolder) enter(name string) (folder, error) {
+	return &fsFolder{f.fsys, path.Join(f.path, name)}, nil
+}
+
+func (f *fsFolder) open(name string) (fs.File, fs.FileInfo, error) {
+	name = path.Join(f.path, name)
+	links, known := f.fsys.(fs.ReadLinkFS)
+	if known {
+		// Opening something else than a file may wait.
+		if info, err := links.Lstat(name); err != nil {
+			return nil, nil, err
+		} else if !info.Mode().IsRegular() {
+			return nil, nil, errNotRegular
+		}
+	}
+	file, err := f.fsys.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotRegular
+	}
+	if err == nil && known {
+		err = stands(links, name, info)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, nil, err
+	}
+	return file, info, nil
+}
+
+// stands reports whether an opened file is the one that has the name, and not
+// one that a link led to.
+func stands(links fs.ReadLinkFS, name string, opened fs.FileInfo) error {
+	for i, c := range name {
+		if c != '/' {
+			continue
+		}
+		if info, err := links.Lstat(name[:i]); err != nil {
+			return err
+		} else if !info.IsDir() {
+			return errNotRegular
+		}
+	}
+	info, err := links.Lstat(name)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return errNotRegular
+	case os.SameFile(info, info) && !os.SameFile(info, opened): // false for all infos that are not of package os
+		return errNotRegular
+	}
+	return nil
+}
+
+// openIn opens a file by its path below a folder.
+func openIn(root folder, name string) (fs.File, fs.FileInfo, error) {
+	at := root
+	for {
+		first, rest, nested := strings.Cut(name, "/")
+		if !nested {
+			file, info, err := at.open(first)
+			if at != root {
+				at.close()
+			}
+			return file, info, err
+		}
+		inner, err := at.enter(first)
+		if at != root {
+			at.close()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		at, name = inner, rest
+	}
+}
+
+// OpenFile opens a regular file on disk. It follows symbolic links, and does not
+// wait for the writer of a named pipe.
+func OpenFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0) //nolint:gosec // the caller names the file that is to be sent
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// OpenFSFile opens a file of a file system. What is known not to be a regular
+// file is not opened, since opening it may wait.
+func OpenFSFile(fsys fs.FS, name string) (io.Reader, error) {
+	info, err := fs.Stat(fsys, name)
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fsys.Open(name)
+}

@@ -1,0 +1,66 @@
+//go:build unix
+
+package pack
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// within ends the test's patience: what blocks for ever must not hang the others.
+func within(t *testing.T, what string, f func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s blocks", what)
+		return nil
+	}
+}
+
+// TestNamedPipesDoNotBlock has pipes that nobody writes to: in place of a file
+// when the project is looked at, and after it was.
+func TestNamedPipesDoNotBlock(t *testing.T) {
+	t.Parallel()
+	dir, _ := disk(t)
+	if err := syscall.Mkfifo(filepath.Join(dir, "agents", "pipe.yaml"), 0o600); err != nil {
+		t.Skipf("the file system has no pipes: %v", err)
+	}
+	// One that stands there is left out, as the vendor's client does.
+	err := within(t, "a pipe in the tree", func() error {
+		files, err := packedFiles(t, os.DirFS(dir))
+		if _, ok := files["agents/pipe.yaml"]; ok {
+			t.Error("it was packed")
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	a, err := Tree(t.Context(), os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "agents", "sub", "a.yaml")
+	if err := os.Rename(filepath.Join(dir, "agents", "pipe.yaml"), file); err != nil {
+		t.Fatal(err)
+	}
+	if err := within(t, "a pipe that comes later", func() error { _, err := sent(t, a); return err }); !isChanged(err) {
+		t.Error(err)
+	}
+	for name, open := range map[string]func() (io.Reader, error){
+		"OpenFile":   func() (io.Reader, error) { return OpenFile(file) },
+		"OpenFSFile": func() (io.Reader, error) { return OpenFSFile(os.DirFS(dir), "agents/sub/a.yaml") },
+	} {
+		if err := within(t, name, func() error { _, err := open(); return err }); err == nil {
+			t.Errorf("%s opens a pipe", name)
+		}
+	}
+}
