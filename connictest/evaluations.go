@@ -112,7 +112,7 @@ func (s *Server) evaluate(j *judge, r *run) *evaluation {
 		do = s.scoring[""]
 	}
 	in := JudgeInput{
-		JudgeID: j.ID, JudgeName: j.Name, Criteria: slices.Clone(j.Criteria), server: s, evaluation: e, Run: r.public(),
+		JudgeID: j.ID, JudgeName: j.Name, Criteria: slices.Clone(j.Criteria), server: s, evaluation: e, Run: shown[connic.Run](r.object(true)),
 	}
 	if j.FilterExpression != "" && j.TriggerMode == connic.JudgeAutomatic {
 		do = func(context.Context, JudgeInput) (map[string]Score, error) {
@@ -200,19 +200,6 @@ func (s *Server) alert(j *judge) {
 	if average := sum / float64(n); n == window && average < j.ScoreAlert.Threshold {
 		s.notice("judge", j.ID, j.Name, fmt.Sprintf("the average score of the last %d evaluations is %v, below %v", n, average, j.ScoreAlert.Threshold))
 	}
-}
-
-// public is the run as a client sees it.
-func (r *run) public() *connic.Run {
-	raw, err := json.Marshal(r.object(true))
-	if err != nil {
-		panic(err) // it is made of plain values
-	}
-	shown := new(connic.Run)
-	if err := json.Unmarshal(raw, shown); err != nil {
-		panic(err)
-	}
-	return shown
 }
 
 // matches reports whether a run meets all filters. A field is one of the run as
