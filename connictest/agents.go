@@ -142,7 +142,8 @@ func (a *agent) object() object {
 	}
 }
 
-// Agent adds an agent to the default environment, or replaces one of this name.
+// Agent adds an agent to the default environment, or replaces what one of this name
+// does.
 func (s *Server) Agent(name string, do AgentFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,9 +151,23 @@ func (s *Server) Agent(name string, do AgentFunc) {
 		a.do = do
 		return
 	}
-	s.agents = append(s.agents, &agent{
-		id: s.newID("agent"), name: name, environment: s.environments[0].ID, created: s.now(), do: do,
-	})
+	s.add(name, s.deployTarget(), do)
+}
+
+// AgentIn adds an agent to an environment, or moves one of this name there. Names
+// are unique in the whole project, unlike in the service.
+func (s *Server) AgentIn(environmentID, name string, do AgentFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.findAgent(name); a != nil {
+		a.environment, a.do = environmentID, do
+		return
+	}
+	s.add(name, environmentID, do)
+}
+
+func (s *Server) add(name, environment string, do AgentFunc) {
+	s.agents = append(s.agents, &agent{id: s.newID("agent"), name: name, environment: environment, created: s.now(), do: do})
 }
 
 func (s *Server) findAgent(name string) *agent {

@@ -84,16 +84,23 @@ func shown[T any](o object) *T {
 }
 
 // left is how many requests the quota would accept.
-func (q quota) left(now time.Time) int {
-	if q.n <= 0 {
+func (q *quota) left(now time.Time) int {
+	switch {
+	case q.n <= 0:
 		return 0
-	}
-	q.log = append([]time.Time(nil), q.log...)
-	left := 0
-	for {
-		if _, ok := q.take(now); !ok {
-			return left
+	case q.window == SlidingWindow, q.window == SlidingWindowRejects:
+		live := 0
+		for _, at := range q.log {
+			if now.Sub(at) < q.per {
+				live++
+			}
 		}
-		left++
+		return max(q.n-live, 0)
+	case q.window == TokenBucket:
+		gained := now.Sub(q.last).Seconds() * float64(q.n) / q.per.Seconds()
+		return int(min(float64(q.n), q.tokens+gained))
+	case now.Sub(q.start) >= q.per:
+		return q.n
 	}
+	return q.n - q.count
 }
