@@ -114,8 +114,12 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.truncate >= 0 && a.truncate < len(a.body) {
 		content = io.MultiReader(bytes.NewReader(a.body[:a.truncate]), broken{})
 	}
+	reason := http.StatusText(a.status)
+	if reason == "" {
+		reason = "status code " + strconv.Itoa(a.status) // as net/http writes it
+	}
 	return &http.Response{
-		Status:     fmt.Sprintf("%d %s", a.status, http.StatusText(a.status)),
+		Status:     strconv.Itoa(a.status) + " " + reason,
 		StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header, Body: io.NopCloser(content), ContentLength: length, Request: r,
 	}, nil

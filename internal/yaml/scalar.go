@@ -291,7 +291,7 @@ var (
 	decimal = regexp.MustCompile(`^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$`)
 	// unsure are words that YAML's versions and readers take for different things:
 	// times, octal and other numbers, infinity, and the old booleans.
-	unsure = regexp.MustCompile(`(?i)^([-+]?[0-9][0-9_:,.+-]*|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([t ].*)?|[-+]?[0-9][0-9_]*\.[0-9_.e+-]*|y|n|yes|no|on|off|=)$`)
+	unsure = regexp.MustCompile(`(?i)^([-+]?[0-9][0-9_:,.+-]*|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([t ].*)?|[-+]?[0-9][0-9_]*\.[0-9_.e+-]*|yes|no|on|off|=)$`)
 )
 
 // plain is the value of a scalar without quotes.
