@@ -1,7 +1,6 @@
 package connic
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,29 +8,31 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // AgentsService lists agents and triggers them. It needs a key with access to
 // the section agents.
 type AgentsService service
 
-// Agent is an agent of the project. Of its fields only the name is documented;
-// the others are assumed and may stay empty.
+// Agent is an agent of the project. Fields that are not documented may stay empty.
 type Agent struct {
-	ID                string    `json:"id,omitzero"`
-	Name              string    `json:"name"` // unique within an environment only
-	Type              AgentType `json:"type,omitzero"`
-	Description       string    `json:"description,omitzero"`
-	Model             string    `json:"model,omitzero"`
-	FallbackModel     string    `json:"fallback_model,omitzero"`
-	Version           string    `json:"version,omitzero"`
-	EnvironmentID     string    `json:"environment_id,omitzero"`
-	DeploymentID      string    `json:"deployment_id,omitzero"`
-	Tools             []string  `json:"tools,omitzero"`
-	MaxConcurrentRuns int       `json:"max_concurrent_runs,omitzero"`
-	Timeout           float64   `json:"timeout,omitzero"` // seconds
-	CreatedAt         time.Time `json:"created_at,omitzero"`
-	UpdatedAt         time.Time `json:"updated_at,omitzero"`
+	ID                string    `json:"id,omitzero" api:"documented"`
+	Name              string    `json:"name" api:"documented"` // unique within an environment only
+	Type              AgentType `json:"type,omitzero" api:"words"`
+	Description       string    `json:"description,omitzero" api:"assumed"`
+	Model             string    `json:"model,omitzero" api:"assumed"`
+	FallbackModel     string    `json:"fallback_model,omitzero" api:"assumed"`
+	Version           string    `json:"version,omitzero" api:"assumed"`
+	EnvironmentID     string    `json:"environment_id,omitzero" api:"assumed"`
+	DeploymentID      string    `json:"deployment_id,omitzero" api:"assumed"`
+	Tools             []string  `json:"tools,omitzero" api:"assumed"`
+	MaxConcurrentRuns int       `json:"max_concurrent_runs,omitzero" api:"assumed"`
+	Timeout           float64   `json:"timeout,omitzero" api:"assumed"` // seconds
+	CreatedAt         time.Time `json:"created_at,omitzero" api:"assumed"`
+	UpdatedAt         time.Time `json:"updated_at,omitzero" api:"assumed"`
+
+	rawItem
 }
 
 // AgentType is the kind of an agent.
@@ -47,34 +48,13 @@ const (
 // Known reports whether this version of the package knows t.
 func (t AgentType) Known() bool { return t == AgentLLM || t == AgentSequential || t == AgentTool }
 
-// agentWire is an Agent as it comes: the wrapper's fields hide those of the
-// Agent that need a tolerant reader.
-type agentWire struct {
-	Agent
-	Created Time `json:"created_at"`
-	Updated Time `json:"updated_at"`
-}
-
-func (w *agentWire) agent() *Agent {
-	w.CreatedAt, w.UpdatedAt = w.Created.Time, w.Updated.Time
-	return &w.Agent
-}
-
-func decodeAgent(body []byte) (*Agent, error) {
-	var w agentWire
-	if err := unmarshal(body, &w); err != nil {
-		return nil, err
-	}
-	return w.agent(), nil
-}
-
 // AgentListParams selects agents. Zero fields select all.
 type AgentListParams struct {
 	EnvironmentID string // default: the client's environment, if it has one
 	Limit, Offset int
 }
 
-func (s *AgentsService) listing(p *AgentListParams) (listing[Agent, agentWire], AgentListParams) {
+func (s *AgentsService) listing(p *AgentListParams) (listing[Agent], AgentListParams) {
 	var params AgentListParams
 	if p != nil {
 		params = *p
@@ -82,14 +62,14 @@ func (s *AgentsService) listing(p *AgentListParams) (listing[Agent, agentWire], 
 	if params.EnvironmentID == "" {
 		params.EnvironmentID = s.client.environment
 	}
-	return listing[Agent, agentWire]{
-		name: "agents", unwrap: (*agentWire).agent,
+	return listing[Agent]{
+		name:  "agents",
 		id:    func(a *Agent) string { return a.ID + "\x00" + a.Name + "\x00" + a.EnvironmentID },
 		limit: params.Limit, offset: params.Offset,
 	}, params
 }
 
-func (s *AgentsService) page(ctx context.Context, l *listing[Agent, agentWire], p AgentListParams, opts []RequestOption) (*Page[Agent], error) {
+func (s *AgentsService) page(ctx context.Context, l *listing[Agent], p AgentListParams, opts []RequestOption) (*Page[Agent], error) {
 	r := request{op: api.AgentsList}
 	r.query.add("environment_id", p.EnvironmentID)
 	l.query(&r.query)
@@ -114,7 +94,7 @@ func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...Re
 // Status: assumed
 func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...RequestOption) iter.Seq2[*Agent, error] {
 	l, params := s.listing(p)
-	return l.all(ctx, "agents.list", func(ctx context.Context, l *listing[Agent, agentWire]) (*Page[Agent], error) {
+	return l.all(ctx, "agents.list", func(ctx context.Context, l *listing[Agent]) (*Page[Agent], error) {
 		return s.page(ctx, l, params, opts)
 	})
 }
@@ -128,24 +108,25 @@ func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...Req
 func (s *AgentsService) Get(ctx context.Context, agent string, opts ...RequestOption) (*Agent, error) {
 	r := request{op: api.AgentsGet, id: agent}
 	r.query.add("environment_id", s.client.environment)
-	return do(ctx, s.client, r, decodeAgent, opts)
+	return do(ctx, s.client, r, decodeInto[Agent], opts)
 }
 
 // TriggerRequest is what an agent gets to work on: a message, a structured
 // payload, files, or several of them.
 type TriggerRequest struct {
 	Message string
-	// Payload is any value that encodes to a JSON object. Its keys stand beside
-	// message and files in the request, and must be others.
+	// Payload is any value that encodes to a JSON object. Its keys join message and
+	// files at the top level of the request, and must be others. Without a message
+	// and files it may encode to any JSON value, which then is the request.
 	Payload any
 	Files   []File
 }
 
 // File is a file for an agent.
 type File struct {
-	Name     string `json:"name"`
-	MIMEType string `json:"mime_type"` // "text/plain"
-	Data     []byte `json:"data"`
+	Name     string `json:"name" api:"words"`
+	MIMEType string `json:"mime_type" api:"words"` // "text/plain"
+	Data     []byte `json:"data" api:"words"`
 }
 
 // encode makes the body of a trigger.
@@ -164,121 +145,119 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 			return bad("file", "has no MIME type")
 		}
 	}
-	own, err := json.Marshal(struct {
-		Message string `json:"message,omitempty"`
-		Files   []File `json:"files,omitempty"`
-	}{r.Message, r.Files})
-	if err != nil {
-		return bad("request", "cannot be encoded as JSON: "+err.Error())
-	}
-	if r.Payload == nil {
-		return own, nil
+	own := []byte{'{'}
+	if r.Message != "" || len(r.Files) > 0 {
+		encoded, err := json.Marshal(struct {
+			Message string `json:"message,omitempty"`
+			Files   []File `json:"files,omitempty"`
+		}{r.Message, r.Files})
+		if err != nil {
+			return bad("request", "cannot be encoded as JSON: "+err.Error())
+		}
+		if r.Payload == nil {
+			return encoded, nil
+		}
+		own = encoded[:len(encoded)-1]
 	}
 	payload, err := json.Marshal(r.Payload)
 	if err != nil {
 		return bad("payload", "cannot be encoded as JSON: "+err.Error())
 	}
-	var keys map[string]json.RawMessage
-	if payload[0] != '{' || json.Unmarshal(payload, &keys) != nil {
-		return bad("payload", "does not encode to a JSON object")
+	if string(payload) == "null" {
+		return bad("payload", "is null")
 	}
-	if _, ok := keys["message"]; ok && r.Message != "" {
-		return bad("payload", "has a key message, and the request has a message too")
-	}
-	if _, ok := keys["files"]; ok && len(r.Files) > 0 {
-		return bad("payload", "has a key files, and the request has files too")
-	}
-	switch {
-	case len(own) == len("{}"):
+	if len(own) == 1 {
 		return payload, nil
-	case len(keys) == 0:
-		return own, nil
 	}
-	return append(append(own[:len(own)-1], ','), payload[1:]...), nil
+	if payload[0] != '{' {
+		return bad("payload", "does not encode to a JSON object, and the request has a message or files too")
+	}
+	empty := true
+	var clash string
+	d := lenient.New(payload)
+	_ = d.Members(func(key []byte) error { // it was encoded just now
+		empty = false
+		switch {
+		case string(key) == "message" && r.Message != "":
+			clash = "has a key message, and the request has a message too"
+		case string(key) == "files" && len(r.Files) > 0:
+			clash = "has a key files, and the request has files too"
+		}
+		return d.Skip()
+	})
+	switch {
+	case clash != "":
+		return bad("payload", clash)
+	case empty:
+		return append(own, '}'), nil
+	}
+	return append(append(own, ','), payload[1:]...), nil
 }
 
 // TriggerResult is the service's answer to a trigger.
 type TriggerResult struct {
-	RunID     string    `json:"run_id"`
-	Status    RunStatus `json:"status"`
-	AgentName string    `json:"agent_name,omitzero"`
+	RunID     string    `json:"run_id" api:"assumed,id"`
+	Status    RunStatus `json:"status" api:"assumed"`
+	AgentName string    `json:"agent_name,omitzero" api:"assumed"`
 	// Output is set where the service answers with the finished run.
-	Output string `json:"output,omitzero"`
+	Output string `json:"output,omitzero" api:"assumed,response"`
 }
 
 // triggerWire holds every place where the answer may name the run.
 type triggerWire struct {
-	RunID     string          `json:"run_id"`
-	ID        string          `json:"id"`
-	RunIDs    []string        `json:"run_ids"`
-	Run       *triggerWire    `json:"run"`
-	Status    RunStatus       `json:"status"`
-	AgentName string          `json:"agent_name"`
-	Output    json.RawMessage `json:"output"`
-	Response  json.RawMessage `json:"response"`
+	TriggerResult
+	RunIDs []string `json:"run_ids"`
+	Run    *Run     `json:"run"`
 }
 
 func (w *triggerWire) id() string {
 	switch {
 	case w.RunID != "":
 		return w.RunID
-	case w.ID != "":
-		return w.ID
-	case w.Run != nil && w.Run.id() != "":
-		return w.Run.id()
+	case w.Run != nil && w.Run.ID != "":
+		return w.Run.ID
 	case len(w.RunIDs) == 1:
 		return w.RunIDs[0]
 	}
 	return ""
 }
 
-func decodeTrigger(body []byte) (*TriggerResult, error) {
-	quick := new(TriggerResult)
-	if quickTrigger(body, quick) {
-		return quick, nil
-	}
-	var w triggerWire
-	if err := unmarshal(body, &w); err != nil {
+func decodeTrigger(d *lenient.Decoder) (*TriggerResult, error) {
+	w := new(triggerWire)
+	if err := d.Decode(w); err != nil {
 		return nil, err
 	}
-	result := &TriggerResult{RunID: w.id(), Status: w.Status, AgentName: w.AgentName}
-	finished := false
-	for _, raw := range [...]json.RawMessage{w.Output, w.Response} {
-		if len(raw) > 0 && string(raw) != "null" && !finished {
-			result.Output, finished = scalar(raw), true
-		}
-	}
-	if finished && !result.Status.Finished() {
+	result := &w.TriggerResult
+	result.RunID = w.id()
+	if result.Output != "" && !result.Status.Finished() {
 		result.Status = RunCompleted
 	}
-	if result.RunID == "" && !finished {
-		return nil, &fieldError{field: "run_id", err: errors.New("the answer names no run")}
+	if result.RunID == "" && result.Output == "" {
+		return nil, &lenient.FieldError{Field: "run_id", Err: errors.New("the answer names no run")}
 	}
 	return result, nil
 }
 
-// salvageTrigger finds the run's id in an answer that broke off.
+// salvageTrigger finds the run's id in an answer that broke off: it goes by the
+// members that are whole.
 func salvageTrigger(body []byte) any {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	if t, err := decoder.Token(); err != nil || t != json.Delim('{') {
-		return nil
+	var w triggerWire
+	d := lenient.New(body)
+	_ = d.Members(func(key []byte) error {
+		switch string(key) {
+		case "run_id", "id":
+			return d.Whole(&w.RunID)
+		case "run_ids":
+			return d.Whole(&w.RunIDs)
+		case "run":
+			return d.Whole(&w.Run)
+		}
+		return d.Skip()
+	})
+	if id := w.id(); id != "" {
+		return &TriggerResult{RunID: id}
 	}
-	for {
-		key, err := decoder.Token()
-		if err != nil {
-			return nil
-		}
-		var value json.RawMessage
-		if decoder.Decode(&value) != nil {
-			return nil
-		}
-		var w triggerWire
-		if name, ok := key.(string); ok {
-			if member, err := json.Marshal(map[string]json.RawMessage{name: value}); err == nil && unmarshal(member, &w) == nil && w.id() != "" {
-				return &TriggerResult{RunID: w.id()}
-			}
-		}
-	}
+	return nil
 }
 
 // Trigger starts a run of an agent and returns at once; see [RunsService.Wait]
@@ -304,35 +283,4 @@ func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRe
 		return nil, err
 	}
 	return do(ctx, s.client, request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
-}
-
-// TriggerAndWait starts a run of an agent and waits until it has finished. It
-// triggers once: whatever happens while it waits, it does not start another run.
-//
-// When the context ends first, the error is a [*WaitError] that has the run's id,
-// and the returned Run has it too: go on with [RunsService.Wait]. A run that ended
-// badly is returned together with a [*RunError].
-//
-// It costs one request, and one per poll: after 2 s, and then less and less often
-// down to every 15 s.
-//
-// API: POST /projects/{project}/agents/{agent}/trigger
-// Access: agents write
-// Status: documented
-func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
-	conf := newWaitConfig(opts)
-	result, err := s.Trigger(ctx, agent, req, conf.request...)
-	if result == nil {
-		return nil, err
-	}
-	// An answer that broke off after the run's id is answer enough.
-	if result.RunID == "" {
-		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
-		return run, run.failure()
-	}
-	run, err := s.client.Runs.wait(ctx, result.RunID, conf, !result.Status.Finished())
-	if run.AgentName == "" {
-		run.AgentName = agent
-	}
-	return run, err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/pack"
 )
 
@@ -68,7 +69,7 @@ const packTries = 3
 // starts over when the archive changes while it is read. The service has then a
 // part of a request, and nothing to execute.
 func sendArchive[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
-	open func() (*pack.Archive, error), decode func([]byte) (T, error), opts []RequestOption,
+	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (T, error) {
 	for try := 1; ; try++ {
 		got, err, failure := sendArchiveOnce(ctx, c, r, contentType, form, open, decode, opts)
@@ -96,7 +97,7 @@ func onlyOnce(opts []RequestOption) bool {
 // sendArchiveOnce also returns why the archive could not be made to its end,
 // where that is why there is no answer.
 func sendArchiveOnce[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
-	open func() (*pack.Archive, error), decode func([]byte) (T, error), opts []RequestOption,
+	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (got T, err, failure error) {
 	archive, err := open()
 	if err != nil {

@@ -20,67 +20,31 @@ type AuditLogsService service
 
 // AuditEntry is one change in the project.
 type AuditEntry struct {
-	ID           string    `json:"id"`
-	Action       string    `json:"action,omitzero"`
-	Actor        Actor     `json:"actor,omitzero"`
-	ResourceType string    `json:"resource_type,omitzero"`
-	ResourceID   string    `json:"resource_id,omitzero"`
-	Timestamp    time.Time `json:"timestamp,omitzero"`
+	ID           string    `json:"id" api:"words"`
+	Action       string    `json:"action,omitzero" api:"words"`
+	Actor        Actor     `json:"actor,omitzero" api:"words"`
+	ResourceType string    `json:"resource_type,omitzero" api:"words"`
+	ResourceID   string    `json:"resource_id,omitzero" api:"words"`
+	Timestamp    time.Time `json:"timestamp,omitzero" api:"words,created_at"`
 	// Before and After are the resource as JSON, with its secrets masked by the
 	// service; nil where there is none, as before it was made.
-	Before   json.RawMessage `json:"before,omitzero"`
-	After    json.RawMessage `json:"after,omitzero"`
-	Metadata json.RawMessage `json:"metadata,omitzero"`
+	Before   json.RawMessage `json:"before,omitzero" api:"words"`
+	After    json.RawMessage `json:"after,omitzero" api:"words"`
+	Metadata json.RawMessage `json:"metadata,omitzero" api:"words"`
+
+	rawItem
 }
 
 // Actor is who made a change.
 type Actor struct {
-	Type  string `json:"type,omitzero"`
-	ID    string `json:"id,omitzero"`
-	Name  string `json:"name,omitzero"`
-	Email string `json:"email,omitzero"`
+	Type  string `json:"type,omitzero" api:"words"`
+	ID    string `json:"id,omitzero" api:"words"`
+	Name  string `json:"name,omitzero" api:"words,."`
+	Email string `json:"email,omitzero" api:"words"`
 }
 
 // String returns the most telling of the actor's names.
 func (a Actor) String() string { return cmp.Or(a.Name, a.Email, a.ID, a.Type) }
-
-// auditWire is an AuditEntry as it comes: the wrapper's fields hide those of the
-// AuditEntry that need a tolerant reader, and hold other spellings.
-type auditWire struct {
-	AuditEntry
-	Who     actorWire `json:"actor"`
-	At      Time      `json:"timestamp"`
-	Created Time      `json:"created_at"`
-}
-
-func (w *auditWire) entry() *AuditEntry {
-	e := &w.AuditEntry
-	e.Actor, e.Timestamp = w.Who.Actor, w.At.Time
-	if e.Timestamp.IsZero() {
-		e.Timestamp = w.Created.Time
-	}
-	for _, raw := range [...]*json.RawMessage{&e.Before, &e.After, &e.Metadata} {
-		if string(*raw) == "null" {
-			*raw = nil
-		}
-	}
-	return e
-}
-
-// actorWire accepts an object, and a plain text as the actor's name.
-type actorWire struct{ Actor }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (w *actorWire) UnmarshalJSON(data []byte) error {
-	w.Actor = Actor{}
-	if data[0] == '{' {
-		return unmarshal(data, &w.Actor)
-	}
-	if string(data) != "null" {
-		w.Name = scalar(data)
-	}
-	return nil
-}
 
 // AuditLogListParams selects entries. Zero fields select all.
 type AuditLogListParams struct {
@@ -93,18 +57,18 @@ type AuditLogListParams struct {
 	Offset       int
 }
 
-func (s *AuditLogsService) listing(p *AuditLogListParams) (listing[AuditEntry, auditWire], AuditLogListParams) {
+func (s *AuditLogsService) listing(p *AuditLogListParams) (listing[AuditEntry], AuditLogListParams) {
 	var params AuditLogListParams
 	if p != nil {
 		params = *p
 	}
-	return listing[AuditEntry, auditWire]{
-		name: "audit_logs", unwrap: (*auditWire).entry, id: func(e *AuditEntry) string { return e.ID },
+	return listing[AuditEntry]{
+		name: "audit_logs", id: func(e *AuditEntry) string { return e.ID },
 		limit: params.Limit, offset: params.Offset,
 	}, params
 }
 
-func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry, auditWire], p AuditLogListParams, opts []RequestOption) (*Page[AuditEntry], error) {
+func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry], p AuditLogListParams, opts []RequestOption) (*Page[AuditEntry], error) {
 	if !p.From.IsZero() && !p.To.IsZero() && p.To.Before(p.From) {
 		return nil, &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "to", Reason: "is before from"}
 	}
@@ -138,7 +102,7 @@ func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts
 // Status: assumed
 func (s *AuditLogsService) All(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) iter.Seq2[*AuditEntry, error] {
 	l, params := s.listing(p)
-	return l.all(ctx, "audit_logs.list", func(ctx context.Context, l *listing[AuditEntry, auditWire]) (*Page[AuditEntry], error) {
+	return l.all(ctx, "audit_logs.list", func(ctx context.Context, l *listing[AuditEntry]) (*Page[AuditEntry], error) {
 		return s.page(ctx, l, params, opts)
 	})
 }

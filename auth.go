@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // APIKey is a project's API key. It starts with "cnc_".
@@ -20,14 +22,12 @@ import (
 // key in an exported field, or do not print the struct.
 type APIKey string
 
-const keyPrefix = "cnc_"
-
 // redacted returns the form that may be printed.
 func (k APIKey) redacted() string {
-	if secret := strings.TrimPrefix(string(k), keyPrefix); len(secret) >= 8 {
-		return keyPrefix + "…" + secret[len(secret)-4:]
+	if secret := strings.TrimPrefix(string(k), mask.KeyPrefix); len(secret) >= 8 {
+		return mask.KeyPrefix + "…" + secret[len(secret)-4:]
 	}
-	return keyPrefix + "…"
+	return mask.KeyPrefix + "…"
 }
 
 // String returns the redacted key.
@@ -66,14 +66,14 @@ func parseKey(k APIKey) (APIKey, error) {
 	if trimmed == "" {
 		return bad("is empty; create one in the project's settings under CLI / API Keys")
 	}
-	if !strings.HasPrefix(string(trimmed), keyPrefix) {
-		return bad("does not start with " + keyPrefix)
+	if !strings.HasPrefix(string(trimmed), mask.KeyPrefix) {
+		return bad("does not start with " + mask.KeyPrefix)
 	}
-	if len(trimmed) == len(keyPrefix) {
-		return bad("ends after " + keyPrefix)
+	if len(trimmed) == len(mask.KeyPrefix) {
+		return bad("ends after " + mask.KeyPrefix)
 	}
 	for i := range len(trimmed) {
-		if !isKeyByte(trimmed[i]) {
+		if !mask.KeyByte(trimmed[i]) {
 			return bad("has a blank, a line break or another character that no key has")
 		}
 	}

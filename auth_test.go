@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 func TestKeysPrintRedacted(t *testing.T) {
@@ -65,7 +67,7 @@ func TestS4KeysAreChecked(t *testing.T) {
 			if got := r.Header.Get("Authorization"); got != "Bearer "+strings.TrimSpace(string(good)) {
 				t.Errorf("%q is sent as %q", good, got)
 			}
-			return respond(200, `{}`), nil
+			return respond(200, `{"id": "p"}`), nil
 		})}))
 		if err != nil {
 			t.Errorf("%q: %v", good, err)
@@ -96,7 +98,7 @@ func FuzzKey(f *testing.F) {
 			}
 			return
 		}
-		if masked := maskKeys("x " + string(key) + " y"); masked != "x cnc_… y" {
+		if masked := mask.Text("x " + string(key) + " y"); masked != "x cnc_… y" {
 			t.Fatalf("a valid key is not recognized in a text: %q", masked)
 		}
 		for i := range len(key) {
@@ -125,7 +127,7 @@ func TestS4BaseURLs(t *testing.T) {
 			if got := r.URL.String(); got != want {
 				t.Errorf("%q leads to %s, want %s", base, got, want)
 			}
-			return respond(200, `{}`), nil
+			return respond(200, `{"id": "p"}`), nil
 		})}))
 		if err != nil {
 			t.Errorf("%q: %v", base, err)
@@ -270,7 +272,7 @@ func TestKeySource(t *testing.T) {
 		return keys[calls-1], nil
 	})), WithHTTPClient(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		sent = append(sent, r.Header.Get("Authorization"))
-		return respond(200, `{}`), nil
+		return respond(200, `{"id": "p"}`), nil
 	})}))
 	if err != nil {
 		t.Fatal(err)

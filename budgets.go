@@ -19,24 +19,26 @@ type BudgetsService service
 
 // Budget watches what runs cost in a period.
 type Budget struct {
-	ID            string       `json:"id"`
-	Name          string       `json:"name"`
-	Kind          BudgetKind   `json:"kind,omitzero"`
-	Scope         BudgetScope  `json:"scope,omitzero"`
-	EnvironmentID string       `json:"environment_id,omitzero"`
-	AgentName     string       `json:"agent_name,omitzero"`
-	Period        BudgetPeriod `json:"period,omitzero"`
-	Amount        Decimal      `json:"amount,omitzero"`
-	Currency      string       `json:"currency,omitzero"` // EUR or USD, of Amount and Spent
+	ID            string       `json:"id" api:"words"`
+	Name          string       `json:"name" api:"words"`
+	Kind          BudgetKind   `json:"kind,omitzero" api:"words"`
+	Scope         BudgetScope  `json:"scope,omitzero" api:"words"`
+	EnvironmentID string       `json:"environment_id,omitzero" api:"words"`
+	AgentName     string       `json:"agent_name,omitzero" api:"words"`
+	Period        BudgetPeriod `json:"period,omitzero" api:"words"`
+	Amount        Decimal      `json:"amount,omitzero" api:"words"`
+	Currency      string       `json:"currency,omitzero" api:"words"` // EUR or USD, of Amount and Spent
 	// Spent is what was spent in the current period; the zero Decimal where the
 	// service does not say. See Left.
-	Spent Decimal `json:"spent,omitzero"`
+	Spent Decimal `json:"spent,omitzero" api:"words"`
 	// ResetsAt is when Spent begins again at 0; zero where the service does not
 	// say. See NextReset.
-	ResetsAt  time.Time `json:"resets_at,omitzero"`
-	Enabled   bool      `json:"enabled"` // true where the service does not say
-	CreatedAt time.Time `json:"created_at,omitzero"`
-	UpdatedAt time.Time `json:"updated_at,omitzero"`
+	ResetsAt  time.Time `json:"resets_at,omitzero" api:"words"`
+	Enabled   bool      `json:"enabled" api:"words,=true"` // true where the service does not say
+	CreatedAt time.Time `json:"created_at,omitzero" api:"words"`
+	UpdatedAt time.Time `json:"updated_at,omitzero" api:"words"`
+
+	rawItem
 }
 
 // BudgetKind says what happens when a budget is used up.
@@ -119,47 +121,23 @@ func (b *Budget) NextReset(now time.Time) (at time.Time, computed bool) {
 	return at, !at.IsZero()
 }
 
-// budgetWire is a Budget as it comes: the wrapper's fields hide those of the
-// Budget that need a tolerant reader.
-type budgetWire struct {
-	Budget
-	On      *bool `json:"enabled"`
-	Resets  Time  `json:"resets_at"`
-	Created Time  `json:"created_at"`
-	Updated Time  `json:"updated_at"`
-}
-
-func (w *budgetWire) budget() *Budget {
-	w.Enabled = w.On == nil || *w.On
-	w.ResetsAt, w.CreatedAt, w.UpdatedAt = w.Resets.Time, w.Created.Time, w.Updated.Time
-	return &w.Budget
-}
-
-func decodeBudget(body []byte) (*Budget, error) {
-	w := new(budgetWire)
-	if err := unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	return w.budget(), nil
-}
-
 // BudgetListParams selects a part of the list.
 type BudgetListParams struct {
 	Limit, Offset int
 }
 
-func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget, budgetWire] {
+func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget] {
 	var params BudgetListParams
 	if p != nil {
 		params = *p
 	}
-	return listing[Budget, budgetWire]{
-		name: "budgets", unwrap: (*budgetWire).budget, id: func(b *Budget) string { return b.ID },
+	return listing[Budget]{
+		name: "budgets", id: func(b *Budget) string { return b.ID },
 		limit: params.Limit, offset: params.Offset,
 	}
 }
 
-func (s *BudgetsService) page(ctx context.Context, l *listing[Budget, budgetWire], opts []RequestOption) (*Page[Budget], error) {
+func (s *BudgetsService) page(ctx context.Context, l *listing[Budget], opts []RequestOption) (*Page[Budget], error) {
 	r := request{op: api.BudgetsList}
 	l.query(&r.query)
 	return do(ctx, s.client, r, l.decode, opts)
@@ -182,7 +160,7 @@ func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...
 // Access: budgets read
 // Status: assumed
 func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...RequestOption) iter.Seq2[*Budget, error] {
-	return s.listing(p).all(ctx, "budgets.list", func(ctx context.Context, l *listing[Budget, budgetWire]) (*Page[Budget], error) {
+	return s.listing(p).all(ctx, "budgets.list", func(ctx context.Context, l *listing[Budget]) (*Page[Budget], error) {
 		return s.page(ctx, l, opts)
 	})
 }
@@ -193,63 +171,49 @@ func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...R
 // Access: budgets read
 // Status: assumed
 func (s *BudgetsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Budget, error) {
-	return do(ctx, s.client, request{op: api.BudgetsGet, id: id}, decodeBudget, opts)
+	return do(ctx, s.client, request{op: api.BudgetsGet, id: id}, decodeInto[Budget], opts)
 }
 
 // BudgetCreate is a budget to be made. Only the fields that are set are sent;
 // what the others become is the service's choice.
 type BudgetCreate struct {
-	Name  string      `json:"name"`
-	Kind  BudgetKind  `json:"kind"`
-	Scope BudgetScope `json:"scope"`
+	Name  string      `json:"name" api:"words"`
+	Kind  BudgetKind  `json:"kind" api:"words"`
+	Scope BudgetScope `json:"scope" api:"words"`
 	// EnvironmentID is the environment of a BudgetEnvironment: by default the
 	// client's, if it has one. A BudgetAgent may have one too, since agents' names
 	// are unique within an environment only.
-	EnvironmentID string         `json:"environment_id,omitzero"`
-	AgentName     string         `json:"agent_name,omitzero"` // of a BudgetAgent
-	Period        BudgetPeriod   `json:"period"`
-	Amount        Decimal        `json:"amount"`   // 0 or more
-	Currency      string         `json:"currency"` // EUR or USD
-	Enabled       Nullable[bool] `json:"enabled,omitzero"`
+	EnvironmentID string         `json:"environment_id,omitzero" api:"words"`
+	AgentName     string         `json:"agent_name,omitzero" api:"words"` // of a BudgetAgent
+	Period        BudgetPeriod   `json:"period" api:"words"`
+	Amount        Decimal        `json:"amount" api:"words"`   // 0 or more
+	Currency      string         `json:"currency" api:"words"` // EUR or USD
+	Enabled       Nullable[bool] `json:"enabled,omitzero" api:"words"`
 }
 
 // BudgetUpdate is a change of a budget: what is absent stays as it is, and what
 // is null is cleared. Only EnvironmentID and AgentName can be cleared.
 type BudgetUpdate struct {
-	Name          Nullable[string]       `json:"name,omitzero"`
-	Kind          Nullable[BudgetKind]   `json:"kind,omitzero"`
-	Scope         Nullable[BudgetScope]  `json:"scope,omitzero"`
-	EnvironmentID Nullable[string]       `json:"environment_id,omitzero"`
-	AgentName     Nullable[string]       `json:"agent_name,omitzero"`
-	Period        Nullable[BudgetPeriod] `json:"period,omitzero"`
-	Amount        Nullable[Decimal]      `json:"amount,omitzero"`
-	Currency      Nullable[string]       `json:"currency,omitzero"`
-	Enabled       Nullable[bool]         `json:"enabled,omitzero"`
+	Name          Nullable[string]       `json:"name,omitzero" api:"words"`
+	Kind          Nullable[BudgetKind]   `json:"kind,omitzero" api:"words"`
+	Scope         Nullable[BudgetScope]  `json:"scope,omitzero" api:"words"`
+	EnvironmentID Nullable[string]       `json:"environment_id,omitzero" api:"words"`
+	AgentName     Nullable[string]       `json:"agent_name,omitzero" api:"words"`
+	Period        Nullable[BudgetPeriod] `json:"period,omitzero" api:"words"`
+	Amount        Nullable[Decimal]      `json:"amount,omitzero" api:"words"`
+	Currency      Nullable[string]       `json:"currency,omitzero" api:"words"`
+	Enabled       Nullable[bool]         `json:"enabled,omitzero" api:"words"`
 }
 
 func (u *BudgetUpdate) check(op string) *patch {
 	p := &patch{op: op}
 	change(p, "name", u.Name, false, checkFilled)
-	change(p, "kind", u.Kind, false, func(k BudgetKind) string {
-		if !k.Known() {
-			return "is neither alert nor limit"
-		}
-		return ""
-	})
-	change(p, "scope", u.Scope, false, func(s BudgetScope) string {
-		if !s.Known() {
-			return "is none of global, environment and agent"
-		}
-		return ""
-	})
+	// Words that this version does not know may be right.
+	change(p, "kind", u.Kind, false, func(k BudgetKind) string { return checkFilled(string(k)) })
+	change(p, "scope", u.Scope, false, func(s BudgetScope) string { return checkFilled(string(s)) })
 	change(p, "environment id", u.EnvironmentID, true, checkFilled)
 	change(p, "agent name", u.AgentName, true, checkFilled)
-	change(p, "period", u.Period, false, func(period BudgetPeriod) string {
-		if !period.Known() {
-			return "is neither daily nor monthly"
-		}
-		return ""
-	})
+	change(p, "period", u.Period, false, func(period BudgetPeriod) string { return checkFilled(string(period)) })
 	change(p, "amount", u.Amount, false, func(d Decimal) string {
 		switch {
 		case d.IsZero():
@@ -282,14 +246,14 @@ func (c *BudgetCreate) check(op string) error {
 		p.refuse("agent name", "is empty, and the scope is agent")
 	case c.Scope == BudgetGlobal && c.EnvironmentID != "":
 		p.refuse("environment id", "is set, and the scope is global")
-	case c.Scope != BudgetAgent && c.AgentName != "":
+	case c.Scope != BudgetAgent && c.Scope.Known() && c.AgentName != "":
 		p.refuse("agent name", "is set, and the scope is not agent")
 	}
 	return p.err()
 }
 
 // Create makes a budget. It refuses what cannot be right before anything is sent:
-// an empty name, an unknown kind, scope or period, an amount that is not set or
+// an empty name, kind, scope or period, an amount that is not set or
 // below 0, a currency that is not a code of three letters, and a scope without
 // what it names, or with what it does not.
 //
@@ -306,7 +270,7 @@ func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...R
 	if err := req.check(api.Table[api.BudgetsCreate].Name); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.BudgetsCreate, body: req}, decodeBudget, opts)
+	return do(ctx, s.client, request{op: api.BudgetsCreate, body: req}, decodeInto[Budget], opts)
 }
 
 // Update changes a budget and returns it as it is then. A limit that is raised or
@@ -321,7 +285,7 @@ func (s *BudgetsService) Update(ctx context.Context, id string, req BudgetUpdate
 	if err := req.check(api.Table[api.BudgetsUpdate].Name).err(); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.BudgetsUpdate, id: id, body: req}, decodeBudget, opts)
+	return do(ctx, s.client, request{op: api.BudgetsUpdate, id: id, body: req}, decodeInto[Budget], opts)
 }
 
 // Delete removes a budget. Deleting it again is an [ErrNotFound]; a retry of a

@@ -85,9 +85,9 @@ func TestBudgetsRefuseBeforeSending(t *testing.T) {
 		want  string
 	}{
 		"name":                  {func(r *connic.BudgetCreate) { r.Name = "" }, "name is empty"},
-		"kind":                  {func(r *connic.BudgetCreate) { r.Kind = "stop" }, "kind is neither alert nor limit"},
-		"scope":                 {func(r *connic.BudgetCreate) { r.Scope = "" }, "scope is none of global, environment and agent"},
-		"period":                {func(r *connic.BudgetCreate) { r.Period = "weekly" }, "period is neither daily nor monthly"},
+		"kind":                  {func(r *connic.BudgetCreate) { r.Kind = "" }, "kind is empty"},
+		"scope":                 {func(r *connic.BudgetCreate) { r.Scope = "" }, "scope is empty"},
+		"period":                {func(r *connic.BudgetCreate) { r.Period = " " }, "period is empty"},
 		"amount not set":        {func(r *connic.BudgetCreate) { r.Amount = connic.Decimal{} }, "amount is not set"},
 		"amount negative":       {func(r *connic.BudgetCreate) { r.Amount = dec("-0.01") }, "amount is less than 0"},
 		"currency":              {func(r *connic.BudgetCreate) { r.Currency = "eur" }, "currency is not a code of three capital letters"},
@@ -111,6 +111,12 @@ func TestBudgetsRefuseBeforeSending(t *testing.T) {
 	refused(t, "usage", err, "budgets.usage", "to is before from")
 	if sent != 0 {
 		t.Errorf("%d requests were sent", sent)
+	}
+	// Words that this version does not know pass.
+	req := daily("10")
+	req.Kind, req.Scope, req.Period = "throttle", "team", "weekly"
+	if _, err := c.Budgets.Create(t.Context(), req); sent != 1 {
+		t.Errorf("a budget with new words: %v", err)
 	}
 }
 

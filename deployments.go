@@ -3,7 +3,6 @@ package connic
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"io/fs"
 	"iter"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
 )
 
@@ -21,23 +22,25 @@ type DeploymentsService service
 
 // Deployment is one version of a project's code in an environment.
 type Deployment struct {
-	ID            string           `json:"id"`
-	EnvironmentID string           `json:"environment_id,omitzero"`
-	Status        DeploymentStatus `json:"status"`
+	ID            string           `json:"id" api:"assumed,deployment_id"`
+	EnvironmentID string           `json:"environment_id,omitzero" api:"assumed"`
+	Status        DeploymentStatus `json:"status" api:"assumed"`
 	// Phase is the step that it is at: build, tests or deploy.
-	Phase      string    `json:"phase,omitzero"`
-	Active     bool      `json:"is_active"` // it serves the environment
-	Source     string    `json:"source,omitzero"`
-	CommitSHA  string    `json:"commit_sha,omitzero"`
-	Branch     string    `json:"branch,omitzero"`
-	Agents     []string  `json:"agents,omitzero"` // their names
-	Error      string    `json:"error,omitzero"`
-	CreatedAt  time.Time `json:"created_at,omitzero"`
-	FinishedAt time.Time `json:"finished_at,omitzero"`
+	Phase      string    `json:"phase,omitzero" api:"assumed"`
+	Active     bool      `json:"is_active" api:"assumed"` // it serves the environment
+	Source     string    `json:"source,omitzero" api:"assumed"`
+	CommitSHA  string    `json:"commit_sha,omitzero" api:"assumed"`
+	Branch     string    `json:"branch,omitzero" api:"assumed"`
+	Agents     []string  `json:"agents,omitzero" api:"assumed"` // their names
+	Error      string    `json:"error,omitzero" api:"assumed"`
+	CreatedAt  time.Time `json:"created_at,omitzero" api:"assumed"`
+	FinishedAt time.Time `json:"finished_at,omitzero" api:"assumed"`
 
 	// Queued is set by an upload when another deployment is being built, and this
 	// one waits for it.
 	Queued bool `json:"-"`
+
+	rawItem
 }
 
 // DeploymentStatus is the state of a deployment. The vendor names none: those
@@ -114,7 +117,7 @@ func (e *DeploymentError) Error() string {
 	if d.Error != "" {
 		s += ": " + shorten(d.Error)
 	}
-	return maskKeys(s)
+	return mask.Text(s)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -126,55 +129,28 @@ func (e *DeploymentError) Is(target error) bool {
 	return target == ErrUnknownStatus && !e.Deployment.Status.Known()
 }
 
-type deploymentWire struct {
-	Deployment
-	DeploymentID string          `json:"deployment_id"`
-	Inner        *deploymentWire `json:"deployment"`
-	Agents       names           `json:"agents"`
-	Created      Time            `json:"created_at"`
-	Finished     Time            `json:"finished_at"`
-}
-
-func (w *deploymentWire) deployment() *Deployment {
-	if w.Inner != nil && w.ID == "" {
-		return w.Inner.deployment()
-	}
-	d := &w.Deployment
-	d.ID = cmp.Or(d.ID, w.DeploymentID)
-	d.Agents, d.CreatedAt, d.FinishedAt = w.Agents, w.Created.Time, w.Finished.Time
-	return d
-}
-
-// names is a list of names, or of objects that have one.
-type names []string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (n *names) UnmarshalJSON(data []byte) error {
-	var items []json.RawMessage
-	if err := json.Unmarshal(data, &items); err != nil {
-		return err
-	}
-	*n = nil
-	for _, item := range items {
+// decoded takes the names of agents that came as objects.
+func (d *Deployment) decoded() {
+	for i, agent := range d.Agents {
 		var named struct {
 			Name string `json:"name"`
 		}
-		if json.Unmarshal(item, &named) != nil {
-			if err := json.Unmarshal(item, &named.Name); err != nil {
-				return err
-			}
+		if strings.HasPrefix(agent, "{") && lenient.Unmarshal([]byte(agent), &named) == nil {
+			d.Agents[i] = named.Name
 		}
-		*n = append(*n, named.Name)
 	}
-	return nil
 }
 
-func decodeDeployment(body []byte) (*Deployment, error) {
-	w := new(deploymentWire)
-	if err := unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	return w.deployment(), nil
+func decodeDeployment(d *lenient.Decoder) (*Deployment, error) {
+	return decodeWithin(d, func(w *struct {
+		Deployment
+		Inner *Deployment `json:"deployment"`
+	}) *Deployment {
+		if w.Inner != nil && w.ID == "" {
+			return w.Inner
+		}
+		return &w.Deployment
+	})
 }
 
 // DeploymentListParams selects deployments. Zero fields select all.
@@ -184,18 +160,18 @@ type DeploymentListParams struct {
 	Limit, Offset int
 }
 
-func (s *DeploymentsService) listing(p *DeploymentListParams) (listing[Deployment, deploymentWire], DeploymentListParams) {
+func (s *DeploymentsService) listing(p *DeploymentListParams) (listing[Deployment], DeploymentListParams) {
 	var params DeploymentListParams
 	if p != nil {
 		params = *p
 	}
-	return listing[Deployment, deploymentWire]{
-		name: "deployments", unwrap: (*deploymentWire).deployment, id: func(d *Deployment) string { return d.ID },
+	return listing[Deployment]{
+		name: "deployments", id: func(d *Deployment) string { return d.ID },
 		limit: params.Limit, offset: params.Offset,
 	}, params
 }
 
-func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment, deploymentWire], p DeploymentListParams, opts []RequestOption) (*Page[Deployment], error) {
+func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment], p DeploymentListParams, opts []RequestOption) (*Page[Deployment], error) {
 	r := request{op: api.DeploymentsList}
 	r.query.add("environment_id", cmp.Or(p.EnvironmentID, s.client.environment))
 	r.query.add("status", string(p.Status))
@@ -222,7 +198,7 @@ func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, 
 // Status: assumed
 func (s *DeploymentsService) All(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) iter.Seq2[*Deployment, error] {
 	l, params := s.listing(p)
-	return l.all(ctx, "deployments.list", func(ctx context.Context, l *listing[Deployment, deploymentWire]) (*Page[Deployment], error) {
+	return l.all(ctx, "deployments.list", func(ctx context.Context, l *listing[Deployment]) (*Page[Deployment], error) {
 		return s.page(ctx, l, params, opts)
 	})
 }

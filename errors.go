@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // sentinel is a constant error, so that nobody can assign to one.
@@ -182,7 +184,7 @@ type TransportError struct {
 func (e *TransportError) Error() string {
 	var b strings.Builder
 	// Proxies, and key sources, have put keys into their errors.
-	b.WriteString("connic: " + e.Op + ": " + maskKeys(e.Err.Error()))
+	b.WriteString("connic: " + e.Op + ": " + mask.Text(e.Err.Error()))
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " after %d attempts", e.Attempts)
 	}
@@ -213,15 +215,20 @@ func (e *TransportError) Unwrap() []error {
 type LimitError struct {
 	Op     string
 	Wait   time.Duration // how long the attempt would have waited, at least
-	Reason string
+	Reason Reason
 	// Last is the answer with status 429 that the call got before, nil if none.
 	Last *Error
 
-	deadline bool
+	// Deadline is set where the context's deadline is the reason.
+	Deadline bool
 }
 
 func (e *LimitError) Error() string {
-	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: " + e.Reason
+	s := "connic: " + e.Op + ": not sent, refused by the client's own rate limit: "
+	if e.Deadline {
+		s += "the deadline comes first; "
+	}
+	s += string(e.Reason)
 	if e.Wait > 0 {
 		s += fmt.Sprintf(" (its turn comes in %v)", e.Wait.Round(time.Millisecond))
 	}
@@ -234,7 +241,7 @@ func (e *LimitError) Error() string {
 // Is matches [ErrRateLimited] and, where a deadline is the reason,
 // [context.DeadlineExceeded].
 func (e *LimitError) Is(target error) bool {
-	return target == ErrRateLimited || (e.deadline && target == context.DeadlineExceeded)
+	return target == ErrRateLimited || (e.Deadline && target == context.DeadlineExceeded)
 }
 
 // Unwrap returns the last answer, if there is one.
@@ -283,16 +290,16 @@ const (
 // parseError makes the *Error of an answer. Body is not kept.
 func parseError(op *api.Operation, method, path string, resp *http.Response, body []byte) *Error {
 	e := &Error{
-		Op: op.Name, Method: method, Path: maskKeys(path), StatusCode: resp.StatusCode,
+		Op: op.Name, Method: method, Path: mask.Text(path), StatusCode: resp.StatusCode,
 		Section: op.Section, Access: op.Access,
-		RequestID:  maskKeys(requestID(resp.Header)),
+		RequestID:  mask.Text(requestID(resp.Header)),
 		RetryAfter: retryAfter(resp.Header, time.Now()),
 	}
 	if len(body) == 0 {
 		return e
 	}
 	kept := body[:min(len(body), maxErrorBody)]
-	e.Body = maskedCopy(kept)
+	e.Body = mask.Bytes(kept)
 	e.Detail, e.Fields = parseDetail(e.Body)
 	return e
 }
@@ -336,7 +343,7 @@ func parseDetail(body []byte) (string, []FieldError) {
 func flatten(raw json.RawMessage) (string, []FieldError) {
 	switch raw[0] {
 	case '"':
-		return scalar(raw), nil
+		return lenient.Text(raw), nil
 	case '[':
 		var items []json.RawMessage
 		if json.Unmarshal(raw, &items) != nil {
@@ -419,7 +426,7 @@ func plainText(body []byte) string {
 
 // shorten cuts a text to maxDetail characters and folds its white space.
 func shorten(s string) string {
-	s = maskKeys(s)
+	s = mask.Text(s)
 	if strings.ContainsAny(s, "\r\n\t") {
 		s = strings.Join(strings.Fields(s), " ")
 	}

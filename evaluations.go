@@ -11,29 +11,33 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Evaluation is what a judge found about one run.
 type Evaluation struct {
-	ID      string           `json:"id"`
-	JudgeID string           `json:"judge_id,omitzero"`
-	RunID   string           `json:"run_id,omitzero"`
-	Status  EvaluationStatus `json:"status"`
+	ID      string           `json:"id" api:"words,evaluation_id"`
+	JudgeID string           `json:"judge_id,omitzero" api:"words"`
+	RunID   string           `json:"run_id,omitzero" api:"words"`
+	Status  EvaluationStatus `json:"status" api:"words"`
 	// Score is the sum of the criteria's scores, and MaxScore what it could have
 	// been. They mean nothing before the evaluation has completed.
-	Score     float64          `json:"score"`
-	MaxScore  float64          `json:"max_score"`
-	Criteria  []CriterionScore `json:"criteria,omitzero"`
-	Error     string           `json:"error,omitzero"`
-	CreatedAt time.Time        `json:"created_at,omitzero"`
+	Score     float64          `json:"score" api:"words"`
+	MaxScore  float64          `json:"max_score" api:"words"`
+	Criteria  []CriterionScore `json:"criteria,omitzero" api:"words"`
+	Error     string           `json:"error,omitzero" api:"words"`
+	CreatedAt time.Time        `json:"created_at,omitzero" api:"words"`
+
+	rawItem
 }
 
 // CriterionScore is the score by one criterion.
 type CriterionScore struct {
-	Name      string  `json:"name"`
-	Score     float64 `json:"score"`
-	MaxScore  float64 `json:"max_score"`
-	Reasoning string  `json:"reasoning,omitzero"`
+	Name      string  `json:"name" api:"words"`
+	Score     float64 `json:"score" api:"words"`
+	MaxScore  float64 `json:"max_score" api:"words"`
+	Reasoning string  `json:"reasoning,omitzero" api:"words"`
 }
 
 // Share is the part of the best possible score that was reached, from 0 to 1; 0
@@ -96,7 +100,7 @@ func (e *EvaluationError) Error() string {
 	if e.Evaluation.Error != "" {
 		b.WriteString(": " + shorten(e.Evaluation.Error))
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -108,64 +112,51 @@ func (e *EvaluationError) Is(target error) bool {
 	return target == ErrUnknownStatus && !e.Evaluation.Status.Known()
 }
 
-// evaluationWire is an Evaluation as it comes: bare, or within the answer to the
-// request for it.
-type evaluationWire struct {
-	Evaluation
-	EvaluationID string          `json:"evaluation_id"`
-	Inner        *evaluationWire `json:"evaluation"`
-	Sum          *float64        `json:"score"`
-	MaxSum       *float64        `json:"max_score"`
-	Created      Time            `json:"created_at"`
-}
-
-func (w *evaluationWire) evaluation() *Evaluation {
-	if w.Inner != nil && w.ID == "" {
-		return w.Inner.evaluation()
-	}
-	e := &w.Evaluation
-	e.ID = cmp.Or(e.ID, w.EvaluationID)
-	e.CreatedAt = w.Created.Time
-	scores, most := make([]float64, len(e.Criteria)), make([]float64, len(e.Criteria))
-	for i, c := range e.Criteria {
-		scores[i], most[i] = c.Score, c.MaxScore
-	}
-	e.Score, e.MaxScore = sum(w.Sum, scores), sum(w.MaxSum, most)
+// decoded fills in what the service leaves out: the score is the sum of the
+// criteria's, and a score ends an evaluation.
+func (e *Evaluation) decoded() {
+	e.Score = total(e.Score, e.Criteria, func(c CriterionScore) float64 { return c.Score })
+	e.MaxScore = total(e.MaxScore, e.Criteria, func(c CriterionScore) float64 { return c.MaxScore })
 	if e.Status == "" {
 		switch {
 		case e.Error != "":
 			e.Status = EvaluationFailed
-		case w.Sum != nil || len(e.Criteria) > 0:
+		case e.Score != 0 || len(e.Criteria) > 0:
 			e.Status = EvaluationCompleted
 		}
 	}
-	return e
 }
 
-// sum is the total where the service gives one, and else the sum of the parts. It
+// total is the sum where the service gives one, and else the sum of the parts. It
 // adds decimals, so that 0.7 and 0.1 do not stay below a threshold of 0.8.
-func sum(total *float64, parts []float64) float64 {
-	if total != nil {
-		return *total
+func total(given float64, parts []CriterionScore, of func(CriterionScore) float64) float64 {
+	if given != 0 {
+		return given
 	}
 	var d Decimal
 	for _, part := range parts {
-		d = d.Add(Decimal{strconv.FormatFloat(part, 'f', -1, 64)})
+		d = d.Add(Decimal{strconv.FormatFloat(of(part), 'f', -1, 64)})
 	}
 	return d.Float64()
 }
 
 // decodeEvaluation decodes the answer to a request for an evaluation.
-func decodeEvaluation(judgeID, runID string) func([]byte) (*Evaluation, error) {
-	return func(body []byte) (*Evaluation, error) {
-		w := new(evaluationWire)
-		if err := unmarshal(body, w); err != nil {
+func decodeEvaluation(judgeID, runID string) func(*lenient.Decoder) (*Evaluation, error) {
+	return func(d *lenient.Decoder) (*Evaluation, error) {
+		var w struct {
+			Evaluation
+			Inner *Evaluation `json:"evaluation"`
+		}
+		// An answer that says nothing but that the request was taken is one too.
+		if err := d.End(d.Value(&w)); err != nil {
 			return nil, err
 		}
-		e := w.evaluation()
-		if e.Status == "" {
-			e.Status = EvaluationPending
+		e := &w.Evaluation
+		if w.Inner != nil && e.ID == "" {
+			e = w.Inner
 		}
+		finish(d, e, 0)
+		e.Status = cmp.Or(e.Status, EvaluationPending)
 		e.JudgeID, e.RunID = cmp.Or(e.JudgeID, judgeID), cmp.Or(e.RunID, runID)
 		return e, nil
 	}
@@ -178,18 +169,18 @@ type EvaluationListParams struct {
 	Limit, Offset int
 }
 
-func (s *JudgesService) evaluations(p *EvaluationListParams) (listing[Evaluation, evaluationWire], EvaluationListParams) {
+func (s *JudgesService) evaluations(p *EvaluationListParams) (listing[Evaluation], EvaluationListParams) {
 	var params EvaluationListParams
 	if p != nil {
 		params = *p
 	}
-	return listing[Evaluation, evaluationWire]{
-		name: "evaluations", unwrap: (*evaluationWire).evaluation, id: func(e *Evaluation) string { return e.ID },
+	return listing[Evaluation]{
+		name: "evaluations", id: func(e *Evaluation) string { return e.ID },
 		limit: params.Limit, offset: params.Offset,
 	}, params
 }
 
-func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *listing[Evaluation, evaluationWire], p EvaluationListParams, lane Lane, opts []RequestOption) (*Page[Evaluation], error) {
+func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *listing[Evaluation], p EvaluationListParams, lane Lane, opts []RequestOption) (*Page[Evaluation], error) {
 	r := request{op: api.JudgesEvaluations, id: judgeID, lane: lane}
 	r.query.add("run_id", p.RunID)
 	r.query.add("status", string(p.Status))
@@ -223,7 +214,7 @@ func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *Eval
 // Status: assumed
 func (s *JudgesService) AllEvaluations(ctx context.Context, judgeID string, p *EvaluationListParams, opts ...RequestOption) iter.Seq2[*Evaluation, error] {
 	l, params := s.evaluations(p)
-	return l.all(ctx, "judges.evaluations", func(ctx context.Context, l *listing[Evaluation, evaluationWire]) (*Page[Evaluation], error) {
+	return l.all(ctx, "judges.evaluations", func(ctx context.Context, l *listing[Evaluation]) (*Page[Evaluation], error) {
 		return s.evaluationPage(ctx, judgeID, l, params, LaneCall, opts)
 	})
 }

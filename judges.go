@@ -17,32 +17,34 @@ type JudgesService service
 
 // Judge is a model that scores the runs of one agent.
 type Judge struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	AgentName string `json:"agent_name,omitzero"` // the one agent whose runs it scores
-	Model     string `json:"model,omitzero"`      // "provider/model"
+	ID        string `json:"id" api:"words"`
+	Name      string `json:"name" api:"words"`
+	AgentName string `json:"agent_name,omitzero" api:"words"` // the one agent whose runs it scores
+	Model     string `json:"model,omitzero" api:"words"`      // "provider/model"
 	// SystemPrompt is what the judge is told besides its criteria.
-	SystemPrompt string `json:"system_prompt,omitzero"`
+	SystemPrompt string `json:"system_prompt,omitzero" api:"words"`
 	// IncludeAgentSystemPrompt shows the agent's own prompt to the judge.
-	IncludeAgentSystemPrompt bool         `json:"include_agent_system_prompt,omitzero"`
-	Criteria                 []Criterion  `json:"criteria,omitzero"`
-	TriggerMode              JudgeTrigger `json:"trigger_mode,omitzero"`
+	IncludeAgentSystemPrompt bool         `json:"include_agent_system_prompt,omitzero" api:"words"`
+	Criteria                 []Criterion  `json:"criteria,omitzero" api:"words"`
+	TriggerMode              JudgeTrigger `json:"trigger_mode,omitzero" api:"words"`
 	// SampleRate is the part of the matching runs that an automatic judge scores,
 	// in percent; 0 where the service gives none.
-	SampleRate       float64     `json:"sample_rate,omitzero"`
-	Filters          []RunFilter `json:"filters,omitzero"`
-	FilterExpression string      `json:"filter_expression,omitzero"`
-	Enabled          bool        `json:"enabled"`               // true where the service does not say
-	ScoreAlert       *ScoreAlert `json:"score_alert,omitempty"` // nil: none
-	CreatedAt        time.Time   `json:"created_at,omitzero"`
-	UpdatedAt        time.Time   `json:"updated_at,omitzero"`
+	SampleRate       float64     `json:"sample_rate,omitzero" api:"words"`
+	Filters          []RunFilter `json:"filters,omitzero" api:"words"`
+	FilterExpression string      `json:"filter_expression,omitzero" api:"words"`
+	Enabled          bool        `json:"enabled" api:"words,=true"`         // true where the service does not say
+	ScoreAlert       *ScoreAlert `json:"score_alert,omitempty" api:"words"` // nil: none
+	CreatedAt        time.Time   `json:"created_at,omitzero" api:"words"`
+	UpdatedAt        time.Time   `json:"updated_at,omitzero" api:"words"`
+
+	rawItem
 }
 
 // Criterion is one of the things that a judge scores.
 type Criterion struct {
-	Name        string  `json:"name"`
-	Description string  `json:"description,omitzero"`
-	MaxScore    float64 `json:"max_score"` // the best score; more than 0
+	Name        string  `json:"name" api:"words"`
+	Description string  `json:"description,omitzero" api:"words"`
+	MaxScore    float64 `json:"max_score" api:"words"` // the best score; more than 0
 }
 
 // JudgeTrigger says when a judge works.
@@ -62,10 +64,10 @@ func (m JudgeTrigger) Known() bool { return m == JudgeAutomatic || m == JudgeMan
 type RunFilter struct {
 	// Field is the run's status, its agent's name, or a property of its context.
 	// How the service spells the last is not known.
-	Field    string         `json:"field"`
-	Operator FilterOperator `json:"operator"`
+	Field    string         `json:"field" api:"words"`
+	Operator FilterOperator `json:"operator" api:"words"`
 	// Value is any JSON value. FilterExists needs none.
-	Value any `json:"value,omitempty"`
+	Value any `json:"value,omitempty" api:"words"`
 }
 
 // FilterOperator compares a field of a run with a value.
@@ -87,33 +89,10 @@ func (o FilterOperator) Known() bool {
 // ScoreAlert notifies the project when the score falls below a threshold, over a
 // rolling window.
 type ScoreAlert struct {
-	Threshold float64 `json:"threshold"`
+	Threshold float64 `json:"threshold" api:"words"`
 	// Window is how far back the score is looked at. Whether it counts evaluations
 	// or measures time is not documented, so it can be any JSON value.
-	Window any `json:"window,omitempty"`
-}
-
-// judgeWire is a Judge as it comes: the wrapper's fields hide those of the Judge
-// that need a tolerant reader.
-type judgeWire struct {
-	Judge
-	On      *bool `json:"enabled"`
-	Created Time  `json:"created_at"`
-	Updated Time  `json:"updated_at"`
-}
-
-func (w *judgeWire) judge() *Judge {
-	w.Enabled = w.On == nil || *w.On
-	w.CreatedAt, w.UpdatedAt = w.Created.Time, w.Updated.Time
-	return &w.Judge
-}
-
-func decodeJudge(body []byte) (*Judge, error) {
-	w := new(judgeWire)
-	if err := unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	return w.judge(), nil
+	Window any `json:"window,omitempty" api:"words"`
 }
 
 // JudgeListParams selects judges. Zero fields select all.
@@ -122,18 +101,18 @@ type JudgeListParams struct {
 	Limit, Offset int
 }
 
-func (s *JudgesService) listing(p *JudgeListParams) (listing[Judge, judgeWire], JudgeListParams) {
+func (s *JudgesService) listing(p *JudgeListParams) (listing[Judge], JudgeListParams) {
 	var params JudgeListParams
 	if p != nil {
 		params = *p
 	}
-	return listing[Judge, judgeWire]{
-		name: "judges", unwrap: (*judgeWire).judge, id: func(j *Judge) string { return j.ID },
+	return listing[Judge]{
+		name: "judges", id: func(j *Judge) string { return j.ID },
 		limit: params.Limit, offset: params.Offset,
 	}, params
 }
 
-func (s *JudgesService) page(ctx context.Context, l *listing[Judge, judgeWire], p JudgeListParams, opts []RequestOption) (*Page[Judge], error) {
+func (s *JudgesService) page(ctx context.Context, l *listing[Judge], p JudgeListParams, opts []RequestOption) (*Page[Judge], error) {
 	r := request{op: api.JudgesList}
 	r.query.add("agent_name", p.AgentName)
 	l.query(&r.query)
@@ -158,7 +137,7 @@ func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...Re
 // Status: assumed
 func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...RequestOption) iter.Seq2[*Judge, error] {
 	l, params := s.listing(p)
-	return l.all(ctx, "judges.list", func(ctx context.Context, l *listing[Judge, judgeWire]) (*Page[Judge], error) {
+	return l.all(ctx, "judges.list", func(ctx context.Context, l *listing[Judge]) (*Page[Judge], error) {
 		return s.page(ctx, l, params, opts)
 	})
 }
@@ -169,42 +148,42 @@ func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...Req
 // Access: judges read
 // Status: assumed
 func (s *JudgesService) Get(ctx context.Context, id string, opts ...RequestOption) (*Judge, error) {
-	return do(ctx, s.client, request{op: api.JudgesGet, id: id}, decodeJudge, opts)
+	return do(ctx, s.client, request{op: api.JudgesGet, id: id}, decodeInto[Judge], opts)
 }
 
 // JudgeCreate is a judge to be made. Only the fields that are set are sent; what
 // the others become is the service's choice.
 type JudgeCreate struct {
-	Name                     string         `json:"name"`
-	AgentName                string         `json:"agent_name"`     // the one agent whose runs it scores
-	Model                    string         `json:"model,omitzero"` // "provider/model", as in the agents' own configuration
-	SystemPrompt             string         `json:"system_prompt,omitzero"`
-	IncludeAgentSystemPrompt Nullable[bool] `json:"include_agent_system_prompt,omitzero"`
-	Criteria                 []Criterion    `json:"criteria"` // at least one
-	TriggerMode              JudgeTrigger   `json:"trigger_mode,omitzero"`
-	SampleRate               float64        `json:"sample_rate,omitzero"` // percent, 1 to 100; with JudgeAutomatic only
-	Filters                  []RunFilter    `json:"filters,omitzero"`
-	FilterExpression         string         `json:"filter_expression,omitzero"`
-	Enabled                  Nullable[bool] `json:"enabled,omitzero"`
-	ScoreAlert               *ScoreAlert    `json:"score_alert,omitempty"`
+	Name                     string         `json:"name" api:"words"`
+	AgentName                string         `json:"agent_name" api:"words"`     // the one agent whose runs it scores
+	Model                    string         `json:"model,omitzero" api:"words"` // "provider/model", as in the agents' own configuration
+	SystemPrompt             string         `json:"system_prompt,omitzero" api:"words"`
+	IncludeAgentSystemPrompt Nullable[bool] `json:"include_agent_system_prompt,omitzero" api:"words"`
+	Criteria                 []Criterion    `json:"criteria" api:"words"` // at least one
+	TriggerMode              JudgeTrigger   `json:"trigger_mode,omitzero" api:"words"`
+	SampleRate               float64        `json:"sample_rate,omitzero" api:"words"` // percent, 1 to 100; with JudgeAutomatic only
+	Filters                  []RunFilter    `json:"filters,omitzero" api:"words"`
+	FilterExpression         string         `json:"filter_expression,omitzero" api:"words"`
+	Enabled                  Nullable[bool] `json:"enabled,omitzero" api:"words"`
+	ScoreAlert               *ScoreAlert    `json:"score_alert,omitempty" api:"words"`
 }
 
 // JudgeUpdate is a change of a judge: what is absent stays as it is, and what is
 // null is cleared. Name, agent, model, criteria, trigger mode and Enabled cannot
 // be cleared. Criteria and Filters replace the whole list.
 type JudgeUpdate struct {
-	Name                     Nullable[string]       `json:"name,omitzero"`
-	AgentName                Nullable[string]       `json:"agent_name,omitzero"`
-	Model                    Nullable[string]       `json:"model,omitzero"`
-	SystemPrompt             Nullable[string]       `json:"system_prompt,omitzero"`
-	IncludeAgentSystemPrompt Nullable[bool]         `json:"include_agent_system_prompt,omitzero"`
-	Criteria                 Nullable[[]Criterion]  `json:"criteria,omitzero"`
-	TriggerMode              Nullable[JudgeTrigger] `json:"trigger_mode,omitzero"`
-	SampleRate               Nullable[float64]      `json:"sample_rate,omitzero"`
-	Filters                  Nullable[[]RunFilter]  `json:"filters,omitzero"`
-	FilterExpression         Nullable[string]       `json:"filter_expression,omitzero"`
-	Enabled                  Nullable[bool]         `json:"enabled,omitzero"`
-	ScoreAlert               Nullable[ScoreAlert]   `json:"score_alert,omitzero"`
+	Name                     Nullable[string]       `json:"name,omitzero" api:"words"`
+	AgentName                Nullable[string]       `json:"agent_name,omitzero" api:"words"`
+	Model                    Nullable[string]       `json:"model,omitzero" api:"words"`
+	SystemPrompt             Nullable[string]       `json:"system_prompt,omitzero" api:"words"`
+	IncludeAgentSystemPrompt Nullable[bool]         `json:"include_agent_system_prompt,omitzero" api:"words"`
+	Criteria                 Nullable[[]Criterion]  `json:"criteria,omitzero" api:"words"`
+	TriggerMode              Nullable[JudgeTrigger] `json:"trigger_mode,omitzero" api:"words"`
+	SampleRate               Nullable[float64]      `json:"sample_rate,omitzero" api:"words"`
+	Filters                  Nullable[[]RunFilter]  `json:"filters,omitzero" api:"words"`
+	FilterExpression         Nullable[string]       `json:"filter_expression,omitzero" api:"words"`
+	Enabled                  Nullable[bool]         `json:"enabled,omitzero" api:"words"`
+	ScoreAlert               Nullable[ScoreAlert]   `json:"score_alert,omitzero" api:"words"`
 }
 
 // given is Set for a value that is not zero, and absent for a zero one.
@@ -221,6 +200,7 @@ func (c *JudgeCreate) asUpdate() *JudgeUpdate {
 	u := &JudgeUpdate{
 		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), Criteria: Set(c.Criteria),
 		TriggerMode: given(c.TriggerMode), SampleRate: given(c.SampleRate), Filters: Set(c.Filters),
+		IncludeAgentSystemPrompt: c.IncludeAgentSystemPrompt, Enabled: c.Enabled,
 	}
 	if c.ScoreAlert != nil {
 		u.ScoreAlert = Set(*c.ScoreAlert)
@@ -236,17 +216,13 @@ func (u *JudgeUpdate) check(op string) error {
 	change(p, "system prompt", u.SystemPrompt, true, nil)
 	change(p, "include agent system prompt", u.IncludeAgentSystemPrompt, true, nil)
 	change(p, "criteria", u.Criteria, false, checkCriteria)
-	change(p, "trigger mode", u.TriggerMode, false, func(m JudgeTrigger) string {
-		if !m.Known() {
-			return "is neither automatic nor manual"
-		}
-		return ""
-	})
+	// Words that this version does not know may be right.
+	change(p, "trigger mode", u.TriggerMode, false, func(m JudgeTrigger) string { return checkFilled(string(m)) })
 	change(p, "sample rate", u.SampleRate, true, func(rate float64) string {
 		if !(rate >= 1 && rate <= 100) { // NaN too
 			return "is not between 1 and 100 percent"
 		}
-		if mode, ok := u.TriggerMode.Get(); ok && mode != JudgeAutomatic {
+		if mode, ok := u.TriggerMode.Get(); ok && mode == JudgeManual {
 			return "belongs to the trigger mode automatic, and the mode is manual"
 		}
 		return ""
@@ -298,8 +274,8 @@ func checkFilters(filters []RunFilter) string {
 		switch {
 		case checkFilled(f.Field) != "":
 			return "contain one without a field"
-		case !f.Operator.Known():
-			return "contain one whose operator is none of equals, not_equals, contains and exists"
+		case checkFilled(string(f.Operator)) != "":
+			return "contain one without an operator"
 		case f.Value == nil && f.Operator != FilterExists:
 			return "contain one without a value; only exists needs none"
 		}
@@ -311,7 +287,7 @@ func checkFilters(filters []RunFilter) string {
 // an empty name, agent or list of criteria, a criterion without a name or with a
 // max_score of 0 or less, a model that is not of the form provider/model, a
 // sample rate outside of 1 to 100 or without the trigger mode automatic, and
-// operators that are not known.
+// filters without a field or an operator.
 //
 // As with [AgentsService.Trigger] the request is not repeated blindly: see
 // [ErrOutcomeUnknown]. It costs one request.
@@ -321,13 +297,13 @@ func checkFilters(filters []RunFilter) string {
 // Status: assumed
 func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Judge, error) {
 	op := api.Table[api.JudgesCreate].Name
-	if req.SampleRate != 0 && req.TriggerMode != JudgeAutomatic {
-		return nil, &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and the mode is another"}
+	if req.SampleRate != 0 && req.TriggerMode == "" {
+		return nil, &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and no mode is set"}
 	}
 	if err := req.asUpdate().check(op); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.JudgesCreate, body: req}, decodeJudge, opts)
+	return do(ctx, s.client, request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)
 }
 
 // Update changes a judge and returns it as it is then. It refuses what
@@ -341,7 +317,7 @@ func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, 
 	if err := req.check(api.Table[api.JudgesUpdate].Name); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.JudgesUpdate, id: id, body: req}, decodeJudge, opts)
+	return do(ctx, s.client, request{op: api.JudgesUpdate, id: id, body: req}, decodeInto[Judge], opts)
 }
 
 // Delete removes a judge. Deleting it again is an [ErrNotFound]; a retry of a

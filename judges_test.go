@@ -126,7 +126,7 @@ func TestJudgesRefuseBeforeSending(t *testing.T) {
 		"criterion, no name":    {func(r *connic.JudgeCreate) { r.Criteria[1].Name = "" }, "criteria contain one without a name"},
 		"criterion, no points":  {func(r *connic.JudgeCreate) { r.Criteria[0].MaxScore = 0 }, "criteria contain one whose max_score is not more than 0"},
 		"criterion, NaN":        {func(r *connic.JudgeCreate) { r.Criteria[0].MaxScore = math.NaN() }, "criteria contain one whose max_score is not more than 0"},
-		"trigger mode":          {func(r *connic.JudgeCreate) { r.TriggerMode = "sometimes" }, "trigger mode is neither automatic nor manual"},
+		"trigger mode":          {func(r *connic.JudgeCreate) { r.SampleRate, r.TriggerMode = 10, "" }, "and no mode is set"},
 		"rate too low":          {func(r *connic.JudgeCreate) { r.TriggerMode, r.SampleRate = connic.JudgeAutomatic, 0.5 }, "sample rate is not between 1 and 100 percent"},
 		"rate too high":         {func(r *connic.JudgeCreate) { r.TriggerMode, r.SampleRate = connic.JudgeAutomatic, 101 }, "sample rate is not between 1 and 100 percent"},
 		"rate NaN":              {func(r *connic.JudgeCreate) { r.TriggerMode, r.SampleRate = connic.JudgeAutomatic, math.NaN() }, "sample rate is not between 1 and 100 percent"},
@@ -134,8 +134,8 @@ func TestJudgesRefuseBeforeSending(t *testing.T) {
 		"rate without a mode":   {func(r *connic.JudgeCreate) { r.SampleRate = 10 }, "sample rate belongs to the trigger mode automatic"},
 		"filter, no field":      {func(r *connic.JudgeCreate) { r.Filters = []connic.RunFilter{{Operator: connic.FilterExists}} }, "filters contain one without a field"},
 		"filter operator": {func(r *connic.JudgeCreate) {
-			r.Filters = []connic.RunFilter{{Field: "status", Operator: "like", Value: "x"}}
-		}, "none of equals, not_equals, contains and exists"},
+			r.Filters = []connic.RunFilter{{Field: "status", Value: "x"}}
+		}, "contain one without an operator"},
 		"filter, no value": {func(r *connic.JudgeCreate) {
 			r.Filters = []connic.RunFilter{{Field: "status", Operator: connic.FilterEquals}}
 		}, "filters contain one without a value"},

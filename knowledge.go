@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // KnowledgeService feeds knowledge to agents and looks into it. It needs a key
@@ -90,15 +91,17 @@ func (s *KnowledgeService) checkEntryID(op api.Op, id string) error {
 // Entry is a piece of knowledge: a text or a file, cut into chunks. All its
 // fields are assumed and may stay empty.
 type Entry struct {
-	EntryID    string `json:"entry_id"` // unique within a namespace
-	Namespace  string `json:"namespace,omitzero"`
-	Source     string `json:"source,omitzero"` // where it comes from, such as the file's name
-	ChunkCount int    `json:"chunk_count,omitzero"`
+	EntryID    string `json:"entry_id" api:"assumed,id"` // unique within a namespace
+	Namespace  string `json:"namespace,omitzero" api:"assumed"`
+	Source     string `json:"source,omitzero" api:"assumed"` // where it comes from, such as the file's name
+	ChunkCount int    `json:"chunk_count,omitzero" api:"assumed"`
 	// Metadata is the entry's metadata object as it came: see DecodeMetadata.
-	Metadata  json.RawMessage `json:"metadata,omitzero"`
-	Content   string          `json:"content,omitzero"`
-	CreatedAt time.Time       `json:"created_at,omitzero"`
-	UpdatedAt time.Time       `json:"updated_at,omitzero"`
+	Metadata  json.RawMessage `json:"metadata,omitzero" api:"assumed"`
+	Content   string          `json:"content,omitzero" api:"assumed"`
+	CreatedAt time.Time       `json:"created_at,omitzero" api:"assumed"`
+	UpdatedAt time.Time       `json:"updated_at,omitzero" api:"assumed"`
+
+	rawItem
 }
 
 // DecodeMetadata decodes the entry's metadata into v. An entry without metadata
@@ -110,33 +113,12 @@ func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 		return nil
 	}
 	if metadata[0] == '"' { // a text that holds JSON
-		metadata = json.RawMessage(scalar(metadata))
+		metadata = json.RawMessage(lenient.Text(metadata))
 	}
 	if err := json.Unmarshal(metadata, v); err != nil {
 		return fmt.Errorf("connic: the metadata of entry %s is not the expected JSON: %w", id, err)
 	}
 	return nil
-}
-
-type entryWire struct {
-	Entry
-	ID      string `json:"id"`
-	Created Time   `json:"created_at"`
-	Updated Time   `json:"updated_at"`
-}
-
-func (w *entryWire) entry() *Entry {
-	w.EntryID = cmp.Or(w.EntryID, w.ID)
-	w.CreatedAt, w.UpdatedAt = w.Created.Time, w.Updated.Time
-	return &w.Entry
-}
-
-func decodeEntry(body []byte) (*Entry, error) {
-	w := new(entryWire)
-	if err := unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	return w.entry(), nil
 }
 
 // EntryListParams selects entries.
@@ -146,13 +128,13 @@ type EntryListParams struct {
 	Limit, Offset int
 }
 
-func (s *KnowledgeService) listing(p *EntryListParams) (listing[Entry, entryWire], EntryListParams) {
+func (s *KnowledgeService) listing(p *EntryListParams) (listing[Entry], EntryListParams) {
 	var params EntryListParams
 	if p != nil {
 		params = *p
 	}
-	return listing[Entry, entryWire]{
-		name: "entries", unwrap: (*entryWire).entry,
+	return listing[Entry]{
+		name: "entries",
 		id: func(e *Entry) string {
 			if e.EntryID == "" {
 				return ""
@@ -163,7 +145,7 @@ func (s *KnowledgeService) listing(p *EntryListParams) (listing[Entry, entryWire
 	}, params
 }
 
-func (s *KnowledgeService) page(ctx context.Context, l *listing[Entry, entryWire], p EntryListParams, opts []RequestOption) (*Page[Entry], error) {
+func (s *KnowledgeService) page(ctx context.Context, l *listing[Entry], p EntryListParams, opts []RequestOption) (*Page[Entry], error) {
 	r, err := s.within(api.KnowledgeList, p.EnvironmentID, p.Namespace)
 	if err != nil {
 		return nil, err
@@ -191,7 +173,7 @@ func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ..
 // Status: assumed
 func (s *KnowledgeService) All(ctx context.Context, p *EntryListParams, opts ...RequestOption) iter.Seq2[*Entry, error] {
 	l, params := s.listing(p)
-	return l.all(ctx, "knowledge.list", func(ctx context.Context, l *listing[Entry, entryWire]) (*Page[Entry], error) {
+	return l.all(ctx, "knowledge.list", func(ctx context.Context, l *listing[Entry]) (*Page[Entry], error) {
 		return s.page(ctx, l, params, opts)
 	})
 }
@@ -227,7 +209,7 @@ func (s *KnowledgeService) Get(ctx context.Context, entryID string, p *EntryPara
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, r, decodeEntry, opts)
+	return do(ctx, s.client, r, decodeInto[Entry], opts)
 }
 
 // Delete removes an entry. Deleting it again, or an entry that does not exist, is
@@ -296,11 +278,13 @@ type KnowledgeQuery struct {
 
 // Match is a chunk of knowledge that a query found.
 type Match struct {
-	Content   string          `json:"content"`
-	Score     float64         `json:"score"` // relevance, from 0 to 1
-	EntryID   string          `json:"entry_id"`
-	Namespace string          `json:"namespace,omitzero"`
-	Metadata  json.RawMessage `json:"metadata,omitzero"` // see DecodeMetadata
+	Content   string          `json:"content" api:"words"`
+	Score     float64         `json:"score" api:"words"` // relevance, from 0 to 1
+	EntryID   string          `json:"entry_id" api:"words"`
+	Namespace string          `json:"namespace,omitzero" api:"words"`
+	Metadata  json.RawMessage `json:"metadata,omitzero" api:"words"` // see DecodeMetadata
+
+	rawItem
 }
 
 // DecodeMetadata decodes the metadata of the entry that was found into v. An
@@ -359,28 +343,20 @@ func (s *KnowledgeService) Query(ctx context.Context, q KnowledgeQuery, opts ...
 		return nil, err
 	}
 	r.body = body
-	l := listing[Match, Match]{
-		name: "results", unwrap: func(m *Match) *Match { return m }, id: func(m *Match) string { return m.EntryID },
+	l := listing[Match]{
+		name: "results", id: func(m *Match) string { return m.EntryID },
 	}
 	return do(ctx, s.client, r, l.decode, opts)
 }
 
 // Namespace is a node in the tree of namespaces.
 type Namespace struct {
-	Name            string `json:"name"`
-	EntryCount      int    `json:"entry_count"`       // in the namespace itself
-	TotalEntryCount int    `json:"total_entry_count"` // with those below it
-	HasChildren     bool   `json:"has_children"`
-}
+	Name            string `json:"name" api:"words,namespace"`
+	EntryCount      int    `json:"entry_count" api:"words"`       // in the namespace itself
+	TotalEntryCount int    `json:"total_entry_count" api:"words"` // with those below it
+	HasChildren     bool   `json:"has_children" api:"words"`
 
-type namespaceWire struct {
-	Namespace
-	Path string `json:"namespace"`
-}
-
-func (w *namespaceWire) unwrap() *Namespace {
-	w.Name = cmp.Or(w.Name, w.Path)
-	return &w.Namespace
+	rawItem
 }
 
 // NamespaceListParams selects namespaces.
@@ -416,8 +392,8 @@ func (s *KnowledgeService) Namespaces(ctx context.Context, p *NamespaceListParam
 	default:
 		r.query.addInt("depth", params.Depth)
 	}
-	l := listing[Namespace, namespaceWire]{
-		name: "namespaces", unwrap: (*namespaceWire).unwrap, id: func(n *Namespace) string { return n.Name },
+	l := listing[Namespace]{
+		name: "namespaces", id: func(n *Namespace) string { return n.Name },
 	}
 	return do(ctx, s.client, r, l.decode, opts)
 }

@@ -154,7 +154,7 @@ func TestMovedEntriesMayHaveAnyName(t *testing.T) {
 	client, err := connic.New("p", "cnc_0123456789", connic.WithEnvironment("e"), connic.WithRoute("knowledge.get", "/projects/{project}/entries/{entry}"),
 		connic.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			asked = r.URL.Path
-			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{}`)), Request: r}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"id": "jobs"}`)), Request: r}, nil
 		})}))
 	if err != nil {
 		t.Fatal(err)

@@ -1,25 +1,27 @@
 package connic
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Job is the ingestion of an uploaded entry.
 type Job struct {
-	ID         string    `json:"id"`
-	Status     JobStatus `json:"status"`
-	EntryID    string    `json:"entry_id,omitzero"`
-	Namespace  string    `json:"namespace,omitzero"`
-	Error      string    `json:"error,omitzero"`
-	ChunkCount int       `json:"chunk_count,omitzero"`
-	CreatedAt  time.Time `json:"created_at,omitzero"`
-	UpdatedAt  time.Time `json:"updated_at,omitzero"`
+	ID         string    `json:"id" api:"assumed,job_id"`
+	Status     JobStatus `json:"status" api:"words"`
+	EntryID    string    `json:"entry_id,omitzero" api:"assumed"`
+	Namespace  string    `json:"namespace,omitzero" api:"assumed"`
+	Error      string    `json:"error,omitzero" api:"assumed"`
+	ChunkCount int       `json:"chunk_count,omitzero" api:"assumed"`
+	CreatedAt  time.Time `json:"created_at,omitzero" api:"assumed"`
+	UpdatedAt  time.Time `json:"updated_at,omitzero" api:"assumed"`
+
+	rawItem
 }
 
 // JobStatus is the state of an ingestion.
@@ -54,27 +56,6 @@ func (j *Job) effectiveStatus() JobStatus {
 	return j.Status
 }
 
-type jobWire struct {
-	Job
-	JobID   string `json:"job_id"`
-	Created Time   `json:"created_at"`
-	Updated Time   `json:"updated_at"`
-}
-
-func (w *jobWire) job() *Job {
-	w.ID = cmp.Or(w.ID, w.JobID)
-	w.CreatedAt, w.UpdatedAt = w.Created.Time, w.Updated.Time
-	return &w.Job
-}
-
-func decodeJob(body []byte) (*Job, error) {
-	w := new(jobWire)
-	if err := unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	return w.job(), nil
-}
-
 // JobListParams selects ingestion jobs.
 type JobListParams struct {
 	EnvironmentID string // default: the client's environment
@@ -82,18 +63,18 @@ type JobListParams struct {
 	Limit, Offset int
 }
 
-func (s *KnowledgeService) jobListing(p *JobListParams) (listing[Job, jobWire], JobListParams) {
+func (s *KnowledgeService) jobListing(p *JobListParams) (listing[Job], JobListParams) {
 	var params JobListParams
 	if p != nil {
 		params = *p
 	}
-	return listing[Job, jobWire]{
-		name: "jobs", unwrap: (*jobWire).job, id: func(j *Job) string { return j.ID },
+	return listing[Job]{
+		name: "jobs", id: func(j *Job) string { return j.ID },
 		limit: params.Limit, offset: params.Offset,
 	}, params
 }
 
-func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job, jobWire], p JobListParams, opts []RequestOption) (*Page[Job], error) {
+func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobListParams, opts []RequestOption) (*Page[Job], error) {
 	r, err := s.begin(api.KnowledgeJobsList, p.EnvironmentID)
 	if err != nil {
 		return nil, err
@@ -121,7 +102,7 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 // Status: assumed
 func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
 	l, params := s.jobListing(p)
-	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job, jobWire]) (*Page[Job], error) {
+	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
 		return s.jobPage(ctx, l, params, opts)
 	})
 }
@@ -141,7 +122,7 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 		return nil, err
 	}
 	r.id, r.lane = id, lane
-	return do(ctx, s.client, r, decodeJob, opts)
+	return do(ctx, s.client, r, decodeInto[Job], opts)
 }
 
 // WaitJob waits until an ingestion has ended, and returns the job. Until then
@@ -196,7 +177,7 @@ func (e *JobError) Error() string {
 	if e.Job.Error != "" {
 		b.WriteString(": " + shorten(e.Job.Error))
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

@@ -416,7 +416,7 @@ func TestKnowledgeLists(t *testing.T) {
 		t.Errorf("the metadata decode to %v", seen)
 	}
 	var decode *connic.DecodeError
-	if _, err := replies(t, `{"entries": [{"chunk_count": "many"}]}`).Knowledge.List(t.Context(), nil); !errors.As(err, &decode) || decode.Field != "[0].chunk_count" {
+	if _, err := replies(t, `{"entries": [{"chunk_count": "many"}]}`).Knowledge.List(t.Context(), nil); !errors.As(err, &decode) || decode.Field != "entries[0].chunk_count" {
 		t.Errorf("a wrong number: %v", err)
 	}
 }

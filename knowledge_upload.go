@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // TextUpload is a text that is to become knowledge.
@@ -46,30 +47,30 @@ type FileUpload struct {
 // Ingestion is the service's answer to an upload: the entry is on its way. See
 // [KnowledgeService.WaitJob].
 type Ingestion struct {
-	EntryID string
-	JobID   string // empty if the service names no job
-	Status  JobStatus
+	EntryID string    `json:"entry_id" api:"assumed"`
+	JobID   string    `json:"job_id,omitzero" api:"assumed"` // empty if the service names no job
+	Status  JobStatus `json:"status,omitzero" api:"assumed"`
 }
 
 // ingestionWire holds every place where the answer may name entry and job.
 type ingestionWire struct {
-	EntryID string         `json:"entry_id"`
-	JobID   string         `json:"job_id"`
-	ID      string         `json:"id"`
-	Entry   *ingestionWire `json:"entry"`
-	Job     *ingestionWire `json:"job"`
-	Status  JobStatus      `json:"status"`
-	Queued  bool           `json:"queued"`
+	EntryID string    `json:"entry_id"`
+	JobID   string    `json:"job_id"`
+	ID      string    `json:"id"`
+	Entry   *Entry    `json:"entry"`
+	Job     *Job      `json:"job"`
+	Status  JobStatus `json:"status"`
+	Queued  bool      `json:"queued"`
 }
 
 func (w *ingestionWire) ingestion() *Ingestion {
 	i := &Ingestion{EntryID: w.EntryID, JobID: w.JobID, Status: w.Status}
-	if e := w.Entry; e != nil {
-		i.EntryID = cmp.Or(i.EntryID, e.EntryID, e.ID)
+	if w.Entry != nil {
+		i.EntryID = cmp.Or(i.EntryID, w.Entry.EntryID)
 	}
 	if j := w.Job; j != nil {
 		i.EntryID = cmp.Or(i.EntryID, j.EntryID)
-		i.JobID = cmp.Or(i.JobID, j.JobID, j.ID)
+		i.JobID = cmp.Or(i.JobID, j.ID)
 		i.Status = cmp.Or(i.Status, j.Status)
 	}
 	if i.EntryID == "" {
@@ -85,10 +86,14 @@ func (w *ingestionWire) ingestion() *Ingestion {
 
 // decodeIngestion decodes the answer to an upload. Sent is the entry's id as it
 // was sent, for answers that do not repeat it.
-func decodeIngestion(sent string) func([]byte) (*Ingestion, error) {
-	return func(body []byte) (*Ingestion, error) {
+func decodeIngestion(sent string) func(*lenient.Decoder) (*Ingestion, error) {
+	return func(d *lenient.Decoder) (*Ingestion, error) {
 		w := ingestionWire{EntryID: sent}
-		if err := unmarshal(body, &w); err != nil {
+		decode := d.Decode
+		if sent != "" { // then an answer may say nothing
+			decode = func(v any) error { return d.End(d.Value(v)) }
+		}
+		if err := decode(&w); err != nil {
 			return nil, err
 		}
 		w.EntryID = cmp.Or(w.EntryID, sent) // after a null
@@ -96,24 +101,30 @@ func decodeIngestion(sent string) func([]byte) (*Ingestion, error) {
 	}
 }
 
-// salvageIngestion finds the ids in an answer that broke off.
+// salvageIngestion finds the ids in an answer that broke off: it goes by the
+// members that are whole.
 func salvageIngestion(body []byte) any {
-	whole := make(map[string]json.RawMessage)
-	_ = members(body, func(key, value []byte) error {
-		if (value[0] == '"' || value[0] == '{') && json.Valid(value) { // a number may have lost its end
-			whole[string(key)] = value
+	var w ingestionWire
+	d := lenient.New(body)
+	_ = d.Members(func(key []byte) error {
+		switch string(key) {
+		case "entry_id":
+			return d.Whole(&w.EntryID)
+		case "job_id":
+			return d.Whole(&w.JobID)
+		case "id":
+			return d.Whole(&w.ID)
+		case "entry":
+			return d.Whole(&w.Entry)
+		case "job":
+			return d.Whole(&w.Job)
 		}
-		return nil
+		return d.Skip()
 	})
-	text, err := json.Marshal(whole)
-	if err != nil {
-		return nil
+	if i := w.ingestion(); i.EntryID != "" || i.JobID != "" {
+		return i
 	}
-	i, err := decodeIngestion("")(text)
-	if err != nil || (i.EntryID == "" && i.JobID == "") {
-		return nil
-	}
-	return i
+	return nil
 }
 
 // target is where an upload goes, and what it carries beside the content.

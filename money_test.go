@@ -97,8 +97,8 @@ func TestAmountsThatAreNone(t *testing.T) {
 	for answer, field := range map[string]string{
 		`[{"id": "a"}, {"id": "b", "amount": "lots"}]`: "[1].amount",
 		`[{"amount": 1e999999999}]`:                    "[0].amount",
-		`{"items": [{"spent": "NaN"}]}`:                "[0].spent",
-		`{"items": [{"spent": {"EUR": 1}}]}`:           "[0].spent",
+		`{"items": [{"spent": "NaN"}]}`:                "items[0].spent",
+		`{"items": [{"spent": {"EUR": 1}}]}`:           "items[0].spent",
 		`[{"amount": true}]`:                           "[0].amount",
 	} {
 		transport := &cannedAnswers{answers: []string{answer}}

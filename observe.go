@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Observer is told about each step of each call, on the goroutine of the call.
@@ -25,10 +26,13 @@ type Event struct {
 	// Wait is how long the call will wait (EventQueued, EventRetry).
 	Wait time.Duration
 	// Reason says why (EventQueued, EventRetry).
-	Reason string
+	Reason Reason
 	// Duration is how long the attempt took (EventAttempt), or the whole call with
 	// all its waits (EventDone).
-	Duration  time.Duration
+	Duration time.Duration
+	// Queued is how long the call really stood in line for the rate limit, over all
+	// its attempts (EventDone).
+	Queued    time.Duration
 	RequestID string
 	Err       error
 	Lane      Lane
@@ -87,13 +91,19 @@ func (k *call) observe(e Event) {
 	k.client.observer(k.Context, e)
 }
 
-// logObserver writes events to a logger: attempts and ends at debug level,
-// retries at warn level.
-func logObserver(logger *slog.Logger) Observer {
+// defaultSlowQueue is the time in line from which a call is logged at info level.
+const defaultSlowQueue = 10 * time.Second
+
+// logObserver writes events to a logger: attempts and ends at debug level, times
+// in line of at least slow at info level, retries at warn level.
+func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 	return func(ctx context.Context, e Event) {
 		level := slog.LevelDebug
-		if e.Kind == EventRetry {
+		switch {
+		case e.Kind == EventRetry:
 			level = slog.LevelWarn
+		case e.Kind == EventQueued && e.Wait >= *slow, e.Kind == EventDone && e.Queued >= *slow:
+			level = slog.LevelInfo
 		}
 		if !logger.Enabled(ctx, level) {
 			return
@@ -104,16 +114,19 @@ func logObserver(logger *slog.Logger) Observer {
 			attrs = append(attrs, slog.Int("status", e.StatusCode))
 		}
 		if e.Reason != "" {
-			attrs = append(attrs, slog.String("reason", e.Reason), slog.Duration("wait", e.Wait))
+			attrs = append(attrs, slog.String("reason", string(e.Reason)), slog.Duration("wait", e.Wait))
 		}
 		if e.Duration != 0 {
 			attrs = append(attrs, slog.Duration("duration", e.Duration))
+		}
+		if e.Queued != 0 {
+			attrs = append(attrs, slog.Duration("queued", e.Queued))
 		}
 		if e.RequestID != "" {
 			attrs = append(attrs, slog.String("request_id", e.RequestID))
 		}
 		if e.Err != nil {
-			attrs = append(attrs, slog.String("error", maskKeys(e.Err.Error())))
+			attrs = append(attrs, slog.String("error", mask.Text(e.Err.Error())))
 		}
 		logger.LogAttrs(ctx, level, "connic: "+string(e.Kind), attrs...)
 	}

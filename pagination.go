@@ -1,15 +1,16 @@
 package connic
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"math"
 	"reflect"
 	"strings"
+
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 const (
@@ -50,13 +51,10 @@ func (p *Page[T]) HasNext() bool {
 	}
 }
 
-// listing describes a list operation: how its items are decoded, and what was
+// listing describes a list operation: how its array is called, and what was
 // asked for.
-type listing[T, W any] struct {
+type listing[T any] struct {
 	name   string // the section's own name for the array
-	unwrap func(*W) *T
-	// quick, if not nil, decodes arrays that need no tolerance.
-	quick  func(array []byte) ([]*T, bool)
 	id     func(*T) string
 	limit  int
 	offset int
@@ -64,7 +62,7 @@ type listing[T, W any] struct {
 }
 
 // query adds the paging parameters.
-func (l *listing[T, W]) query(q *query) {
+func (l *listing[T]) query(q *query) {
 	q.addInt("limit", l.limit)
 	if l.cursor != "" {
 		q.add("cursor", l.cursor)
@@ -75,20 +73,16 @@ func (l *listing[T, W]) query(q *query) {
 
 // decode decodes a page in any of the envelopes that are known: a bare array, or
 // an object that has the array under one of several names.
-func (l *listing[T, W]) decode(body []byte) (*Page[T], error) {
-	p := &Page[T]{Total: -1, Limit: l.limit, Offset: l.offset}
-	array := bytes.TrimSpace(body)
-	if len(array) > 0 && array[0] == '{' {
-		var err error
-		if array, err = l.envelope(body, p); err != nil {
-			return nil, err
-		}
+func (l *listing[T]) decode(d *lenient.Decoder) (*Page[T], error) {
+	p := &Page[T]{Items: []*T{}, Total: -1, Limit: l.limit, Offset: l.offset}
+	var err error
+	if d.Peek() == '{' {
+		err = l.envelope(d, p)
+	} else {
+		err = l.items(d, p)
 	}
-	if err := l.items(array, p); err != nil {
+	if err = d.End(err); err != nil {
 		return nil, err
-	}
-	if len(p.Items) > 0 && l.id(p.Items[0]) == "" {
-		p.sum = maphash.Bytes(pageSeed, array)
 	}
 	if l.cursor != "" && p.NextCursor == "" && p.more == nil {
 		p.more = new(bool) // the cursors came to an end
@@ -96,93 +90,104 @@ func (l *listing[T, W]) decode(body []byte) (*Page[T], error) {
 	return p, nil
 }
 
-// items decodes the array of a page.
-func (l *listing[T, W]) items(array []byte, p *Page[T]) error {
-	if l.quick != nil {
-		var ok bool
-		if p.Items, ok = l.quick(array); ok {
-			return nil
+// maxRows bounds the items of a page for which no more were asked for. The size
+// of the answer bounds them too.
+const maxRows = 10_000
+
+// items decodes the array of a page. Each item is allocated by itself: one that
+// is kept keeps none of the others. Texts that it has in common with the one
+// before it are shared.
+func (l *listing[T]) items(d *lenient.Decoder, p *Page[T]) error {
+	start := d.Offset()
+	p.Items = make([]*T, 0, min(max(l.limit, 0), pageLimit))
+	err := d.Elements(func() error {
+		if len(p.Items) >= max(maxRows, l.limit) {
+			return errors.New("more rows than anybody asked for")
 		}
+		if err := d.Charge(int(reflect.TypeFor[T]().Size())); err != nil {
+			return err
+		}
+		item := new(T)
+		like := item
+		if n := len(p.Items); n > 0 {
+			like = p.Items[n-1]
+		}
+		d.Peek()
+		at := d.Offset()
+		if err := d.Like(item, like); err != nil {
+			return err
+		}
+		finish(d, item, at)
+		p.Items = append(p.Items, item)
+		return nil
+	})
+	if err == nil && len(p.Items) > 0 && l.id(p.Items[0]) == "" {
+		p.sum = maphash.Bytes(pageSeed, d.Since(start))
 	}
-	items := make([]W, 0, countHint(array))
-	if err := unmarshal(array, &items); err != nil {
-		return err
-	}
-	p.Items = make([]*T, len(items))
-	for i := range items {
-		p.Items[i] = l.unwrap(&items[i])
-	}
-	return nil
+	return err
 }
 
-// envelope reads what stands around the array, and returns the array.
-func (l *listing[T, W]) envelope(body []byte, p *Page[T]) ([]byte, error) {
-	var array []byte
-	rank := len(arrayNames) + 1
+// envelope reads the array, and what stands around it.
+func (l *listing[T]) envelope(d *lenient.Decoder, p *Page[T]) error {
+	best := math.MaxInt // the rank of the array that was decoded
 	page, pages := -1, -1
-	err := members(body, func(key, value []byte) error {
-		name := string(key)
-		set := func(v any) error {
-			if string(value) == "null" {
-				return nil // as if it were absent
-			}
-			return tolerateField(value, v, name)
-		}
-		switch name {
+	err := d.Members(func(key []byte) error {
+		switch string(key) {
 		case "total":
-			return set(&p.Total)
+			return optional(d, &p.Total)
 		case "limit":
-			return set(&p.Limit)
+			return optional(d, &p.Limit)
 		case "offset":
-			return set(&p.Offset)
+			return optional(d, &p.Offset)
 		case "page":
-			return set(&page)
+			return optional(d, &page)
 		case "pages":
-			return set(&pages)
+			return optional(d, &pages)
 		case "has_more":
-			return set(&p.more)
+			return optional(d, &p.more)
 		case "next_cursor":
-			return set(&p.NextCursor)
+			return optional(d, &p.NextCursor)
 		case "next":
-			return l.next(value, p)
+			return l.next(d, p)
 		}
-		candidate := 0
-		if name != l.name {
-			if candidate = arrayNames[name]; candidate == 0 {
-				if !json.Valid(value) {
-					return &fieldError{field: name, err: errors.New("invalid JSON")}
-				}
-				return nil
-			}
+		rank, named := arrayNames[string(key)]
+		if string(key) == l.name {
+			rank, named = 0, true
 		}
-		if candidate <= rank && (value[0] == '[' || string(value) == "null") {
-			array, value, rank = value, array, candidate
+		switch first := d.Peek(); {
+		case named && rank < best && first == '[':
+			best = rank
+			return l.items(d, p)
+		case named && first == 'n' && best == math.MaxInt:
+			best = len(arrayNames) + 1 // an empty list, unless another name has one
 		}
-		if value != nil && !json.Valid(value) { // the one that will not be decoded
-			return &fieldError{field: name, err: errors.New("invalid JSON")}
-		}
-		return nil
+		return d.Skip()
 	})
 	switch {
 	case err != nil:
-		return nil, err
-	case array == nil:
-		return nil, fmt.Errorf("the answer contains no list: neither %s nor items, data or results", l.name)
+		return err
+	case best == math.MaxInt:
+		return fmt.Errorf("the answer contains no list: neither %s nor items, data or results", l.name)
 	case p.more == nil && page >= 0 && pages >= 0:
 		more := page < pages
 		p.more = &more
 	}
-	if string(array) == "null" {
-		return []byte("[]"), nil
+	return nil
+}
+
+// optional decodes a value, unless it is null.
+func optional(d *lenient.Decoder, v any) error {
+	if d.Peek() == 'n' {
+		return d.Skip()
 	}
-	return array, nil
+	return d.Value(v)
 }
 
 // next reads a "next" that is a cursor, a URL or null. A URL is never followed:
 // it only says that there is more.
-func (l *listing[T, W]) next(value []byte, p *Page[T]) error {
+func (l *listing[T]) next(d *lenient.Decoder, p *Page[T]) error {
 	var next string
-	if err := tolerateField(value, &next, "next"); err != nil {
+	if err := d.Value(&next); err != nil {
 		return err
 	}
 	switch {
@@ -199,31 +204,10 @@ func (l *listing[T, W]) next(value []byte, p *Page[T]) error {
 
 var arrayNames = map[string]int{"items": 1, "data": 2, "results": 3}
 
-// tolerateField decodes one small value of an envelope.
-func tolerateField(value []byte, v any, name string) error {
-	if !json.Valid(value) {
-		return &fieldError{field: name, err: errors.New("invalid JSON")}
-	}
-	return tolerate(value, reflect.ValueOf(v).Elem(), name)
-}
-
-// countHint guesses how many elements an array has, by the size of the first.
-func countHint(array []byte) int {
-	if len(array) < 2 || array[0] != '[' {
-		return 0
-	}
-	first := skipSpace(array, 1)
-	end, ok := skipValue(array, first)
-	if !ok || end <= first {
-		return 0
-	}
-	return min(len(array)*5/4/(end-first)+1, 1000)
-}
-
 var pageSeed = maphash.MakeSeed()
 
 // fingerprint tells pages apart by the ids of their items.
-func (l *listing[T, W]) fingerprint(p *Page[T]) uint64 {
+func (l *listing[T]) fingerprint(p *Page[T]) uint64 {
 	if p.sum != 0 {
 		return p.sum
 	}
@@ -240,7 +224,7 @@ func (l *listing[T, W]) fingerprint(p *Page[T]) uint64 {
 // lists are newest first and new rows come: an item that stood on the page
 // before already is left out. A list that does not come to an end by itself ends
 // with ErrPageLoop.
-func (l listing[T, W]) all(ctx context.Context, op string, fetch func(context.Context, *listing[T, W]) (*Page[T], error)) iter.Seq2[*T, error] {
+func (l listing[T]) all(ctx context.Context, op string, fetch func(context.Context, *listing[T]) (*Page[T], error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		l := l
 		if l.limit <= 0 {

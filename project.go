@@ -13,19 +13,13 @@ type ProjectService service
 
 // Project is a Connic project.
 type Project struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID   string `json:"id" api:"observed"`
+	Name string `json:"name" api:"observed"`
 	// GitProvider is the connected Git service, empty if there is none. A project
 	// with a Git connection refuses uploads of deployments.
-	GitProvider string `json:"git_provider,omitzero"`
-}
+	GitProvider string `json:"git_provider,omitzero" api:"observed"`
 
-func decodeProject(body []byte) (*Project, error) {
-	p := new(Project)
-	if err := unmarshal(body, p); err != nil {
-		return nil, err
-	}
-	return p, nil
+	rawItem
 }
 
 // Get returns the project. It costs one request.
@@ -34,7 +28,7 @@ func decodeProject(body []byte) (*Project, error) {
 // Access: undocumented
 // Status: observed
 func (s *ProjectService) Get(ctx context.Context, opts ...RequestOption) (*Project, error) {
-	return do(ctx, s.client, request{op: api.ProjectGet}, decodeProject, opts)
+	return do(ctx, s.client, request{op: api.ProjectGet}, decodeInto[Project], opts)
 }
 
 // EnvironmentsService reads the environments of the project. Some keys may not
@@ -43,28 +37,18 @@ type EnvironmentsService service
 
 // Environment is an environment of a project.
 type Environment struct {
-	ID   string `json:"id"`
-	Name string `json:"name"` // may repeat within a project
+	ID   string `json:"id" api:"observed"`
+	Name string `json:"name" api:"observed"` // may repeat within a project
 	// Type is "test" or another word.
-	Type              string `json:"env_type,omitzero"`
-	IsDefault         bool   `json:"is_default,omitzero"`
-	TestEnvironmentID string `json:"test_environment_id,omitzero"`
-	IsEphemeral       bool   `json:"is_ephemeral,omitzero"`
+	Type              string `json:"env_type,omitzero" api:"observed"`
+	IsDefault         bool   `json:"is_default,omitzero" api:"observed"`
+	TestEnvironmentID string `json:"test_environment_id,omitzero" api:"observed"`
+	IsEphemeral       bool   `json:"is_ephemeral,omitzero" api:"observed"`
 	// CanDeploy and CanUseDevSession are true where the service does not say.
-	CanDeploy        bool `json:"can_deploy"`
-	CanUseDevSession bool `json:"can_use_dev_session"`
-}
+	CanDeploy        bool `json:"can_deploy" api:"observed,=true"`
+	CanUseDevSession bool `json:"can_use_dev_session" api:"observed,=true"`
 
-type environmentWire struct {
-	Environment
-	Deploy     *bool `json:"can_deploy"`
-	DevSession *bool `json:"can_use_dev_session"`
-}
-
-func (w *environmentWire) environment() *Environment {
-	w.CanDeploy = w.Deploy == nil || *w.Deploy
-	w.CanUseDevSession = w.DevSession == nil || *w.DevSession
-	return &w.Environment
+	rawItem
 }
 
 // List returns the environments, all on one page. It costs one request.
@@ -73,9 +57,9 @@ func (w *environmentWire) environment() *Environment {
 // Access: undocumented
 // Status: observed
 func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (*Page[Environment], error) {
-	l := listing[Environment, environmentWire]{
-		name: "environments", unwrap: (*environmentWire).environment,
-		id: func(e *Environment) string { return e.ID },
+	l := listing[Environment]{
+		name: "environments",
+		id:   func(e *Environment) string { return e.ID },
 	}
 	return do(ctx, s.client, request{op: api.EnvironmentsList}, l.decode, opts)
 }

@@ -264,6 +264,26 @@ func TestReadOnlyAndClosed(t *testing.T) {
 	}
 }
 
+func TestTriggerBodies(t *testing.T) {
+	t.Parallel()
+	for want, req := range map[string]TriggerRequest{
+		`{"message":"a"}`:                 {Message: "a"},
+		`{"message":"a","k":1}`:           {Message: "a", Payload: map[string]int{"k": 1}},
+		`{"message":"a"} `:                {Message: "a", Payload: struct{}{}},
+		`{"k":1}`:                         {Payload: map[string]int{"k": 1}},
+		`{"message":{"not":"ours"}}`:      {Payload: map[string]any{"message": map[string]string{"not": "ours"}}},
+		`[1,2]`:                           {Payload: []int{1, 2}},
+		`"text"`:                          {Payload: "text"},
+		`5`:                               {Payload: 5},
+		`{"message":"\"\\","k":"\u0026"}`: {Message: `"\`, Payload: map[string]string{"k": "&"}},
+	} {
+		got, err := req.encode()
+		if err != nil || string(got) != strings.TrimSpace(want) {
+			t.Errorf("%+v is sent as %s, %v; want %s", req, got, err, want)
+		}
+	}
+}
+
 func TestTriggerArguments(t *testing.T) {
 	t.Parallel()
 	c := newTestClient(t, func(*http.Request) (*http.Response, error) {
@@ -272,9 +292,9 @@ func TestTriggerArguments(t *testing.T) {
 	})
 	for name, req := range map[string]TriggerRequest{
 		"empty":             {},
-		"payload list":      {Payload: []int{1}},
-		"payload text":      {Payload: "text"},
-		"payload number":    {Payload: 5},
+		"payload list":      {Message: "a", Payload: []int{1}},
+		"payload text":      {Files: []File{{"a", "text/plain", nil}}, Payload: "text"},
+		"payload number":    {Message: "a", Payload: 5},
 		"payload null":      {Payload: json.RawMessage("null")},
 		"payload nil map":   {Payload: map[string]any(nil)},
 		"payload channel":   {Payload: make(chan int)},

@@ -20,12 +20,15 @@ import (
 // RetryPolicy bounds the retries of a Client. Zero fields take the defaults.
 type RetryPolicy struct {
 	// MaxAttempts is how often a request is sent when it fails: 4. 1 sends it
-	// once. Refusals with 429 are not failures and count apart: a call waits them
-	// out up to 10 times.
+	// once. Refusals with 429 are not failures and count apart; see
+	// MaxRefusals.
 	MaxAttempts int
 	// MinWait and MaxWait bound the exponential backoff: 0.5 s and 20 s. The wait
 	// before the n-th retry is random, up to MinWait times 2 to the n-1.
 	MinWait, MaxWait time.Duration
+	// MaxRefusals is how many answers 429 a call takes before it returns the last
+	// one. 0, the default, means no bound: a call waits as long as its context.
+	MaxRefusals int
 	// MaxRetryAfter is the longest Retry-After that is waited for: 2 minutes. In
 	// face of a longer one the call returns at once.
 	MaxRetryAfter time.Duration
@@ -35,8 +38,6 @@ type RetryPolicy struct {
 	// negative Budget means no bound.
 	Budget int
 }
-
-const maxRefusals = 10
 
 func (p RetryPolicy) withDefaults() RetryPolicy {
 	if p.MaxAttempts <= 0 {
@@ -158,8 +159,8 @@ func (k *call) judge(now time.Time) bool {
 		return false
 	case k.redirect: // to the same place with a slash more or less
 	case k.result == refused:
-		// The limiter makes the attempt wait, at the head of the line.
-		if k.refusals++; k.options.failFast || k.refusals > maxRefusals {
+		// The limiter makes the attempt wait, at the head of its lane.
+		if k.refusals++; k.options.failFast || policy.MaxRefusals > 0 && int(k.refusals) > policy.MaxRefusals {
 			return false
 		}
 		asked = max(asked, minPause)
@@ -177,7 +178,7 @@ func (k *call) judge(now time.Time) bool {
 		k.taken++
 		asked = k.wait
 	}
-	k.observe(Event{Kind: EventRetry, Wait: asked, Reason: why, Err: k.failed()})
+	k.observe(Event{Kind: EventRetry, Wait: asked, Reason: Reason(why), Err: k.failed()})
 	return true
 }
 
@@ -254,8 +255,21 @@ func parseRetryAfter(value string, h http.Header, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = date
+	wait := max(0, at.Sub(now))
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return wait
 	}
-	return max(0, at.Sub(now))
+	// By the answer's own clock. One that is far from ours is as likely to be wrong
+	// as ours: then the shorter wait that is one counts.
+	byDate := max(0, at.Sub(date))
+	if off := byDate - wait; wait == 0 || byDate > 0 && off.Abs() <= clockSkew {
+		return byDate
+	} else if byDate == 0 {
+		return wait
+	}
+	return min(wait, byDate)
 }
+
+// clockSkew is how far two clocks that are right may be apart.
+const clockSkew = 5 * time.Minute

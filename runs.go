@@ -1,7 +1,6 @@
 package connic
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // RunsService reads runs and acts on them. It needs a key with access to the
@@ -19,29 +20,31 @@ type RunsService service
 
 // Run is one run of an agent.
 type Run struct {
-	ID        string    `json:"id"`
-	AgentName string    `json:"agent_name,omitzero"`
-	Status    RunStatus `json:"status"`
+	ID        string    `json:"id" api:"assumed,run_id"`
+	AgentName string    `json:"agent_name,omitzero" api:"assumed"`
+	Status    RunStatus `json:"status" api:"assumed"`
 	// Input and Output are texts. A structured output is the JSON text of it: see
 	// DecodeOutput.
-	Input  string `json:"input,omitzero"`
-	Output string `json:"output,omitzero"`
-	Error  string `json:"error,omitzero"`
+	Input  string `json:"input,omitzero" api:"observed"`
+	Output string `json:"output,omitzero" api:"observed"`
+	Error  string `json:"error,omitzero" api:"observed"`
 	// Context is the run's context object as it came.
-	Context    json.RawMessage `json:"run_context,omitzero"`
-	Traces     []Span          `json:"traces,omitzero"` // see SpanTree
-	TokenUsage TokenUsage      `json:"token_usage,omitzero"`
-	Cost       Decimal         `json:"cost,omitzero"`
-	Currency   string          `json:"currency,omitzero"` // EUR or USD
+	Context    json.RawMessage `json:"run_context,omitzero" api:"observed"`
+	Traces     []Span          `json:"traces,omitzero" api:"observed"` // see SpanTree
+	TokenUsage TokenUsage      `json:"token_usage,omitzero" api:"words"`
+	Cost       Decimal         `json:"cost,omitzero" api:"assumed"`
+	Currency   string          `json:"currency,omitzero" api:"assumed"` // EUR or USD
 
-	EnvironmentID string    `json:"environment_id,omitzero"`
-	DeploymentID  string    `json:"deployment_id,omitzero"`
-	ParentRunID   string    `json:"parent_run_id,omitzero"`
-	ConnectorID   string    `json:"connector_id,omitzero"`
-	CreatedAt     time.Time `json:"created_at,omitzero"`
-	StartedAt     time.Time `json:"started_at,omitzero"`
-	EndedAt       time.Time `json:"ended_at,omitzero"`
-	DurationMS    float64   `json:"duration_ms,omitzero"`
+	EnvironmentID string    `json:"environment_id,omitzero" api:"assumed"`
+	DeploymentID  string    `json:"deployment_id,omitzero" api:"assumed"`
+	ParentRunID   string    `json:"parent_run_id,omitzero" api:"assumed"`
+	ConnectorID   string    `json:"connector_id,omitzero" api:"assumed"`
+	CreatedAt     time.Time `json:"created_at,omitzero" api:"assumed"`
+	StartedAt     time.Time `json:"started_at,omitzero" api:"assumed"`
+	EndedAt       time.Time `json:"ended_at,omitzero" api:"assumed"`
+	DurationMS    float64   `json:"duration_ms,omitzero" api:"assumed"`
+
+	rawItem
 }
 
 // DecodeOutput decodes the run's structured output into v.
@@ -106,75 +109,27 @@ func (s RunStatus) Known() bool { return s.active() || s.Finished() }
 
 // TokenUsage counts the tokens of a run.
 type TokenUsage struct {
-	Input    int64 `json:"input,omitzero"`
-	Output   int64 `json:"output,omitzero"`
-	Thinking int64 `json:"thinking,omitzero"`
-	Cached   int64 `json:"cached,omitzero"`
-	Total    int64 `json:"total,omitzero"`
+	Input    int64 `json:"input,omitzero" api:"words,input_tokens"`
+	Output   int64 `json:"output,omitzero" api:"words,output_tokens"`
+	Thinking int64 `json:"thinking,omitzero" api:"words,thinking_tokens"`
+	Cached   int64 `json:"cached,omitzero" api:"words,cached_tokens"`
+	Total    int64 `json:"total,omitzero" api:"words,total_tokens"`
 }
 
-// usageWire accepts both spellings of the categories.
-type usageWire struct {
-	TokenUsage
-	InputTokens    int64 `json:"input_tokens"`
-	OutputTokens   int64 `json:"output_tokens"`
-	ThinkingTokens int64 `json:"thinking_tokens"`
-	CachedTokens   int64 `json:"cached_tokens"`
-	TotalTokens    int64 `json:"total_tokens"`
-}
-
-func (w *usageWire) usage() TokenUsage {
-	return TokenUsage{
-		Input:    cmp.Or(w.Input, w.InputTokens),
-		Output:   cmp.Or(w.Output, w.OutputTokens),
-		Thinking: cmp.Or(w.Thinking, w.ThinkingTokens),
-		Cached:   cmp.Or(w.Cached, w.CachedTokens),
-		Total:    cmp.Or(w.Total, w.TotalTokens),
-	}
-}
-
-// runWire is a Run as it comes: the wrapper's fields hide those of the Run that
-// need a tolerant reader, and hold other spellings.
-type runWire struct {
-	Run
-	RunID   string    `json:"run_id"`
-	Usage   usageWire `json:"token_usage"`
-	Created Time      `json:"created_at"`
-	Started Time      `json:"started_at"`
-	Ended   Time      `json:"ended_at"`
-}
-
-func (w *runWire) run() *Run {
-	w.ID = cmp.Or(w.ID, w.RunID)
-	w.TokenUsage = w.Usage.usage()
-	w.CreatedAt, w.StartedAt, w.EndedAt = w.Created.Time, w.Started.Time, w.Ended.Time
-	return &w.Run
-}
-
-func decodeRun(body []byte) (*Run, error) {
-	run := new(Run)
-	if quickRun(body, run, run) {
-		return run, nil
-	}
-	w := new(runWire)
-	if err := unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	return w.run(), nil
-}
+func decodeRun(d *lenient.Decoder) (*Run, error) { return decodeInto[Run](d) }
 
 // Span is one step of a run.
 type Span struct {
-	ID         string  `json:"span_id"`
-	ParentID   string  `json:"parent_span_id,omitzero"`
-	Order      int     `json:"span_order,omitzero"`
-	Name       string  `json:"name,omitzero"`
-	Type       string  `json:"type,omitzero"`   // "log" marks a log line
-	Status     string  `json:"status,omitzero"` // "ok" is success
-	StartTime  Time    `json:"start_time,omitzero"`
-	DurationMS float64 `json:"duration_ms,omitzero"`
+	ID         string  `json:"span_id" api:"observed"`
+	ParentID   string  `json:"parent_span_id,omitzero" api:"observed"`
+	Order      int     `json:"span_order,omitzero" api:"observed"`
+	Name       string  `json:"name,omitzero" api:"observed"`
+	Type       string  `json:"type,omitzero" api:"observed"`   // "log" marks a log line
+	Status     string  `json:"status,omitzero" api:"observed"` // "ok" is success
+	StartTime  Time    `json:"start_time,omitzero" api:"assumed"`
+	DurationMS float64 `json:"duration_ms,omitzero" api:"observed"`
 	// Metadata is a text that holds JSON: see DecodeMetadata.
-	Metadata string `json:"metadata_json,omitzero"`
+	Metadata string `json:"metadata_json,omitzero" api:"observed"`
 }
 
 // OK reports whether the step succeeded.
@@ -267,19 +222,19 @@ type RunListParams struct {
 	Limit, Offset int
 }
 
-func (s *RunsService) listing(p *RunListParams) (listing[Run, runWire], RunListParams) {
+func (s *RunsService) listing(p *RunListParams) (listing[Run], RunListParams) {
 	var params RunListParams
 	if p != nil {
 		params = *p
 		params.Status = slices.Clone(p.Status)
 	}
-	return listing[Run, runWire]{
-		name: "runs", quick: quickRuns, unwrap: (*runWire).run, id: func(r *Run) string { return r.ID },
+	return listing[Run]{
+		name: "runs", id: func(r *Run) string { return r.ID },
 		limit: params.Limit, offset: params.Offset,
 	}, params
 }
 
-func (s *RunsService) page(ctx context.Context, l *listing[Run, runWire], p RunListParams, lane Lane, opts []RequestOption) (*Page[Run], error) {
+func (s *RunsService) page(ctx context.Context, l *listing[Run], p RunListParams, lane Lane, opts []RequestOption) (*Page[Run], error) {
 	r := request{op: api.RunsList, lane: lane}
 	r.query.add("agent_name", p.AgentName)
 	for _, status := range p.Status {
@@ -313,7 +268,7 @@ func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...Reques
 // Status: assumed
 func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...RequestOption) iter.Seq2[*Run, error] {
 	l, params := s.listing(p)
-	return l.all(ctx, "runs.list", func(ctx context.Context, l *listing[Run, runWire]) (*Page[Run], error) {
+	return l.all(ctx, "runs.list", func(ctx context.Context, l *listing[Run]) (*Page[Run], error) {
 		return s.page(ctx, l, params, LaneCall, opts)
 	})
 }
@@ -328,13 +283,14 @@ func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption)
 }
 
 // Cancel asks the service to stop a run. It returns when the service has taken
-// note; see [RunsService.Wait] for the run's end. It costs one request.
+// note; see [RunsService.Wait] for the run's end. It costs one request, which goes
+// to the head of the line for the rate limit.
 //
 // API: POST /projects/{project}/runs/{run}/cancel
 // Access: runs write
 // Status: assumed
 func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id}, decodeNone, opts)
+	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
 	return err
 }
 
@@ -361,44 +317,6 @@ func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOpti
 	return err
 }
 
-// Wait waits until a run has finished, and returns it. A run that did not
-// complete is returned together with a [*RunError]; when the wait itself ends
-// first, the run as it was last seen is returned together with a [*WaitError].
-//
-// It costs one request per poll: at once, after 2 s, and then less and less often
-// down to every 15 s (see [WithPoll]).
-//
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
-func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
-	return s.wait(ctx, id, newWaitConfig(opts), false)
-}
-
-// wait never returns a nil Run.
-func (s *RunsService) wait(ctx context.Context, id string, conf waitConfig, pauseFirst bool) (*Run, error) {
-	run, err := poll(ctx, conf, waiting[Run]{
-		kind: "run", id: id, pauseFirst: pauseFirst,
-		fetch: func(ctx context.Context) (*Run, error) {
-			return do(ctx, s.client, request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, conf.request)
-		},
-		state: func(r *Run) waitState {
-			status := r.effectiveStatus()
-			return waitState{
-				status: string(status),
-				done:   r.finished() || (conf.stopAtApproval && status == RunAwaitingApproval),
-			}
-		},
-	})
-	if run == nil {
-		return &Run{ID: id}, err
-	}
-	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
-		return run, err
-	}
-	return run, run.failure()
-}
-
 // RunError is a run that ended, but did not complete: it failed, was cancelled,
 // or ended in a state that this version of the package does not know (then it
 // matches [ErrUnknownStatus]).
@@ -421,7 +339,7 @@ func (e *RunError) Error() string {
 	if e.Run.Error != "" {
 		b.WriteString(": " + shorten(e.Run.Error))
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
 )
 
@@ -18,28 +20,30 @@ type TestRunsService service
 
 // TestRun is a run of a project's tests.
 type TestRun struct {
-	ID           string        `json:"id"`
-	Status       TestRunStatus `json:"status"`
-	Phase        string        `json:"phase,omitzero"` // one of the Phase constants
-	TotalCases   int           `json:"total_cases"`
-	Error        string        `json:"error,omitzero"`
-	DeploymentID string        `json:"deployment_id,omitzero"`
-	Cases        []TestCase    `json:"cases,omitzero"`
+	ID           string        `json:"id" api:"observed,test_run_id"`
+	Status       TestRunStatus `json:"status" api:"observed"`
+	Phase        string        `json:"phase,omitzero" api:"observed"` // one of the Phase constants
+	TotalCases   int           `json:"total_cases" api:"observed"`
+	Error        string        `json:"error,omitzero" api:"observed"`
+	DeploymentID string        `json:"deployment_id,omitzero" api:"observed"`
+	Cases        []TestCase    `json:"cases,omitzero" api:"observed"`
+
+	rawItem
 }
 
 // TestCase is what became of one test. Tests of agents are run several times,
 // since an agent does not answer the same way each time.
 type TestCase struct {
-	AgentName string `json:"agent_name"`
-	TestName  string `json:"test_name"`
-	Passed    bool   `json:"passed"`
-	Successes int    `json:"successes"`
-	Runs      int    `json:"runs"`
+	AgentName string `json:"agent_name" api:"observed"`
+	TestName  string `json:"test_name" api:"observed"`
+	Passed    bool   `json:"passed" api:"observed"`
+	Successes int    `json:"successes" api:"observed"`
+	Runs      int    `json:"runs" api:"observed"`
 	// SuccessThreshold is what the test asks for, as the service gives it.
-	SuccessThreshold float64  `json:"success_threshold"`
-	FailureReason    string   `json:"failure_reason,omitzero"`
-	AgentRunIDs      []string `json:"agent_run_ids,omitzero"` // see Runs.Get
-	AgentRunPassed   []bool   `json:"agent_run_passed,omitzero"`
+	SuccessThreshold float64  `json:"success_threshold" api:"observed"`
+	FailureReason    string   `json:"failure_reason,omitzero" api:"observed"`
+	AgentRunIDs      []string `json:"agent_run_ids,omitzero" api:"observed"` // see Runs.Get
+	AgentRunPassed   []bool   `json:"agent_run_passed,omitzero" api:"observed"`
 }
 
 // PassRate is the part of the runs that succeeded, from 0 to 1; 0 without runs.
@@ -129,7 +133,7 @@ func (e *TestRunError) Error() string {
 	}
 	failed := r.Failed()
 	if len(failed) == 0 {
-		return maskKeys(b.String())
+		return mask.Text(b.String())
 	}
 	fmt.Fprintf(&b, ": %d of %d cases failed", len(failed), max(r.TotalCases, len(r.Cases)))
 	for i, c := range failed {
@@ -142,7 +146,7 @@ func (e *TestRunError) Error() string {
 			b.WriteString(" " + shorten(c.FailureReason))
 		}
 	}
-	return maskKeys(b.String())
+	return mask.Text(b.String())
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -154,26 +158,16 @@ func (e *TestRunError) Is(target error) bool {
 	return target == ErrUnknownStatus && !e.TestRun.Status.Known()
 }
 
-type testRunWire struct {
-	TestRun
-	TestRunID string       `json:"test_run_id"`
-	Inner     *testRunWire `json:"test_run"`
-}
-
-func (w *testRunWire) testRun() *TestRun {
-	if w.Inner != nil && w.ID == "" {
-		return w.Inner.testRun()
-	}
-	w.ID = cmp.Or(w.ID, w.TestRunID)
-	return &w.TestRun
-}
-
-func decodeTestRun(body []byte) (*TestRun, error) {
-	w := new(testRunWire)
-	if err := unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	return w.testRun(), nil
+func decodeTestRun(d *lenient.Decoder) (*TestRun, error) {
+	return decodeWithin(d, func(w *struct {
+		TestRun
+		Inner *TestRun `json:"test_run"`
+	}) *TestRun {
+		if w.Inner != nil && w.ID == "" {
+			return w.Inner
+		}
+		return &w.TestRun
+	})
 }
 
 // TestRunCreate is a project whose tests are to be run. Exactly one of Project and

@@ -16,19 +16,21 @@ const ErrPartial = sentinel("connic: the answer is only a part")
 // UsageRow is what some runs cost in one currency: those of a day, an agent or an
 // environment, or of a combination of them.
 type UsageRow struct {
-	Date          time.Time `json:"date,omitzero"` // midnight UTC; zero where the rows are not by day
-	AgentName     string    `json:"agent_name,omitzero"`
-	EnvironmentID string    `json:"environment_id,omitzero"`
-	Currency      string    `json:"currency,omitzero"` // EUR or USD, of all amounts of the row
-	TotalCost     Decimal   `json:"total_cost,omitzero"`
+	Date          time.Time `json:"date,omitzero" api:"words"` // midnight UTC; zero where the rows are not by day
+	AgentName     string    `json:"agent_name,omitzero" api:"words"`
+	EnvironmentID string    `json:"environment_id,omitzero" api:"words"`
+	Currency      string    `json:"currency,omitzero" api:"words"` // EUR or USD, of all amounts of the row
+	TotalCost     Decimal   `json:"total_cost,omitzero" api:"words"`
 	// The parts of the total. Input is without what was cached.
-	InputCost    Decimal    `json:"input_cost,omitzero"`
-	OutputCost   Decimal    `json:"output_cost,omitzero"`
-	ThinkingCost Decimal    `json:"thinking_cost,omitzero"`
-	CachedCost   Decimal    `json:"cached_cost,omitzero"`
-	JudgeCost    Decimal    `json:"judge_cost,omitzero"` // of the judges' evaluations
-	RunCount     int64      `json:"run_count,omitzero"`
-	TokenUsage   TokenUsage `json:"token_usage,omitzero"`
+	InputCost    Decimal    `json:"input_cost,omitzero" api:"words"`
+	OutputCost   Decimal    `json:"output_cost,omitzero" api:"words"`
+	ThinkingCost Decimal    `json:"thinking_cost,omitzero" api:"words"`
+	CachedCost   Decimal    `json:"cached_cost,omitzero" api:"words"`
+	JudgeCost    Decimal    `json:"judge_cost,omitzero" api:"words"` // of the judges' evaluations
+	RunCount     int64      `json:"run_count,omitzero" api:"words"`
+	TokenUsage   TokenUsage `json:"token_usage,omitzero" api:"words"`
+
+	rawItem
 }
 
 // Cost is the row's total; where the service leaves that out, the sum of its
@@ -43,19 +45,6 @@ func (r *UsageRow) Cost() Money {
 		}
 	}
 	return Money{total, r.Currency}
-}
-
-// usageRowWire is a UsageRow as it comes: the wrapper's fields hide those of the
-// UsageRow that need a tolerant reader.
-type usageRowWire struct {
-	UsageRow
-	Day   Time      `json:"date"`
-	Usage usageWire `json:"token_usage"`
-}
-
-func (w *usageRowWire) row() *UsageRow {
-	w.Date, w.TokenUsage = w.Day.Time, w.Usage.usage()
-	return &w.UsageRow
 }
 
 // Usage is what the project's runs cost. Its sums are exact, and never mix
@@ -176,8 +165,8 @@ func (s *BudgetsService) Usage(ctx context.Context, p *UsageParams, opts ...Requ
 	r.query.add("group_by", string(params.GroupBy))
 	r.query.add("environment_id", params.EnvironmentID)
 	r.query.add("agent_name", params.AgentName)
-	l := listing[UsageRow, usageRowWire]{
-		name: "usage", unwrap: (*usageRowWire).row, id: func(*UsageRow) string { return "" },
+	l := listing[UsageRow]{
+		name: "usage", id: func(*UsageRow) string { return "" },
 	}
 	page, err := do(ctx, s.client, r, l.decode, opts)
 	if err != nil {

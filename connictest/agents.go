@@ -1,7 +1,9 @@
 package connictest
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -199,6 +201,8 @@ type run struct {
 	cancel        context.CancelFunc
 	approve       sync.Once
 	approved      chan struct{}
+	connector     string        // that has started it
+	done          chan struct{} // closed when it has ended
 }
 
 type span struct {
@@ -251,7 +255,8 @@ func (r *run) object(whole bool) object {
 	o := object{
 		"id": r.id, "agent_name": r.agent, "status": string(r.status), "input": text(r.input),
 		"output": text(r.output), "error": text(r.error), "environment_id": r.environment, "parent_run_id": text(r.parent),
-		"created_at": timestamp(r.created), "started_at": timestamp(r.started), "ended_at": timestamp(r.ended),
+		"connector_id": text(r.connector),
+		"created_at":   timestamp(r.created), "started_at": timestamp(r.started), "ended_at": timestamp(r.ended),
 		"token_usage": object{
 			"input": r.tokens.Input, "output": r.tokens.Output, "thinking": r.tokens.Thinking,
 			"cached": r.tokens.Cached, "total": r.tokens.Total,
@@ -303,6 +308,7 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	r := &run{
 		id: s.newID("run"), agent: a.name, environment: a.environment, parent: parent, status: connic.RunQueued,
 		input: in.Message, body: body, created: s.now(), cancel: cancel, approved: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	if r.input == "" && len(in.Payload) > 0 {
 		r.input, _ = outputText(in.Payload) // its values were JSON already
@@ -310,11 +316,14 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	in.RunID, in.run = r.id, r
 	s.runs, s.begun = append(s.runs, r), append(s.begun, r)
 	if !s.begin() {
+		r.status, r.ended = connic.RunCancelled, s.now()
+		close(r.done)
 		cancel()
 		return r
 	}
 	go func() {
 		defer s.work.Done()
+		defer s.end(r)
 		s.perform(ctx, a.do, in)
 	}()
 	return r
@@ -416,18 +425,47 @@ func (s *Server) triggerAgent(x *exchange) answer {
 		return notFound("Agent")
 	}
 	var body struct {
-		Message any           `json:"message"`
-		Files   []connic.File `json:"files"`
+		Message json.RawMessage `json:"message"`
+		Files   json.RawMessage `json:"files"`
 	}
 	if complaint := x.decode(&body); complaint != nil {
 		return *complaint
 	}
-	if _, isText := body.Message.(string); body.Message != nil && !isText {
+	if len(body.Message) > 0 && body.Message[0] != '"' {
 		return *invalid("Input should be a valid string", "string_type", "body", "message")
+	}
+	if complaint := checkFiles(body.Files); complaint != nil {
+		return *complaint
 	}
 	r := s.start(a, x.body, "")
 	s.changed(x, "run", r.id, nil, r.object(false))
 	return started(r)
+}
+
+// checkFiles refuses what is no list of files.
+func checkFiles(raw json.RawMessage) *answer {
+	if len(raw) == 0 {
+		return nil
+	}
+	var files []struct {
+		Name     string  `json:"name"`
+		MIMEType string  `json:"mime_type"`
+		Data     *string `json:"data"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&files); err != nil {
+		return invalid(err.Error(), "type_error", "body", "files")
+	}
+	for _, f := range files {
+		if f.Name == "" || f.MIMEType == "" || f.Data == nil {
+			return invalid("Each file needs a name, a mime_type and data", "missing", "body", "files")
+		}
+		if _, err := base64.StdEncoding.DecodeString(*f.Data); err != nil {
+			return invalid("The data of a file should be base64", "base64", "body", "files")
+		}
+	}
+	return nil
 }
 
 // started is the answer of the operations that start a run.
@@ -483,7 +521,7 @@ func (s *Server) deleteRun(x *exchange) answer {
 	}
 	s.runs = slices.DeleteFunc(s.runs, func(other *run) bool { return other == r })
 	s.changed(x, "run", r.id, r.object(false), nil)
-	r.body, r.spans, r.output = nil, nil, "" // what it cost stays in the usage
+	r.body, r.spans = nil, nil // what it cost stays in the usage
 	return noContent()
 }
 

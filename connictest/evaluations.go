@@ -301,7 +301,7 @@ func (s *Server) listEvaluations(x *exchange) answer {
 	if j == nil {
 		return notFound("Judge")
 	}
-	if status := connic.EvaluationStatus(x.param("status")); status != "" && !status.Known() {
+	if x.has("status") && !connic.EvaluationStatus(x.param("status")).Known() {
 		return *invalid("Input should be the status of an evaluation", "enum", "query", "status")
 	}
 	var items []object

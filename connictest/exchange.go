@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/connic-go/connic/internal/api"
 )
 
 // maxBody bounds what the fake reads of a request.
@@ -201,9 +203,17 @@ func (x *exchange) check() *answer {
 	if err := json.Unmarshal(x.body, &keys); err != nil {
 		return invalid("The body is not a JSON object: "+err.Error(), "json_invalid", "body")
 	}
-	for name := range keys {
+	if keys == nil {
+		return invalid("The body is null, not a JSON object", "json_invalid", "body")
+	}
+	for name, value := range keys {
+		free := x.op.Body[0] == "*" && name != "message" && name != "files"
 		if x.op.Body[0] != "*" && !x.lenient && !slices.Contains(x.op.Body, name) {
 			return invalid("Unknown key; expected "+expected(x.op.Body), "extra_forbidden", "body", name)
+		}
+		// Judges have keys that null clears; their handlers know which.
+		if string(value) == "null" && x.op.Method == http.MethodPost && x.op.Op != api.JudgesCreate && !free {
+			return invalid("Input should not be null", "null_forbidden", "body", name)
 		}
 	}
 	return nil
@@ -235,12 +245,15 @@ func (x *exchange) param(name string) string {
 	return ""
 }
 
+// has reports whether a query parameter is there, empty or not.
+func (x *exchange) has(name string) bool { return len(x.query[name]) > 0 }
+
 // time returns a query parameter that is a time.
 func (x *exchange) time(name string) (time.Time, *answer) {
-	text := x.param(name)
-	if text == "" {
+	if !x.has(name) {
 		return time.Time{}, nil
 	}
+	text := x.param(name)
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return time.Time{}, invalid("Input should be a valid datetime", "datetime_parsing", "query", name)
@@ -257,8 +270,8 @@ const (
 func (x *exchange) page(items []object) answer {
 	limit, offset := defaultLimit, 0
 	for name, target := range map[string]*int{"limit": &limit, "offset": &offset} {
-		if text := x.param(name); text != "" {
-			n, err := strconv.Atoi(text)
+		if x.has(name) {
+			n, err := strconv.Atoi(x.param(name))
 			if err != nil || n < 0 || (name == "limit" && (n == 0 || n > maxLimit)) {
 				return *invalid(fmt.Sprintf("Input should be an integer between 0 and %d", maxLimit), "int_parsing", "query", name)
 			}

@@ -392,7 +392,7 @@ func (s *Server) listJobs(x *exchange) answer {
 		return *complaint
 	}
 	want := connic.JobStatus(x.param("status"))
-	if want != "" && !want.Known() {
+	if x.has("status") && !want.Known() {
 		return *invalid("Input should be a job status", "enum", "query", "status")
 	}
 	var items []object

@@ -124,9 +124,9 @@ func (s *Server) listNamespaces(x *exchange) answer {
 	if complaint := checkPlace(parent, "query", "parent"); complaint != nil {
 		return *complaint
 	}
-	if value := x.param("depth"); value != "" {
+	if x.has("depth") {
 		var err error
-		if depth, err = strconv.Atoi(value); err != nil || depth < 0 {
+		if depth, err = strconv.Atoi(x.param("depth")); err != nil || depth < 0 {
 			return *invalid("Input should be an integer, 0 or more", "int_parsing", "query", "depth")
 		}
 	}

@@ -65,26 +65,27 @@ func (s *Server) queryKnowledge(x *exchange) answer {
 		Query      string          `json:"query"`
 		Namespace  string          `json:"namespace"`
 		MinScore   *float64        `json:"min_score"`
-		MaxResults *int            `json:"max_results"`
+		MaxResults *float64        `json:"max_results"`
 		Filter     json.RawMessage `json:"metadata_filter"`
 	}
 	if complaint := x.decode(&body); complaint != nil {
 		return *complaint
 	}
-	minScore, most := defaultMinScore, defaultMaxResults
+	minScore, most, whole := defaultMinScore, defaultMaxResults, true
 	if body.MinScore != nil {
 		minScore = *body.MinScore
 	}
 	if body.MaxResults != nil {
-		most = *body.MaxResults
+		most = int(*body.MaxResults)
+		whole = float64(most) == *body.MaxResults // as 4.0 is
 	}
 	switch {
 	case strings.TrimSpace(body.Query) == "":
 		return *invalid("There is no query", "string_too_short", "body", "query")
 	case minScore < 0 || minScore > 1:
 		return *invalid("Input should be between 0 and 1", "out_of_range", "body", "min_score")
-	case most < 1 || most > maxQueryResults:
-		return *invalid("Input should be between 1 and 20", "out_of_range", "body", "max_results")
+	case !whole || most < 1 || most > maxQueryResults:
+		return *invalid("Input should be an integer between 1 and 20", "out_of_range", "body", "max_results")
 	}
 	if complaint := checkPlace(body.Namespace, "body", "namespace"); complaint != nil {
 		return *complaint

@@ -90,6 +90,9 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 // respond answers a request: faults, key, quota, route, permission, arguments,
 // operation.
 func (s *Server) respond(r *http.Request, body []byte) answer {
+	if c, found := s.connectorAt(r.URL.Path); found {
+		return c.respond(s, r, body)
+	}
 	op, project, id, routed := route(r.Method, r.URL.EscapedPath())
 	name := ""
 	if routed {

@@ -67,6 +67,9 @@ type Server struct {
 	charges        []charge
 	begun          []*run // all runs ever, deleted ones too
 	notices        []Notice
+
+	connectors []*Connector
+	outbound   []*Outbound
 }
 
 // New makes a fake that does not listen: [Server.Client] and [Server.Transport]

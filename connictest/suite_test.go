@@ -110,7 +110,7 @@ func TestSuitesThatAreNone(t *testing.T) {
 		"tests: [{name: x, payload: x}, {name: x, payload: y}]":   `"x" comes twice`,
 		"agent: nobody\ntests: [{name: x, payload: x}]":           `unknown agent "nobody"`,
 		"defaults: 5\ntests: [{name: x, payload: x}]":             "defaults is a mapping",
-		"tests: &all\n  - {name: x, payload: x}":                     "tests/support.yaml: line 1: a value that begins with & is not understood",
+		"tests: &all\n  - {name: x, payload: x}":                  "tests/support.yaml: line 1: a value that begins with & is not understood",
 		"tests:\n  - name: a text\n      over two rows\n":         "line 3: a value over several rows",
 	} {
 		if run := tested(t, srv, files("tests/support.yaml", suite), ""); run.Status != connic.TestRunErrored || !strings.Contains(run.Error, want) {

@@ -30,7 +30,7 @@ func (s *Server) listUsage(x *exchange) answer {
 		return *complaint
 	}
 	grouping := connic.UsageGrouping(x.param("group_by"))
-	if grouping != "" && !grouping.Known() {
+	if x.has("group_by") && !grouping.Known() {
 		return *invalid("Input should be 'agent', 'environment' or 'day'", "enum", "query", "group_by")
 	}
 	rows := make(map[usageKey]*usageRow)

@@ -27,11 +27,11 @@ type floorAndClient struct {
 // turn measures the small reads and writes them to standard output as JSON.
 func turn() error {
 	found := make(map[string]floorAndClient)
-	for _, make := range []func() (cases.Case, error){cases.Get, cases.List} {
-		c, err := make()
-		if err != nil {
-			return err
-		}
+	var all []cases.Case
+	for _, form := range cases.Forms {
+		all = append(all, cases.Get(form), cases.List(form))
+	}
+	for _, c := range all {
 		costs, err := measure.Compare(c.Floor, c.Client)
 		if err != nil {
 			return err
@@ -78,7 +78,13 @@ func across(toolchains []string) (err error) {
 		}
 	}
 	fmt.Printf("times in units of the floor's on %s\n%-42s %10s %10s %7s %7s\n", toolchains[0], "", "floor", "client", "floor", "client")
-	for _, name := range []string{"GET 1 KB, memory", "list of 100, memory"} {
+	var names []string
+	for _, read := range []string{"GET 1 KB, memory, ", "list of 100, memory, "} {
+		for _, form := range cases.Forms {
+			names = append(names, read+form.Name)
+		}
+	}
+	for _, name := range names {
 		unit := float64(best[toolchains[0]+" "+name].Floor.Time)
 		for _, toolchain := range toolchains {
 			f := best[toolchain+" "+name]

@@ -127,8 +127,8 @@ type body struct {
 	mu     sync.Mutex
 	feed   feed         // nil: there is no more
 	ready  bytes.Buffer // to be read
-	out    io.Writer    // where the archive goes: ready, or text
-	text   io.WriteCloser
+	block  *[piece]byte // of the archive: gzip writes 240 bytes at a time
+	held   int          // bytes in block
 	digest hash.Hash
 	size   int64
 	err    error
@@ -150,16 +150,12 @@ func (a *Archive) Open(form Form) (io.Reader, error) {
 		}
 		b.length = int64(len(form.Head) + n + len(form.Tail(make([]byte, sha256.Size))))
 	}
-	b.out = &b.ready
-	if form.Text {
-		b.text = base64.NewEncoder(base64.StdEncoding, &b.ready)
-		b.out = b.text
-	}
 	b.ready.WriteString(form.Head)
 	var err error
 	if b.feed, err = a.begin(b); err != nil {
 		return nil, err
 	}
+	b.block = pieces.Get().(*[piece]byte)
 	if b.length < 0 {
 		return struct{ io.ReadCloser }{b}, nil // without Len
 	}
@@ -192,8 +188,26 @@ func (b *body) Write(p []byte) (int, error) {
 	if b.size > MaxArchive {
 		return 0, tooLarge()
 	}
-	_, _ = b.digest.Write(p)
-	return b.out.Write(p)
+	for rest := p; len(rest) > 0; {
+		n := copy(b.block[b.held:], rest)
+		rest = rest[n:]
+		if b.held += n; b.held == len(b.block) {
+			b.flush(len(b.block) / 3 * 3)
+		}
+	}
+	return len(p), nil
+}
+
+// flush makes n bytes of the block ready, a multiple of 3 but at the end.
+func (b *body) flush(n int) {
+	_, _ = b.digest.Write(b.block[:n])
+	if b.form.Text {
+		b.ready.Grow(base64.StdEncoding.EncodedLen(n))
+		b.ready.Write(base64.StdEncoding.AppendEncode(b.ready.AvailableBuffer(), b.block[:n]))
+	} else {
+		b.ready.Write(b.block[:n])
+	}
+	b.held = copy(b.block[:], b.block[n:b.held])
 }
 
 // Read implements [io.Reader]. Its errors come before the tail, so that the
@@ -221,12 +235,8 @@ func (b *body) finish() error {
 	if size := b.archive.size; size >= 0 && size != b.size {
 		return &SourceError{Source: b.archive.source, Reason: "changed while it was sent", Changed: true}
 	}
+	b.flush(b.held)
 	b.release()
-	if b.text != nil {
-		if err := b.text.Close(); err != nil {
-			return err
-		}
-	}
 	b.ready.WriteString(b.form.Tail(b.digest.Sum(nil)))
 	return nil
 }
@@ -245,6 +255,7 @@ func (b *body) Close() error {
 func (b *body) release() {
 	if b.feed != nil {
 		b.feed.close()
-		b.feed = nil
+		pieces.Put(b.block)
+		b.feed, b.block = nil, nil
 	}
 }

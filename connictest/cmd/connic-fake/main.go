@@ -5,9 +5,11 @@
 //	connic-fake -config fake.json
 //
 // It has three agents: echo answers with its message, slow does so after 5 s, and
-// fail fails. A configuration replaces them; see [Config]. It prints the variables
+// fail fails; a configuration replaces them (see docs/guide/testing.md). It has two
+// connectors of its first agent: one is sync, one inbound. It prints the variables
 // that lead a client to it, logs each request on standard error, with keys masked,
-// and stops on an interrupt or SIGTERM.
+// and stops on an interrupt or SIGTERM. At /openapi.json it serves the document of
+// the API.
 package main
 
 import (
@@ -25,6 +27,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/connictest"
+	"github.com/connic-go/connic/docs"
 )
 
 func main() {
@@ -139,17 +142,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	handler := http.Handler(srv)
+	handler := withDocument(srv)
 	if !o.quiet {
-		handler = logged(srv, stderr)
+		handler = logged(handler, stderr)
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
 		listener.Addr(), connictest.ProjectID, string(key))
+	for _, c := range []struct {
+		mode string
+		*connictest.Connector
+	}{{"SYNC", srv.Connector(config.Agents[0].Name)}, {"INBOUND", srv.Connector(config.Agents[0].Name).Inbound()}} {
+		_, _ = fmt.Fprintf(stdout, "export %s_URL=http://%s%s\nexport %s_SECRET=%s\n", c.mode, listener.Addr(), c.Path(), c.mode, string(c.Secret()))
+	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// withDocument serves the API's document beside the API.
+func withDocument(fake http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || r.URL.Path != "/openapi.json" {
+			fake.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(docs.OpenAPI())
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connector"
 )
 
 func TestServesAClientAndStops(t *testing.T) {
@@ -27,7 +28,7 @@ func TestServesAClientAndStops(t *testing.T) {
 		ended <- run(ctx, []string{"-addr", "127.0.0.1:0", "-rate", "30", "-window", "sliding"}, w, io.Discard)
 	}()
 	variables := make(map[string]string)
-	for lines := bufio.NewScanner(r); len(variables) < 3 && lines.Scan(); {
+	for lines := bufio.NewScanner(r); len(variables) < 7 && lines.Scan(); {
 		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")
 		variables[name] = value
 	}
@@ -38,6 +39,16 @@ func TestServesAClientAndStops(t *testing.T) {
 	run, err := c.Agents.TriggerAndWait(ctx, "echo", connic.TriggerRequest{Message: "hello"}, connic.WithPoll(time.Millisecond, time.Millisecond))
 	if err != nil || run.Output != "hello" {
 		t.Errorf("%v, %+v", err, run)
+	}
+	for _, name := range []string{"SYNC", "INBOUND"} {
+		hook, err := connector.New(variables[name+"_URL"], connector.Secret(variables[name+"_SECRET"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := hook.Send(ctx, connector.Input{Message: "hello"})
+		if err != nil || len(d.RunIDs) != 1 || (d.Result != nil) != (name == "SYNC") {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
 	}
 	cancel()
 	if err := <-ended; err != nil {
@@ -76,6 +87,7 @@ func serve(t *testing.T, config string, stderr io.Writer, flags ...string) *conn
 		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")
 		variables[name] = value
 	}
+	go func() { _, _ = io.Copy(io.Discard, r) }() // what it prints of connectors
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

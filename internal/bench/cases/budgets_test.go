@@ -13,11 +13,13 @@ import (
 
 // callsOf is how many calls a case is counted by.
 func callsOf(name string) int {
-	switch name {
+	switch budget, _ := BudgetOf(name); budget.Name {
 	case "10,000 items on 100 pages", "upload of a file of 25 MiB", "run of 10 MB":
 		return 3
-	case "list of 100, memory":
-		return 50
+	case "list of 100, memory", "GET with 30 spans, memory":
+		return 30
+	case "GET 1 KB, loopback":
+		return 200
 	}
 	return 1000
 }

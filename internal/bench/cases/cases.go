@@ -57,33 +57,38 @@ func inMemory(status int, body string) (*measure.Floor, *connic.Client, error) {
 // All returns all cases. The caller closes them.
 func All() ([]Case, error) {
 	var cases []Case
-	for _, make := range []func() (Case, error){Get, List, post, NotFound, wire, pages, Upload} {
+	for _, form := range Forms {
+		cases = append(cases, Get(form), spanned(form), List(form))
+	}
+	for _, make := range []func() (Case, error){post, postPayload, NotFound, wire, pages, Upload} {
 		c, err := make()
 		if err != nil {
 			return nil, err
 		}
-		if c.Close == nil {
-			c.Close = func() {}
-		}
 		cases = append(cases, c)
+	}
+	for i := range cases {
+		if cases[i].Close == nil {
+			cases[i].Close = func() {}
+		}
 	}
 	return cases, nil
 }
 
-func getOf(name string, f *measure.Floor, client *connic.Client) Case {
+// reading is a GET of a path, by the floor into what target makes.
+func reading(name string, f *measure.Floor, path string, target func() checked, client func(context.Context) (bool, error)) Case {
 	ctx := context.Background()
 	return Case{
 		Name: name,
 		Floor: func() error {
-			var run floorRun
-			if err := f.Do(ctx, http.MethodGet, runPath, nil, &run); err != nil || run.AgentName != "support" {
+			v := target()
+			if err := f.Do(ctx, http.MethodGet, path, nil, v); err != nil || !v.ok() {
 				return errors.Join(errAnswer, err)
 			}
 			return nil
 		},
 		Client: func() error {
-			run, err := client.Runs.Get(ctx, runID)
-			if err != nil || run.AgentName != "support" || run.EndedAt.IsZero() {
+			if ok, err := client(ctx); err != nil || !ok {
 				return errors.Join(errAnswer, err)
 			}
 			return nil
@@ -91,15 +96,38 @@ func getOf(name string, f *measure.Floor, client *connic.Client) Case {
 	}
 }
 
+// getOf reads a run with or without spans.
+func getOf(name string, f *measure.Floor, client *connic.Client, target func() checked, spans bool) Case {
+	return reading(name, f, runPath, target, func(ctx context.Context) (bool, error) {
+		run, err := client.Runs.Get(ctx, runID)
+		return err == nil && run.AgentName == "support" && !run.EndedAt.IsZero() && run.TokenUsage.Total == 460 && len(run.Traces) > 0 == spans, err
+	})
+}
+
+// mustBothOn is for options that are known to be good.
+func mustBothOn(body string) (*measure.Floor, *connic.Client) {
+	f, client, err := inMemory(http.StatusOK, body)
+	if err != nil {
+		panic(err)
+	}
+	return f, client
+}
+
 // Get reads a run of 1 KB.
-func Get() (Case, error) {
-	f, client, err := inMemory(http.StatusOK, runBody(0))
-	return getOf("GET 1 KB, memory", f, client), err
+func Get(form Form) Case {
+	f, client := mustBothOn(form.run(0, ""))
+	return getOf("GET 1 KB, memory, "+form.Name, f, client, form.target, false)
+}
+
+// spanned reads a run with 30 spans.
+func spanned(form Form) Case {
+	f, client := mustBothOn(form.run(0, form.spans(30)))
+	return getOf("GET with 30 spans, memory, "+form.Name, f, client, form.spannedTarget, true)
 }
 
 // wire is Get over loopback.
 func wire() (Case, error) {
-	server, err := measure.NewWire(http.StatusOK, runBody(0))
+	server, err := measure.NewWire(http.StatusOK, worst.run(0, ""))
 	if err != nil {
 		return Case{}, err
 	}
@@ -108,7 +136,7 @@ func wire() (Case, error) {
 		return Case{}, err
 	}
 	transport := measure.Pooled()
-	c := getOf("GET 1 KB, loopback", newFloor(transport, server.URL()), client)
+	c := getOf("GET 1 KB, loopback", newFloor(transport, server.URL()), client, worst.target, false)
 	c.Close = func() {
 		transport.CloseIdleConnections()
 		_ = client.Close()
@@ -118,21 +146,46 @@ func wire() (Case, error) {
 }
 
 // List reads a page of 100 runs.
-func List() (Case, error) {
+func List(form Form) Case {
+	f, client := mustBothOn(form.list(100))
+	return reading("list of 100, memory, "+form.Name, f, "/projects/p/runs?limit=100", form.pageTarget, func(ctx context.Context) (bool, error) {
+		page, err := client.Runs.List(ctx, &connic.RunListParams{Limit: 100})
+		return err == nil && len(page.Items) == 100 && page.Total == 100 && page.Items[99].TokenUsage.Total == 460, err
+	})
+}
+
+// postPayload starts a run with a structured payload beside the message.
+func postPayload() (Case, error) {
+	type order struct {
+		Number   int      `json:"number"`
+		Customer string   `json:"customer"`
+		Lines    []string `json:"lines"`
+	}
+	type input struct {
+		Message string `json:"message"`
+		Order   order  `json:"order"`
+		Locale  string `json:"locale"`
+	}
+	type payload struct {
+		Order  order  `json:"order"`
+		Locale string `json:"locale"`
+	}
+	const message = "Check this order"
+	own := order{4711, "c-17", []string{"two chairs", "a table", "four lamps"}}
 	ctx := context.Background()
-	f, client, err := inMemory(http.StatusOK, listBody(100))
+	f, client, err := inMemory(http.StatusOK, triggerBody)
 	return Case{
-		Name: "list of 100, memory",
+		Name: "POST with a payload, memory",
 		Floor: func() error {
-			var page floorPage
-			if err := f.Do(ctx, http.MethodGet, "/projects/p/runs?limit=100", nil, &page); err != nil || len(page.Items) != 100 {
+			var result floorTrigger
+			if err := f.Do(ctx, http.MethodPost, "/projects/p/agents/support/trigger", input{message, own, "de"}, &result); err != nil || result.RunID != runID {
 				return errors.Join(errAnswer, err)
 			}
 			return nil
 		},
 		Client: func() error {
-			page, err := client.Runs.List(ctx, &connic.RunListParams{Limit: 100})
-			if err != nil || len(page.Items) != 100 || page.Total != 100 {
+			result, err := client.Agents.Trigger(ctx, "support", connic.TriggerRequest{Message: message, Payload: payload{own, "de"}})
+			if err != nil || result.RunID != runID {
 				return errors.Join(errAnswer, err)
 			}
 			return nil
@@ -173,9 +226,9 @@ func NotFound() (Case, error) {
 	return Case{
 		Name: "404 with its message, memory",
 		Floor: func() error {
-			var run floorRun
+			run := worst.target()
 			var problem *measure.StatusError
-			if err := f.Do(ctx, http.MethodGet, runPath, nil, &run); !errors.As(err, &problem) || problem.Message == "" {
+			if err := f.Do(ctx, http.MethodGet, runPath, nil, run); !errors.As(err, &problem) || problem.Message == "" {
 				return errors.Join(errAnswer, err)
 			}
 			return nil

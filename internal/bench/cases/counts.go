@@ -2,7 +2,6 @@ package cases
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"runtime"
 	"sync"
@@ -19,8 +18,7 @@ func FloorSide(url string) (call func() error, done func(), err error) {
 	transport := measure.Pooled()
 	f := newFloor(transport, url)
 	return func() error {
-		var run floorRun
-		return f.Do(ctx, http.MethodGet, runPath, nil, &run)
+		return f.Do(ctx, http.MethodGet, runPath, nil, worst.target())
 	}, transport.CloseIdleConnections, nil
 }
 
@@ -39,7 +37,7 @@ func ClientSide(url string) (call func() error, done func(), err error) {
 
 // Crowd lets 64 goroutines call over loopback.
 func Crowd(rounds int) (floor, client measure.Crowded, err error) {
-	found, err := measure.Crowd(runBody(0), rounds, FloorSide, ClientSide)
+	found, err := measure.Crowd(worst.run(0, ""), rounds, FloorSide, ClientSide)
 	if err != nil {
 		return floor, client, err
 	}
@@ -48,26 +46,10 @@ func Crowd(rounds int) (floor, client measure.Crowded, err error) {
 
 // Large reads one run of 10 MB.
 func Large() (Case, error) {
-	ctx := context.Background()
-	f, client, err := inMemory(http.StatusOK, largeBody(10<<20))
-	return Case{
-		Name: "run of 10 MB",
-		Floor: func() error {
-			var run floorLargeRun
-			if err := f.Do(ctx, http.MethodGet, runPath, nil, &run); err != nil || len(run.Traces) == 0 {
-				return errors.Join(errAnswer, err)
-			}
-			return nil
-		},
-		Client: func() error {
-			run, err := client.Runs.Get(ctx, runID)
-			if err != nil || len(run.Traces) == 0 {
-				return errors.Join(errAnswer, err)
-			}
-			return nil
-		},
-		Close: func() {},
-	}, err
+	f, client, err := inMemory(http.StatusOK, worst.large(10<<20))
+	c := getOf("run of 10 MB", f, client, worst.spannedTarget, true)
+	c.Close = func() {}
+	return c, err
 }
 
 // Peaks returns by how much the heap grows at most during a call of the floor

@@ -23,7 +23,7 @@ type pagedTransport struct{ pages [pageCount]measure.Memory }
 
 func newPagedTransport() *pagedTransport {
 	t := new(pagedTransport)
-	last := listBody(pageItems)
+	last := worst.list(pageItems)
 	more := strings.Replace(last, `"has_more":false`, `"has_more":true`, 1)
 	for i := range t.pages {
 		body := more
@@ -57,7 +57,7 @@ func pages() (Case, error) {
 		Name: "10,000 items on 100 pages",
 		Floor: func() error {
 			for n := 0; ; n += pageItems {
-				var page floorPage
+				var page floorPage[floorTokens]
 				if err := f.Do(ctx, http.MethodGet, "/projects/p/runs?limit=100&offset="+strconv.Itoa(n), nil, &page); err != nil {
 					return err
 				}

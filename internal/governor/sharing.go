@@ -1,4 +1,4 @@
-package connic
+package governor
 
 import (
 	"math/rand/v2"
@@ -62,11 +62,11 @@ func (s *sharing) stop(window time.Duration) {
 	*s = sharing{n: s.n, soon: window / soonest}
 }
 
-// within reports whether the next attempt is within the share, with so many
-// that count already.
-func (s *sharing) within(counting int) bool {
-	turned := counting < s.share
-	return s.claim > 0 && (turned || !s.rolling) || s.patient && turned
+// within reports whether the next attempt is within the share, with so many that
+// count already, if it leaves so many places to others.
+func (s *sharing) within(counting, keep int) bool {
+	turned := counting+keep < s.share
+	return s.claim > keep && (turned || !s.rolling) || s.patient && turned
 }
 
 // look is when to look for more than the share.
@@ -81,7 +81,7 @@ func (s *sharing) look(waiting int, pausedUntil time.Time, hold time.Duration) t
 }
 
 func (s *sharing) admitted(now time.Time, counting int) {
-	if !s.active || s.within(counting) {
+	if !s.active || s.within(counting, 0) {
 		s.claimed = now
 	}
 	if s.claim > 0 {

@@ -1,0 +1,108 @@
+package connic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// abortTimeout bounds the request of CancelOnAbort.
+const abortTimeout = 10 * time.Second
+
+// TriggerAndWait starts a run of an agent and waits until it has finished. It
+// triggers once: whatever happens while it waits, it does not start another run.
+//
+// What it returns:
+//
+//   - the run, and no error: it completed
+//   - the run, and a [*RunError]: it ended badly, or in an unknown state
+//   - a run that has at least the id, and a [*WaitError]: the wait ended first, as
+//     [RunsService.Wait] says; go on with that method, or see [CancelOnAbort]
+//   - no run, and the error of [AgentsService.Trigger]: nothing was started, or,
+//     with [ErrOutcomeUnknown], that is not known
+//   - no run, and a [*LimitError]: nothing was sent, because the context's deadline
+//     leaves no time for the trigger's turn under the rate limit and a look at the
+//     run behind it
+//
+// Where the service answers the trigger with the output, that is the run, and it
+// may have no id.
+//
+// It costs one request, and its part of the looks that all waits share (see
+// [RunsService.Wait]): the first one 2 s after the trigger.
+//
+// API: POST /projects/{project}/agents/{agent}/trigger
+// Access: agents write
+// Status: documented
+func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
+	conf := newWaitConfig(opts)
+	body, err := req.encode()
+	if err != nil {
+		return nil, err
+	}
+	watch := s.client.Runs.watch(&conf)
+	watch.expect(1)
+	expecting := true
+	arrived := func() {
+		if expecting {
+			expecting = false
+			watch.expect(-1)
+		}
+	}
+	defer arrived()
+	r := request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}
+	if ctx != nil {
+		if _, ok := ctx.Deadline(); ok {
+			r.spare = conf.firstLook()
+		}
+	}
+	result, err := do(ctx, s.client, r, decodeTrigger, nil)
+	if result == nil {
+		return nil, err
+	}
+	// An answer that broke off after the run's id is answer enough.
+	if result.RunID == "" {
+		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
+		return run, run.failure()
+	}
+	if err := checkRun("agents.trigger_and_wait", result.RunID); err != nil {
+		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
+			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
+		}
+	}
+	wait := watch.join(ctx, conf, !result.Status.Finished(), result.RunID)
+	arrived()
+	run, err := s.client.Runs.await(wait, ctx, result.RunID)
+	if run.AgentName == "" {
+		named := *run // others may wait for it
+		named.AgentName = agent
+		run = &named
+		var bad *RunError
+		if errors.As(err, &bad) {
+			bad.Run = run
+		}
+	}
+	var ended *WaitError
+	if conf.cancelOnAbort && ctx.Err() != nil && errors.As(err, &ended) {
+		err = s.client.Runs.abort(ctx, run.ID, err)
+	}
+	return run, err
+}
+
+// firstLook is the time from a trigger to the answer of the first look behind it.
+func (c *waitConfig) firstLook() time.Duration {
+	return c.initial + c.initial/10 + min(c.initial/4, 500*time.Millisecond)
+}
+
+// abort cancels a run whose caller went away.
+func (s *RunsService) abort(ctx context.Context, id string, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	failed := s.Cancel(ctx, id)
+	if failed == nil || errors.Is(failed, ErrConflict) || errors.Is(failed, ErrNotFound) { // it is over
+		return err
+	}
+	return fmt.Errorf("%w; it could not be canceled: %w", err, failed)
+}

@@ -1,0 +1,135 @@
+package connic
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
+)
+
+// answer takes the body of a successful answer.
+type answer interface {
+	// accept decodes it.
+	accept(d *lenient.Decoder) error
+	// salvage takes what it can from one that is not whole.
+	salvage(body []byte)
+}
+
+// read reads the answer to its end, and decodes it.
+func (k *call) read(end *deadline, resp *http.Response) {
+	defer resp.Body.Close()
+	c := k.client
+	limit := c.maxBody
+	if k.result != succeeded {
+		limit = c.maxErrorBody
+	}
+	buf := bodies.get(sizeHint(resp.ContentLength, c.sizes[k.op.Op].Load(), limit))
+	defer bodies.put(buf)
+	err := buf.readFrom(resp.Body, limit)
+	if err != nil && end.expired() {
+		err = errAttemptTimeout
+	}
+	body := bytes.TrimPrefix(buf.b, []byte("\ufeff"))
+
+	switch {
+	case k.result != succeeded:
+		// Whatever could be read of an error's body is enough.
+		k.failure = parseError(k.op, k.op.Method, k.url.Path, resp, body)
+		k.failure.Location, k.redirect = k.location(resp)
+		if k.redirect {
+			k.result = failed
+		}
+	case errors.Is(err, ErrTooLarge):
+		k.result, k.err = unreadable, k.decodeError(body, err)
+	case err != nil:
+		k.result, k.err = broken, fmt.Errorf("the answer broke off: %w", err)
+		k.answer.salvage(body)
+	default:
+		c.sizes[k.op.Op].Store(int64(len(body)))
+		d := &buf.decoder
+		d.Reset(body)
+		d.Context, d.KeepRaw = end, k.options.raw
+		err := k.answer.accept(d)
+		switch {
+		case err == nil:
+		case end.Err() != nil: // it ended while the answer was decoded
+			k.result, k.err = broken, end.Err()
+			if end.expired() {
+				k.err = errAttemptTimeout
+			}
+			k.answer.salvage(body)
+		default:
+			k.err = k.decodeError(body, err)
+			k.result = unreadable
+			if errors.Is(err, lenient.ErrIncomplete) {
+				k.result = broken
+			}
+			k.answer.salvage(body)
+		}
+	}
+	if r := k.options.capture; r != nil {
+		*r = Response{StatusCode: resp.StatusCode, Header: mask.Header(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
+		if k.failure != nil {
+			r.Body = k.failure.Body
+		}
+	}
+}
+
+func (k *call) decodeError(body []byte, err error) *DecodeError {
+	e := &DecodeError{
+		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: mask.Error(err),
+		Body: []byte(mask.Text(string(body[:min(len(body), 512)]))),
+	}
+	var field *lenient.FieldError
+	if errors.As(err, &field) {
+		e.Field = mask.Text(field.Field)
+	}
+	return e
+}
+
+// location returns the redacted target of a redirect, and whether it is the
+// call's own path with a slash more or less. Only a safe call asks again there,
+// once, and at the base URL: the target's host is never contacted.
+func (k *call) location(resp *http.Response) (string, bool) {
+	target := resp.Header.Get("Location")
+	if target == "" || resp.StatusCode < 300 || resp.StatusCode > 399 {
+		return "", false
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return "(an invalid URL)", false
+	}
+	u = k.url.ResolveReference(u)
+	own, there := k.url.EscapedPath(), u.EscapedPath()
+	if k.class == api.Safe && !k.turned && own != there && strings.TrimSuffix(own, "/") == strings.TrimSuffix(there, "/") {
+		k.turned = true
+		k.toggleSlash()
+		if k.op.Op != rawOperation.Op {
+			k.client.slashed[k.op.Op].Store(k.toggled)
+		}
+		return "", true
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
+	return mask.Text(u.String()), false
+}
+
+// toggleSlash adds a slash to the end of the call's path, or takes it away.
+func (k *call) toggleSlash() {
+	k.toggled = !k.toggled
+	toggle := func(path string) string {
+		if trimmed, ok := strings.CutSuffix(path, "/"); ok {
+			return trimmed
+		}
+		return path + "/"
+	}
+	k.url.Path = toggle(k.url.Path)
+	if k.url.RawPath != "" {
+		k.url.RawPath = toggle(k.url.RawPath)
+	}
+}

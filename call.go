@@ -1,0 +1,293 @@
+package connic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+// call is one call of the API, from the first attempt to the last. It is the
+// context of its requests, which is how the hooks of retryablehttp find it.
+type call struct {
+	context.Context // the caller's
+
+	client  *Client
+	op      *api.Operation
+	route   string
+	url     url.URL
+	body    *requestBody
+	options *callOptions
+	answer  answer
+
+	attempts int32         // requests sent
+	failures int32         // those that failed
+	refusals int32         // those that were refused with 429
+	taken    int32         // retries that the budget paid for
+	wait     time.Duration // before the next attempt
+	queued   time.Duration // spent in line for the limiter
+	spare    time.Duration // see Admission.Spare
+	// notBefore is the instant that a Retry-After named, nil if none did.
+	notBefore *time.Time
+
+	// What came of the last attempt.
+	resp    *http.Response // nil: no answer
+	failure *Error         // an answer with an error status
+	err     error          // any other failure
+	last    *Error         // the last answer with an error status, of any attempt before
+
+	class    api.Class
+	lane     Lane
+	look     bool // the next look is the retry
+	result   result
+	again    bool // there will be another attempt
+	unknown  bool // the request may have been executed
+	redirect bool // ask again with a slash more or less
+	toggled  bool // a slash more or less than the route has
+	turned   bool // and that because of a redirect
+
+	// What the first attempt needs lies here, so that it need not be allocated.
+	loop  retryablehttp.Request
+	first http.Request
+	end   deadline
+	wire  *connection // of an unsafe call
+}
+
+// typedCall is a call together with its result.
+type typedCall[T any] struct {
+	call
+	decode  func(*lenient.Decoder) (T, error)
+	partial func(body []byte) any
+	value   T
+}
+
+func (k *typedCall[T]) accept(d *lenient.Decoder) (err error) {
+	k.value, err = k.decode(d)
+	return err
+}
+
+func (k *typedCall[T]) salvage(body []byte) {
+	if k.partial != nil {
+		k.value, _ = k.partial(body).(T)
+	}
+}
+
+// do is the one path of every request: arguments checked, request built, sent
+// and retried, answer decoded. Beside an error it returns what could be salvaged
+// of the answer.
+func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
+	k := &typedCall[T]{decode: decode, partial: r.salvage}
+	k.answer = k
+	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
+	k.look, k.spare = r.lane == LanePoll, r.spare
+	if r.repeatable {
+		k.class = api.Idempotent
+	}
+	k.route = c.routes.of(r.op)
+	err := c.run(ctx, &k.call, &r, opts)
+	if r.received != nil && k.resp != nil {
+		r.received(k.resp.Header)
+	}
+	return k.value, err
+}
+
+// run sends the call k that r describes.
+func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOption) error {
+	if ctx == nil {
+		return k.argument("context", "is nil")
+	}
+	k.Context, k.client = ctx, c
+	k.options = &noOptions
+	if len(opts) > 0 {
+		k.options = new(callOptions)
+		for _, opt := range opts {
+			if opt != nil {
+				opt(k.options)
+			}
+		}
+	}
+	if k.options.lane != nil {
+		k.lane = *k.options.lane
+	}
+	if k.options.capture != nil {
+		*k.options.capture = Response{}
+	}
+	if bad := k.options.bad; bad != nil {
+		return k.argument(bad.Arg, bad.Reason)
+	}
+	if c.closed.Load() {
+		return &TransportError{Op: k.op.Name, Method: k.op.Method, Err: ErrClosed}
+	}
+	if c.readOnly && k.class != api.Safe {
+		return &ArgumentError{Op: k.op.Name, Arg: "client", Reason: "is read-only, and the operation is not", err: ErrReadOnly}
+	}
+	if err := c.locate(k, r); err != nil {
+		return err
+	}
+	switch {
+	case r.form != nil:
+		k.body = &requestBody{contentType: []string{r.form.contentType}, open: r.form.open}
+	case r.encoded != nil:
+		k.body = &requestBody{contentType: contentJSON, encoded: r.encoded}
+	case r.body != nil:
+		encoded, err := json.Marshal(r.body)
+		if err != nil {
+			return k.argument("body", "cannot be encoded as JSON: "+err.Error())
+		}
+		k.body = &requestBody{contentType: contentJSON, encoded: encoded}
+	}
+	k.end.call = k
+	attempt := context.Context(&k.end)
+	if k.class == api.Unsafe {
+		attempt, k.wire = trace(attempt)
+	}
+	k.first = *c.template.WithContext(attempt)
+	k.first.Method, k.first.URL = k.op.Method, &k.url
+	k.loop.Request = &k.first
+	return k.send()
+}
+
+// send runs the attempts of a call and returns its error.
+func (k *call) send() error {
+	start := time.Now()
+	_, err := k.client.http.Do(&k.loop) //nolint:bodyclose // attempts read and close their bodies
+	err = k.outcome(err)
+	if err == nil {
+		k.client.budget.refund(k.taken)
+	}
+	if r := k.options.capture; r != nil {
+		r.Attempts, r.Duration = int(k.attempts), time.Since(start)
+	}
+	if k.client.observer != nil {
+		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: k.queued, Err: err})
+	}
+	return err
+}
+
+// outcome is the error of the whole call. Ended is set when no attempt ended it.
+func (k *call) outcome(ended error) error {
+	if ended == nil && k.result == succeeded {
+		return nil
+	}
+	ctxErr := k.Err()
+	var limit *LimitError
+	switch {
+	case ctxErr == nil && ended != nil: // the body could not be made again
+		return k.transportError(ended)
+	case ctxErr == nil || errors.As(k.err, &limit):
+		return k.failed()
+	case ended == nil && retryTable[api.Safe][k.result] == stop && !errors.Is(k.err, ctxErr):
+		return k.failed() // the call came to an end of its own
+	}
+	if cause := context.Cause(k.Context); !errors.Is(ctxErr, cause) {
+		ctxErr = fmt.Errorf("%w: %w", ctxErr, cause)
+	}
+	return k.transportError(ctxErr)
+}
+
+// failed is the error of the last attempt.
+func (k *call) failed() error {
+	if k.failure != nil {
+		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
+		return k.failure
+	}
+	var limit *LimitError
+	if errors.As(k.err, &limit) {
+		limit.Op, limit.Last = k.op.Name, k.last
+		return limit
+	}
+	var decode *DecodeError
+	if errors.As(k.err, &decode) {
+		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
+		return decode
+	}
+	if k.err == nil {
+		return nil
+	}
+	if bad, ok := k.err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made, and no wrapped one
+		return bad
+	}
+	return k.transportError(k.err)
+}
+
+func (k *call) transportError(cause error) *TransportError {
+	last := k.failure
+	if last == nil {
+		last = k.last
+	}
+	return &TransportError{
+		Op: k.op.Name, Method: k.op.Method, Path: mask.Text(k.url.Path), Attempts: int(k.attempts),
+		Err: mask.Error(cause), Last: last, unknown: k.unknown,
+	}
+}
+
+// reason says why the last attempt is repeated.
+func (k *call) reason() string {
+	switch {
+	case k.redirect:
+		return "redirected to the same place with or without a slash"
+	case k.result == refused:
+		return "refused: rate limited"
+	case k.result == unsent:
+		return "no connection"
+	case k.failure != nil:
+		return strconv.Itoa(k.status()) + " " + http.StatusText(k.status())
+	default:
+		return "no whole answer"
+	}
+}
+
+// status is that of the last answer, 0 if there was none.
+func (k *call) status() int {
+	if k.resp == nil {
+		return 0
+	}
+	return k.resp.StatusCode
+}
+
+// requestID is that of the last answer.
+func (k *call) requestID() string {
+	if k.resp == nil {
+		return ""
+	}
+	return mask.Text(requestID(k.resp.Header))
+}
+
+func (k *call) argument(name, reason string) *ArgumentError {
+	return &ArgumentError{Op: k.op.Name, Arg: name, Reason: reason}
+}
+
+func (k *call) maxAttempts() int32 {
+	if k.options.attempts > 0 {
+		return int32(k.options.attempts)
+	}
+	if k.look {
+		return 1
+	}
+	return int32(k.client.retry.MaxAttempts)
+}
+
+type callKey struct{}
+
+// Value implements [context.Context].
+func (k *call) Value(key any) any {
+	if key == (callKey{}) {
+		return k
+	}
+	return k.Context.Value(key)
+}
+
+// callOf returns the call that a context belongs to, nil if it belongs to none.
+func callOf(ctx context.Context) *call {
+	k, _ := ctx.Value(callKey{}).(*call)
+	return k
+}

@@ -1,0 +1,335 @@
+package connector
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic"
+)
+
+// Result is the finished run of a sync connector.
+type Result struct {
+	RunID     string
+	AgentName string
+	Status    connic.RunStatus
+	// Output is the agent's text, or the JSON text of the object of its output schema.
+	Output string
+	Error  string          // of a run that did not complete
+	Raw    json.RawMessage // the whole answer
+}
+
+// DecodeOutput decodes an output that is JSON into v.
+func (r *Result) DecodeOutput(v any) error { return r.run().DecodeOutput(v) }
+
+func (r *Result) run() *connic.Run {
+	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error}
+}
+
+// failure is the error of a run that did not complete.
+func (r *Result) failure() error {
+	if r.Status == connic.RunCompleted {
+		return nil
+	}
+	return &connic.RunError{Run: r.run()}
+}
+
+// Dispatch is what an inbound connector has started.
+type Dispatch struct {
+	// DispatchedTo is how many agents were started. It is 0 where the connector is
+	// linked to none.
+	DispatchedTo int
+	RunIDs       []string
+	// Result is set where the connector is sync after all, and has finished its run.
+	Result *Result
+	Raw    json.RawMessage // the whole answer
+}
+
+// answer is the body of a 2xx.
+type answer struct {
+	dispatched int
+	inbound    bool // it says what was dispatched
+	ids        []string
+	result     *Result
+}
+
+var (
+	errNotAnswer = errors.New("the answer is not one of a connector")
+	errSeveral   = errors.New("the answer has the results of several runs")
+	errActive    = errors.New("the answer came before the run had finished")
+)
+
+func parseAnswer(body []byte) (*answer, error) {
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(body, &top); err != nil || top == nil {
+		return nil, errNotAnswer
+	}
+	a := &answer{ids: texts(top["run_ids"])}
+	if raw, ok := top["dispatched_to"]; ok {
+		a.inbound = json.Unmarshal(raw, &a.dispatched) == nil
+	}
+	inner := top
+	if raw := bytes.TrimSpace(top["result"]); len(raw) > 0 {
+		switch raw[0] {
+		case '{':
+			inner = nil
+			_ = json.Unmarshal(raw, &inner) // it was valid as a part of the whole
+		case '[':
+			var several []map[string]json.RawMessage
+			if json.Unmarshal(raw, &several) != nil || len(several) == 0 {
+				return a, errNotAnswer
+			}
+			for _, one := range several {
+				a.ids = append(a.ids, texts(one["run_id"])...)
+			}
+			if len(several) > 1 {
+				return a, errSeveral
+			}
+			inner = several[0]
+		}
+	}
+	_, hasOutput := inner["output"]
+	id := text(inner["run_id"])
+	switch {
+	case id != "" || hasOutput:
+	case a.inbound || len(a.ids) > 0:
+		a.inbound = true
+		return a, nil
+	default:
+		return a, errNotAnswer
+	}
+	r := &Result{
+		RunID: id, AgentName: text(inner["agent_name"]), Status: connic.RunStatus(text(inner["status"])),
+		Output: text(inner["output"]), Error: text(inner["error"]), Raw: body,
+	}
+	if id != "" && len(a.ids) == 0 {
+		a.ids = []string{id}
+	}
+	if s := r.Status; s == "" || s == "ok" || s == "success" { // the envelope's, or none
+		r.Status = connic.RunCompleted
+		if r.Error != "" {
+			r.Status = connic.RunFailed
+		}
+	}
+	a.result = r
+	if r.Status.Known() && !r.Status.Finished() {
+		return a, errActive
+	}
+	return a, nil
+}
+
+// text is the content of a JSON string, nothing for null, and else the JSON text.
+func text(raw json.RawMessage) string {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || string(raw) == "null" {
+		return ""
+	}
+	var s string
+	if raw[0] == '"' && json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+// texts are the texts of a list, or the one of a single value.
+func texts(raw json.RawMessage) []string {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		list = []json.RawMessage{raw}
+	}
+	var out []string
+	for _, item := range list {
+		if s := text(item); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// salvage finds the ids of the runs in an answer that broke off: those that stand at
+// its top level, or within its result.
+func salvage(body []byte) []string {
+	var ids []string
+	d := json.NewDecoder(bytes.NewReader(body))
+	var object func(depth int) bool
+	object = func(depth int) bool {
+		for d.More() {
+			name, err := d.Token()
+			if err != nil {
+				return false
+			}
+			if name == "result" && depth == 0 {
+				if open, err := d.Token(); err != nil || open != json.Delim('{') || !object(1) {
+					return false
+				}
+				continue
+			}
+			var value json.RawMessage
+			if d.Decode(&value) != nil {
+				return false
+			}
+			if name == "run_id" || name == "run_ids" {
+				ids = append(ids, texts(value)...)
+			}
+		}
+		_, err := d.Token()
+		return err == nil
+	}
+	if open, err := d.Token(); err == nil && open == json.Delim('{') {
+		object(0)
+	}
+	return ids
+}
+
+// explain finds the explanation in the body of an error.
+func explain(body []byte) string {
+	body = bytes.TrimSpace(body)
+	var top map[string]json.RawMessage
+	switch {
+	case len(body) == 0:
+		return ""
+	case body[0] == '<':
+		return "the answer is an HTML page"
+	case body[0] == '{' && json.Unmarshal(body, &top) == nil:
+		for _, name := range [...]string{"detail", "message", "error"} {
+			if s := text(top[name]); s != "" {
+				return s
+			}
+		}
+		return ""
+	}
+	return string(body)
+}
+
+func shorten(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if utf8.RuneCountInString(s) <= maxDetail {
+		return s
+	}
+	return string([]rune(s)[:maxDetail-1]) + "…"
+}
+
+// parse decodes the body of a 2xx. Whatever it cannot use may have started runs.
+func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error) {
+	a, err := parseAnswer(body)
+	if err == nil {
+		return a, nil
+	}
+	fail := &Error{
+		Op: op, Host: c.host, StatusCode: http.StatusOK, Attempts: attempts, Err: err,
+		Body: c.mask().Bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
+	}
+	if errors.Is(err, errNotAnswer) {
+		fail.Detail = shorten(c.mask().Text(explain(body)))
+	}
+	if a != nil {
+		fail.RunIDs = a.ids
+	}
+	return a, fail
+}
+
+// Call sends an input to a sync connector and returns the finished run of its agent.
+// The request lasts as long as the run does: at most five minutes, which the service
+// allows, and as long as the context.
+//
+// It costs nothing of the API's quota. A run that did not complete is returned together
+// with a [*connic.RunError]. An error that matches [connic.ErrOutcomeUnknown] says that
+// the run may be going on: an end of the context does not stop it, and a second Call
+// would start a second run. The error has the run's id if the answer got that far.
+//
+// The request and the shape of its answer are documented.
+func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
+	body, attempts, err := c.invoke(ctx, "call", &in, c.callTimeout)
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.parse("call", body, attempts)
+	switch {
+	case err != nil && a != nil && a.result != nil:
+		return a.result, err
+	case err != nil:
+		return nil, err
+	case a.result == nil:
+		return nil, &ModeError{Host: c.host, DispatchedTo: a.dispatched, RunIDs: a.ids}
+	}
+	return a.result, a.result.failure()
+}
+
+// Send sends an input to an inbound connector, which starts all agents that are linked
+// to it, and returns the ids of their runs at once. [connic.RunsService.WaitAll] waits
+// for them, or an outbound connector delivers their results to a [Handler].
+//
+// It costs nothing of the API's quota. A connector that is linked to no agent answers
+// with a [Dispatch] without runs, and no error.
+//
+// The request and the shape of its answer are documented.
+func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
+	body, attempts, err := c.invoke(ctx, "send", &in, c.sendTimeout)
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.parse("send", body, attempts)
+	if err != nil && !errors.Is(err, errActive) {
+		return nil, err
+	}
+	d := &Dispatch{DispatchedTo: max(a.dispatched, len(a.ids)), RunIDs: a.ids, Raw: body}
+	if err == nil {
+		d.Result = a.result
+	}
+	return d, nil
+}
+
+// SendAndWait sends an input to an inbound connector and waits until all runs that it
+// has started have finished. It sends once: whatever happens while it waits, it starts
+// no further run. The runs come in the order of their ids.
+//
+// Runs that did not complete are returned like the others, and a [*connic.RunError] for
+// each is in the error. When the context ends first, the error is, or has in it, a
+// [*connic.WaitError] whose Pending lists the runs that are missing: go on with
+// [connic.RunsService.WaitAll].
+//
+// Of the API's quota it costs one request per look at all the runs: see
+// [connic.RunsService.WaitAll].
+func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in Input, opts ...connic.WaitOption) ([]*connic.Run, error) {
+	if client == nil {
+		return nil, argument("SendAndWait", "client", "is nil")
+	}
+	dispatch, err := c.Send(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if r := dispatch.Result; r != nil {
+		return []*connic.Run{r.run()}, r.failure()
+	}
+	if len(dispatch.RunIDs) == 0 {
+		return nil, &Error{
+			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1, unknown: dispatch.DispatchedTo > 0,
+			Err: errors.New("the answer names no run to wait for; is the connector linked to an agent?"),
+		}
+	}
+	var errs []error
+	ended := make(map[string]*connic.Run, len(dispatch.RunIDs))
+	for run, err := range client.Runs.WaitAll(ctx, dispatch.RunIDs, opts...) {
+		if run != nil {
+			ended[run.ID] = run
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	runs := make([]*connic.Run, 0, len(ended))
+	for _, id := range dispatch.RunIDs {
+		if run := ended[id]; run != nil {
+			runs = append(runs, run)
+			delete(ended, id)
+		}
+	}
+	if len(errs) == 1 {
+		return runs, errs[0]
+	}
+	return runs, errors.Join(errs...)
+}

@@ -1,0 +1,133 @@
+package connector
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// Error is a call of a connector that did not get what it asked for. It matches
+// [connic.ErrUnauthorized] and the other sentinels by its status,
+// [connic.ErrOutcomeUnknown] where the agents may have been started, and its cause.
+type Error struct {
+	Op   string // "call" or "send"
+	Host string // scheme and host of the connector, without the path
+	// StatusCode is the status of the answer, 0 if there was none.
+	StatusCode int
+	// Detail is the service's explanation as one line of at most 500 characters.
+	Detail string
+	// RunIDs are the runs that the answer names, as far as it could be read. They go
+	// on, whatever the error is.
+	RunIDs []string
+	// RetryAfter is how long the service asked to wait; 0 if it did not.
+	RetryAfter time.Duration
+	Attempts   int    // how often the request was, or may have been, sent
+	Location   string // scheme and host of a redirect, which is not followed
+	Body       []byte // the beginning of the answer, at most 64 KiB, masked
+	Err        error  // the cause, nil where the status says everything
+
+	unknown bool
+}
+
+// Error describes the failure in one sentence.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("connic: connector " + e.Op + " at " + e.Host)
+	if e.StatusCode != 0 {
+		fmt.Fprintf(&b, ": %d %s", e.StatusCode, http.StatusText(e.StatusCode))
+	}
+	if e.Detail != "" {
+		b.WriteString(": " + e.Detail)
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	if e.Location != "" {
+		b.WriteString(": redirects are not followed; this one leads to " + e.Location)
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, " (retry after %v)", e.RetryAfter)
+	}
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, " after %d attempts", e.Attempts)
+	}
+	switch {
+	case len(e.RunIDs) > 0:
+		b.WriteString("; the run may be going on: " + strings.Join(e.RunIDs, ", "))
+	case e.unknown:
+		b.WriteString("; the request may have been executed, and its run may be going on")
+	}
+	return b.String()
+}
+
+// Is matches the sentinel of the status, and [connic.ErrOutcomeUnknown] where it
+// holds.
+func (e *Error) Is(target error) bool {
+	switch target { //nolint:errorlint // the sentinels are constants
+	case connic.ErrOutcomeUnknown:
+		return e.unknown
+	case connic.ErrBadRequest:
+		return e.StatusCode == http.StatusBadRequest
+	case connic.ErrUnauthorized:
+		return e.StatusCode == http.StatusUnauthorized
+	case connic.ErrForbidden:
+		return e.StatusCode == http.StatusForbidden
+	case connic.ErrNotFound:
+		return e.StatusCode == http.StatusNotFound
+	case connic.ErrConflict:
+		return e.StatusCode == http.StatusConflict
+	case connic.ErrInvalid:
+		return e.StatusCode == http.StatusUnprocessableEntity
+	case connic.ErrRateLimited:
+		return e.StatusCode == http.StatusTooManyRequests
+	case connic.ErrServer:
+		return e.StatusCode >= 500
+	default:
+		return false
+	}
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// LogValue implements [slog.LogValuer]. It leaves out the body.
+func (e *Error) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("op", e.Op), slog.Int("status", e.StatusCode), slog.String("error", e.Error()))
+}
+
+// ModeError is a call of a connector of the other mode: [Connector.Call] of an
+// inbound one. Its runs have been started; wait for them with
+// [connic.RunsService.WaitAll].
+type ModeError struct {
+	Host         string
+	DispatchedTo int // how many agents were started
+	RunIDs       []string
+}
+
+func (e *ModeError) Error() string {
+	return fmt.Sprintf("connic: connector call at %s: the connector is inbound and not sync: it has started %d runs and returns no output (runs %s)",
+		e.Host, max(e.DispatchedTo, len(e.RunIDs)), strings.Join(e.RunIDs, ", "))
+}
+
+// sentinel is a constant error.
+type sentinel string
+
+func (s sentinel) Error() string { return string(s) }
+
+// Why a delivery is refused, for the receiver's own log: see [Verify] and
+// [Receiver]. The sender never sees the difference.
+const (
+	ErrNoSecret     = sentinel("connic: connector: no signing secret is set, so nothing can be verified")
+	ErrNotSigned    = sentinel("connic: connector: the headers of the signature are missing, or there are several")
+	ErrSignature    = sentinel("connic: connector: the signature does not belong to the body and the secret")
+	ErrTimestamp    = sentinel("connic: connector: the timestamp cannot be read, or is too far from now")
+	ErrTooLarge     = sentinel("connic: connector: the body is too large")
+	ErrContentType  = sentinel("connic: connector: the body is not declared as JSON")
+	ErrBodyConsumed = sentinel("connic: connector: the body was read before, by a middleware")
+	ErrNotJSON      = sentinel("connic: connector: the body is signed, and is not JSON")
+	ErrBusy         = sentinel("connic: connector: the same delivery is being handled")
+)

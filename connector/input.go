@@ -1,0 +1,337 @@
+package connector
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"mime/multipart"
+	"net/textproto"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// File is a file for an agent. With Open in place of Data it is streamed, and never
+// held in memory whole.
+type File struct {
+	Name     string
+	MIMEType string // "text/plain"
+	Data     []byte
+	// Open opens the content in place of Data: once to learn its size, and once for
+	// each attempt. What it returns is closed if it can be.
+	Open func() (io.Reader, error)
+}
+
+// MaxFileBytes bounds one file: 10 MB, as the vendor documents it. The service drops
+// larger files without a word, so they are refused before anything is sent.
+const MaxFileBytes = 10 << 20
+
+// Input is what the agents of a connector get: a message, a payload, files, or
+// several of them.
+//
+// Without files it goes out as JSON: the payload's keys stand beside message at the
+// top level, and a payload that is no object stands alone. With files it is a
+// multipart form: each key of the payload is a field of its own, texts as they are
+// and other values as JSON, a payload that is no object is the field payload, and
+// each file is a part named files. The names of those parts are assumed.
+type Input struct {
+	Message string
+	// Payload is any value that encodes to JSON. Beside a message it has to encode to
+	// an object, and must not have the key message; beside files, not the key files.
+	Payload any
+	Files   []File
+}
+
+// fileTypes are the MIME types that the vendor lists in words, besides those that
+// begin with one of filePrefixes.
+var fileTypes = map[string]bool{
+	"application/pdf": true, "application/json": true, "application/xml": true, "application/csv": true,
+	"application/msword": true, "application/vnd.ms-excel": true, "application/vnd.ms-powerpoint": true,
+	"application/epub+zip": true,
+}
+
+var filePrefixes = [...]string{
+	"image/", "text/",
+	"application/vnd.openxmlformats-officedocument.", // Office
+	"application/vnd.oasis.opendocument.",            // ODF
+}
+
+// FileTypeSupported reports whether connectors take files of a MIME type, parameters of
+// which do not matter. They drop others without a word.
+func FileTypeSupported(mimeType string) bool {
+	kind, _, err := mime.ParseMediaType(mimeType)
+	if err != nil {
+		return false
+	}
+	for _, prefix := range filePrefixes {
+		if strings.HasPrefix(kind, prefix) {
+			return true
+		}
+	}
+	return fileTypes[kind]
+}
+
+// content is the body of a request, which can be read more than once. What is not a
+// file is in memory.
+type content struct {
+	contentType string
+	size        int64
+	parts       []part
+}
+
+// part is a text, and the file that follows it, if any.
+type part struct {
+	text []byte
+	file *File
+	size int64 // of the file
+}
+
+// content checks the input and makes its body. It sends nothing.
+func (in *Input) content(op string) (*content, error) {
+	if in.Message == "" && in.Payload == nil && len(in.Files) == 0 {
+		return nil, argument(op, "input", "is empty: it has neither message nor payload nor files")
+	}
+	keys, alone, err := in.payload(op)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.Files) > 0 {
+		return in.form(op, keys, alone)
+	}
+	body := alone
+	if body == nil {
+		if body, err = json.Marshal(keys); err != nil { // every value is JSON already
+			return nil, argument(op, "input", "cannot be encoded as JSON: "+err.Error())
+		}
+	}
+	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}, nil
+}
+
+// payload returns the top-level keys of the input, or the JSON of a payload that is
+// no object.
+func (in *Input) payload(op string) (keys map[string]json.RawMessage, alone json.RawMessage, err error) {
+	keys = make(map[string]json.RawMessage)
+	if in.Payload != nil {
+		raw, err := json.Marshal(in.Payload)
+		if err != nil {
+			return nil, nil, argument(op, "payload", "cannot be encoded as JSON: "+err.Error())
+		}
+		if raw[0] != '{' {
+			if in.Message != "" {
+				return nil, nil, argument(op, "payload", "does not encode to a JSON object, and there is a message beside it")
+			}
+			return nil, raw, nil
+		}
+		if err := json.Unmarshal(raw, &keys); err != nil {
+			return nil, nil, argument(op, "payload", "cannot be encoded as JSON: "+err.Error())
+		}
+	}
+	if _, taken := keys["files"]; taken && len(in.Files) > 0 {
+		return nil, nil, argument(op, "payload", "has a key files, and the input has files too")
+	}
+	if in.Message != "" {
+		if _, taken := keys["message"]; taken {
+			return nil, nil, argument(op, "payload", "has a key message, and the input has a message too")
+		}
+		if keys["message"], err = json.Marshal(in.Message); err != nil {
+			return nil, nil, argument(op, "message", "cannot be encoded as JSON: "+err.Error())
+		}
+	}
+	return keys, nil, nil
+}
+
+// form makes a multipart form. The texts between the files are written by
+// mime/multipart, which is asked for no content.
+func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.RawMessage) (*content, error) {
+	var buf bytes.Buffer
+	w := multipart.NewWriter(&buf)
+	c := &content{contentType: w.FormDataContentType()}
+	if alone != nil {
+		keys = map[string]json.RawMessage{"payload": alone}
+	}
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		if name == "" || hasControl(name) {
+			return nil, argument(op, "payload", "has a key that no form field can have: it is empty or has a control character")
+		}
+		value := []byte(keys[name])
+		var s string
+		if value[0] == '"' && json.Unmarshal(value, &s) == nil {
+			value = []byte(s)
+		}
+		field, err := w.CreateFormField(name)
+		if err == nil {
+			_, err = field.Write(value)
+		}
+		if err != nil { // a bytes.Buffer takes everything
+			return nil, argument(op, "payload", "cannot be encoded as a form: "+err.Error())
+		}
+	}
+	for i := range in.Files {
+		f := &in.Files[i]
+		size, err := check(op, f)
+		if err != nil {
+			return nil, err
+		}
+		_, err = w.CreatePart(textproto.MIMEHeader{
+			"Content-Disposition": {multipart.FileContentDisposition("files", f.Name)},
+			// CreateFormFile would say application/octet-stream, which the service drops.
+			"Content-Type": {f.MIMEType},
+		})
+		if err != nil {
+			return nil, argument(op, "file", "cannot be encoded as a form: "+err.Error())
+		}
+		c.add(part{text: bytes.Clone(buf.Bytes()), file: f, size: size})
+		buf.Reset()
+	}
+	if err := w.Close(); err != nil {
+		return nil, argument(op, "input", "cannot be encoded as a form: "+err.Error())
+	}
+	c.add(part{text: buf.Bytes()})
+	return c, nil
+}
+
+func (c *content) add(p part) {
+	c.parts = append(c.parts, p)
+	c.size += int64(len(p.text)) + p.size
+}
+
+// check checks a file and returns its size. A file that is opened is read to its end
+// for that: the service would drop one that is too large without a word.
+func check(op string, f *File) (int64, error) {
+	bad := func(reason string) (int64, error) { return 0, argument(op, "file", reason) }
+	switch {
+	case f.Name == "":
+		return bad("has no name")
+	case hasControl(f.Name) || !utf8.ValidString(f.Name):
+		return bad("has a name with a control character, or one that is not UTF-8")
+	case f.MIMEType == "":
+		return bad("has no MIME type")
+	case hasControl(f.MIMEType) || !FileTypeSupported(f.MIMEType):
+		return bad("has a type that connectors drop; they take images, PDF, text, CSV, JSON, XML, Office, ODF and EPUB")
+	case f.Open != nil && f.Data != nil:
+		return bad("has both Data and Open")
+	}
+	size := int64(len(f.Data))
+	if f.Open != nil {
+		r, err := f.Open()
+		if err != nil {
+			return bad("cannot be opened: " + err.Error())
+		}
+		size, err = io.Copy(io.Discard, io.LimitReader(onlyReader{r}, MaxFileBytes+1))
+		closeReader(r)
+		if err != nil {
+			return bad("cannot be read: " + err.Error())
+		}
+	}
+	if size > MaxFileBytes {
+		return bad("has more than 10 MB, and connectors drop such files")
+	}
+	return size, nil
+}
+
+// onlyReader hides that a reader may be an io.WriterTo, which no LimitReader bounds.
+type onlyReader struct{ io.Reader }
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029' })
+}
+
+func closeReader(r io.Reader) {
+	if c, ok := r.(io.Closer); ok {
+		_ = c.Close()
+	}
+}
+
+// open starts reading the body. The body opens each file when its turn comes.
+func (c *content) open() io.ReadCloser { return &body{parts: c.parts} }
+
+// body reads the parts of a content one after the other. It has no goroutine, and at
+// most one file open.
+type body struct {
+	parts []part
+	text  int // bytes of the first part's text that were read
+
+	file io.Reader // of the first part, nil before it is opened
+	left int64     // bytes of that file to read
+	err  error
+}
+
+// errChanged is a file that is not what it was when it was checked.
+var errChanged = errors.New("the file has changed since it was checked")
+
+func (b *body) Read(p []byte) (int, error) {
+	for b.err == nil && len(p) > 0 {
+		n, err := b.read(p)
+		if err != nil {
+			b.err = err
+			b.closeFile()
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, b.err
+}
+
+func (b *body) read(p []byte) (int, error) {
+	if len(b.parts) == 0 {
+		return 0, io.EOF
+	}
+	first := &b.parts[0]
+	switch {
+	case b.text < len(first.text):
+		n := copy(p, first.text[b.text:])
+		b.text += n
+		return n, nil
+	case first.file == nil:
+		b.next()
+		return 0, nil
+	case b.file == nil:
+		b.left, b.file = first.size, io.Reader(bytes.NewReader(first.file.Data))
+		if first.file.Open != nil {
+			r, err := first.file.Open()
+			if err != nil {
+				b.file = nil
+				return 0, fmt.Errorf("file: %w", err)
+			}
+			b.file = r
+		}
+		return 0, nil
+	}
+	if b.left == 0 {
+		b.closeFile()
+		b.next()
+		return 0, nil
+	}
+	n, err := b.file.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	switch {
+	case errors.Is(err, io.EOF) && b.left > 0:
+		err = errChanged
+	case errors.Is(err, io.EOF):
+		err = nil
+	}
+	return n, err
+}
+
+func (b *body) next() { b.parts, b.text = b.parts[1:], 0 }
+
+func (b *body) closeFile() {
+	if b.file != nil {
+		closeReader(b.file)
+		b.file = nil
+	}
+}
+
+// Close implements [io.Closer]. net/http calls it when it reads no more.
+func (b *body) Close() error {
+	b.closeFile()
+	if b.err == nil {
+		b.err = io.ErrClosedPipe
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package connector
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"github.com/connic-go/connic"
+)
+
+// Secret is the secret of a connector. A [Connector] sends it with each call, and
+// [Handler] checks signatures with it. The empty Secret stands for a connector whose
+// authentication is switched off.
+//
+// A Secret prints as "…" in every form, followed by its last four characters if it
+// has 16 or more. Convert it to a string to get the secret itself. Package fmt cannot
+// ask the unexported fields of a struct how they print: keep a secret in an exported
+// field, or do not print the struct.
+type Secret string
+
+func (s Secret) redacted() string {
+	switch {
+	case s == "":
+		return ""
+	case len(s) >= 16:
+		return "…" + string(s[len(s)-4:])
+	default:
+		return "…"
+	}
+}
+
+// String returns the redacted secret.
+func (s Secret) String() string { return s.redacted() }
+
+// GoString returns the redacted secret.
+func (s Secret) GoString() string { return `connector.Secret("` + s.redacted() + `")` }
+
+// Format implements [fmt.Formatter], so that no verb prints the secret.
+func (s Secret) Format(f fmt.State, verb rune) {
+	switch {
+	case verb == 'q':
+		_, _ = fmt.Fprintf(f, "%q", s.redacted())
+	case verb == 'v' && f.Flag('#'):
+		_, _ = f.Write([]byte(s.GoString()))
+	default:
+		_, _ = f.Write([]byte(s.redacted()))
+	}
+}
+
+// LogValue implements [slog.LogValuer].
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.redacted()) }
+
+// MarshalText implements [encoding.TextMarshaler] with the redacted secret.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.redacted()), nil }
+
+// MarshalJSON implements [json.Marshaler] with the redacted secret.
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.redacted()) }
+
+func argument(op, name, reason string) *connic.ArgumentError {
+	return &connic.ArgumentError{Op: "connector." + op, Arg: name, Reason: reason}
+}

@@ -1,0 +1,160 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oasdiff/oasdiff/checker"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// change makes a finding of a change that oasdiff found. It took our document for
+// the old one and theirs for the new one: a breaking change breaks the client.
+func (c *comparison) change(op *api.Operation, change checker.Change, english string) {
+	id := change.GetId()
+	if ignored(id) {
+		return
+	}
+	f := Finding{
+		Severity: severityOf(change), ID: id, Operation: op.Name, Subject: subjectOf(change), Mark: c.mark(op, subjectOf(change)),
+		Text: "Theirs, compared with ours: " + plain(english) + ".",
+	}
+	switch id {
+	case "response-optional-property-removed":
+		f.Text = fmt.Sprintf("Their answer has no field %s, so it stays at its zero value.", f.Subject)
+	case "response-optional-property-added", "response-required-property-added":
+		f.Text = fmt.Sprintf("Their answer has a field %s, which the client does not read.", f.Subject)
+		f.Remedy = "connic.CaptureResponse shows the answer as it came."
+	case "request-parameter-removed":
+		f.Severity = Warning
+		f.Text = fmt.Sprintf("They have no parameter %s. It may be refused, or ignored.", f.Subject)
+	case "new-required-request-parameter":
+		f.Text = fmt.Sprintf("They need the parameter %s, which the client does not send.", f.Subject)
+		f.Remedy = fmt.Sprintf("connic.WithQuery(%q, …) sends it.", f.Subject)
+	case "new-optional-request-parameter":
+		f.Text = fmt.Sprintf("They have a parameter %s, which the client does not offer.", f.Subject)
+		f.Remedy = fmt.Sprintf("connic.WithQuery(%q, …) sends it.", f.Subject)
+	case "request-property-removed":
+		f.Severity = Warning
+		f.Text = fmt.Sprintf("They have no key %s in the body. It may be refused, or ignored.", f.Subject)
+	case "new-required-request-property":
+		f.Text = fmt.Sprintf("They need the key %s in the body, which the client does not send.", f.Subject)
+		f.Remedy = "Client.Do sends a body of your own."
+	case "new-optional-request-property":
+		f.Text = fmt.Sprintf("They have a key %s in the body, which the client does not offer.", f.Subject)
+	}
+	c.report.add(f)
+}
+
+// ignored are changes that mean nothing here: they allow more than the client
+// sends, or the operations were made for the comparison.
+func ignored(id string) bool {
+	for _, end := range []string{
+		"-pattern-removed", "-pattern-generalized", "-min-length-decreased", "-max-length-increased", "-max-increased", "-min-decreased",
+		"-min-items-decreased", "-became-optional", "-exclusive-min-decreased", "-exclusive-max-increased", "-min-length-unset",
+		"-type-generalized", "-type-compatible",
+	} {
+		if strings.HasSuffix(id, end) && strings.HasPrefix(id, "request") {
+			return true
+		}
+	}
+	for _, part := range []string{"api-tag", "api-operation-id", "api-security", "api-schema", "description", "deprecat", "stability", "version"} {
+		if strings.Contains(id, part) {
+			return true
+		}
+	}
+	// What is in an answer, and how much of it, is theirs to say.
+	return strings.HasPrefix(id, "response") && slices.ContainsFunc([]string{
+		"-min-", "-max-", "-pattern-", "-became-optional", "-became-required", "-required-property-became",
+		"-enum-value-removed", "-became-enum", "-became-not-enum", "nullable", "-exclusive-",
+	}, func(part string) bool { return strings.Contains(id, part) })
+}
+
+func severityOf(change checker.Change) Severity {
+	id := change.GetId()
+	switch {
+	case id == "response-property-enum-value-added":
+		return Warning // the client keeps it, and does not know what it means
+	case id == "response-property-type-changed" && convertible(change):
+		return Warning
+	case id == "response-optional-property-removed", id == "response-required-property-removed":
+		return Warning
+	}
+	switch change.GetLevel() {
+	case checker.ERR:
+		return Error
+	case checker.WARN:
+		return Warning
+	default:
+		return Info
+	}
+}
+
+// convertible reports whether both types are numbers and texts, which the client
+// converts where that loses nothing.
+func convertible(change checker.Change) bool {
+	args := fmt.Sprint(change.GetArgs()...)
+	return !slices.ContainsFunc([]string{"object", "array", "boolean", "any"}, func(of string) bool { return strings.Contains(args, of) })
+}
+
+// subjectOf is the parameter or field that a change is about.
+func subjectOf(change checker.Change) string {
+	args := change.GetArgs()
+	texts := make([]string, len(args))
+	for i := range args {
+		texts[i] = strings.Trim(fmt.Sprint(args[i]), "`'\"")
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	at := 0
+	id := change.GetId()
+	switch {
+	case strings.HasPrefix(id, "request-parameter"), strings.Contains(id, "request-parameter"):
+		at = slices.IndexFunc(texts, func(s string) bool { return s == "query" || s == "header" }) + 1
+	case strings.Contains(id, "enum-value"), strings.Contains(id, "pattern-added"):
+		at = 1
+	case strings.Contains(id, "type-changed"):
+		at = 0
+	}
+	if at >= len(texts) {
+		at = 0
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(strings.ReplaceAll(texts[at], "/items", ""), "/"), "/", ".")
+}
+
+// plain takes out of a text what names the comparison's own form.
+func plain(s string) string {
+	for _, part := range []string{
+		" for the response status `200`", " with the `200` status", " for the status `200`", " for status `200`", " for the response with the status `200`",
+	} {
+		s = strings.ReplaceAll(s, part, "")
+	}
+	return strings.TrimSuffix(s, ".")
+}
+
+// mark says how surely the field or parameter is known.
+func (c *comparison) mark(op *api.Operation, subject string) string {
+	methods := member(c.base, "/"+op.Name)
+	for _, o := range methods {
+		o, _ := o.(object)
+		for _, p := range list(o["parameters"]) {
+			if p := p.(object); p["name"] == subject {
+				return stringOr(p["x-status"], string(op.Mark))
+			}
+		}
+		s := member(member(member(member(member(o, "responses"), "200"), "content"), "application/json"), "schema")
+		for part := range strings.SplitSeq(subject, ".") {
+			if items := member(s, "items"); items != nil {
+				s = items
+			}
+			s = member(member(s, "properties"), part)
+		}
+		if s != nil {
+			return stringOr(s["x-status"], string(op.Mark))
+		}
+	}
+	return string(op.Mark)
+}

@@ -1,0 +1,317 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/oasdiff/oasdiff/checker"
+	"github.com/oasdiff/oasdiff/diff"
+	"github.com/oasdiff/oasdiff/load"
+
+	"github.com/connic-go/connic/docs"
+	"github.com/connic-go/connic/internal/api"
+)
+
+// Drift compares the client's document with one that was downloaded from the
+// service, in JSON or YAML, OpenAPI 3.0 or 3.1.
+func Drift(theirs []byte) (*Report, error) {
+	ours, err := own()
+	if err != nil {
+		return nil, fmt.Errorf("our document: %w", err)
+	}
+	return compare(ours, theirs)
+}
+
+// own is the client's document. It is not changed.
+var own = sync.OnceValues(func() (*document, error) { return parse(docs.OpenAPI()) })
+
+func compare(ours *document, theirText []byte) (*Report, error) {
+	theirs, err := parse(theirText)
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{report: new(Report), ours: ours, theirs: theirs, found: match(ours, theirs)}
+	c.run()
+	if err := c.differences(); err != nil {
+		return nil, err
+	}
+	c.states()
+	c.report.sort()
+	return c.report, nil
+}
+
+// comparison holds what is gathered on the way.
+type comparison struct {
+	report       *Report
+	ours, theirs *document
+	found        map[*operation]*operation
+	results      map[string]*Result
+	// base and revision are the operations that are left to compare, one path each:
+	// ours, and theirs brought into the form of ours.
+	base, revision object
+	// told are fields that a finding has named already: "runs.get cost".
+	told map[string]bool
+}
+
+func (c *comparison) run() {
+	c.results = make(map[string]*Result)
+	c.base, c.revision, c.told = object{}, object{}, make(map[string]bool)
+	c.compareBase()
+	taken := make(map[*operation]bool)
+	for i := range api.Table {
+		op := &api.Table[i]
+		c.results[op.Name] = &Result{Operation: op.Name, Ours: op.Method + " " + op.Route, State: Missing}
+		at := slices.IndexFunc(c.ours.operations, func(o *operation) bool { return o.id() == op.Name })
+		if at < 0 {
+			continue
+		}
+		a := c.ours.operations[at]
+		b := c.found[a]
+		if b == nil {
+			c.add(op, Error, "operation-missing", "", "Their document has no such operation. It may not be part of the public API; calls of it end in a 403 or 404.", "")
+			continue
+		}
+		taken[b] = true
+		c.results[op.Name].State = Same
+		c.place(op, a, b)
+		c.contents(op, a, b)
+	}
+	for _, b := range c.theirs.operations {
+		if !taken[b] {
+			c.report.add(Finding{
+				Severity: Info, ID: "operation-more", Subject: b.name(),
+				Text: "The client does not offer " + b.name() + ". Client.Do reaches what is below /projects/{project}.",
+			})
+		}
+	}
+}
+
+func (c *comparison) add(op *api.Operation, severity Severity, id, subject, text, remedy string) {
+	c.report.add(Finding{
+		Severity: severity, ID: id, Operation: op.Name, Subject: subject, Text: text, Remedy: remedy, Mark: string(op.Mark),
+	})
+}
+
+// compareBase says where the document has its paths below another URL.
+func (c *comparison) compareBase() {
+	ours, theirs := c.ours.base, c.theirs.base
+	if !strings.Contains(theirs, "://") { // the document does not say which host
+		ours = ours[strings.LastIndex(ours, "/"):]
+	}
+	if theirs != ours {
+		c.report.add(Finding{
+			Severity: Warning, ID: "base-url", Subject: theirs, Mark: string(api.Documented),
+			Text:   fmt.Sprintf("Their paths begin at %q, ours at %q.", theirs, ours),
+			Remedy: "See connic.WithBaseURL, if calls end in a 404.",
+		})
+	}
+}
+
+// place says where an operation is found.
+func (c *comparison) place(op *api.Operation, a, b *operation) {
+	if a.method == b.method && normal(a.path) == normal(b.path) {
+		return
+	}
+	result := c.results[op.Name]
+	result.State, result.Theirs = Moved, b.name()
+	if a.method != b.method {
+		c.add(op, Error, "method-changed", b.name(), fmt.Sprintf("Their method is %s, ours %s.", b.method, a.method),
+			"Client.Do calls it with another method.")
+	}
+	if normal(a.path) != normal(b.path) {
+		route := rename(b.path, a.path)
+		c.add(op, Error, "path-moved", b.name(), "It stands at "+b.path+" in their document.",
+			fmt.Sprintf("connic.WithRoute(%q, %q)", op.Name, route))
+	}
+}
+
+// rename gives the placeholders of a path the names that ours has, in their
+// order.
+func rename(theirs, ours string) string {
+	names := placeholder.FindAllString(ours, -1)
+	return placeholder.ReplaceAllStringFunc(theirs, func(name string) string {
+		if len(names) > 0 {
+			name, names = names[0], names[1:]
+		}
+		return name
+	})
+}
+
+// contents brings what goes in and out of an operation into one form and puts it
+// aside for the comparison.
+func (c *comparison) contents(op *api.Operation, a, b *operation) {
+	put := func(into object, o *operation, body, answer object) {
+		operation := object{
+			"operationId": op.Name, "parameters": queries(o),
+			"responses": object{"200": object{"description": "", "content": object{"application/json": object{"schema": answer}}}},
+		}
+		if body != nil {
+			operation["requestBody"] = body
+		}
+		into["/"+op.Name] = object{strings.ToLower(op.Method): operation}
+	}
+	ours, theirs := answerOf(a), answerOf(b)
+	if ours == nil {
+		theirs = nil // nothing is read
+	} else if theirs == nil {
+		c.add(op, Error, "answer-missing", "", "Their document describes no answer in JSON, and the client reads one.", "")
+		ours = nil
+	} else {
+		ours, theirs = c.answers(op, ours, theirs)
+	}
+	put(c.base, a, bodyOf(a), ours)
+	put(c.revision, b, bodyOf(b), theirs)
+	c.paging(op, b, theirs)
+	c.errors(op, b)
+}
+
+// queries are the parameters of an operation besides those of its path and those
+// that every request has.
+func queries(o *operation) []any {
+	all := []any{}
+	for _, v := range list(o.raw["parameters"]) {
+		p, ok := v.(object)
+		if !ok {
+			continue
+		}
+		name := text(p["name"])
+		where := text(p["in"])
+		switch {
+		case where == "path", where == "cookie":
+			continue
+		case where == "header" && (p["required"] != true || slices.Contains([]string{"authorization", "accept", "content-type"}, strings.ToLower(name))):
+			continue
+		}
+		q := object{"name": name, "in": where, "schema": canonical(p["schema"], false)}
+		if p["required"] == true {
+			q["required"] = true
+		}
+		for _, word := range []string{"style", "explode", "x-status"} {
+			if p[word] != nil {
+				q[word] = p[word]
+			}
+		}
+		all = append(all, q)
+	}
+	return all
+}
+
+// bodyOf is the body of an operation, nil if it has none.
+func bodyOf(o *operation) object {
+	content := member(member(o.raw, "requestBody"), "content")
+	if len(content) == 0 {
+		return nil
+	}
+	media := object{}
+	for name, m := range content {
+		of, _ := m.(object)
+		media[name] = object{"schema": withNull(canonical(of["schema"], o.method == "PATCH"))}
+	}
+	return object{"content": media, "required": member(o.raw, "requestBody")["required"] == true}
+}
+
+// withNull writes null as a type again, where it counts.
+func withNull(s object) object {
+	s = maps.Clone(s)
+	if s["x-null"] == true {
+		if types := list(s["type"]); len(types) > 0 {
+			s["type"] = append(types, "null")
+		}
+		if values, ok := s["enum"].([]any); ok {
+			s["enum"] = append(slices.Clone(values), nil)
+		}
+	}
+	delete(s, "x-null")
+	if properties := member(s, "properties"); properties != nil {
+		all := object{}
+		for name, p := range properties {
+			inner, _ := p.(object)
+			all[name] = withNull(inner)
+		}
+		s["properties"] = all
+	}
+	if items, ok := s["items"].(object); ok {
+		s["items"] = withNull(items)
+	}
+	return s
+}
+
+// answerOf is the schema of an operation's answer, nil if it has none.
+func answerOf(o *operation) object {
+	for status, response := range sorted(member(o.raw, "responses")) {
+		if !strings.HasPrefix(status, "2") {
+			continue
+		}
+		r, _ := response.(object)
+		for name, media := range sorted(member(r, "content")) {
+			if m, ok := media.(object); ok && strings.Contains(name, "json") && m["schema"] != nil {
+				return canonical(m["schema"], false)
+			}
+		}
+	}
+	return nil
+}
+
+// differences lets oasdiff compare what was put aside.
+func (c *comparison) differences() error {
+	base, err := specOf(c.base)
+	if err != nil {
+		return fmt.Errorf("our document: %w", err)
+	}
+	revision, err := specOf(c.revision)
+	if err != nil {
+		return fmt.Errorf("their document: %w", err)
+	}
+	found, sources, err := diff.GetWithOperationsSourcesMap(diff.NewConfig(), base, revision)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		return nil
+	}
+	english := checker.NewDefaultLocalizer()
+	config := checker.NewConfig(checker.GetAllChecks(), checker.WithStabilityLevel("draft"))
+	for _, change := range checker.CheckBackwardCompatibilityUntilLevel(config, found, sources, checker.INFO) {
+		op, ok := api.Lookup(strings.TrimPrefix(change.GetPath(), "/"))
+		if !ok {
+			continue
+		}
+		c.change(op, change, change.GetUncolorizedText(english))
+	}
+	return nil
+}
+
+// specOf makes a document of operations.
+func specOf(paths object) (*load.SpecInfo, error) {
+	data, err := json.Marshal(object{
+		"openapi": "3.1.0", "info": object{"title": "", "version": "1"}, "paths": paths,
+	})
+	if err != nil {
+		return nil, err
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(data)
+	if err != nil {
+		return nil, err
+	}
+	return &load.SpecInfo{Spec: doc, Url: "document", Version: "1"}, nil
+}
+
+// states sets the state of each operation by its findings.
+func (c *comparison) states() {
+	for _, f := range c.report.Findings {
+		if r := c.results[f.Operation]; r != nil && r.State == Same && f.Severity > Info {
+			r.State = Differs
+		}
+	}
+	for i := range api.Table {
+		c.report.Operations = append(c.report.Operations, *c.results[api.Table[i].Name])
+	}
+}
+
+func same(a, b any) bool { return reflect.DeepEqual(a, b) }

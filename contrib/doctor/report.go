@@ -1,0 +1,156 @@
+// Package doctor compares what package connic believes of the Connic API with the
+// service: with its OpenAPI document, or with its answers. The command
+// connic-doctor is its user; see docs/doctor.md.
+package doctor
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Severity says what a difference does to a program that uses the client.
+type Severity int
+
+const (
+	// Info: the client copes with it, or it is something more.
+	Info Severity = iota
+	// Warning: something is not there that the client reads or offers.
+	Warning
+	// Error: calls of the operation fail, or say something else than they mean.
+	Error
+)
+
+func (s Severity) String() string { return [...]string{"info", "warning", "error"}[s] }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Finding is one difference.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	// ID names the kind of difference, such as path-moved.
+	ID string `json:"id"`
+	// Operation is the one of the client, such as runs.list; empty where it is the
+	// service's only.
+	Operation string `json:"operation,omitempty"`
+	// Subject is the parameter or field, or the service's operation.
+	Subject string `json:"subject,omitempty"`
+	Text    string `json:"text"`
+	// Remedy is what a program can do about it without another version of the
+	// client.
+	Remedy string `json:"remedy,omitempty"`
+	// Mark says how surely the client knows what is different: documented, observed
+	// or assumed.
+	Mark string `json:"mark,omitempty"`
+}
+
+// State is what became of an operation.
+type State string
+
+// The states of an operation in a report.
+const (
+	Same    State = "same"    // found, and nothing is different
+	Differs State = "differs" // found
+	Moved   State = "moved"   // found at another path, or with another method
+	Missing State = "missing"
+	Skipped State = "skipped" // not asked for: see the findings
+)
+
+// Result is what is known of an operation of the client.
+type Result struct {
+	Operation string `json:"operation"`
+	State     State  `json:"state"`
+	Ours      string `json:"ours"`             // "GET /projects/{project}/runs"
+	Theirs    string `json:"theirs,omitempty"` // where it is another
+	Status    int    `json:"status,omitempty"` // of the answer, of a live comparison
+	Envelope  string `json:"envelope,omitempty"`
+	Paging    string `json:"paging,omitempty"`
+}
+
+// Report is what a comparison found.
+type Report struct {
+	Operations []Result  `json:"operations"`
+	Findings   []Finding `json:"findings"`
+	Requests   int       `json:"requests,omitempty"` // sent by a live comparison
+}
+
+// Worst is the severity of the worst finding. ok is false where there is none.
+func (r *Report) Worst() (worst Severity, ok bool) {
+	for _, f := range r.Findings {
+		worst = max(worst, f.Severity)
+	}
+	return worst, len(r.Findings) > 0
+}
+
+func (r *Report) add(f Finding) { r.Findings = append(r.Findings, f) }
+
+// sort puts the worst first, and keeps the order of the operations otherwise.
+func (r *Report) sort() {
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+}
+
+// WriteJSON writes the report as JSON.
+func (r *Report) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// WriteMarkdown writes the report as Markdown, for an issue.
+func (r *Report) WriteMarkdown(w io.Writer) error {
+	counts := make(map[State]int)
+	for _, o := range r.Operations {
+		counts[o.State]++
+	}
+	severities := make(map[Severity]int)
+	for _, f := range r.Findings {
+		severities[f.Severity]++
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Drift of the Connic API\n\n%d operations: %d the same, %d differ, %d moved, %d missing, %d not asked for. ",
+		len(r.Operations), counts[Same], counts[Differs], counts[Moved], counts[Missing], counts[Skipped])
+	fmt.Fprintf(&b, "%d errors, %d warnings, %d notes.\n", severities[Error], severities[Warning], severities[Info])
+	if r.Requests > 0 {
+		fmt.Fprintf(&b, "\nIt cost %d requests, all of them reads.\n", r.Requests)
+	}
+	if lines := r.routes(); len(lines) > 0 {
+		b.WriteString("\nOptions that mend it for now:\n\n```go\n" + strings.Join(lines, "\n") + "\n```\n")
+	}
+	if len(r.Findings) > 0 {
+		b.WriteString("\n| | Operation | What | Known | |\n| --- | --- | --- | --- | --- |\n")
+		for _, f := range r.Findings {
+			what := f.Text
+			if f.Remedy != "" && !strings.HasPrefix(f.Remedy, "connic.WithRoute(") {
+				what += " " + f.Remedy
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", f.Severity, cell(f.Operation), cell(what), f.Mark, f.ID)
+		}
+	}
+	b.WriteString("\n| Operation | State | Here | There | Envelope | Paging |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, o := range r.Operations {
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s |\n", o.Operation, o.State, o.Ours, cell(o.Theirs), cell(o.Envelope), cell(o.Paging))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// routes are the options that mend moved paths.
+func (r *Report) routes() []string {
+	var lines []string
+	for _, f := range r.Findings {
+		if strings.HasPrefix(f.Remedy, "connic.WithRoute(") {
+			lines = append(lines, f.Remedy)
+		}
+	}
+	return lines
+}
+
+// cell makes a text safe for a cell of a table.
+func cell(s string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;").Replace(s)
+}

@@ -1,0 +1,175 @@
+package redisquota
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// alone is the state of a limiter whose store is gone.
+type alone struct {
+	cause error
+	local connic.Limiter // shares by 429s what there is
+	most  int            // the process's part of a window
+	slots time.Duration  // at least between two admissions; 0 unless most is 1
+
+	retry time.Time // when to ask the local limiter again
+
+	probeAt time.Time
+	backoff time.Duration
+	good    int // answers in a row
+}
+
+// careful is the part of the quota that processes share out among themselves while
+// they cannot see each other: their last answers may not have been of one instant.
+const careful = 0.9
+
+// fall makes the limiter work on its own. The mutex is held.
+func (l *limiter) fall(now time.Time, cause error) {
+	a := &alone{cause: cause, most: l.n, backoff: l.hold / 120}
+	if l.processes > 1 && now.Sub(l.seen) < 2*l.hold {
+		part := careful * float64(l.n) / float64(l.processes)
+		a.most = max(1, int(part))
+		if part < 1 {
+			a.slots = time.Duration(float64(l.hold) / part)
+		}
+	}
+	a.local = connic.NewLimiter(a.most, l.window)
+	a.failed(now, cause, l.hold)
+	l.alone, l.lost, l.told, l.left = a, true, 0, [lanes]int{}
+	l.events.add(l.observer, Event{Kind: EventFallback, Err: cause, Processes: l.processes})
+}
+
+// rise goes back to the store, which has been told everything.
+func (l *limiter) rise() {
+	l.alone, l.askAt, l.left = nil, time.Time{}, [lanes]int{}
+	l.lost = false
+	l.events.add(l.observer, Event{Kind: EventBack, Processes: l.processes})
+}
+
+// failed puts the next look at the store off: by a sixtieth of a window at first,
+// and a sixth at most.
+func (a *alone) failed(now time.Time, cause error, hold time.Duration) {
+	a.cause, a.good = cause, 0
+	a.backoff = min(2*a.backoff, hold/6)
+	a.probeAt = now.Add(a.backoff/2 + rand.N(a.backoff)) //nolint:gosec // spreads load, guards nothing
+}
+
+// answered reports whether the store is back: it answered twice in time.
+func (a *alone) answered(now time.Time, hold time.Duration) bool {
+	a.good++
+	a.probeAt = now.Add(hold / 600)
+	return a.good >= 2
+}
+
+// dispatch admits waiters without the store, looks whether it is back, and returns
+// when to go on. The mutex is held.
+func (l *limiter) dispatch(now time.Time) time.Time {
+	a := l.alone
+	next := l.admitAlone(now)
+	// A store is looked for as long as somebody may need it.
+	if needed := l.waiting() > 0 || len(l.open) > 0 || len(l.ended) > 0; needed && !l.busy {
+		if !now.Before(a.probeAt) {
+			l.start(now)
+		} else if a.probeAt.Before(next) {
+			next = a.probeAt
+		}
+	}
+	return next
+}
+
+// admitAlone admits as many waiters as the process's part allows, and returns when
+// to try again.
+func (l *limiter) admitAlone(now time.Time) time.Time {
+	a := l.alone
+	for {
+		w := l.nextAlone()
+		if w == nil {
+			return never
+		}
+		reason, at := reasonAlone, l.partAt(now)
+		if at.Before(l.paused) {
+			reason, at = reasonPause, l.paused
+		}
+		if !now.Before(at) {
+			// NoWait: it answers at once.
+			permit, err := a.local.Acquire(context.Background(), connic.Admission{Lane: w.lane, Again: w.again, NoWait: true})
+			if err == nil {
+				l.last++
+				l.grant(lineIndex(l, w), trip{id: l.last, lane: lineOf(w.lane), pauses: l.pauses, permit: permit, by: a.local})
+				continue
+			}
+			var limit *connic.LimitError
+			if at = now.Add(l.hold / 200); errors.As(err, &limit) {
+				reason, at = limit.Reason, now.Add(max(limit.Wait, l.hold/200))
+			}
+		}
+		l.waitAlone(now, at, reason)
+		return at
+	}
+}
+
+// waitAlone lets those in line know that they wait.
+func (l *limiter) waitAlone(now, at time.Time, reason connic.Reason) {
+	for i := range l.lines {
+		for w := l.lines[i].first; w != nil; {
+			following := w.next
+			if w.noWait {
+				l.end(w, &connic.LimitError{Wait: at.Sub(now), Reason: reason})
+			} else {
+				w.tell(reason, at.Sub(now))
+			}
+			w = following
+		}
+	}
+}
+
+// nextAlone is whose turn it is: polls and calls go in the order of arrival.
+func (l *limiter) nextAlone() *waiter {
+	if w := l.lines[cancels].first; w != nil {
+		return w
+	}
+	p, c := l.lines[polls].first, l.lines[calls].first
+	switch {
+	case p == nil && c == nil:
+		return l.lines[lows].first
+	case c == nil || (p != nil && p.since.Before(c.since)):
+		return p
+	default:
+		return c
+	}
+}
+
+func lineIndex(l *limiter, w *waiter) int {
+	for i := range l.lines {
+		if w.line == &l.lines[i] {
+			return i
+		}
+	}
+	return calls
+}
+
+// partAt is when the process's part allows another admission: now, or in the
+// future.
+func (l *limiter) partAt(now time.Time) time.Time {
+	a := l.alone
+	if l.counting(now) >= a.most {
+		for i := range l.ended {
+			if t := &l.ended[i]; t.kind != connic.OutcomeNotSent && now.Sub(t.ended) < l.hold {
+				return t.ended.Add(max(l.hold, a.slots))
+			}
+		}
+		return now.Add(l.hold / 60) // all in flight: a Release comes first
+	}
+	if a.slots > 0 {
+		for i := len(l.ended) - 1; i >= 0; i-- {
+			if t := &l.ended[i]; t.kind != connic.OutcomeNotSent {
+				return t.ended.Add(a.slots)
+			}
+		}
+	}
+	return now
+}

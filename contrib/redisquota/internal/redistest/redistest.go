@@ -1,0 +1,102 @@
+// Package redistest starts a real Redis server for tests.
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrMissing means that no redis-server is installed.
+var ErrMissing = errors.New("no redis-server in PATH (Debian: apt-get install redis-server)")
+
+// Server is a Redis server on a free port of the loopback interface, without
+// persistence: one that is started again has lost its data.
+type Server struct {
+	Addr string
+
+	args []string
+	dir  string
+	cmd  *exec.Cmd
+}
+
+// Start starts a server. Stop it.
+func Start(args ...string) (*Server, error) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return nil, ErrMissing
+	}
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	_ = l.Close()
+	dir, err := os.MkdirTemp("", "redistest")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
+	s.args = append([]string{
+		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir,
+	}, args...)
+	if err := s.Run(); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run starts the server again, after Kill.
+func (s *Server) Run() error {
+	s.cmd = exec.CommandContext(context.Background(), "redis-server", s.args...)
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
+	defer rdb.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for {
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, "tcp", s.Addr) // the driver would write to standard error
+		if err == nil {
+			_ = conn.Close()
+			if err = rdb.Ping(ctx).Err(); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			s.Kill()
+			return fmt.Errorf("redis-server does not answer: %w", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Kill ends the server at once.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// Pause stops the server's process, and Resume lets it go on.
+func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Stop ends the server for good.
+func (s *Server) Stop() {
+	s.Kill()
+	_ = os.RemoveAll(s.dir)
+}

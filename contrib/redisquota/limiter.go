@@ -1,0 +1,405 @@
+package redisquota
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// The lines, in the order in which they are served.
+const (
+	cancels = iota
+	polls
+	calls
+	lows
+	lanes
+)
+
+// Why an attempt waits.
+const (
+	reasonWindow connic.Reason = "the quota of this window is used up"
+	reasonPause  connic.Reason = "the service asked for a pause"
+	reasonAlone  connic.Reason = "this process has had its part of a quota whose store cannot be reached"
+)
+
+const (
+	// minPause is the shortest pause after a 429.
+	minPause = time.Second
+	// maxPause bounds what one Retry-After can do to the whole fleet: after it, an
+	// attempt goes and asks again.
+	maxPause = 15 * time.Minute
+	// patience is how many windows an attempt of the low lane waits before it is a
+	// call like any other.
+	patience = 4
+)
+
+// limiter is the Limiter: one mutex, one line per lane, one timer, and at most one
+// step under way.
+type limiter struct {
+	config
+	hold  time.Duration // an admission counts for so long after its end
+	lease time.Duration // an admission that nobody reports counts as ended after so long
+	lazy  time.Duration // an end may wait so long for a step that takes it along
+	store store
+
+	mu    sync.Mutex
+	lines [lanes]line
+	timer *time.Timer
+	last  uint64 // id
+
+	open map[uint64]trip
+	// ended are the trips that count, oldest first; those from told on have not
+	// been reported.
+	ended []trip
+	told  int
+
+	number  int64 // of the last step
+	busy    bool  // it is under way
+	late    bool  // and given up
+	due     time.Time
+	stepped time.Time
+	urgent  bool       // report at once
+	askAt   time.Time  // when to ask for what waits
+	left    [lanes]int // what the store knows to be waiting
+
+	epoch     string
+	pauses    int64
+	paused    time.Time // until then
+	seen      time.Time // the last answer
+	answer    reply     // it
+	processes int
+	lost      bool // the store may not know everything
+	refusals  int
+
+	alone  *alone // works without the store
+	events events
+}
+
+// trip is an admitted attempt.
+type trip struct {
+	id     uint64
+	lane   int
+	pauses int64
+	// permit is of the limiter that admitted it while there was no store.
+	permit connic.Permit
+	by     connic.Limiter
+
+	ended time.Time
+	kind  connic.OutcomeKind
+	retry time.Duration
+}
+
+func (t *trip) poll() int {
+	if t.lane == polls {
+		return 1
+	}
+	return 0
+}
+
+// waiter is an attempt in line.
+type waiter struct {
+	next, prev *waiter
+	line       *line
+	ready      chan struct{} // closed under the mutex, after permit or err is set
+	permit     connic.Permit
+	err        error
+	since      time.Time
+	deadline   time.Time // zero: none
+	noWait     bool
+	again      bool
+	lane       connic.Lane
+	notice     chan notice // nil: nobody wants to know
+	told       bool
+}
+
+type notice struct {
+	reason connic.Reason
+	wait   time.Duration
+}
+
+// line is a list of waiters.
+type line struct {
+	first, last *waiter
+	len         int
+}
+
+// insert puts w at the front, or at the end.
+func (l *line) insert(w *waiter, front bool) {
+	w.line = l
+	switch {
+	case l.first == nil:
+		l.first, l.last = w, w
+	case front:
+		w.next, l.first.prev, l.first = l.first, w, w
+	default:
+		w.prev, l.last.next, l.last = l.last, w, w
+	}
+	l.len++
+}
+
+func (l *line) remove(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		l.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		l.last = w.prev
+	}
+	w.line, w.prev, w.next = nil, nil, nil
+	l.len--
+}
+
+func lineOf(lane connic.Lane) int {
+	switch lane {
+	case connic.LaneCancel:
+		return cancels
+	case connic.LanePoll:
+		return polls
+	case connic.LaneLow:
+		return lows
+	default:
+		return calls
+	}
+}
+
+func (l *limiter) waiting() int {
+	n := 0
+	for i := range l.lines {
+		n += l.lines[i].len
+	}
+	return n
+}
+
+// Acquire implements [connic.Limiter].
+func (l *limiter) Acquire(ctx context.Context, a connic.Admission) (connic.Permit, error) {
+	if err := ctx.Err(); err != nil {
+		return connic.Permit{}, err
+	}
+	now := time.Now()
+	w := &waiter{ready: make(chan struct{}), since: now, noWait: a.NoWait, again: a.Again, lane: a.Lane}
+	w.deadline, _ = ctx.Deadline()
+	if a.Queued != nil {
+		w.notice = make(chan notice, 1)
+	}
+	if err := l.enter(w, now); err != nil {
+		return connic.Permit{}, err
+	}
+	entered := true
+	defer func() { // a Queued that panics leaves nothing in line
+		if entered {
+			l.leave(w)
+		}
+	}()
+	for {
+		select {
+		case <-w.ready:
+			entered = false
+			return w.permit, w.err
+		case n := <-w.notice:
+			a.Queued(n.reason, n.wait)
+		case <-ctx.Done():
+			entered = false
+			l.leave(w)
+			return connic.Permit{}, ctx.Err()
+		}
+	}
+}
+
+// enter puts w in line, unless its turn cannot come in time.
+func (l *limiter) enter(w *waiter, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lane := lineOf(w.lane)
+	ahead := 0
+	for i := 0; i <= lane && !w.again; i++ {
+		ahead += l.lines[i].len
+	}
+	if err := l.futile(w, now, ahead); err != nil {
+		return err
+	}
+	if w.noWait && l.alone == nil && (ahead > 0 || l.left[lane] > 0) && l.askAt.After(now) {
+		return &connic.LimitError{Wait: l.askAt.Sub(now), Reason: reasonWindow}
+	}
+	l.lines[lane].insert(w, w.again)
+	if l.left[lane] == 0 {
+		l.askAt = time.Time{}
+	} else if l.askAt.After(now) {
+		w.tell(reasonWindow, l.askAt.Sub(now))
+	}
+	l.advance(now)
+	return nil
+}
+
+// leave takes w out of the line, and gives back what it was granted meanwhile.
+func (l *limiter) leave(w *waiter) {
+	l.mu.Lock()
+	if w.line != nil {
+		w.line.remove(w)
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	if w.err == nil {
+		l.Release(w.permit, connic.Outcome{Kind: connic.OutcomeNotSent})
+	}
+}
+
+// tell lets w know, once, that it has to wait.
+func (w *waiter) tell(reason connic.Reason, wait time.Duration) {
+	if w.notice != nil && !w.told {
+		w.told = true
+		w.notice <- notice{reason, max(0, wait)}
+	}
+}
+
+// futile returns the error of a waiter whose turn cannot come in time, with so
+// many of this process ahead of it. Admissions in flight may be given back, so they
+// count as free.
+func (l *limiter) futile(w *waiter, now time.Time, ahead int) error {
+	at, reason := now, reasonWindow
+	if place := ahead - max(0, l.n-l.answer.used) - l.answer.open; l.alone == nil && l.answer.first > 0 && place >= 0 {
+		at = l.seen.Add(l.answer.first + time.Duration(place/l.n)*l.hold)
+	}
+	if l.paused.After(at) {
+		at, reason = l.paused, reasonPause
+	}
+	wait := at.Sub(now)
+	switch {
+	case wait <= 0:
+		return nil
+	case !w.deadline.IsZero() && at.After(w.deadline):
+		return &connic.LimitError{Wait: wait, Reason: "the deadline comes first; " + reason, Deadline: true}
+	case w.noWait:
+		return &connic.LimitError{Wait: wait, Reason: reason}
+	}
+	return nil
+}
+
+// refuse ends the waiters that are in line in vain.
+func (l *limiter) refuse(now time.Time) {
+	ahead := 0
+	for i := range l.lines {
+		for w := l.lines[i].first; w != nil; {
+			following := w.next
+			if err := l.futile(w, now, ahead); err != nil {
+				l.end(w, err)
+			} else {
+				ahead++
+			}
+			w = following
+		}
+	}
+}
+
+func (l *limiter) end(w *waiter, err error) {
+	w.line.remove(w)
+	w.err = err
+	close(w.ready)
+}
+
+// grant admits the first of a lane. It reports false if nobody is there.
+func (l *limiter) grant(lane int, t trip) bool {
+	w := l.lines[lane].first
+	if w == nil {
+		return false
+	}
+	w.line.remove(w)
+	w.permit = connic.Permit{ID: t.id}
+	l.open[t.id] = t
+	close(w.ready)
+	return true
+}
+
+// Release implements [connic.Limiter].
+func (l *limiter) Release(p connic.Permit, o connic.Outcome) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, ok := l.open[p.ID]
+	if !ok {
+		return
+	}
+	delete(l.open, p.ID)
+	t.ended, t.kind = now, o.Kind
+	if o.Kind == connic.OutcomeRefused {
+		l.refusals++
+		t.retry = min(max(o.RetryAfter, minPause), maxPause)
+		if end := now.Add(t.retry); end.After(l.paused) {
+			l.paused = end
+		}
+		l.refuse(now)
+	}
+	// A pause stops the others, and what was not used is theirs.
+	l.urgent = l.urgent || o.Kind == connic.OutcomeRefused || o.Kind == connic.OutcomeNotSent
+	if t.by != nil {
+		// It locks nothing that calls back, and is asked under the mutex as well.
+		t.by.Release(t.permit, o)
+		t.by = nil
+	}
+	l.ended = append(l.ended, t)
+	l.advance(now)
+}
+
+// expire forgets the trips that do not count any more, once they are reported.
+func (l *limiter) expire(now time.Time) {
+	n := 0
+	for n < l.told && (now.Sub(l.ended[n].ended) >= l.hold || l.ended[n].kind == connic.OutcomeNotSent) {
+		n++
+	}
+	// While the store is gone, nothing can be reported.
+	for l.alone != nil && n < len(l.ended) && now.Sub(l.ended[n].ended) >= l.hold {
+		n++
+	}
+	if n > 0 {
+		l.ended = append(l.ended[:0], l.ended[n:]...)
+		l.told = max(0, l.told-n)
+	}
+}
+
+// Status implements [connic.Limiter]. Used counts the whole fleet, as the store
+// last said. Shared is set while other processes are there, and Share is an equal
+// part. It does no I/O.
+func (l *limiter) Status() connic.RateLimitStatus {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := connic.RateLimitStatus{
+		Limit: l.n, Window: l.window, Used: l.answer.used, InFlight: len(l.open),
+		Waiting: l.waiting() - l.lines[polls].len, Polling: l.lines[polls].len, Refusals: l.refusals,
+	}
+	if now.Sub(l.seen) >= l.hold {
+		s.Used = 0
+	}
+	if a := l.alone; a != nil {
+		s.Used, s.Fallback = l.counting(now), fmt.Sprintf("the store of the shared quota: %v", a.cause)
+	}
+	s.Used = max(s.Used, len(l.open))
+	if l.processes > 1 {
+		s.Shared, s.Share = true, max(1, l.n/l.processes)
+	}
+	if now.Before(l.paused) {
+		s.PausedUntil = l.paused
+	}
+	return s
+}
+
+// counting is how many of the process's own trips count.
+func (l *limiter) counting(now time.Time) int {
+	n := len(l.open)
+	for i := range l.ended {
+		if t := &l.ended[i]; t.kind != connic.OutcomeNotSent && now.Sub(t.ended) < l.hold {
+			n++
+		}
+	}
+	return n
+}
+
+// never is an instant that does not come.
+var never = time.Unix(math.MaxInt32, 0)

@@ -1,0 +1,315 @@
+-- One step of one process: it reports what became of its admissions, says what it
+-- wants, and learns what it gets and when to ask again. The whole state of a quota
+-- is one value, so it is lost as a whole or not at all. Times are microseconds of
+-- the store's clock since 2023-11-14, below 2^53 for centuries.
+--
+-- KEYS: 1 the state
+-- ARGV: 1 process, 2 number of the step, 3 quota, 4 hold, 5 lease, 6 reserve for
+--       polls, 7 settle (1: the state may have been lost), 8 processes known,
+--       9 rest of a known pause, 10 first id of the grants, 11-14 demand by lane
+--       (cancel, poll, call, low), 15 number of open admissions, each: id, poll;
+--       then the number of ended ones, each: id, poll, age, kind, pause number,
+--       Retry-After
+local clock = redis.call('TIME')
+local now = (tonumber(clock[1]) - 1700000000) * 1000000 + tonumber(clock[2])
+local raw = redis.call('GET', KEYS[1])
+local S
+if raw then
+  S = cmsgpack.unpack(raw)
+  if S.v ~= 1 then return redis.error_reply('CONNIC the state has another format') end
+else
+  S = {v = 1, e = ARGV[1] .. '.' .. ARGV[2], t = now, pu = 0, pn = 0, xa = 0, se = 0, sk = 0, p = {}}
+end
+
+local at = 0
+local function arg()
+  at = at + 1
+  return tonumber(ARGV[at])
+end
+local me, seq = ARGV[1], tonumber(ARGV[2])
+at = 2
+local n, hold, lease, reserve, settle, known, pause, id = arg(), arg(), arg(), arg(), arg(), arg(), arg(), arg()
+local want = {arg(), arg(), arg(), arg()}
+
+-- Entries are id, until, poll, state: they count until then.
+local OPEN, SERVED, REFUSED = 0, 1, 2
+-- Kinds of ends, as connic.OutcomeKind has them.
+local KIND_ANSWERED, KIND_REFUSED, KIND_FAILED, KIND_NOT_SENT = 0, 1, 2, 3
+
+-- A clock that was set back, or another server's: everything moves with it.
+local back = S.t - now
+if back > 0 then
+  S.pu, S.xa, S.se = S.pu - back, S.xa - back, S.se - back
+  for _, k in ipairs({'bu', 'xu'}) do if S[k] then S[k] = S[k] - back end end
+  for _, P in pairs(S.p) do
+    P.d, P.x, P.g = P.d - back, P.x - back, P.g - back
+    for _, E in ipairs(P.e) do E[2] = E[2] - back end
+  end
+end
+S.t = now
+
+local P = S.p[me]
+if P and seq == P.s then return P.r end -- sent twice by the driver
+if P and seq < P.s then return redis.error_reply('CONNIC a step of the past') end
+if not P then
+  P = {g = 0, d = 0, w = {0, 0, 0, 0}, e = {}}
+  S.p[me] = P
+end
+P.s, P.n, P.h, P.x = seq, n, hold, now
+-- Processes that do not agree hold to the strictest of them.
+for _, Q in pairs(S.p) do n, hold = math.min(n, Q.n), math.max(hold, Q.h) end
+
+-- What the process reports. What it does not name as open was never used.
+local mine, named = {}, {}
+for _, E in ipairs(P.e) do mine[E[1]] = E end
+local function entry(number, poll)
+  local E = mine[number]
+  if not E then
+    E = {number, 0, poll, OPEN}
+    mine[number] = E
+    P.e[#P.e + 1] = E
+  end
+  named[number] = true
+  return E
+end
+for _ = 1, arg() do
+  local number, poll = arg(), arg()
+  entry(number, poll)[2] = now + lease + hold
+end
+local tag = me .. '.'
+local fresh, pauses = false, S.pn
+for _ = 1, arg() do
+  local number, poll, age, kind, during, retry = arg(), arg(), arg(), arg(), arg(), arg()
+  if kind == KIND_NOT_SENT then
+    if mine[number] then mine[number][2] = 0 end
+  elseif age < hold then
+    local E = entry(number, poll)
+    E[2] = now - age + hold
+    E[4] = kind == KIND_REFUSED and REFUSED or SERVED
+  end
+  if kind == KIND_REFUSED then
+    local rest = math.max(0, retry - age)
+    S.pu = math.max(S.pu, now + rest)
+    if during == pauses and rest > 0 then fresh = true end
+  elseif kind == KIND_ANSWERED or kind == KIND_FAILED then
+    if during == S.pn then S.b = nil end
+    if S.x == tag .. number and kind == KIND_ANSWERED and S.ln then
+      S.ln = S.ln + math.ceil(n / 20)
+      S.x, S.xb = nil, nil
+    end
+  end
+  if S.bi == tag .. number then S.bi = nil end
+  if S.x == tag .. number then S.x = nil end
+end
+if pause > 0 then S.pu = math.max(S.pu, now + pause) end
+if settle == 1 then
+  S.se, S.sk = now + hold, math.max(S.sk, known)
+end
+
+-- What counts.
+local used, polls, served, open, size, waiting = 0, 0, 0, 0, 0, 0
+local held, total, own, all, first = {}, 0, {}, {}, nil
+for name, Q in pairs(S.p) do
+  local kept, count = {}, 0
+  for _, E in ipairs(Q.e) do
+    local until_ = E[2]
+    if Q == P and E[4] == OPEN and not named[E[1]] then until_ = 0 end
+    if until_ > now then
+      kept[#kept + 1] = E
+      used = used + 1
+      if E[3] == 1 then polls = polls + 1 else count = count + 1 end
+      if E[4] ~= REFUSED then served = served + 1 end
+      if E[4] == OPEN then
+        -- In flight it cannot end before now.
+        open = open + 1
+        until_ = math.min(until_, now + hold)
+      elseif not first or until_ < first then
+        first = until_
+      end
+      all[#all + 1] = until_
+      if Q == P then own[#own + 1] = until_ end
+    end
+  end
+  Q.e = kept
+  held[name] = count
+  total = total + count
+  local live = Q == P or Q.d > now
+  if #kept > 0 or live then size = size + 1 end
+  if #kept == 0 and not live and Q.x + hold < now then S.p[name] = nil end
+end
+table.sort(all)
+table.sort(own)
+
+if fresh then
+  S.pn, S.b, S.bi = S.pn + 1, true, nil
+  S.ln = math.max(math.ceil(n / 10), math.min(served - open, (S.ln or n) - 1))
+  S.xb = math.min(2 * (S.xb or hold / 16), hold)
+  S.xa = now + S.xb
+end
+if S.ln and S.ln >= n then S.ln = nil end
+
+-- What a process waits for holds others back only around the instant that it was
+-- told to come: before that, nothing of its own has become free.
+local function near(Q) return Q ~= P and Q.d > now and Q.d - hold / 40 - hold / 60 <= now end
+
+-- What there is to give.
+local cap = S.ln and math.min(n - used, S.ln - served) or n - used
+local free, exploring = math.max(0, cap), false
+if S.bi and now > S.bu then S.bi = nil end
+if S.x and now > S.xu then S.x = nil end
+if S.pu > now or (S.b and S.bi) then
+  free = 0
+elseif S.b then
+  free = math.min(1, math.max(free, n - used)) -- one goes first
+elseif free == 0 and n > used and not S.x and now >= S.xa then
+  free, exploring = 1, true -- beyond the learnt share one at a time
+end
+local asked = {want[1], want[2], want[3], want[4]}
+local clipped = false
+if S.se > now then
+  -- What others hold is not known for sure: nobody takes more than an equal part.
+  local room = math.max(1, math.floor(n / math.max(S.sk, size))) - #P.e
+  for lane = 1, 4 do
+    local got = math.max(0, math.min(asked[lane], room))
+    clipped = clipped or got < asked[lane]
+    asked[lane] = got
+    room = room - got
+  end
+end
+
+local give = {0, 0, 0, 0}
+give[1] = math.min(asked[1], free)
+local room = free - give[1]
+local polling = polls > 0 or want[2] > 0
+for _, Q in pairs(S.p) do
+  if near(Q) then room = room - Q.w[1] end
+  polling = polling or (Q.d > now and Q.w[2] > 0)
+end
+local part = math.max(0, reserve - polls) -- of the reserve, not used yet
+give[2] = math.max(0, math.min(asked[2], part, room))
+room = room - give[2]
+if polling then room = room - (part - give[2]) end
+room = math.max(0, room)
+
+-- Calls: as if water filled the processes to one level. Polls beyond the reserve
+-- are calls too.
+local function calls(Q) return Q.w[3] + math.max(0, Q.w[2] - part) end
+P.w = {want[1], want[2], want[3], want[4]}
+local demand, lows = {}, 1
+for name, Q in pairs(S.p) do
+  if Q == P then
+    demand[name] = asked[3] + math.max(0, asked[2] - part)
+  elseif near(Q) then
+    demand[name] = calls(Q)
+    if Q.w[4] > 0 then lows = lows + 1 end
+  end
+end
+local capacity = total + room
+local function filled(level)
+  local sum = 0
+  for name, count in pairs(held) do
+    sum = sum + math.max(count, math.min(count + (demand[name] or 0), level))
+  end
+  return sum
+end
+local low, high = 0, n
+while low < high do
+  local middle = math.ceil((low + high) / 2)
+  if filled(middle) <= capacity then low = middle else high = middle - 1 end
+end
+local level = low
+local rest = capacity - filled(level)
+local here = held[me] or 0
+local before, unclaimed, lapse = 0, 0, nil
+for name, Q in pairs(S.p) do
+  if near(Q) then
+    local lacks = math.min((demand[name] or 0), level - held[name])
+    if lacks > 0 then unclaimed = unclaimed + lacks end
+    if held[name] <= level and held[name] + (demand[name] or 0) > level and (Q.g < P.g or (Q.g == P.g and name < me)) then
+      before = before + 1
+    end
+    if Q.w[1] + Q.w[3] + Q.w[2] > 0 and (not lapse or Q.d < lapse) then lapse = Q.d end
+  end
+end
+local due = math.max(0, math.min(demand[me], level - here))
+if due < demand[me] and here + due <= level and before < rest then due = due + 1 end
+due = math.min(due, room)
+room = room - due
+local fromPolls = math.min(due, math.max(0, asked[2] - give[2]))
+give[2] = give[2] + fromPolls
+give[3] = due - fromPolls
+-- Low goes where no call waits anywhere.
+local spare = room - unclaimed - (rest > 0 and before or 0)
+if asked[4] > 0 and asked[3] == give[3] and spare > 0 then
+  give[4] = math.min(asked[4], math.ceil(spare / lows), spare)
+end
+
+local granted = 0
+for lane = 1, 4 do
+  for _ = 1, give[lane] do
+    P.e[#P.e + 1] = {id + granted, now + lease + hold, lane == 2 and 1 or 0, OPEN}
+    granted = granted + 1
+  end
+end
+if granted > 0 then
+  P.g = now
+  if S.b then S.bi, S.bu = tag .. id, now + lease end
+  if exploring then S.x, S.xu = tag .. id, now + lease end
+end
+
+-- When to ask again: a lower bound where something depends on others, and exact
+-- where it is the process's own admissions that stop to count.
+local left = {want[1] - give[1], want[2] - give[2], want[3] - give[3], want[4] - give[4]}
+local more = left[1] + left[2] + left[3] + left[4]
+local gather = hold / 100 -- so long for several at once
+local wait = 0
+if more > 0 then
+  local need = 1
+  if cap < 0 then need = 1 - cap end
+  local function nth(list, index, count)
+    local from = list[math.min(index, #list)]
+    if not from then return now end
+    local last = from
+    for i = index, math.min(index + count - 1, #list) do
+      if list[i] - from <= gather then last = list[i] end
+    end
+    return last
+  end
+  local when = now + hold
+  local function sooner(t) if t and t < when then when = t end end
+  if S.pu > now then
+    local D = S.pd and S.p[S.pd]
+    if not (D and D ~= P and D.d >= S.pu) then S.pd = me end
+    when = S.pu + (S.pd == me and 0 or hold / 60)
+  elseif S.b then
+    when = now + hold / 60
+  elseif clipped then
+    sooner(own[1])
+    sooner(S.se)
+  else
+    if left[1] > 0 or (left[2] > 0 and part > give[2]) then sooner(nth(all, need, 1)) end
+    if left[3] + left[2] > 0 then
+      if here + due >= level and own[1] and before >= rest then
+        sooner(math.max(nth(own, 1, left[3] + left[2]), nth(all, need, 1)))
+      else
+        sooner(nth(all, need + before, left[3] + left[2]))
+      end
+      if room > 0 then sooner(lapse and lapse + 1000) end
+      if S.ln and n > used then sooner(S.x and now + hold / 60 or S.xa) end
+    end
+    if left[4] > 0 then sooner(math.max(nth(all, need, left[4]), now + hold / 20)) end
+  end
+  wait = math.max(1000, math.min(when - now, math.max(hold, S.pu - now + hold / 60)))
+end
+P.w = left
+P.d = more > 0 and now + wait + hold / 40 or 0
+for _, Q in pairs(S.p) do
+  if Q.d > now then waiting = waiting + Q.w[1] + Q.w[2] + Q.w[3] + Q.w[4] end
+end
+P.r = {
+  S.e, S.pn, math.max(0, S.pu - now), give[1], give[2], give[3], give[4], math.ceil(wait),
+  used + granted, open + granted, size, first and math.max(0, first - now) or 0, S.ln or n, waiting, S.se > now and 1 or 0,
+}
+local keep = math.max(2 * hold + lease, S.pu - now + hold)
+redis.call('SET', KEYS[1], cmsgpack.pack(S), 'PX', math.ceil(keep / 1000))
+return P.r

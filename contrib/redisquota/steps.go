@@ -1,0 +1,214 @@
+package redisquota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// advance does what is due, and sets the timer for what comes next. The mutex is
+// held.
+func (l *limiter) advance(now time.Time) {
+	l.expire(now)
+	l.promote(now)
+	var at time.Time
+	switch {
+	case l.alone != nil:
+		at = l.dispatch(now)
+	case l.busy && !l.late:
+		if at = l.due; !now.Before(at) {
+			l.late = true
+			l.fall(now, fmt.Errorf("no answer within %v", l.budget))
+			at = l.dispatch(now)
+		}
+	default:
+		if at = l.stepAt(now); !now.Before(at) {
+			l.start(now)
+			at = l.due
+		}
+	}
+	if at == never {
+		return
+	}
+	if wait := max(0, at.Sub(now)); l.timer == nil {
+		l.timer = time.AfterFunc(wait, l.tick)
+	} else {
+		l.timer.Reset(wait)
+	}
+}
+
+func (l *limiter) tick() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.advance(time.Now())
+}
+
+// promote makes calls of what has waited in the low lane for long.
+func (l *limiter) promote(now time.Time) {
+	for w := l.lines[lows].first; w != nil && now.Sub(w.since) >= patience*l.window; w = l.lines[lows].first {
+		w.line.remove(w)
+		l.lines[calls].insert(w, true)
+	}
+}
+
+// stepAt is when the next step is due.
+func (l *limiter) stepAt(now time.Time) time.Time {
+	at := never
+	sooner := func(t time.Time) {
+		if t.Before(at) {
+			at = t
+		}
+	}
+	waiting := l.waiting() > 0
+	if waiting {
+		sooner(l.askAt)
+	}
+	if len(l.open) > 0 {
+		sooner(l.stepped.Add(l.lease / 2))
+	}
+	if l.told < len(l.ended) {
+		sooner(l.ended[l.told].ended.Add(l.lazy))
+		if waiting && len(l.open) == 0 {
+			sooner(now)
+		}
+	}
+	if l.lost || l.urgent {
+		sooner(now)
+	}
+	return at
+}
+
+// start begins a step.
+func (l *limiter) start(now time.Time) {
+	l.number++
+	st := &step{
+		number: l.number, quota: l.n, hold: l.hold, lease: l.lease, reserve: l.reserve,
+		settle: l.lost, processes: l.processes, first: l.last + 1, sent: now,
+		open: make([]trip, 0, len(l.open)),
+	}
+	if l.alone == nil { // and not to see whether the store is back
+		for i := range l.lines {
+			st.want[i] = min(l.lines[i].len, l.n)
+			l.last += uint64(st.want[i])
+		}
+	}
+	for _, t := range l.open {
+		st.open = append(st.open, t)
+	}
+	from := l.told
+	if l.lost {
+		from = 0
+		st.pause = max(0, l.paused.Sub(now))
+	}
+	st.ends = append(st.ends, l.ended[from:]...)
+	l.told, l.urgent = len(l.ended), false
+	l.busy, l.late, l.due = true, false, now.Add(l.budget)
+	go l.exchange(st)
+}
+
+// errHook is a hook of the user's Redis client that did not return.
+var errHook = errors.New("a hook of the Redis client panicked")
+
+// exchange sends a step and takes the answer. It may last longer than the budget;
+// nobody waits for it then.
+func (l *limiter) exchange(st *step) {
+	r, err := (*reply)(nil), errHook
+	defer func() {
+		// A panic here would be that of a hook, on a goroutine where nobody can
+		// recover it.
+		_ = recover()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.receive(st, r, err)
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), l.budget)
+	defer cancel()
+	r, err = l.store.run(ctx, st)
+}
+
+// receive takes the answer of a step. The mutex is held.
+func (l *limiter) receive(st *step, r *reply, err error) {
+	now := time.Now()
+	l.busy, l.stepped = false, now
+	if err == nil && now.Sub(st.sent) > l.budget {
+		err = fmt.Errorf("an answer took %v", now.Sub(st.sent).Round(time.Millisecond))
+	}
+	switch {
+	case err != nil:
+		l.told = 0 // whether it was executed is not known
+		if l.alone == nil {
+			l.fall(now, err)
+		} else {
+			l.alone.failed(now, err, l.hold)
+		}
+	case l.alone != nil:
+		l.take(r, now)
+		l.lost = true
+		if l.alone.answered(now, l.hold) {
+			l.rise()
+		}
+	case l.forgotten(r, now):
+		// What was granted is not used: the store did not know what counts.
+		l.lost, l.told = true, 0
+		l.epoch = r.epoch
+		l.events.add(l.observer, Event{Kind: EventLost, Processes: l.processes})
+	default:
+		l.lost = false
+		l.take(r, now)
+		l.deliver(st, r, now)
+	}
+	l.advance(now)
+}
+
+// forgotten reports whether the store lost what it knew. After a hold without an
+// answer, it had nothing to know.
+func (l *limiter) forgotten(r *reply, now time.Time) bool {
+	return !l.lost && l.epoch != "" && r.epoch != l.epoch && now.Sub(l.seen) < l.hold+l.lease
+}
+
+func (l *limiter) take(r *reply, now time.Time) {
+	l.epoch, l.pauses, l.seen, l.answer, l.processes = r.epoch, r.pauses, now, *r, r.processes
+	if end := now.Add(r.pause); r.pause > 0 && end.After(l.paused) {
+		l.paused = end
+	}
+}
+
+// deliver hands out what a step was granted.
+func (l *limiter) deliver(st *step, r *reply, now time.Time) {
+	id := st.first
+	l.askAt = now.Add(r.wait)
+	for lane, n := range r.give {
+		l.left[lane] = st.want[lane] - n
+		for range min(n, st.want[lane]) {
+			t := trip{id: id, lane: lane, pauses: r.pauses}
+			id++
+			if !l.grant(lane, t) {
+				// Whoever asked is gone; what is not named as open is free again.
+				l.urgent = true
+			}
+		}
+		if l.left[lane] == 0 && l.lines[lane].len > 0 {
+			l.askAt = now // they came after the step began
+		}
+	}
+	l.refuse(now)
+	reason := reasonWindow
+	if now.Before(l.paused) {
+		reason = reasonPause
+	}
+	for i := range l.lines {
+		for w := l.lines[i].first; w != nil; {
+			following := w.next
+			switch {
+			case w.noWait && !w.since.After(st.sent):
+				l.end(w, &connic.LimitError{Wait: r.wait, Reason: reason})
+			case !w.noWait:
+				w.tell(reason, r.wait)
+			}
+			w = following
+		}
+	}
+}

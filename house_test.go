@@ -1,0 +1,111 @@
+package connic_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/connic-go/connic"
+
+// The law of the house: what a folder of the root module may import beside the
+// standard library. Its tests may import what they like of the module. Folders
+// below a folder are under its law unless they have their own.
+var law = map[string][]string{
+	".":                 {"internal/api", "internal/governor", "internal/hook", "internal/lenient", "internal/mask", "internal/pack", "github.com/hashicorp/go-retryablehttp"},
+	"internal/api":      {},
+	"internal/governor": {"golang.org/x/time/rate"},
+	"internal/lenient":  {},
+	"internal/mask":     {},
+	"internal/pack":     {},
+	"internal/hook":     {}, // what connector needs of connic, and no user
+	"connector":         {".", "internal/hook", "internal/lenient", "internal/mask"},
+	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack"},
+	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
+	"docs":              {},
+	"examples":          {".", "connector", "connictest"},
+
+	// What generates and measures may look at everything.
+	"internal/api/coverage": {".", "internal/api", "internal/api/coverage/source"},
+	"internal/api/openapi":  {".", "connector", "connictest", "internal/api", "internal/api/coverage/source"},
+	"internal/api/surface":  {},
+	"internal/bench":        {".", "connector", "connictest", "internal/api", "internal/bench/cases", "internal/bench/measure"},
+}
+
+// lawOf returns the law that a folder is under.
+func lawOf(folder string) ([]string, bool) {
+	for ; ; folder = filepath.Dir(folder) {
+		if allowed, ok := law[folder]; ok {
+			return allowed, true
+		}
+		if folder == "." {
+			return nil, false
+		}
+	}
+}
+
+// TestTheLawOfTheHouse reads the imports of every file of the root module.
+func TestTheLawOfTheHouse(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path == "." {
+				return nil
+			}
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil || strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		folder := filepath.ToSlash(filepath.Dir(path))
+		allowed, ok := lawOf(folder)
+		if !ok {
+			t.Errorf("%s is under no law", folder)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			first, _, _ := strings.Cut(imported, "/")
+			if !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			seen++
+			own := imported
+			if rest, ok := strings.CutPrefix(imported, module); ok {
+				own = strings.TrimPrefix(rest, "/")
+				if own == "" {
+					own = "."
+				}
+			}
+			if own != folder && !slices.Contains(allowed, own) {
+				t.Errorf("%s imports %s, which the law of its folder does not allow", path, own)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen == 0 {
+		t.Fatal("no import was read")
+	}
+}

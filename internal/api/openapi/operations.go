@@ -1,0 +1,386 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/api/coverage/source"
+)
+
+// result is what an operation answers with.
+type result struct {
+	of   string // the Go type; empty where the client reads nothing
+	list string // the section's own name for the array, if it is a list
+	// member is a name under which the object may stand in another one.
+	member string
+}
+
+var results = map[api.Op]result{
+	api.AgentsList:    {of: "Agent", list: "agents"},
+	api.AgentsGet:     {of: "Agent"},
+	api.AgentsTrigger: {of: "TriggerResult"},
+
+	api.RunsList:   {of: "Run", list: "runs"},
+	api.RunsGet:    {of: "Run"},
+	api.RunsCancel: {},
+	api.RunsRerun:  {of: "TriggerResult"},
+	api.RunsDelete: {},
+
+	api.KnowledgeUploadText:      {of: "Ingestion"},
+	api.KnowledgeUploadFile:      {of: "Ingestion"},
+	api.KnowledgeList:            {of: "Entry", list: "entries"},
+	api.KnowledgeGet:             {of: "Entry"},
+	api.KnowledgeDelete:          {},
+	api.KnowledgeDeleteNamespace: {},
+	api.KnowledgeQuery:           {of: "Match", list: "results"},
+	api.KnowledgeNamespaces:      {of: "Namespace", list: "namespaces"},
+	api.KnowledgeJobsList:        {of: "Job", list: "jobs"},
+	api.KnowledgeJobsGet:         {of: "Job"},
+
+	api.JudgesList:        {of: "Judge", list: "judges"},
+	api.JudgesCreate:      {of: "Judge"},
+	api.JudgesGet:         {of: "Judge"},
+	api.JudgesUpdate:      {of: "Judge"},
+	api.JudgesDelete:      {},
+	api.JudgesEvaluate:    {of: "Evaluation", member: "evaluation"},
+	api.JudgesEvaluations: {of: "Evaluation", list: "evaluations"},
+
+	api.BudgetsList:   {of: "Budget", list: "budgets"},
+	api.BudgetsCreate: {of: "Budget"},
+	api.BudgetsGet:    {of: "Budget"},
+	api.BudgetsUpdate: {of: "Budget"},
+	api.BudgetsDelete: {},
+	api.BudgetsUsage:  {of: "UsageRow", list: "usage"},
+
+	api.AuditLogsList: {of: "AuditEntry", list: "audit_logs"},
+
+	api.DeploymentsList:     {of: "Deployment", list: "deployments"},
+	api.DeploymentsGet:      {of: "Deployment", member: "deployment"},
+	api.DeploymentsUpload:   {of: "Deployment", member: "deployment"},
+	api.DeploymentsActivate: {},
+
+	api.ProjectGet:       {of: "Project"},
+	api.EnvironmentsList: {of: "Environment", list: "environments"},
+
+	api.TestRunsCreate: {of: "TestRun", member: "test_run"},
+	api.TestRunsGet:    {of: "TestRun", member: "test_run"},
+}
+
+// bodies are the Go types that are sent as they are.
+var bodies = map[api.Op]string{
+	api.JudgesCreate:  "JudgeCreate",
+	api.JudgesUpdate:  "JudgeUpdate",
+	api.BudgetsCreate: "BudgetCreate",
+	api.BudgetsUpdate: "BudgetUpdate",
+}
+
+// required are the keys that the other bodies need.
+var required = []string{"content", "query", "run_id", "file", "files_data", "routes"}
+
+// key is the schema of a key of the other bodies.
+func (g *generator) key(op *api.Operation, name string) (object, error) {
+	text := object{"type": "string"}
+	switch name {
+	case "content", "query":
+		return object{"type": "string", "minLength": 1, "pattern": `\S`}, nil
+	case "namespace":
+		return namespace(), nil
+	case "entry_id":
+		return object{"type": "string", "minLength": 1, "pattern": `^[^/\\]+$`}, nil
+	case "metadata":
+		if op.Op == api.KnowledgeUploadFile {
+			return object{"type": "string", "contentMediaType": "application/json", "description": "The JSON text of an object."}, nil
+		}
+		return g.schema("map[string]any", request)
+	case "metadata_filter":
+		return object{"type": "object"}, nil
+	case "min_score":
+		return object{"type": "number", "minimum": 0, "maximum": 1, "default": 0.3}, nil
+	case "max_results":
+		return object{"type": "integer", "minimum": 1, "maximum": 20, "default": 3}, nil
+	case "file":
+		return object{"type": "string", "contentMediaType": "application/octet-stream"}, nil
+	case "files_data":
+		return object{"type": "string", "contentEncoding": "base64", "contentMediaType": "application/gzip", "description": "A tar.gz of the project."}, nil
+	case "files_hash":
+		return object{"type": "string", "description": "The first 12 hexadecimal digits of the archive's SHA-256."}, nil
+	case "skip_tests":
+		return object{"type": "boolean"}, nil
+	case "run_id":
+		return object{"type": "string", "minLength": 1}, nil
+	case "environment_id", "test_filter":
+		return text, nil
+	}
+	return nil, fmt.Errorf("%s: the key %s of the body has no schema", op.Name, name)
+}
+
+func namespace() object {
+	return object{
+		"type": "string", "description": "Levels divided by dots, at most 10.",
+		"pattern": `^([^./\\\x00-\x1f]+(\.[^./\\\x00-\x1f]+){0,9})?$`,
+	}
+}
+
+// mark says how surely a key of a request is known: as its operation, unless it
+// is known better.
+func mark(op *api.Operation, name string) (api.Mark, string) {
+	known, from := op.Mark, sources[op.Mark]
+	switch {
+	case name == "environment_id" && op.Section == "knowledge":
+		known, from = api.Documented, sources[api.Documented]
+	case name == "metadata" && known == api.Documented, name == "files" && known == api.Documented:
+		known, from = api.Assumed, inWords
+	case known == api.Assumed && op.Words:
+		from = inWords
+	}
+	return known, from
+}
+
+// body is the request body of an operation, nil if it has none.
+func (g *generator) body(op *api.Operation) (object, error) {
+	if len(op.Body) == 0 {
+		return nil, nil
+	}
+	content := func(media string, s any) object {
+		return object{"required": true, "content": object{media: object{"schema": s}}}
+	}
+	if name := bodies[op.Op]; name != "" {
+		s, err := g.reference(name, request)
+		return content("application/json", s), err
+	}
+	if op.Op == api.AgentsTrigger {
+		files, err := g.schema("[]File", request)
+		if err != nil {
+			return nil, err
+		}
+		message := object{"type": "string"}
+		for name, s := range map[string]object{"message": message, "files": files} {
+			known, from := mark(op, name)
+			s["x-status"], s["x-source"] = string(known), from
+		}
+		return content("application/json", object{
+			"type": "object", "properties": object{"message": message, "files": files},
+			"additionalProperties": true, "description": "Other members are the agent's structured payload.",
+		}), nil
+	}
+	properties, needed := object{}, []string{}
+	for _, name := range op.Body {
+		s, err := g.key(op, name)
+		if err != nil {
+			return nil, err
+		}
+		known, from := mark(op, name)
+		s["x-status"], s["x-source"] = string(known), from
+		properties[name] = s
+		if slices.Contains(required, name) || (name == "files_hash") {
+			needed = append(needed, name)
+		}
+	}
+	s := object{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(needed) > 0 {
+		s["required"] = needed
+	}
+	media := "application/json"
+	if op.Op == api.KnowledgeUploadFile {
+		media = "multipart/form-data"
+	}
+	return content(media, s), nil
+}
+
+// parameter is a query parameter of an operation.
+func (g *generator) parameter(op *api.Operation, name string) (object, error) {
+	p := object{"name": name, "in": "query"}
+	known, from := mark(op, name)
+	p["x-status"], p["x-source"] = string(known), from
+	var s object
+	switch name {
+	case "limit":
+		s = object{"type": "integer", "minimum": 1, "maximum": 100}
+	case "offset":
+		s = object{"type": "integer", "minimum": 0, "maximum": maxInt64}
+	case "depth":
+		s = object{"type": "integer", "minimum": 0, "maximum": maxInt64, "default": 1, "description": "0 is all levels."}
+	case "created_after", "created_before", "from", "to":
+		s = object{"type": "string", "format": "date-time"}
+	case "namespace", "parent":
+		s = namespace()
+	case "group_by":
+		s = object{"type": "string", "enum": g.types.Enums["UsageGrouping"]}
+	case "status":
+		s = object{"type": "string"}
+		if of := statuses[op.Op]; of != "" {
+			s["enum"] = g.types.Enums[of]
+		}
+		if op.Op == api.RunsList {
+			s = object{"type": "array", "items": s}
+			p["style"], p["explode"] = "form", true
+		}
+	case "environment_id", "agent_name", "deployment_id", "parent_run_id", "run_id", "action", "resource_type", "resource_id", "actor":
+		s = object{"type": "string"}
+	default:
+		return nil, fmt.Errorf("%s: the parameter %s has no schema", op.Name, name)
+	}
+	p["schema"] = s
+	if (op.Section == "knowledge" && name == "environment_id") || (op.Op == api.KnowledgeDeleteNamespace && name == "namespace") {
+		p["required"] = true
+		if s["minLength"] == nil {
+			s["minLength"] = 1
+		}
+	}
+	return p, nil
+}
+
+// statuses are the tokens that a filter takes.
+var statuses = map[api.Op]string{
+	api.RunsList: "RunStatus", api.KnowledgeJobsList: "JobStatus", api.JudgesEvaluations: "EvaluationStatus",
+}
+
+var projectParameter = object{
+	"name": "project", "in": "path", "required": true, "schema": object{"type": "string", "minLength": 1},
+	"description": "The id of the project that the key belongs to.", "x-status": "documented", "x-source": sources[api.Documented],
+}
+
+// operations writes the paths and the tags.
+func (g *generator) operations(doc *spec) error {
+	tags := make(map[string]bool)
+	for i := range api.Table {
+		op := &api.Table[i]
+		o, err := g.operation(op)
+		if err != nil {
+			return err
+		}
+		tag, _, _ := strings.Cut(op.Name, ".")
+		if o["tags"] = []string{tag}; !tags[tag] {
+			tags[tag] = true
+			doc.Tags = append(doc.Tags, object{"name": tag})
+		}
+		if doc.Paths[op.Route] == nil {
+			doc.Paths[op.Route] = object{}
+		}
+		doc.Paths[op.Route][strings.ToLower(op.Method)] = o
+	}
+	return nil
+}
+
+func (g *generator) operation(op *api.Operation) (object, error) {
+	methods := source.Of(g.methods, op)
+	if len(methods) == 0 {
+		return nil, fmt.Errorf("%s has no method", op.Name)
+	}
+	names := make([]string, len(methods))
+	for i, m := range methods {
+		names[i] = m.String()
+	}
+	parameters := []any{}
+	for segment := range strings.SplitSeq(op.Route, "/") {
+		switch {
+		case segment == "{project}":
+			parameters = append(parameters, object{"$ref": "#/components/parameters/project"})
+		case strings.HasPrefix(segment, "{"):
+			parameters = append(parameters, object{
+				"name": strings.Trim(segment, "{}"), "in": "path", "required": true, "schema": object{"type": "string", "minLength": 1},
+				"x-status": string(op.Mark), "x-source": sources[op.Mark],
+			})
+		}
+	}
+	for _, name := range op.Query {
+		p, err := g.parameter(op, name)
+		if err != nil {
+			return nil, err
+		}
+		parameters = append(parameters, p)
+	}
+	from := sources[op.Mark]
+	if op.Mark == api.Assumed && op.Words {
+		from = inWords
+	}
+	o := object{
+		"operationId": op.Name, "parameters": parameters, "x-go": names,
+		"x-status": string(op.Mark), "x-source": from, "x-retry": op.Class.String(), "x-permission": source.Access(op),
+	}
+	body, err := g.body(op)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		o["requestBody"] = body
+	}
+	answers, err := g.answers(op)
+	if err != nil {
+		return nil, err
+	}
+	o["responses"] = answers
+	return o, nil
+}
+
+// answers are the responses of an operation.
+func (g *generator) answers(op *api.Operation) (object, error) {
+	r, ok := results[op.Op]
+	if !ok {
+		return nil, fmt.Errorf("it is not known what %s answers", op.Name)
+	}
+	all := object{}
+	switch {
+	case r.of == "":
+		// Whatever comes is taken for done.
+		all["2XX"] = object{"description": "Done. The client does not read a body."}
+	default:
+		s, err := g.reference(r.of, answer)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case r.list != "":
+			s = list(s, r.list)
+		case r.member != "":
+			s = object{"x-member": r.member, "anyOf": []object{s, {"type": "object", "properties": object{r.member: s}, "required": []string{r.member}}}}
+		}
+		success := object{"description": "Success.", "content": object{"application/json": object{"schema": s}}}
+		if op.Op == api.DeploymentsUpload {
+			success["headers"] = object{"X-Deployment-Queued": object{
+				"schema": object{"type": "string"}, "description": "true where another deployment is being built, and this one waits for it.",
+				"x-status": string(api.Observed), "x-source": sources[api.Observed],
+			}}
+		}
+		all["2XX"] = success
+	}
+	for _, status := range []int{400, 401, 403, 404, 409, 422, 429, 500, 503} {
+		all[strconv.Itoa(status)] = object{"$ref": "#/components/responses/" + strconv.Itoa(status)}
+	}
+	return all, nil
+}
+
+// responses are the errors that every operation may answer with.
+func (g *generator) responses() object {
+	content := object{"application/json": object{"schema": object{"$ref": "#/components/schemas/Error"}}}
+	all := object{}
+	for status, meaning := range map[int]struct {
+		text string
+		mark api.Mark
+	}{
+		400: {"The request is refused. Is not sent again.", api.Observed},
+		401: {"The API key is missing or invalid.", api.Documented},
+		403: {"The key lacks the permission, or the endpoint is not part of the public API.", api.Documented},
+		404: {"There is no such resource.", api.Documented},
+		409: {"The state of the resource does not allow it.", api.Observed},
+		422: {"The request is not valid.", api.Assumed},
+		429: {"The quota of the project is spent: 60 requests a minute, of all keys together.", api.Documented},
+		500: {"The service failed.", api.Documented},
+		503: {"The service is not available.", api.Observed},
+	} {
+		r := object{
+			"description": meaning.text, "content": content, "x-status": string(meaning.mark), "x-source": sources[meaning.mark],
+		}
+		if status == 429 {
+			r["headers"] = object{"Retry-After": object{
+				"schema": object{"type": "string"}, "description": "In how many seconds to ask again. The client also reads HTTP dates.",
+				"x-status": string(api.Documented), "x-source": sources[api.Documented],
+			}}
+		}
+		all[strconv.Itoa(status)] = r
+	}
+	return all
+}

@@ -1,0 +1,301 @@
+// Package governor decides when an attempt may be sent, so that one process, and
+// several that know nothing of each other, keep within a quota and use it up.
+//
+// A Governor holds one line of waiters per lane, one mutex and one timer. Nothing
+// is reserved beforehand: a waiter takes its place when it really can go.
+package governor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Lane is a priority class of attempts.
+type Lane uint8
+
+// The lanes. Their numbers are those of the public type.
+const (
+	Call   Lane = iota // in order of arrival
+	Poll               // looks: ahead of calls while they take less than half of the window
+	Cancel             // ahead of all others, three in a row at most
+	Low                // behind all others, but not for ever
+	lanes
+)
+
+// Reason says why an attempt waits, or is refused.
+type Reason string
+
+// The reasons.
+const (
+	Paused   Reason = "the service asked for a pause"
+	Window   Reason = "the quota of this window is used up"
+	Reserved Reason = "the rest of this window is kept for looking after what was started"
+	Share    Reason = "this process has had its share of a quota that others use too"
+	Outage   Reason = "the service fails, and requests are spread out until it recovers"
+	Flight   Reason = "enough requests are in flight"
+	Line     Reason = "others are first in line"
+	Late     Reason = "the deadline leaves no time to see what comes of it"
+)
+
+// Admission is the request of one attempt to be sent.
+type Admission struct {
+	Lane   Lane
+	Again  bool // refused with 429 before: to the head of its line
+	NoWait bool
+	// Spare is how much time must be left before the context's deadline when the
+	// attempt goes.
+	Spare time.Duration
+	// Queued is told when the attempt has to wait. It may panic, call Goexit, block
+	// and call the Governor.
+	Queued func(Reason, time.Duration)
+}
+
+// Refusal is the error of an attempt that is not admitted.
+type Refusal struct {
+	Wait     time.Duration // until its turn, at least
+	Reason   Reason
+	Deadline bool // its turn comes too late
+}
+
+func (r *Refusal) Error() string { return string(r.Reason) }
+
+// Kind classifies how an attempt ended.
+type Kind uint8
+
+// The kinds. Their numbers are those of the public type.
+const (
+	Answered Kind = iota
+	Refused
+	Failed
+	NotSent
+	Abandoned
+)
+
+// Status is the state at one instant.
+type Status struct {
+	Limit                   int
+	Window                  time.Duration
+	Used, InFlight          int
+	Waiting, Polling        int
+	Reserved                int
+	PausedUntil             time.Time
+	Shared                  bool
+	ShareOfWindow, Refusals int
+}
+
+const (
+	// margin is added to the window against clocks that are not exact. The delays
+	// of the network need none: an attempt counts from the end of its round trip.
+	margin = 20 * time.Millisecond
+
+	// outageStreak failures in a row spread the attempts over the window, so that
+	// the end of an outage is seen soon and not when the next window opens.
+	outageStreak = 10
+
+	// MinPause is the shortest pause after a 429: "Retry-After: 0" is no excuse for
+	// spinning.
+	MinPause = time.Second
+
+	// MaxPause is the longest pause. A Retry-After beyond it is a mistake or a
+	// ban, and what it says can change: one attempt asks again after this time.
+	MaxPause = 10 * time.Minute
+)
+
+// Governor admits attempts. Make one with New.
+type Governor struct {
+	n            int
+	window, hold time.Duration // a round trip counts for hold after its end
+	slow         time.Duration // see flights
+
+	mu sync.Mutex
+	flights
+	trips
+
+	lines   [lanes]line
+	waiting int       // in all lines
+	soonest time.Time // no waiter has to go before; zero: none has to go at all
+	timer   *time.Timer
+
+	reserved int       // places of the window that are kept for looks
+	cancels  int       // that went in a row while others waited
+	lowAt    time.Time // when the low lane last went ahead of others
+
+	answers     int // bounds the burst of the beginning; at most n
+	refusals    int
+	pausedUntil time.Time
+	probing     bool // after a pause one attempt goes first
+
+	failures int // in a row
+	pace     *rate.Limiter
+
+	sharing sharing
+}
+
+// New makes a Governor for n attempts per window. With n of 0 it only honors 429s.
+func New(n int, window time.Duration) *Governor {
+	if n <= 0 || window <= 0 {
+		n, window = 0, max(window, time.Second)
+	}
+	hold := window + min(margin, window/50)
+	if hold < window {
+		hold = window // the longest windows
+	}
+	return &Governor{
+		n: n, window: window, hold: hold, slow: max(window/30, 50*time.Millisecond),
+		sharing: sharing{n: n, soon: window / soonest},
+	}
+}
+
+// Acquire waits until an attempt may be sent, and returns the number of its
+// permit. It fails with the context's error, or with a *Refusal.
+func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if a.Lane >= lanes {
+		a.Lane = Call
+	}
+	now := time.Now()
+	g.mu.Lock()
+	if g.waiting == 0 && a.Spare == 0 {
+		if _, _, ok := g.turn(now, a.Lane); ok {
+			id := g.admit(now, a.Lane)
+			g.mu.Unlock()
+			return id, nil
+		}
+	}
+	g.mu.Unlock()
+	return g.queue(ctx, a)
+}
+
+// queue waits in line.
+func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
+	w := &waiter{lane: a.Lane, again: a.Again, ready: make(chan struct{})}
+	if deadline, ok := ctx.Deadline(); ok {
+		w.latest = deadline.Add(-a.Spare)
+	}
+	reason, wait := g.join(w, a.NoWait)
+	// Whatever the caller's code does, neither the waiter nor its permit is lost.
+	taken := false
+	defer func() {
+		if !taken {
+			g.leave(w)
+		}
+	}()
+	if !w.settled() && a.Queued != nil {
+		a.Queued(reason, wait)
+	}
+	var late <-chan time.Time
+	if a.Spare > 0 && !w.latest.IsZero() {
+		timer := time.NewTimer(time.Until(w.latest))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-w.ready:
+	case <-late:
+		g.giveUp(w, reason)
+		<-w.ready
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	taken = true
+	if w.refusal != nil {
+		return 0, w.refusal
+	}
+	return w.permit, nil
+}
+
+// Release tells how an admitted attempt ended. A permit that is not out, or not
+// any more, changes nothing.
+func (g *Governor) Release(permit uint64, kind Kind, retryAfter time.Duration) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f, current, ok := g.land(permit)
+	if !ok {
+		return
+	}
+	if g.n > 0 && kind != NotSent {
+		g.ended(trip{end: now, refused: kind == Refused, look: f.lane == Poll})
+	}
+	switch kind {
+	case Answered:
+		g.failures = 0
+		g.answers = min(g.answers+1, g.n)
+		if current {
+			g.probing = false
+		}
+		g.sharing.answered(current)
+	case Refused:
+		g.failures = 0
+		g.refused(now, current, retryAfter)
+	case Failed:
+		g.failures++
+		if current {
+			g.probing = false
+		}
+		if g.failures == outageStreak && g.n > 0 {
+			g.pace = rate.NewLimiter(rate.Limit(float64(g.n)/g.window.Seconds()), 1)
+		}
+	case NotSent, Abandoned: // says nothing about the service
+	}
+	g.dispatch(now)
+}
+
+// refused starts a pause.
+func (g *Governor) refused(now time.Time, current bool, wait time.Duration) {
+	g.refusals++
+	long := wait >= g.window/12
+	wait = min(max(wait, MinPause), MaxPause)
+	if end := now.Add(wait); end.After(g.pausedUntil) {
+		g.pausedUntil = end
+	}
+	if !current { // it was sent before a pause that is known already
+		g.sweep(now)
+		return
+	}
+	g.newEpoch()
+	g.probing = true
+	if g.n > 0 {
+		g.expire(now)
+		g.sharing.refused(now, long, g.served, g.pausedUntil, g.hold)
+	}
+	// Those who cannot wait that long need not wait at all.
+	g.sweep(now)
+}
+
+// Reserve keeps so many more places of the window, or fewer, from all but looks.
+// At most half of the window is kept. Changes may come in any order: only their
+// sum counts.
+func (g *Governor) Reserve(places int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reserved += places
+	if places < 0 {
+		g.dispatch(time.Now())
+	}
+}
+
+// Status describes the current state.
+func (g *Governor) Status() Status {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expire(now)
+	s := Status{
+		Limit: g.n, Window: g.window, Used: g.used + g.inFlight, InFlight: g.inFlight,
+		Waiting: g.waiting - g.lines[Poll].len, Polling: g.lines[Poll].len,
+		Reserved: g.keep(Call), Refusals: g.refusals,
+	}
+	if g.sharing.active && !g.sharing.over(now, g.hold) {
+		s.Shared, s.ShareOfWindow = true, g.sharing.share
+	}
+	if now.Before(g.pausedUntil) {
+		s.PausedUntil = g.pausedUntil
+	}
+	return s
+}

@@ -1,0 +1,298 @@
+package governor
+
+import "time"
+
+// waiter is an attempt in line.
+type waiter struct {
+	next, prev *waiter
+	line       *line
+	lane       Lane
+	again      bool
+	since      time.Time
+	latest     time.Time     // when it must go; zero: whenever
+	ready      chan struct{} // closed under the mutex, after permit or refusal is set
+	permit     uint64
+	refusal    *Refusal
+}
+
+func (w *waiter) settled() bool {
+	select {
+	case <-w.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// line is a list of waiters.
+type line struct {
+	first, last *waiter
+	len         int
+}
+
+// insert puts w before the waiter at, or at the end if at is nil.
+func (l *line) insert(w, at *waiter) {
+	w.line, w.next, w.prev = l, at, l.last
+	if at != nil {
+		w.prev, at.prev = at.prev, w
+	} else {
+		l.last = w
+	}
+	if w.prev != nil {
+		w.prev.next = w
+	} else {
+		l.first = w
+	}
+	l.len++
+}
+
+func (l *line) remove(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		l.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		l.last = w.prev
+	}
+	w.line, w.prev, w.next = nil, nil, nil
+	l.len--
+}
+
+// join puts w in line, behind others of its lane, or ahead of all that were not
+// refused before. It returns why w waits, and how long at least.
+func (g *Governor) join(w *waiter, noWait bool) (reason Reason, wait time.Duration) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w.since = now
+	l := &g.lines[w.lane]
+	ahead, at := l.len, (*waiter)(nil)
+	if w.again {
+		ahead = 0
+		for at = l.first; at != nil && at.again; at = at.next {
+			ahead++
+		}
+	}
+	l.insert(w, at)
+	g.waiting++
+	if !w.latest.IsZero() && (g.soonest.IsZero() || w.latest.Before(g.soonest)) {
+		g.soonest = w.latest
+	}
+	g.dispatch(now)
+	if w.line == nil {
+		return "", 0
+	}
+	_, reason, ok := g.turn(now, w.lane)
+	if ok {
+		reason = Line
+	}
+	first := g.earliest(now, w.lane, ahead)
+	wait = first.Sub(now)
+	if noWait {
+		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason})
+	} else if late := w.tooLate(now, first, reason); late != nil {
+		g.refuse(w, late)
+	}
+	return reason, wait
+}
+
+// tooLate returns the refusal of a waiter whose turn cannot come in time.
+func (w *waiter) tooLate(now, first time.Time, reason Reason) *Refusal {
+	if w.latest.IsZero() || !first.After(w.latest) {
+		return nil
+	}
+	return &Refusal{Wait: max(0, first.Sub(now)), Reason: reason, Deadline: true}
+}
+
+// out takes a waiter out of its line.
+func (g *Governor) out(w *waiter) {
+	w.line.remove(w)
+	if g.waiting--; g.waiting == 0 {
+		g.soonest = time.Time{}
+	}
+}
+
+func (g *Governor) refuse(w *waiter, r *Refusal) {
+	g.out(w)
+	w.refusal = r
+	close(w.ready)
+}
+
+// leave is the end of a waiter that nobody waits for any more: in line, or
+// admitted in this very moment.
+func (g *Governor) leave(w *waiter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case w.line != nil:
+		g.out(w)
+	case w.refusal == nil:
+		g.land(w.permit)
+	}
+	g.dispatch(time.Now())
+}
+
+// giveUp refuses a waiter in line for which there is too little time left.
+func (g *Governor) giveUp(w *waiter, reason Reason) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w.line != nil {
+		wait := g.earliest(now, w.lane, 0).Sub(now)
+		if reason == "" {
+			reason = Late
+		}
+		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason, Deadline: true})
+		g.dispatch(now)
+	}
+}
+
+// sweep refuses the waiters whose turn cannot come in time.
+func (g *Governor) sweep(now time.Time) {
+	g.expire(now)
+	g.soonest = time.Time{}
+	for lane := range g.lines {
+		ahead := 0
+		_, reason, _ := g.turn(now, Lane(lane)) //nolint:gosec // a lane
+		for w := g.lines[lane].first; w != nil; {
+			following := w.next
+			if late := w.tooLate(now, g.earliest(now, Lane(lane), ahead), reason); late != nil {
+				g.refuse(w, late)
+			} else {
+				ahead++
+				if !w.latest.IsZero() && (g.soonest.IsZero() || w.latest.Before(g.soonest)) {
+					g.soonest = w.latest
+				}
+			}
+			w = following
+		}
+	}
+}
+
+const (
+	// inARow is how many cancels go before another lane has a turn.
+	inARow = 3
+	// Of the low lane, one attempt per window/lowShare goes ahead of calls once it
+	// has waited for a window.
+	lowShare = 6
+)
+
+// candidates are the first of each line in the order of their claims.
+func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
+	n := 0
+	add := func(w *waiter) {
+		if w != nil {
+			order[n] = w
+			n++
+		}
+	}
+	call, poll := g.lines[Call].first, g.lines[Poll].first
+	low, cancel := g.lines[Low].first, g.lines[Cancel].first
+	patient := g.cancels >= inARow
+	aged := low != nil && now.Sub(low.since) >= g.window && now.Sub(g.lowAt) >= g.window/lowShare
+	if !patient {
+		add(cancel)
+	}
+	if aged {
+		add(low)
+	}
+	// Looks come first as long as calls have the larger part of the window.
+	if poll != nil && call != nil && g.looks >= g.n/2 && call.since.Before(poll.since) {
+		call, poll = poll, call
+	}
+	add(poll)
+	add(call)
+	if patient {
+		add(cancel)
+	}
+	if !aged {
+		add(low)
+	}
+	return order
+}
+
+// dispatch admits waiters as long as they can go.
+func (g *Governor) dispatch(now time.Time) {
+	for g.waiting > 0 {
+		var next time.Time
+		var blocked Reason
+		went := false
+		for _, w := range g.candidates(now) {
+			if w == nil {
+				continue
+			}
+			if !w.latest.IsZero() && now.After(w.latest) {
+				g.refuse(w, &Refusal{Reason: Late, Deadline: true})
+				went = true
+				break
+			}
+			at, reason, ok := g.turn(now, w.lane)
+			if ok {
+				g.went(w, now)
+				went = true
+				break
+			}
+			if blocked == "" || w.lane == Call {
+				blocked = reason
+			}
+			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+		if went {
+			continue
+		}
+		if (blocked == Window || blocked == Reserved) && g.late(now) {
+			g.sweep(now)
+		}
+		g.arm(now, next)
+		return
+	}
+}
+
+// late reports whether a sweep may find somebody.
+func (g *Governor) late(now time.Time) bool {
+	if g.soonest.IsZero() {
+		return false
+	}
+	for lane := range g.lines {
+		if n := g.lines[lane].len; n > 0 && g.earliest(now, Lane(lane), n-1).After(g.soonest) { //nolint:gosec // a lane
+			return true
+		}
+	}
+	return false
+}
+
+// went admits a waiter.
+func (g *Governor) went(w *waiter, now time.Time) {
+	g.out(w)
+	switch {
+	case w.lane == Cancel && g.waiting > g.lines[Cancel].len:
+		g.cancels++
+	case w.lane == Low && g.lines[Call].len > 0:
+		g.lowAt = now
+		g.cancels = 0
+	default:
+		g.cancels = 0
+	}
+	w.permit = g.admit(now, w.lane)
+	close(w.ready)
+}
+
+// arm sets the timer. The zero time needs none: a Release will come.
+func (g *Governor) arm(now, at time.Time) {
+	switch wait := max(0, at.Sub(now)); {
+	case at.IsZero() || g.waiting == 0:
+	case g.timer != nil:
+		g.timer.Reset(wait)
+	default:
+		g.timer = time.AfterFunc(wait, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.dispatch(time.Now())
+		})
+	}
+}

@@ -1,0 +1,185 @@
+package governor
+
+import (
+	"math"
+	"time"
+)
+
+// trip is a round trip that ended.
+type trip struct {
+	end     time.Time
+	refused bool
+	look    bool
+}
+
+// trips is a ring of the round trips that count, oldest first. It grows to n.
+type trips struct {
+	ring       []trip
+	head, used int
+	served     int // those that were not refused
+	looks      int // those of the lane Poll
+}
+
+// ended takes note of a round trip.
+func (g *Governor) ended(t trip) {
+	if g.used == len(g.ring) {
+		grown := make([]trip, max(16, min(2*len(g.ring), g.n)))
+		n := copy(grown, g.ring[g.head:])
+		copy(grown[n:], g.ring[:g.head])
+		g.ring, g.head = grown, 0
+	}
+	g.ring[(g.head+g.used)%len(g.ring)] = t
+	g.used++
+	if !t.refused {
+		g.served++
+	}
+	if t.look {
+		g.looks++
+	}
+}
+
+// expire forgets the round trips that do not count any more.
+func (g *Governor) expire(now time.Time) {
+	for g.used > 0 && now.Sub(g.ring[g.head].end) >= g.hold {
+		if !g.ring[g.head].refused {
+			g.served--
+		}
+		if g.ring[g.head].look {
+			g.looks--
+		}
+		g.head = (g.head + 1) % len(g.ring)
+		g.used--
+	}
+}
+
+// freed is when the i-th oldest round trip stops counting.
+func (g *Governor) freed(i int) time.Time {
+	return g.ring[(g.head+i)%len(g.ring)].end.Add(g.hold)
+}
+
+// oldest is when the oldest round trip stops counting; the zero time if none does.
+func (g *Governor) oldest() time.Time {
+	if g.used == 0 {
+		return time.Time{}
+	}
+	return g.freed(0)
+}
+
+// keep is how many places an attempt of the lane must leave for looks.
+func (g *Governor) keep(lane Lane) int {
+	kept := max(0, min(g.reserved, g.n/2))
+	if g.sharing.active {
+		kept = min(kept, g.sharing.share/4)
+	}
+	switch lane {
+	case Poll:
+		return 0
+	case Cancel:
+		return kept / 2
+	default:
+		return kept
+	}
+}
+
+// turn reports whether an attempt of the lane may go now. If not it says why, and
+// when to ask again: the zero time means after the next Release.
+func (g *Governor) turn(now time.Time, lane Lane) (at time.Time, reason Reason, ok bool) {
+	g.expire(now)
+	matures := g.mature(now, g.slow)
+	if now.Before(g.pausedUntil) {
+		return g.pausedUntil, Paused, false
+	}
+	keep := g.keep(lane)
+	if g.n > 0 {
+		if free := g.n - g.used - g.inFlight; free <= 0 {
+			return g.oldest(), Window, false
+		} else if free <= keep {
+			return g.oldest(), Reserved, false
+		}
+	}
+	bound := g.burst()
+	if s := &g.sharing; s.active {
+		if s.over(now, g.hold) {
+			s.stop(g.window)
+			g.answers = 0
+		} else {
+			bound = sharedFlight
+			if !s.within(g.served+g.fresh, keep) {
+				if at = s.look(g.lines[Call].len, g.pausedUntil, g.hold); now.Before(at) {
+					if first := g.oldest(); !first.IsZero() && first.Before(at) {
+						at = first
+					}
+					return at, Share, false
+				}
+				bound = 1
+			}
+		}
+	}
+	if g.probing {
+		bound = 1
+	}
+	if g.fresh >= bound {
+		return matures, Flight, false
+	}
+	if g.outage() {
+		if missing := 1 - g.pace.TokensAt(now); missing > 0 {
+			wait := time.Duration(missing / float64(g.pace.Limit()) * float64(time.Second))
+			return now.Add(wait + time.Millisecond), Outage, false
+		}
+	}
+	return now, "", true
+}
+
+// admit counts an attempt as in flight. It follows a turn that said ok.
+func (g *Governor) admit(now time.Time, lane Lane) uint64 {
+	if g.outage() {
+		g.pace.AllowN(now, 1)
+	}
+	g.sharing.admitted(now, g.served+g.fresh)
+	return g.launch(now, lane)
+}
+
+// outage reports whether attempts are spread out because the service fails.
+func (g *Governor) outage() bool { return g.pace != nil && g.failures >= outageStreak }
+
+// burst bounds the fresh attempts in flight while nobody else is seen: a few at
+// first, and soon all, as answers show that there is quota to be had. So a few
+// requests are refused, and not a window of them, when several processes start
+// into one quota.
+func (g *Governor) burst() int {
+	if g.n == 0 {
+		return math.MaxInt
+	}
+	n, c := float64(g.n), float64(g.answers)
+	return max(4, int(math.Ceil(0.07*n+0.85*c*c/n)))
+}
+
+// earliest is the first instant at which a waiter of the lane can go that has so
+// many others of its lane ahead. Attempts in flight may end unsent and give back
+// their places at once, so they take none here; those ahead in line, and the
+// places that are kept for looks, are taken to be needed.
+func (g *Governor) earliest(now time.Time, lane Lane, ahead int) time.Time {
+	at := now
+	if g.n > 0 {
+		// Of the places that the lane may take some are free, and the others come
+		// back in the order in which the round trips ended, and so on round.
+		places := max(1, g.n-g.keep(lane))
+		rounds, place := ahead/places, ahead%places
+		if taken := place - (places - g.used); taken >= 0 {
+			at = g.freed(min(taken, g.used-1))
+		}
+		at = at.Add(saturate(rounds, g.hold))
+	}
+	if at.Before(g.pausedUntil) {
+		at = g.pausedUntil
+	}
+	return at
+}
+
+// saturate is n times d, or as long as a duration can be.
+func saturate(n int, d time.Duration) time.Duration {
+	if n > 0 && d > math.MaxInt64/2/time.Duration(n) {
+		return math.MaxInt64 / 2
+	}
+	return time.Duration(n) * d
+}

@@ -1,0 +1,114 @@
+// Package hook checks the URLs and the secrets of connectors.
+package hook
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// SecretHeader carries the secret of a connector, in its canonical form.
+const SecretHeader = "X-Connic-Secret"
+
+// Hook is where a connector is, and the secret that it takes.
+type Hook struct {
+	URL    *url.URL // without the secret; of scheme https or http
+	Secret string   // empty where authentication is off
+}
+
+// Problem is an argument that is refused. It does not repeat the argument.
+type Problem struct{ Arg, Reason string }
+
+// Parse checks the URL and the secret of a connector. The secret may stand in the URL.
+// A URL of a WebSocket gets the scheme of its handshake.
+func Parse(raw, secret string) (*Hook, *Problem) {
+	bad := func(reason string) (*Hook, *Problem) { return nil, &Problem{"URL", reason} }
+	raw = strings.TrimSpace(raw)
+	u, err := url.Parse(raw)
+	if err != nil {
+		return bad("cannot be parsed")
+	}
+	switch u.Scheme {
+	case "wss":
+		u.Scheme = "https"
+	case "ws":
+		u.Scheme = "http"
+	}
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http", u.Host == "", u.Hostname() == "", u.Opaque != "":
+		return bad("is not an absolute https URL; copy it from the dashboard")
+	case u.User != nil:
+		return bad("contains a user; the secret is the only credential")
+	case strings.Contains(raw, "#"):
+		return bad("has a fragment")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return bad("is not encrypted; that is accepted for loopback addresses only")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return bad("has a query that cannot be parsed")
+	}
+	h := &Hook{URL: u}
+	for _, value := range append(query["secret"], secret) {
+		trimmed, reason := checkSecret(value)
+		switch {
+		case reason != "":
+			return nil, &Problem{"secret", reason}
+		case trimmed != "" && h.Secret != "" && trimmed != h.Secret:
+			return nil, &Problem{"secret", "is another than the one in the URL"}
+		case trimmed != "":
+			h.Secret = trimmed
+		}
+	}
+	if query.Has("secret") {
+		query.Del("secret")
+		u.RawQuery = query.Encode()
+	}
+	return h, nil
+}
+
+func checkSecret(s string) (trimmed, reason string) {
+	trimmed = strings.TrimSpace(s)
+	if trimmed == "" && s != "" {
+		return "", "is blank; pass an empty one for a connector without authentication"
+	}
+	for i := range len(trimmed) {
+		if c := trimmed[i]; c < ' ' || c > '~' {
+			return "", "has a line break or another character that no header can carry"
+		}
+	}
+	return trimmed, ""
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// Host is scheme and host, all of the URL that may be shown: where authentication is
+// off, whoever has the rest can start agents.
+func (h *Hook) Host() string { return h.URL.Scheme + "://" + h.URL.Host }
+
+// Hidden are the texts that must not be shown. Of the path, the last segment alone is
+// one of them if it is long enough to name a connector.
+func (h *Hook) Hidden() []string {
+	const name = 8
+	hidden := []string{h.Secret, h.URL.RawQuery}
+	for _, values := range h.URL.Query() {
+		for _, value := range values {
+			if len(value) >= name {
+				hidden = append(hidden, value)
+			}
+		}
+	}
+	if path := strings.TrimRight(h.URL.Path, "/"); path != "" {
+		hidden = append(hidden, path, strings.TrimRight(h.URL.EscapedPath(), "/"))
+		if last := path[strings.LastIndexByte(path, '/')+1:]; len(last) >= name {
+			hidden = append(hidden, last)
+		}
+	}
+	return hidden
+}

@@ -1,0 +1,268 @@
+package lenient
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+)
+
+// plan is how values of a type are decoded. Plans are made once for each type.
+type plan struct {
+	decode func(d *Decoder, v reflect.Value) error
+	fields map[string]*field // of a struct that is decoded by its fields; else nil
+	preset []*field          // bools that are true where the service does not say
+}
+
+// field is a struct's field.
+type field struct {
+	name   string // as the service writes it
+	index  []int
+	alias  bool // this is another name for the field
+	other  bool // the field has other names
+	preset bool // a bool that is true where the service does not say
+	plan   *plan
+}
+
+// Struct fields are named by their json tags. A tag api beside it says how the
+// field is known, and may go on with other names for it and with options:
+//
+//	ID      string `json:"id" api:"assumed,run_id"`
+//	Enabled bool   `json:"enabled" api:"assumed,=true"`
+//	Name    string `json:"name" api:"assumed,."`
+//
+// "=true" is what an absent value means. "." takes a text that stands in place of
+// the object.
+const (
+	tagName    = "api"
+	optPreset  = "=true"
+	optInPlace = "."
+)
+
+var plans sync.Map // reflect.Type to *plan
+
+func planOf(t reflect.Type) *plan {
+	if known, ok := plans.Load(t); ok {
+		return known.(*plan)
+	}
+	// A type that contains itself finds its plan here, and uses it when it is done.
+	building := make(map[reflect.Type]*plan)
+	p := build(t, building)
+	for built, plan := range building {
+		plans.LoadOrStore(built, plan)
+	}
+	return p
+}
+
+var (
+	rawType         = reflect.TypeFor[json.RawMessage]()
+	timeType        = reflect.TypeFor[time.Time]()
+	numberType      = reflect.TypeFor[json.Number]()
+	unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
+)
+
+func build(t reflect.Type, building map[reflect.Type]*plan) *plan {
+	if known, ok := plans.Load(t); ok {
+		return known.(*plan)
+	}
+	if known, ok := building[t]; ok {
+		return known
+	}
+	p := new(plan)
+	building[t] = p
+	switch {
+	case t == rawType:
+		p.decode = decodeRaw
+	case t == timeType:
+		p.decode = decodeTime
+	case t == numberType:
+		p.decode = decodeNumber
+	case reflect.PointerTo(t).Implements(unmarshalerType) && !tagged(t):
+		p.decode = decodeForeign
+	default:
+		p.byKind(t, building)
+	}
+	return p
+}
+
+func (p *plan) byKind(t reflect.Type, building map[reflect.Type]*plan) {
+	switch t.Kind() {
+	case reflect.String:
+		p.decode = decodeString
+	case reflect.Bool:
+		p.decode = decodeBool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		p.decode = decodeInt
+	case reflect.Float32, reflect.Float64:
+		p.decode = decodeFloat
+	case reflect.Pointer:
+		elem := build(t.Elem(), building)
+		p.decode = func(d *Decoder, v reflect.Value) error { return decodePointer(d, v, elem) }
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 { // base64
+			p.decode = decodeStandard
+			return
+		}
+		elem := build(t.Elem(), building)
+		p.decode = func(d *Decoder, v reflect.Value) error { return decodeSlice(d, v, elem) }
+	case reflect.Struct:
+		p.structure(t, building)
+	default: // maps and interfaces, of which the wire has few
+		p.decode = decodeStandard
+	}
+}
+
+// tagged reports whether a struct has fields with the tag api. It is decoded by
+// them, whatever its methods.
+func tagged(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		if _, ok := f.Tag.Lookup(tagName); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// structure makes the plan of a struct. As in encoding/json, a shallower field
+// hides a deeper one.
+func (p *plan) structure(t reflect.Type, building map[reflect.Type]*plan) {
+	p.fields = make(map[string]*field)
+	var inPlace *field
+	add := func(name string, f *field) {
+		if known, ok := p.fields[name]; !ok || len(f.index) < len(known.index) {
+			p.fields[name] = f
+		}
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		tag, ok := f.Tag.Lookup("json")
+		if !f.IsExported() || (f.Anonymous && !ok) {
+			continue
+		}
+		name, _, _ := strings.Cut(tag, ",")
+		if name == "-" {
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		own := field{name: name, index: f.Index, plan: build(f.Type, building)}
+		_, rest, _ := strings.Cut(f.Tag.Get(tagName), ",")
+		var others []string
+		for option := range strings.SplitSeq(rest, ",") {
+			switch option {
+			case "":
+			case optPreset:
+				own.preset = true
+				p.preset = append(p.preset, &own)
+			case optInPlace:
+				inPlace = &own
+			default:
+				others = append(others, option)
+			}
+		}
+		own.other = len(others) > 0
+		add(name, &own)
+		for _, other := range others {
+			add(other, &field{name: other, index: f.Index, alias: true, other: true, plan: own.plan})
+		}
+	}
+	p.decode = func(d *Decoder, v reflect.Value) error {
+		switch c := d.Peek(); {
+		case c == 'n':
+			return decodeNull(d, v)
+		case c == '{':
+			_, err := d.object(v, p, reflect.Value{})
+			return err
+		case inPlace != nil && c != '[':
+			v.SetZero()
+			return inPlace.plan.decode(d, inPlace.of(v))
+		}
+		return d.mismatch("not an object")
+	}
+}
+
+func (f *field) of(v reflect.Value) reflect.Value {
+	if len(f.index) == 1 {
+		return v.Field(f.index[0])
+	}
+	return v.FieldByIndex(f.index)
+}
+
+// find returns the field that a key names, in whatever case, nil if there is none.
+func (p *plan) find(key []byte) *field {
+	if f, ok := p.fields[string(key)]; ok {
+		return f
+	}
+	for _, c := range key {
+		if c >= 'A' && c <= 'Z' || c >= 0x80 {
+			for name, f := range p.fields {
+				if len(name) == len(key) && strings.EqualFold(name, string(key)) {
+					return f
+				}
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// object decodes an object into a struct. It reports whether a member of it is
+// one of the fields. Like is another value of the struct or invalid.
+func (d *Decoder) object(v reflect.Value, p *plan, like reflect.Value) (known bool, err error) {
+	if d.Peek() != '{' {
+		return false, d.mismatch("not an object")
+	}
+	if err := d.enter(); err != nil {
+		return false, err
+	}
+	for _, f := range p.preset {
+		f.of(v).SetBool(true)
+	}
+	for first := true; ; first = false {
+		if more, err := d.more('}', first); !more {
+			return known, err
+		}
+		at := d.i
+		key, err := d.key()
+		if err != nil {
+			return known, err
+		}
+		if f := p.find(key); f != nil {
+			known = true
+			err = d.member(f, v, like)
+		} else {
+			err = d.Skip()
+		}
+		if err != nil {
+			return known, d.within(err, d.keyAt(at))
+		}
+	}
+}
+
+// member decodes the value of a field.
+func (d *Decoder) member(f *field, v, like reflect.Value) error {
+	target := f.of(v)
+	if f.preset && d.Peek() == 'n' {
+		return d.Skip()
+	}
+	if like.IsValid() && target.Kind() == reflect.String && d.Peek() == '"' {
+		return d.shared(target, f.of(like))
+	}
+	if !f.other || target.IsZero() {
+		return f.plan.decode(d, target)
+	}
+	// The field was set under another name. Its own name goes first, and a value
+	// before none.
+	value := reflect.New(target.Type()).Elem()
+	if err := f.plan.decode(d, value); err != nil {
+		return err
+	}
+	if !f.alias && !value.IsZero() {
+		target.Set(value)
+	}
+	return nil
+}

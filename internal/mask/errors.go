@@ -1,0 +1,57 @@
+package mask
+
+import "errors"
+
+// depth bounds how deep errors are looked into.
+const depth = 64
+
+// Error returns err, or an error in its place that says the same as one safe line
+// and without the secrets: net/http quotes answers that it cannot read, and errors
+// of proxies, transports and key sources say what they like. The error in its
+// place matches what err matches, and does not unwrap.
+func (m *Mask) Error(err error) error {
+	if err == nil || m.clean(err, depth) {
+		return err
+	}
+	return &masked{
+		text: m.Line(err.Error(), 0),
+		is:   func(target error) bool { return errors.Is(err, target) },
+		as:   func(target any) bool { return errors.As(err, target) },
+	}
+}
+
+// clean reports whether the texts of err, and of the errors within it, can be
+// shown.
+func (m *Mask) clean(err error, depth int) bool {
+	if depth == 0 {
+		return false
+	}
+	if text := err.Error(); m.Line(text, 0) != text {
+		return false
+	}
+	switch within := err.(type) { //nolint:errorlint // it goes from error to error itself
+	case interface{ Unwrap() error }:
+		if inner := within.Unwrap(); inner != nil {
+			return m.clean(inner, depth-1)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range within.Unwrap() {
+			if inner != nil && !m.clean(inner, depth-1) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// masked keeps the error that it stands for in closures, so that printing cannot
+// reach it.
+type masked struct {
+	text string
+	is   func(error) bool
+	as   func(any) bool
+}
+
+func (e *masked) Error() string        { return e.text }
+func (e *masked) Is(target error) bool { return e.is(target) }
+func (e *masked) As(target any) bool   { return e.as(target) }

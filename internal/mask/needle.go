@@ -1,0 +1,189 @@
+package mask
+
+import (
+	"bytes"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// least is the length of the shortest secret, or part of one, that is looked for.
+const least = 8
+
+// needles are the spellings of secrets.
+type needles struct {
+	// folded are found in any letter case, and escaped. The longest come first.
+	folded []needle
+	// digits are hexadecimal and base64. With a match goes the whole run of such
+	// digits, since its ends belong to the secret as well.
+	digits []needle
+}
+
+type needle struct {
+	text    string
+	instead string
+	part    func(c byte) bool // of digits: what belongs to the run
+}
+
+func makeNeedles(secrets []string) *needles {
+	n := new(needles)
+	for _, secret := range secrets {
+		secret = strings.TrimSpace(secret)
+		instead := "[secret]"
+		for _, p := range patterns {
+			part, ok := strings.CutPrefix(secret, p.prefix)
+			if !ok {
+				continue
+			}
+			instead = p.prefix + "…"
+			n.add(part, instead)
+		}
+		n.add(secret, instead)
+	}
+	slices.SortStableFunc(n.folded, func(a, b needle) int { return len(b.text) - len(a.text) })
+	return n
+}
+
+func (n *needles) add(secret, instead string) {
+	if len(secret) < least {
+		return
+	}
+	// A text is searched as it is and with one layer of escapes after the other
+	// taken off, which also takes off what only looks like escapes in the secret.
+	for plain := (text{b: []byte(secret)}); ; {
+		n.folded = append(n.folded, needle{text: lower(string(plain.b)), instead: instead})
+		if !plain.unescape() || len(plain.b) < least {
+			break
+		}
+	}
+	// Base64 that is wrapped, or base64 of base64, is not looked for.
+	for _, form := range []string{secret, upper(secret), lower(secret)} {
+		n.addDigits(hex.EncodeToString([]byte(form)), instead, isHex)
+		for offset := range 3 {
+			core := base64Core(form, offset)
+			n.addDigits(core, instead, isBase64)
+			n.addDigits(strings.NewReplacer("+", "-", "/", "_").Replace(core), instead, isBase64)
+		}
+	}
+}
+
+func (n *needles) addDigits(text, instead string, part func(byte) bool) {
+	if !slices.ContainsFunc(n.digits, func(d needle) bool { return d.text == text }) {
+		n.digits = append(n.digits, needle{text, instead, part})
+	}
+}
+
+func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' }
+
+func isBase64(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte("+/-_=", c) >= 0
+}
+
+// span is a part of a text that is replaced.
+type span struct {
+	from, to int
+	instead  string
+}
+
+// replace returns s with whatever the needles find replaced.
+func (n *needles) replace(s string) string {
+	var found []span
+	for _, d := range n.digits {
+		found = append(found, d.runs(s)...)
+	}
+	plain := text{b: []byte(s)}
+	for round := 0; ; round++ {
+		lowered := lowerBytes(plain.b)
+		for _, f := range n.folded {
+			found = append(found, f.in(lowered, plain.at)...)
+		}
+		// Each round takes off one layer of escapes.
+		if round == layers || !plain.unescape() {
+			break
+		}
+	}
+	if len(found) == 0 {
+		return s
+	}
+	slices.SortStableFunc(found, func(a, b span) int {
+		if a.from != b.from {
+			return a.from - b.from
+		}
+		return b.to - a.to
+	})
+	var b strings.Builder
+	end := 0
+	for _, f := range found {
+		if f.from >= end {
+			b.WriteString(s[end:f.from])
+			b.WriteString(f.instead)
+		}
+		end = max(end, f.to)
+	}
+	b.WriteString(s[end:])
+	return b.String()
+}
+
+// in finds the needle in a lower-case text. At leads back to the original.
+func (n needle) in(lowered []byte, at []int) (found []span) {
+	for from := 0; ; {
+		i := bytes.Index(lowered[from:], []byte(n.text))
+		if i < 0 {
+			return found
+		}
+		i += from
+		from = i + len(n.text)
+		if at == nil {
+			found = append(found, span{i, from, n.instead})
+		} else {
+			found = append(found, span{at[i], at[from], n.instead})
+		}
+	}
+}
+
+// runs finds the runs of digits that contain the needle.
+func (n needle) runs(s string) (found []span) {
+	in := s
+	if !n.part('g') {
+		in = lower(s) // hexadecimal
+	}
+	for from := 0; ; {
+		i := strings.Index(in[from:], n.text)
+		if i < 0 {
+			return found
+		}
+		start, end := from+i, from+i+len(n.text)
+		for start > 0 && n.part(s[start-1]) {
+			start--
+		}
+		for end < len(s) && n.part(s[end]) {
+			end++
+		}
+		found = append(found, span{start, end, n.instead})
+		from = end
+	}
+}
+
+// lower lowers ASCII letters only, so that lengths stay.
+func lower(s string) string { return string(lowerBytes([]byte(s))) }
+
+func upper(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - ('a' - 'A')
+		}
+	}
+	return string(b)
+}
+
+func lowerBytes(b []byte) []byte {
+	lowered := make([]byte, len(b))
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		lowered[i] = c
+	}
+	return lowered
+}

@@ -1,0 +1,82 @@
+package mask
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// notInKey lists the printable characters that end a key in a text around it.
+const notInKey = "\"'`<>()[]{},;\\"
+
+// pattern finds whatever begins with a prefix: as it is, with any of its
+// characters escaped as JSON, URLs and HTML do it, once or several times, and in
+// hexadecimal and base64.
+type pattern struct {
+	prefix string
+	signs  []string // what a text with such a secret contains
+	expr   func() *regexp.Regexp
+}
+
+// The digits of a prefix in base64 can be the letters of a name ("Niclas"), so a
+// bridge token, which is long, must have more of them.
+var patterns = [...]*pattern{newPattern(KeyPrefix, 4), newPattern(BridgePrefix, 16)}
+
+// newPattern returns the pattern of a prefix, with at least so many digits of
+// base64 behind it.
+func newPattern(prefix string, least int) *pattern {
+	var b64 []string
+	for offset := range 3 {
+		b64 = append(b64, base64Core(prefix, offset))
+	}
+	digits := hex.EncodeToString([]byte(prefix))
+	p := &pattern{prefix: prefix, signs: append([]string{prefix, `\`, "%", "&#", digits[:3]}, b64...)}
+	p.expr = sync.OnceValue(func() *regexp.Regexp {
+		var plain, digits strings.Builder
+		for _, c := range []byte(prefix) {
+			either := fmt.Sprintf("%02x", c)
+			either = strings.NewReplacer("e", "[eE]", "f", "[fF]").Replace(either)
+			digits.WriteString(either)
+			fmt.Fprintf(&plain, `(?:%c|\\+(?:u00|x)%s|%%(?:25)*%s|&#0*%d;|&#[xX]0*%s;)`, c, either, either, c, either)
+		}
+		const escaped = `\\+(?:/|(?:u00|x)[2-7][0-9a-fA-F])|&(?:amp|#[xX]?[0-9a-fA-F]+);`
+		return regexp.MustCompile(plain.String() + `(?:` + escaped + `|[^\s` + regexp.QuoteMeta(notInKey) + `])+|` +
+			digits.String() + `[0-9a-fA-F]{4,}|(?:` + strings.Join(b64, "|") + fmt.Sprintf(`)[A-Za-z0-9+/_=-]{%d,}`, least))
+	})
+	return p
+}
+
+// base64Core is what any base64 of s contains where s stands at such an offset
+// among threes: the digits that depend on s alone.
+func base64Core(s string, offset int) string {
+	encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", offset) + s))
+	from := (8*offset + 5) / 6
+	to := 8 * (offset + len(s)) / 6
+	return encoded[from:to]
+}
+
+// replace returns s with whatever the pattern finds replaced.
+func (p *pattern) replace(s string) string {
+	for _, sign := range p.signs {
+		if strings.Contains(s, sign) {
+			return p.expr().ReplaceAllString(s, p.prefix+"…")
+		}
+	}
+	return s
+}
+
+// suspicious reports whether b has a sign of a secret.
+func suspicious(b []byte) bool {
+	for _, p := range patterns {
+		for _, sign := range p.signs {
+			if bytes.Contains(b, []byte(sign)) {
+				return true
+			}
+		}
+	}
+	return false
+}

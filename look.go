@@ -1,0 +1,469 @@
+package connic
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"time"
+)
+
+const (
+	// pollPart is the part of the quota that looks which take several requests may
+	// use.
+	pollPart = 0.4
+	// few is how many things are asked for one by one rather than looked for in a
+	// list.
+	few = 2
+	// atMost is how many things a list does not show are asked for in one look.
+	atMost = 6
+	// looksAhead is how many looks within a window places are kept for, as a part of
+	// the quota: 6 of 60, which is what one wait takes in its first minute.
+	looksAhead = 10
+)
+
+// run looks until nothing is waited for any more.
+func (w *watch[T]) run() {
+	over := false
+	defer func() {
+		if !over { // Goexit in a transport or an observer
+			w.abort()
+		}
+	}()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		limits := w.client.limiter.Status()
+		w.mu.Lock()
+		w.limits = limits
+		if len(w.things) == 0 {
+			w.running, over = false, true
+			places := w.reserve()
+			w.mu.Unlock()
+			w.tell(places)
+			return
+		}
+		pause := time.Until(w.next())
+		w.mu.Unlock()
+		if pause > 0 {
+			timer.Reset(pause)
+			select {
+			case <-timer.C:
+			case <-w.wake:
+			}
+			continue
+		}
+		w.look()
+	}
+}
+
+// abort ends all waits after the watch's goroutine was ended by others.
+func (w *watch[T]) abort() {
+	w.mu.Lock()
+	w.running = false
+	w.failAll(fmt.Errorf("%w: it called runtime.Goexit", errPanicked), time.Now(), true)
+	places := w.reserve()
+	w.mu.Unlock()
+	w.tell(places)
+}
+
+// quota is what looks have to reckon with: that of the limiter or, where it has
+// none, that of the documentation.
+func (w *watch[T]) quota() (n int, per time.Duration) {
+	if w.limits.Limit <= 0 || w.limits.Window <= 0 {
+		return defaultQuota, defaultWindow
+	}
+	return w.limits.Limit, w.limits.Window
+}
+
+// pace is the time that one request of looks takes of the quota: 2.5 s of 60 a
+// minute, so that looks that take several come to 24 a minute.
+func (w *watch[T]) pace() time.Duration {
+	n, per := w.quota()
+	return max(time.Millisecond, time.Duration(float64(per)/(pollPart*float64(n))))
+}
+
+// recent counts the requests of looks within the last window.
+func (w *watch[T]) recent() int {
+	_, per := w.quota()
+	old := time.Now().Add(-per)
+	w.spent = slices.DeleteFunc(w.spent, func(at time.Time) bool { return !at.After(old) })
+	return len(w.spent)
+}
+
+// byList reports whether looks go through the list.
+func (w *watch[T]) byList() bool {
+	switch {
+	case w.kind.list == nil || w.listing == listRefused || time.Now().Before(w.relist):
+		return false
+	case w.kind.get == nil:
+		return true
+	case w.listing == listUnknown && len(w.things)+w.expected > few:
+		return true
+	}
+	// Where the last list took as many pages as things are left, asking for each is
+	// cheaper.
+	return len(w.things) > max(few, w.pages)
+}
+
+// next is when to look.
+func (w *watch[T]) next() time.Time {
+	spent := w.recent()
+	byList := w.byList()
+	if byList && !w.probed && w.kind.get != nil {
+		return time.Time{} // whether there is a list decides how many places are kept
+	}
+	var due time.Time
+	initial := time.Duration(math.MaxInt64)
+	for x := range w.waits {
+		if len(x.parts) > 0 && (due.IsZero() || x.due.Before(due)) {
+			due = x.due
+		}
+		initial = min(initial, x.conf.initial)
+	}
+	if due.IsZero() {
+		return time.Now().Add(time.Hour)
+	}
+	_, window := w.quota()
+	per := w.pace()
+	gap := min(per, initial)
+	switch {
+	case byList && w.cost > 1:
+		gap = time.Duration(w.cost) * per
+	case w.limits.Waiting > 0 && w.limits.Limit > 0:
+		// Others wait for the quota: fewer and fewer looks, so that the places that
+		// are kept for them last for the window.
+		gap = min(window/4, time.Duration(float64(gap)*math.Pow(pollGrowth, float64(max(0, spent-2)))))
+	}
+	if at := w.last.Add(gap); at.After(due) {
+		due = at
+	}
+	if !byList && len(w.things) > few && w.allowance(w.fresh()) <= 0 && spent > 0 {
+		if at := w.spent[0].Add(window + time.Millisecond); at.After(due) {
+			due = at
+		}
+	}
+	return due
+}
+
+// fresh reports whether something was never asked for yet.
+func (w *watch[T]) fresh() bool {
+	for _, t := range w.things {
+		if t.asked.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// allowance is how many things may be asked for one by one now: half of the quota
+// for those that never were, and a little less for others.
+func (w *watch[T]) allowance(fresh bool) int {
+	n, _ := w.quota()
+	part := pollPart
+	if fresh {
+		part = 0.5
+	}
+	return max(1, int(part*float64(n))) - w.recent()
+}
+
+// look sees how far the things are.
+func (w *watch[T]) look() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.mu.Lock()
+	w.cancel = cancel
+	w.cost = 0
+	byList := w.byList()
+	w.mu.Unlock()
+	defer func() {
+		failed := recover()
+		w.mu.Lock()
+		if failed != nil {
+			w.failAll(fmt.Errorf("%w: %v", errPanicked, failed), time.Now(), true)
+		}
+		w.cancel = nil
+		w.last = time.Now()
+		places := w.reserve()
+		w.mu.Unlock()
+		w.tell(places)
+	}()
+	seen := make(map[string]bool)
+	if byList && !w.lookInList(ctx, seen) {
+		return
+	}
+	for _, id := range w.missing(seen, byList) {
+		if ctx.Err() != nil {
+			return
+		}
+		w.count()
+		value, err := w.kind.get(ctx, id, w.opts)
+		if ctx.Err() != nil {
+			return
+		}
+		now := time.Now()
+		w.mu.Lock()
+		if t := w.things[id]; t != nil {
+			t.asked = now
+			parts := slices.Clone(t.parts)
+			for _, p := range parts {
+				p.wait.looked(now)
+			}
+			if err != nil {
+				w.fail(t, err, now)
+			} else {
+				w.see(t, value, now)
+			}
+		}
+		w.mu.Unlock()
+	}
+}
+
+// count takes note of a request.
+func (w *watch[T]) count() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cost++
+	w.spent = append(w.spent, time.Now())
+}
+
+// lookInList goes through the list until all things were seen that are worth the
+// request. It reports whether the look goes on.
+func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
+	w.mu.Lock()
+	known := make([]*T, 0, len(w.things))
+	for _, t := range w.things {
+		known = append(known, t.seen)
+	}
+	waitedFor := len(known)
+	w.mu.Unlock()
+	// Things of others stand between ours. What is further down is asked for by its
+	// id.
+	most := max(1, min(waitedFor, 2*waitedFor/pageLimit+8))
+	if w.kind.get == nil {
+		most = max(most, evaluationPages)
+	}
+	w.probed = true
+	next := w.kind.list(known, w.opts)
+	found := 0
+	for page := 1; page <= most; page++ {
+		w.count()
+		items, err := next(ctx)
+		if ctx.Err() != nil {
+			return false
+		}
+		now := time.Now()
+		if err != nil {
+			return w.listFailed(err, now)
+		}
+		w.mu.Lock()
+		w.listing, w.pages = listWorks, page
+		for _, item := range items {
+			id := w.kind.id(item)
+			t := w.things[id]
+			if t == nil || seen[id] || w.kind.partial != nil && w.kind.partial(item) {
+				continue
+			}
+			seen[id] = true
+			found++
+			w.see(t, item, now)
+		}
+		left := waitedFor - found
+		w.mu.Unlock()
+		if items == nil || left <= 0 || left <= few && w.kind.get != nil {
+			break
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.covered(now)
+	if w.kind.get == nil { // what is not there is missing
+		for id, t := range w.things {
+			if !seen[id] {
+				w.fail(t, fmt.Errorf("connic: %w: the list does not show the %s", ErrNotFound, w.kind.name), now)
+			}
+		}
+	}
+	return w.kind.get != nil
+}
+
+// listFailed decides what follows from a list that cannot be had. It reports
+// whether things are asked for one by one instead.
+func (w *watch[T]) listFailed(err error, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var answer *Error
+	var decode *DecodeError
+	switch {
+	case w.kind.get == nil:
+	case errors.As(err, &answer):
+		switch answer.StatusCode {
+		case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
+			w.listing = listRefused
+			return true
+		}
+	case errors.As(err, &decode):
+		// It may be an item of somebody else's.
+		w.relist = now.Add(time.Minute)
+		return true
+	}
+	w.covered(now)
+	w.failAll(err, now, hopeless(err))
+	return false
+}
+
+// missing returns the ids to be asked for one by one, those first that were not
+// for the longest time.
+func (w *watch[T]) missing(seen map[string]bool, byList bool) []string {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var due []*thing[T]
+	for id, t := range w.things {
+		if !seen[id] && (byList || t.due(now)) {
+			due = append(due, t)
+		}
+	}
+	slices.SortFunc(due, func(a, b *thing[T]) int {
+		return cmp.Or(a.asked.Compare(b.asked), cmp.Compare(a.id, b.id))
+	})
+	most := len(due)
+	switch {
+	case byList:
+		most = atMost
+	case len(w.things) > few:
+		most = w.allowance(false)
+		for _, t := range due[:min(len(due), max(0, w.allowance(true)))] {
+			if t.asked.IsZero() {
+				most = max(most, 1+slices.Index(due, t))
+			}
+		}
+	}
+	ids := make([]string, 0, max(0, min(most, len(due))))
+	for _, t := range due[:cap(ids)] {
+		ids = append(ids, t.id)
+	}
+	return ids
+}
+
+// due reports whether a wait for the thing is due.
+func (t *thing[T]) due(now time.Time) bool {
+	return slices.ContainsFunc(t.parts, func(p *part[T]) bool { return !p.wait.due.After(now) })
+}
+
+// covered sets the time of everybody's next look after one at all things.
+func (w *watch[T]) covered(now time.Time) {
+	for x := range w.waits {
+		x.looked(now)
+	}
+}
+
+// see takes note of a thing as it is.
+func (w *watch[T]) see(t *thing[T], value *T, now time.Time) {
+	t.seen = value
+	state := w.kind.state(value)
+	for _, p := range slices.Clone(t.parts) {
+		x := p.wait
+		p.failed = failing{}
+		x.polls++
+		done := state.done || x.conf.stopAtApproval && state.status == string(RunAwaitingApproval)
+		e := w.event(p, now)
+		e.Status, e.Phase, e.Done = state.status, state.phase, done
+		if done {
+			e.Next = 0
+		}
+		if w.kind.show != nil {
+			w.kind.show(&e, value)
+		}
+		own := value
+		if done && len(t.parts) > 1 { // no two callers get the same one
+			copied := *value
+			own = &copied
+		}
+		x.deliver(sighting[T]{id: t.id, value: own, event: e, part: p, done: done})
+	}
+}
+
+func (w *watch[T]) event(p *part[T], now time.Time) WaitEvent {
+	x := p.wait
+	return WaitEvent{Kind: w.kind.name, ID: p.thing.id, Polls: x.polls, After: now.Sub(x.start), Next: x.due.Sub(now)}
+}
+
+// fail takes note of a look at a thing that failed.
+func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
+	for _, p := range slices.Clone(t.parts) {
+		x := p.wait
+		x.polls++
+		e := w.event(p, now)
+		e.Err = err
+		s := sighting[T]{id: t.id, event: e, part: p}
+		if p.failed.ends(err, x.conf.failures, now) {
+			s.event.Next = 0
+			s.value = t.seen
+			s.err = &WaitError{
+				Kind: w.kind.name, ID: t.id, Pending: []string{t.id}, LastStatus: w.lastStatus(t), Polls: x.polls, Err: err,
+			}
+		}
+		x.deliver(s)
+	}
+}
+
+// failAll takes note of a look that failed as a whole.
+func (w *watch[T]) failAll(err error, now time.Time, ends bool) {
+	for x := range w.waits {
+		if len(x.parts) == 0 {
+			continue
+		}
+		x.polls++
+		over := ends
+		for _, p := range x.parts {
+			over = p.failed.ends(err, x.conf.failures, now) || over
+		}
+		e := x.pending(err)
+		s := sighting[T]{id: e.ID, event: w.event(x.parts[e.ID], now)}
+		s.event.Err = err
+		if over {
+			s.event.Next = 0
+			s.err, s.all = e, true
+			s.value = x.parts[e.ID].thing.seen
+			if len(e.Pending) > 1 {
+				s.value = nil
+			}
+			for _, p := range x.parts {
+				w.drop(p)
+			}
+		}
+		x.deliver(s)
+	}
+}
+
+// reserve returns the change of the places that looks need at the limiter. The
+// caller holds the mutex, and calls tell without it.
+func (w *watch[T]) reserve() int {
+	want := 0
+	n, _ := w.quota()
+	spent := w.recent()
+	switch waits := len(w.things) + w.expected; {
+	case waits == 0:
+	case w.kind.get == nil, waits <= few, w.listing == listWorks:
+		// Most looks come at first, and those of this window are paid for.
+		want = max(1, n/looksAhead-spent) * max(1, min(w.pages, n/looksAhead))
+	default:
+		// Each thing has to be asked for.
+		want = len(w.things) + min(w.expected, atMost)
+	}
+	change := want - w.reserved
+	w.reserved = want
+	return change
+}
+
+// tell keeps places at the limiter, or gives them back.
+func (w *watch[T]) tell(places int) {
+	if r, ok := w.client.limiter.(Reserver); ok && places != 0 {
+		r.Reserve(places)
+	}
+}

@@ -1,0 +1,67 @@
+package connic
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// parseBaseURL checks a base URL. It returns it without a trailing slash.
+func parseBaseURL(s string) (*url.URL, error) {
+	if s == DefaultBaseURL {
+		return &url.URL{Scheme: "https", Host: "api.connic.co", Path: "/v1"}, nil
+	}
+	bad := func(reason string) (*url.URL, error) { return nil, badOption("base URL", reason) }
+	u, err := url.Parse(strings.TrimSpace(s))
+	switch {
+	case err != nil:
+		return bad("is not a URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return bad("is not an absolute https URL")
+	case u.Host == "" || u.Hostname() == "":
+		return bad("has no host")
+	case u.User != nil:
+		return bad("contains a user; the API key is the only credential")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return bad("has a query or a fragment")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return bad("is not https; http is accepted for loopback addresses only")
+	}
+	path := strings.TrimRight(u.Path, "/")
+	for _, segment := range strings.Split(path, "/")[min(1, strings.Count(path, "/")):] {
+		if path != "" && checkSegment(segment) != "" {
+			return bad("has an empty segment, a dot segment or a control character in its path")
+		}
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: path}, nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// newTransport makes the transport of a client that was not given one. It keeps
+// every connection for the next call, where net/http keeps two, and opens no more
+// than 64: far more than a quota of 60 requests a minute can use.
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxConnsPerHost:       64,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+}
