@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -123,6 +124,14 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	}
 	if bad := k.options.bad; bad != nil {
 		return k.argument(bad.Arg, bad.Reason)
+	}
+	if k.options.outside {
+		if k.op.Op != rawOperation.Op {
+			return k.argument("WithoutProject", "belongs to Client.Do only")
+		}
+		if k.route = strings.TrimPrefix(k.route, projectRoute); k.route == "" {
+			return k.argument("path", "is empty")
+		}
 	}
 	if c.closed.Load() {
 		return &TransportError{Op: k.op.Name, Method: k.op.Method, Err: ErrClosed}

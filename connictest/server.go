@@ -68,6 +68,13 @@ type Server struct {
 	begun          []*run // all runs ever, deleted ones too
 	notices        []Notice
 
+	sessions     []*devSession
+	failSessions bool
+	bridges      map[string][]connic.BridgeRoute
+	logins       []*login
+	autoLogin    time.Duration // until a login is confirmed
+	autoApproves bool
+
 	connectors []*Connector
 	outbound   []*Outbound
 }
@@ -236,9 +243,17 @@ func (k scopes) allow(section, access string) bool {
 // "*:read" or "*". Without permissions it has full access.
 func (s *Server) Key(permissions ...string) connic.APIKey {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newKey(permissions)
+}
+
+// newKey makes a key. The caller holds the mutex.
+func (s *Server) newKey(permissions []string) connic.APIKey {
 	key := connic.APIKey("cnc_" + s.newID("connictestkey"))
-	s.mu.Unlock()
-	s.SetKey(key, permissions...)
+	s.keys[key] = nil
+	if len(permissions) > 0 {
+		s.keys[key] = scopes(slices.Clone(permissions))
+	}
 	return key
 }
 

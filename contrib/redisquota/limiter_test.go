@@ -363,7 +363,7 @@ func TestCallersThatGoLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d wait", n)
 	}
 	l.Release(p, answered)
-	l.Release(p, answered)                 // once only
+	l.Release(p, answered)                     // once only
 	l.Release(connic.Permit{ID: 99}, answered) // not ours
 	if n := l.Status().InFlight; n != 0 {
 		t.Errorf("%d in flight", n)
@@ -438,4 +438,6 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}

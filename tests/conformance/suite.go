@@ -33,18 +33,22 @@ type Case struct {
 	// Write changes something; Deploys changes what runs in an environment.
 	Write   bool `json:"write"`
 	Deploys bool `json:"deploys"`
-	// Broken breaks the rules, and Anonymous carries no key.
+	// Broken breaks the rules; Anonymous carries no key, and Keyless needs none.
 	Broken    bool `json:"broken"`
 	Anonymous bool `json:"anonymous"`
+	Keyless   bool `json:"keyless"`
 
 	Method string            `json:"method"`
 	Path   string            `json:"path"` // {names} are those that earlier cases saved
 	Query  string            `json:"query"`
 	Body   json.RawMessage   `json:"body"`
-	File   *File             `json:"file"` // with Form, in the place of Body
+	File   *File             `json:"file"`   // with Form, in the place of Body
+	Base64 bool              `json:"base64"` // the file's content is
 	Form   map[string]string `json:"form"`
 
 	Status []int `json:"status"`
+	// Again are statuses after which the request is made again, for up to a minute.
+	Again []int `json:"again"`
 	// Keys are paths in the answer, "items.*.id", and the types that stand there:
 	// "string|null"; "absent" where there may be nothing.
 	Keys map[string]string `json:"keys"`
@@ -150,6 +154,12 @@ func (t *Target) run(ctx context.Context, c *Case, row *Row, known map[string]st
 			return err
 		}
 		row.Status = status
+		if slices.Contains(c.Again, status) && time.Now().Before(deadline) {
+			if err := sleep(ctx, t.Poll); err != nil {
+				return err
+			}
+			continue
+		}
 		if status == http.StatusTooManyRequests && !slices.Contains(c.Status, status) && time.Now().Before(deadline.Add(time.Minute)) {
 			if err := sleep(ctx, wait); err != nil {
 				return err
@@ -207,7 +217,7 @@ func (t *Target) send(ctx context.Context, c *Case, known map[string]string) (st
 	content, kind := io.Reader(nil), ""
 	switch {
 	case c.File != nil:
-		form, boundary, err := c.form()
+		form, boundary, err := c.form(known)
 		if err != nil {
 			return 0, nil, 0, err
 		}
@@ -237,15 +247,23 @@ func (t *Target) send(ctx context.Context, c *Case, known map[string]string) (st
 	return resp.StatusCode, body, max(wait, time.Second), err
 }
 
-func (c *Case) form() (io.Reader, string, error) {
+func (c *Case) form(known map[string]string) (io.Reader, string, error) {
 	var buffer bytes.Buffer
+	file := fill(c.File.Content, known)
+	if c.Base64 {
+		raw, err := base64.StdEncoding.DecodeString(file)
+		if err != nil {
+			return nil, "", err
+		}
+		file = string(raw)
+	}
 	w := multipart.NewWriter(&buffer)
 	header := textproto.MIMEHeader{}
 	header.Set("Content-Disposition", fmt.Sprintf(`form-data; name="file"; filename=%q`, c.File.Name))
 	header.Set("Content-Type", c.File.Type)
 	part, err := w.CreatePart(header)
 	if err == nil {
-		_, err = io.WriteString(part, c.File.Content)
+		_, err = io.WriteString(part, file)
 	}
 	for name, value := range c.Form {
 		err = errors.Join(err, w.WriteField(name, value))

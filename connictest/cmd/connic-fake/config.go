@@ -37,6 +37,14 @@ type Config struct {
 	PhaseTime       *Duration        `json:"phase_time"`
 	IngestionTime   *Duration        `json:"ingestion_time"`
 
+	// ApproveLogins confirms each login by a browser after so long; without it,
+	// after 1 s.
+	ApproveLogins *Duration `json:"approve_logins"`
+	// Bridges are the ids of bridges, which have no routes yet.
+	Bridges []string `json:"bridges"`
+	// FailDevSessions makes the containers of dev sessions fail.
+	FailDevSessions bool `json:"fail_dev_sessions"`
+
 	Quota  *Quota  `json:"quota"`
 	Faults []Fault `json:"faults"`
 }
@@ -175,6 +183,15 @@ func (c *Config) apply(ctx context.Context, srv *connictest.Server) (connic.APIK
 	}
 	if c.IngestionTime != nil {
 		srv.IngestionTime(time.Duration(*c.IngestionTime))
+	}
+	approve := Duration(time.Second)
+	if c.ApproveLogins != nil {
+		approve = *c.ApproveLogins
+	}
+	srv.ApproveLogins(time.Duration(approve))
+	srv.FailDevSessions(c.FailDevSessions)
+	for _, id := range c.Bridges {
+		srv.Bridge(id)
 	}
 	c.projects(srv)
 	for _, k := range c.Keys {

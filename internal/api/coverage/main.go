@@ -69,7 +69,7 @@ client, err := connic.New(project, key, connic.WithRoute("runs.list", "/projects
 var titles = map[string]string{
 	"agents": "Agents", "runs": "Runs", "knowledge": "Knowledge", "judges": "Judges", "budgets": "Budgets",
 	"audit_logs": "Audit logs", "deployments": "Deployments", "project": "Project", "environments": "Environments",
-	"test_runs": "Test runs",
+	"test_runs": "Test runs", "dev_sessions": "Dev sessions", "bridges": "Bridges", "login": "Login",
 }
 
 func render(root string) ([]byte, error) {
@@ -95,12 +95,15 @@ func render(root string) ([]byte, error) {
 			b.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
 		}
 		fmt.Fprintf(&b, "| `%s` | `%s %s` | %s | %s | %s | %s | %s |\n", op.Name, op.Method, op.Route,
-			names(source.Of(methods, op)), source.Access(op), op.Class, op.Mark, shown(op))
+			names(op, source.Of(methods, op)), source.Access(op), op.Class, op.Mark, shown(op))
 	}
 	return b.Bytes(), nil
 }
 
-func names(methods []source.Method) string {
+func names(op *api.Operation, methods []source.Method) string {
+	if op.Keyless {
+		return "`Login`"
+	}
 	if len(methods) == 0 {
 		return "none yet"
 	}
