@@ -299,31 +299,34 @@ type typist struct {
 	done   chan struct{}
 }
 
-// expect waits until the client has printed a text since the last call.
+// expect waits until the client has printed a text.
 func (y *typist) expect(want string) {
 	y.d.t.Helper()
 	timeout := time.After(time.Minute)
 	for {
-		y.mu.Lock()
-		text := y.text.String()
-		y.mu.Unlock()
-		if strings.Contains(escapes.ReplaceAllString(text, ""), want) {
+		if y.printed(want) {
 			return
 		}
 		select {
 		case <-y.grown:
 		case <-y.done:
-			y.mu.Lock()
-			text := y.text.String()
-			y.mu.Unlock()
-			if strings.Contains(escapes.ReplaceAllString(text, ""), want) {
+			if y.printed(want) {
 				return
 			}
-			y.d.t.Fatalf("it ended without %q:\n%s", want, text)
+			y.d.t.Fatalf("it ended without %q:\n%s", want, y.text.String())
 		case <-timeout:
-			y.d.t.Fatalf("it does not print %q, but\n%s", want, text)
+			y.mu.Lock()
+			defer y.mu.Unlock()
+			y.d.t.Fatalf("it does not print %q, but\n%s", want, y.text.String())
 		}
 	}
+}
+
+// printed reports whether the client has printed a text.
+func (y *typist) printed(want string) bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return strings.Contains(escapes.ReplaceAllString(y.text.String(), ""), want)
 }
 
 func (y *typist) press(keys string) {
@@ -401,13 +404,19 @@ func TestDev(t *testing.T) {
 	y := d.typing("dev", "--quick")
 	y.expect("Container: running")
 	y.expect("Keys: [r] refresh")
-	d.write("agents/support.yaml", agent+"max_concurrent_runs: 2\n")
-	y.expect("Detected change: support.yaml")
-	y.expect("bytes") // uploaded
+	// It says that it watches shortly before it does, so the change is repeated.
+	for n := 2; n < 30 && !y.printed("Detected change: support.yaml"); n++ {
+		d.write("agents/support.yaml", agent+fmt.Sprintf("max_concurrent_runs: %d\n", n))
+		time.Sleep(time.Second)
+	}
+	y.expect("Files changed, uploading...")
+	y.expect("✓ Uploaded")
+	time.Sleep(3 * time.Second) // what it has detected meanwhile is uploaded too
 	y.press("r")
-	y.expect("No content changes detected")
+	y.expect("Manual refresh — uploading")
 	y.press("t")
 	y.expect("3/3 cases passed.")
+	y.expect("Back to watching")
 	y.press("q")
 	y.expect("Ephemeral environment deleted.")
 	y.end(0)
