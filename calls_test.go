@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
@@ -26,6 +27,7 @@ var content = io.NewSectionReader(strings.NewReader("a text of 20 letters"), 0, 
 // zero value they refuse. Texts are "x-1", and pointers nil.
 var arguments = []any{
 	connic.TriggerRequest{Message: "hi"},
+	connic.RunSearch{Marker: "x-1-marker", Since: time.Now()},
 	connic.TextUpload{Content: "a text"},
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},
 	slices.Values([]connic.Document{connic.TextUpload{Content: "a text"}}),
@@ -60,8 +62,15 @@ func argument(t *testing.T, of reflect.Type) reflect.Value {
 		return reflect.ValueOf("x-1").Convert(of)
 	case reflect.Slice:
 		if of.Elem().Kind() == reflect.String {
-			return reflect.ValueOf([]string{"x-1", "x-2"})
+			return reflect.ValueOf([]string{"x-1", "x-2", "x-3"})
 		}
+	case reflect.Chan:
+		ids := make(chan string, 3)
+		for _, id := range []string{"x-1", "x-2", "x-3"} {
+			ids <- id
+		}
+		close(ids)
+		return reflect.ValueOf((<-chan string)(ids))
 	case reflect.Pointer:
 		return reflect.Zero(of)
 	default:
@@ -124,7 +133,7 @@ func methods(t *testing.T) []source.Method {
 // an operation that has a method of its own.
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
-		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync"
+		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch"
 }
 
 // operation is an operation, and a call that makes one request of it.

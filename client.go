@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -64,6 +65,7 @@ type Client struct {
 	maxErrorBody int64
 	userAgent    []string
 	observer     Observer
+	callContext  func(context.Context, Operation) context.Context
 	readOnly     bool
 	routes       routes
 	close        func()
@@ -106,7 +108,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		project: projectID, environment: conf.environment, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
-		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers),
+		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
 		userAgent: userAgent(conf.application),
 	}
 	c.budget.init(c.retry.Budget)
@@ -132,7 +134,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		c.timeout = defaultTimeout
 	}
 	if next == nil {
-		own := newTransport()
+		own := newTransport(c.timeout)
 		next, c.close = own, own.CloseIdleConnections
 	}
 	for _, wrap := range conf.middleware {
