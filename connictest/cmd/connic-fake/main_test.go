@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -233,4 +234,43 @@ func TestMasked(t *testing.T) {
 	if got := masked("a\nb"); got != "a?b" {
 		t.Error(got)
 	}
+}
+
+// TestTheConfigurationOfTheDocs has every key that there is, and works.
+func TestTheConfigurationOfTheDocs(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/guide/testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	config, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("there is no configuration in the docs")
+	}
+	c := serve(t, config, io.Discard)
+	if runs, err := connic.Collect(c.Runs.All(t.Context(), nil, connic.WithMaxAttempts(2)), 0); err != nil || len(runs) != 1 {
+		t.Errorf("%+v, %v", runs, err)
+	}
+	var keys func(of reflect.Type)
+	keys = func(of reflect.Type) {
+		switch of.Kind() {
+		case reflect.Pointer, reflect.Slice:
+			keys(of.Elem())
+		case reflect.Struct:
+			for i := range of.NumField() {
+				f := of.Field(i)
+				if name := f.Tag.Get("json"); name != "" {
+					if !strings.Contains(config, `"`+name+`"`) {
+						t.Errorf("the docs do not have the key %q of %v", name, of)
+					}
+					if f.Type != of && f.Type != reflect.TypeFor[[]Span]() {
+						keys(f.Type)
+					}
+				}
+			}
+		default:
+		}
+	}
+	keys(reflect.TypeFor[Config]())
 }
