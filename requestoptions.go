@@ -21,6 +21,7 @@ type callOptions struct {
 	admitted func()        // see request
 	capture  *Response
 	raw      bool
+	outside  bool // the path has no project in front
 	bad      *ArgumentError
 }
 
@@ -135,4 +136,11 @@ func CaptureResponse(r *Response) RequestOption {
 // JSON, so each item takes about twice its memory.
 func KeepRaw() RequestOption {
 	return func(o *callOptions) { o.raw = true }
+}
+
+// WithoutProject makes [Client.Do] call a path that does not begin with the
+// project: Do with "/test-sessions/abc" then calls just that. Methods with a route
+// of their own refuse it.
+func WithoutProject() RequestOption {
+	return func(o *callOptions) { o.outside = true }
 }
