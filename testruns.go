@@ -252,7 +252,7 @@ func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOptio
 			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
 		},
 		state: func(r *TestRun) waitState {
-			return waitState{status: string(r.Status), phase: r.Phase, done: r.Status.Finished()}
+			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
 	})
 	switch {
