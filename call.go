@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -60,7 +61,6 @@ type call struct {
 	loop  retryablehttp.Request
 	first http.Request
 	end   deadline
-	wire  *connection // of an unsafe call
 }
 
 // typedCall is a call together with its result.
@@ -125,6 +125,14 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if bad := k.options.bad; bad != nil {
 		return k.argument(bad.Arg, bad.Reason)
 	}
+	if k.options.outside {
+		if k.op.Op != rawOperation.Op {
+			return k.argument("WithoutProject", "belongs to Client.Do only")
+		}
+		if k.route = strings.TrimPrefix(k.route, projectRoute); k.route == "" {
+			return k.argument("path", "is empty")
+		}
+	}
 	if c.closed.Load() {
 		return &TransportError{Op: k.op.Name, Method: k.op.Method, Err: ErrClosed}
 	}
@@ -147,11 +155,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 		k.body = &requestBody{contentType: contentJSON, encoded: encoded}
 	}
 	k.end.call = k
-	attempt := context.Context(&k.end)
-	if k.class == api.Unsafe {
-		attempt, k.wire = trace(attempt)
-	}
-	k.first = *c.template.WithContext(attempt)
+	k.first = *c.template.WithContext(&k.end)
 	k.first.Method, k.first.URL = k.op.Method, &k.url
 	k.loop.Request = &k.first
 	return k.send()

@@ -47,20 +47,9 @@ func (s *RunsService) look(seen []*Run, opts []RequestOption) func(context.Conte
 		}
 	}
 	l, _ := s.listing(&params)
-	over := false
-	return func(ctx context.Context) ([]*Run, error) {
-		if over {
-			return nil, nil
-		}
-		page, err := s.page(ctx, &l, params, LanePoll, opts)
-		if err != nil {
-			return nil, err
-		}
-		over = !page.HasNext() || len(page.Items) == 0
-		l.offset += len(page.Items)
-		l.cursor = page.NextCursor
-		return page.Items, nil
-	}
+	return pager(&l, func(ctx context.Context, l *listing[Run]) (*Page[Run], error) {
+		return s.page(ctx, l, params, LanePoll, opts)
+	})
 }
 
 // watch is the client's watch, or one of its own for a wait with request options.

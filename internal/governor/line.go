@@ -201,12 +201,19 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	if aged {
 		add(low)
 	}
-	// Looks come first as long as calls have the larger part of the window.
-	if poll != nil && call != nil && g.looks >= g.n/2 && call.since.Before(poll.since) {
-		call, poll = poll, call
+	// Looks come first until they have half of the window, and calls then.
+	first, second := poll, call
+	if poll != nil && call != nil {
+		behind := g.looks+g.looking >= g.n/2
+		if g.n < 2 { // there are no halves
+			behind = call.since.Before(poll.since)
+		}
+		if behind {
+			first, second = call, poll
+		}
 	}
-	add(poll)
-	add(call)
+	add(first)
+	add(second)
 	if patient {
 		add(cancel)
 	}
