@@ -54,8 +54,8 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 			return
 		}
 	}
-	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.spare}
-	if k.admitted != nil {
+	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.options.spare}
+	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
 	if c.observer != nil {
@@ -65,13 +65,13 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	}
 	asked := time.Now()
 	permit, err := c.limiter.Acquire(k, admission)
-	k.queued += time.Since(asked)
+	k.queued += uint32(time.Since(asked).Milliseconds()) //nolint:gosec // 49 days
 	if err != nil {
 		k.err = err
 		return
 	}
-	if k.admitted != nil {
-		k.admitted()
+	if k.options.admitted != nil {
+		k.options.admitted()
 	}
 	authorization, err := k.prepare()
 	end := &k.end

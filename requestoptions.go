@@ -17,6 +17,8 @@ type callOptions struct {
 	attempts int
 	failFast bool
 	lane     *Lane
+	spare    time.Duration // see request
+	admitted func()        // see request
 	capture  *Response
 	raw      bool
 	outside  bool // the path has no project in front
