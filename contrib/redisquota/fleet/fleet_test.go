@@ -226,3 +226,38 @@ func (p *proxy) serve(ctx context.Context, client net.Conn, to string) {
 		}
 	}
 }
+
+func TestAStrangerTakesHalf(t *testing.T) {
+	t.Parallel()
+	for _, model := range models {
+		t.Run(model.name, func(t *testing.T) {
+			t.Parallel()
+			store := startRedis(t)
+			const period = 18 * time.Second
+			r, err := run(t.Context(), fleet{
+				Processes: 4, Window: model.window, Limiter: "redisquota", Redis: store.Addr, For: period,
+			}, func(srv *connictest.Server) {
+				for end := time.Now().Add(period + time.Second); time.Now().Before(end); {
+					srv.Spend(quota / 12)
+					if pause(t.Context(), window/6) != nil {
+						return
+					}
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d accepted, %.1f %% 429s, fairness %.3f", r.Accepted, 100*r.Refused, r.Fairness)
+			if r.Failed > 0 {
+				t.Errorf("%d calls failed, the last with %s", r.Failed, r.LastError)
+			}
+			// Without learning, half of all requests would be refused.
+			if r.Refused > 0.35 {
+				t.Errorf("%.1f %% were refused", 100*r.Refused)
+			}
+			if r.Accepted < quota {
+				t.Errorf("only %d calls in three windows", r.Accepted)
+			}
+		})
+	}
+}
