@@ -10,6 +10,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
 )
 
