@@ -67,7 +67,9 @@ func checkLoad(t *testing.T, fake *connictest.Server, n int) {
 func TestLoadOfARealQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := start(t, time.Minute, nil)
+		// Longer than it takes: the client refuses what it expects to come too late,
+		// and takes all places that are kept for looks to be needed.
+		w := start(t, time.Minute, func(c *config) { c.Timeout = 15 * time.Minute })
 		w.fake.Agent("support", repeat)
 		begin := time.Now()
 		together(t, 200, func(question string) (int, string, error) {
