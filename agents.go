@@ -270,7 +270,7 @@ func salvageTrigger(body []byte) any {
 // after it had named the run, the result is returned beside that error.
 //
 // The vendor calls this endpoint one for testing, and recommends webhook
-// connectors for production traffic.
+// connectors for production traffic: package connector calls them.
 //
 // It costs one request.
 //

@@ -42,21 +42,24 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if err != nil {
 		return nil, err
 	}
-	watch := s.client.Runs.watch(&conf)
-	watch.expect(1)
-	expecting := true
-	arrived := func() {
-		if expecting {
-			expecting = false
-			watch.expect(-1)
-		}
+	if ctx == nil {
+		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "context", Reason: "is nil"}
 	}
-	defer arrived()
+	watch := s.client.Runs.watch(&conf)
+	expected, begun := 1, 0
+	watch.expect(1, 0, false)
+	arrived := func() {
+		watch.expect(-expected, -begun, false)
+		expected, begun = 0, 0
+	}
+	defer func() { arrived() }()
 	r := request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}
-	if ctx != nil {
-		if _, ok := ctx.Deadline(); ok {
-			r.spare = conf.firstLook()
-		}
+	r.admitted = func() {
+		watch.expect(0, 1-begun, true)
+		begun = 1
+	}
+	if _, ok := ctx.Deadline(); ok {
+		r.spare = conf.firstLook()
 	}
 	result, err := do(ctx, s.client, r, decodeTrigger, nil)
 	if result == nil {
@@ -67,7 +70,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
 		return run, run.failure()
 	}
-	if err := checkRun("agents.trigger_and_wait", result.RunID); err != nil {
+	if err := checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
 		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
 			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
 		}

@@ -76,8 +76,7 @@ func sendArchive[T any](ctx context.Context, c *Client, r request, contentType s
 		if failure == nil {
 			return got, err
 		}
-		var source *pack.SourceError
-		if !errors.As(failure, &source) || !source.Changed || try == packTries || onlyOnce(opts) || (ctx != nil && ctx.Err() != nil) {
+		if !startOver(failure) || try == packTries || onlyOnce(opts) || (ctx != nil && ctx.Err() != nil) {
 			return got, archiveError(r.op, failure)
 		}
 	}
@@ -125,6 +124,31 @@ func sendArchiveOnce[T any](ctx context.Context, c *Client, r request, contentTy
 // openArchive makes the archive of a tar.gz.
 func openArchive(ctx context.Context, source *FileSource) func() (*pack.Archive, error) {
 	return func() (*pack.Archive, error) { return pack.File(ctx, source.Name, source.Open) }
+}
+
+// checked opens an archive for the first time, so that one that breaks the rules
+// costs no request. It returns an open that yields that archive first.
+func checked(ctx context.Context, op api.Op, open func() (*pack.Archive, error)) (func() (*pack.Archive, error), error) {
+	first, err := open()
+	if err != nil && !startOver(err) {
+		if ctx != nil && ctx.Err() != nil {
+			return open, nil // the call says so
+		}
+		return nil, archiveError(op, err)
+	}
+	return func() (*pack.Archive, error) {
+		archive := first
+		if first = nil; archive != nil {
+			return archive, nil
+		}
+		return open()
+	}, nil
+}
+
+// startOver reports whether an archive changed while it was read.
+func startOver(err error) bool {
+	var source *pack.SourceError
+	return errors.As(err, &source) && source.Changed
 }
 
 // shortHash is the files_hash of an archive.

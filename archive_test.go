@@ -295,7 +295,7 @@ func TestP6UploadsAreStreamed(t *testing.T) { //nolint:paralleltest // it measur
 		sizes, hashes = append(sizes, n), append(hashes, hex.EncodeToString(h.Sum(nil)))
 	}))
 	defer srv.Close()
-	c := newClient(t, srv.URL, connic.WithLimiter(open{}))
+	c := newClient(t, srv.URL, connic.WithLimiter(open{}), connic.WithEnvironment("e-1"))
 	var d *connic.Deployment
 	var err error
 	growth := heapGrowth(func() { d, err = c.Deployments.UploadFS(t.Context(), os.DirFS(dir), nil) })

@@ -2,12 +2,12 @@ package connic
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
-	"sync/atomic"
 	"time"
 
+	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/governor"
 )
 
@@ -55,6 +55,9 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		}
 	}
 	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.spare}
+	if k.admitted != nil {
+		admission.Follow = 1
+	}
 	if c.observer != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
 			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait})
@@ -67,15 +70,14 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		k.err = err
 		return
 	}
+	if k.admitted != nil {
+		k.admitted()
+	}
 	authorization, err := k.prepare()
 	end := &k.end
 	if err == nil && k.attempts > 0 {
 		end = &deadline{call: k} // something may still look at the last one
-		ctx := context.Context(end)
-		if k.wire != nil {
-			ctx, k.wire = trace(end)
-		}
-		r = r.WithContext(ctx)
+		r = r.WithContext(end)
 	}
 	if err == nil && k.body != nil {
 		err = k.body.set(r)
@@ -147,30 +149,21 @@ func (attemptTimeout) Is(target error) bool {
 	return target == context.DeadlineExceeded
 }
 
-// connection records how far an attempt came.
-type connection struct{ asked, got atomic.Bool }
-
-// unsent reports whether it is certain that not a byte was sent: the transport
-// looked for a connection and did not get one. A transport that does not report
-// its steps may have sent everything.
-func (c *connection) unsent() bool { return c.asked.Load() && !c.got.Load() }
-
-func trace(ctx context.Context) (context.Context, *connection) {
-	wire := new(connection)
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { wire.asked.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { wire.got.Store(true) },
-	}), wire
-}
+// errResent is the cause of an attempt that net/http was about to send again.
+var errResent = errors.New("the connection ended before the answer came")
 
 // noAnswer classifies an attempt that ended without an answer.
 func (k *call) noAnswer(end *deadline, err error) {
-	if end.expired() {
+	wire := end.watched()
+	switch {
+	case end.expired():
 		err = errAttemptTimeout
+	case wire.sentAgain():
+		err = errResent
 	}
 	k.err = err
 	switch {
-	case k.wire != nil && k.wire.unsent(), k.wire == nil && dialError(err):
+	case wire.unsent(), k.class != api.Unsafe && dialError(err):
 		k.result = unsent
 	default:
 		k.result = broken
@@ -188,7 +181,8 @@ func (k *call) limitOutcome(resp *http.Response) Outcome {
 	case k.result == refused:
 		now := time.Now()
 		wait := retryAfter(resp.Header, now)
-		named := now.Add(wait)
+		// A Limiter that is not ours may know no pause. It must not spin.
+		named := now.Add(max(wait, min(k.client.retry.MinWait, minPause)))
 		k.notBefore = &named
 		return Outcome{Kind: OutcomeRefused, RetryAfter: wait}
 	case resp == nil && k.Context.Err() != nil:

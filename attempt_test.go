@@ -72,6 +72,7 @@ func TestAttemptsTimeOut(t *testing.T) {
 				if took := time.Since(start); took != 10*time.Second {
 					t.Errorf("it took %v", took)
 				}
+				synctest.Wait() // a look of several waits ends behind the one that left
 				if s := c.RateLimit(); s.InFlight != 0 {
 					t.Errorf("%d attempts are still in flight", s.InFlight)
 				}
@@ -184,6 +185,7 @@ func TestF4CancelledCallsReturn(t *testing.T) {
 				if got := errors.Is(err, ErrOutcomeUnknown); got != (unsafe && p.unknown) {
 					t.Errorf("outcome unknown: %v (%v)", got, err)
 				}
+				synctest.Wait() // a look of several waits ends behind the one that left
 				if s := c.RateLimit(); s.InFlight != 0 || s.Waiting != 0 || s.Polling != 0 {
 					t.Errorf("it left behind %+v", s)
 				}

@@ -3,11 +3,8 @@ package connic
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/connic-go/connic/internal/mask"
@@ -64,7 +61,7 @@ func parseKey(k APIKey) (APIKey, error) {
 		return "", &ArgumentError{Op: "connic.New", Arg: "API key", Reason: reason}
 	}
 	if trimmed == "" {
-		return bad("is empty; create one in the project's settings under CLI / API Keys")
+		return bad("is empty; create one under Project Settings → API Keys & MCP Auth")
 	}
 	if !strings.HasPrefix(string(trimmed), mask.KeyPrefix) {
 		return bad("does not start with " + mask.KeyPrefix)
@@ -124,77 +121,3 @@ func sourceCredential(source KeySource) credential {
 		name: func() string { return "from a KeySource" },
 	}
 }
-
-// The names that NewFromEnv reads.
-const (
-	envKey     = "CONNIC_API_KEY"
-	envProject = "CONNIC_PROJECT_ID"
-	envToken   = "CONNIC_TOKEN"
-	envURL     = "CONNIC_API_URL"
-	envFile    = ".connic"
-)
-
-// environment is what NewFromEnv found.
-type environment struct {
-	project, url string
-	key          APIKey
-}
-
-// readEnvironment collects credentials from variables, then from the file
-// .connic in the working directory.
-func readEnvironment(getenv func(string) string, readFile func(string) ([]byte, error)) (environment, error) {
-	clean := func(name string) string { return strings.TrimSpace(getenv(name)) }
-	env := environment{project: clean(envProject), key: APIKey(clean(envKey)), url: clean(envURL)}
-	if token := clean(envToken); token != "" {
-		project, key, ok := strings.Cut(token, ":")
-		if !ok {
-			return env, &ArgumentError{Op: "connic.NewFromEnv", Arg: envToken, Reason: "is not of the form project_id:api_key"}
-		}
-		env.fill(project, key)
-	}
-	if env.project != "" && env.key != "" {
-		return env, nil
-	}
-	data, err := readFile(envFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return env, &ArgumentError{Op: "connic.NewFromEnv", Arg: envFile, Reason: "cannot be read: " + err.Error()}
-	default:
-		var file struct {
-			APIKey    string `json:"api_key"`
-			ProjectID string `json:"project_id"`
-		}
-		if json.Unmarshal(data, &file) != nil {
-			// The decoder's own error could quote a part of the key.
-			return env, &ArgumentError{Op: "connic.NewFromEnv", Arg: envFile, Reason: "is not JSON with api_key and project_id"}
-		}
-		env.fill(file.ProjectID, file.APIKey)
-	}
-	var missing []string
-	if env.key == "" {
-		missing = append(missing, "an API key ("+envKey+")")
-	}
-	if env.project == "" {
-		missing = append(missing, "a project id ("+envProject+")")
-	}
-	if len(missing) > 0 {
-		return env, &ArgumentError{
-			Op: "connic.NewFromEnv", Arg: "credentials",
-			Reason: "lack " + strings.Join(missing, " and ") + "; looked at " + envKey + ", " + envProject + ", " +
-				envToken + " (project_id:api_key) and the file " + envFile + " (JSON with api_key and project_id)",
-		}
-	}
-	return env, nil
-}
-
-func (e *environment) fill(project, key string) {
-	if e.project == "" {
-		e.project = strings.TrimSpace(project)
-	}
-	if e.key == "" {
-		e.key = APIKey(strings.TrimSpace(key))
-	}
-}
-
-func osEnvironment() (environment, error) { return readEnvironment(os.Getenv, os.ReadFile) }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -196,25 +197,40 @@ func TestNewFromEnvironment(t *testing.T) {
 		content string
 		err     error
 	}
+	type vars = map[string]string
 	absent := file{err: fs.ErrNotExist}
+	whole := file{content: `{"api_key": "cnc_f", "project_id": "p3", "preferred_dev_environment": {"project_id": "p3", "name": "mine"}}`}
 	tests := map[string]struct {
-		env     map[string]string
+		env     vars
 		file    file
 		project string
 		key     APIKey
 		url     string
 		fails   string
 	}{
-		"variables":          {map[string]string{"CONNIC_API_KEY": " cnc_a\n", "CONNIC_PROJECT_ID": "p1", "CONNIC_API_URL": "https://x"}, absent, "p1", "cnc_a", "https://x", ""},
-		"token":              {map[string]string{"CONNIC_TOKEN": "p2:cnc_b:c"}, absent, "p2", "cnc_b:c", "", ""},
-		"variables go first": {map[string]string{"CONNIC_TOKEN": "p2:cnc_b", "CONNIC_API_KEY": "cnc_a"}, absent, "p2", "cnc_a", "", ""},
-		"file":               {nil, file{content: `{"api_key": "cnc_f", "project_id": "p3"}`}, "p3", "cnc_f", "", ""},
-		"file fills":         {map[string]string{"CONNIC_API_KEY": "cnc_a"}, file{content: `{"api_key": "cnc_f", "project_id": "p3"}`}, "p3", "cnc_a", "", ""},
-		"nothing":            {nil, absent, "", "", "", "an API key (CONNIC_API_KEY) and a project id (CONNIC_PROJECT_ID); looked at"},
-		"no project":         {map[string]string{"CONNIC_API_KEY": "cnc_SECRET"}, absent, "", "", "", "lack a project id"},
-		"bad token":          {map[string]string{"CONNIC_TOKEN": "cnc_SECRET"}, absent, "", "", "", "project_id:api_key"},
-		"bad file":           {nil, file{content: `{"api_key": cnc_SECRET`}, "", "", "", "is not JSON"},
-		"unreadable file":    {nil, file{err: fs.ErrPermission}, "", "", "", "cannot be read"},
+		"variables":             {vars{"CONNIC_API_KEY": " cnc_a\n", "CONNIC_PROJECT_ID": "p1", "CONNIC_API_URL": "https://x"}, absent, "p1", "cnc_a", "https://x", ""},
+		"token":                 {vars{"CONNIC_TOKEN": "p2:cnc_b:c"}, absent, "p2", "cnc_b:c", "", ""},
+		"file":                  {nil, whole, "p3", "cnc_f", "", ""},
+		"variables before all":  {vars{"CONNIC_API_KEY": "cnc_a", "CONNIC_PROJECT_ID": "p1", "CONNIC_TOKEN": "p2:cnc_b"}, whole, "p1", "cnc_a", "", ""},
+		"the file before token": {vars{"CONNIC_TOKEN": "p2:cnc_b"}, whole, "p3", "cnc_f", "", ""},
+		"file fills":            {vars{"CONNIC_API_KEY": "cnc_a"}, whole, "p3", "cnc_a", "", ""},
+		"token fills":           {vars{"CONNIC_API_KEY": "cnc_a", "CONNIC_TOKEN": "p2:cnc_b"}, absent, "p2", "cnc_a", "", ""},
+		"the same project":      {vars{"CONNIC_PROJECT_ID": "p3", "CONNIC_TOKEN": "p3:cnc_b"}, whole, "p3", "cnc_f", "", ""},
+		"a project alone":       {vars{"CONNIC_API_KEY": "cnc_a"}, file{content: `{"project_id": "p3"}`}, "p3", "cnc_a", "", ""},
+
+		"a key of another project":  {vars{"CONNIC_PROJECT_ID": "p1"}, whole, "", "", "", "the API key is from the file .connic, the project id is from CONNIC_API_KEY and CONNIC_PROJECT_ID"},
+		"a token of another":        {vars{"CONNIC_PROJECT_ID": "p1", "CONNIC_TOKEN": "p2:cnc_SECRET"}, absent, "", "", "", "do not go together"},
+		"a key for one of two":      {vars{"CONNIC_API_KEY": "cnc_SECRET", "CONNIC_TOKEN": "p2:cnc_b"}, whole, "", "", "", "do not go together"},
+		"a preference alone":        {nil, file{content: `{"preferred_dev_environment": {"name": "mine"}}`}, "", "", "", "lack an API key"},
+		"nothing":                   {nil, absent, "", "", "", "an API key (CONNIC_API_KEY; see Project Settings → API Keys & MCP Auth) and a project id (CONNIC_PROJECT_ID; see Project Settings → General); looked at"},
+		"no project":                {vars{"CONNIC_API_KEY": "cnc_SECRET"}, absent, "", "", "", "lack a project id"},
+		"bad token":                 {vars{"CONNIC_TOKEN": "cnc_SECRET"}, absent, "", "", "", "CONNIC_TOKEN is not of the form project_id:api_key"},
+		"bad token beside the rest": {vars{"CONNIC_TOKEN": "cnc_SECRET"}, whole, "p3", "cnc_f", "", ""},
+		"bad file":                  {nil, file{content: `{"api_key": cnc_SECRET`}, "", "", "", "the file .connic is not JSON"},
+		"a file with a mark":        {nil, file{content: "\ufeff" + whole.content}, "", "", "", "the file .connic is not JSON"},
+		"a list":                    {vars{"CONNIC_TOKEN": "p2:cnc_b"}, file{content: `[1]`}, "p2", "cnc_b", "", ""},
+		"unreadable file":           {nil, file{err: fs.ErrPermission}, "", "", "", "the file .connic cannot be read"},
+		"a folder, and a token":     {vars{"CONNIC_TOKEN": "p2:cnc_b"}, file{err: errors.New("is a directory")}, "p2", "cnc_b", "", ""},
 	}
 	for name, test := range tests {
 		env, err := readEnvironment(func(n string) string { return test.env[n] }, func(n string) ([]byte, error) {
@@ -251,6 +267,13 @@ func TestNewFromEnv(t *testing.T) {
 	}
 	if c, err = NewFromEnv(WithBaseURL("https://other.example")); err != nil || !strings.Contains(c.String(), "other.example") {
 		t.Errorf("options do not win: %v, %v", c, err)
+	}
+	t.Setenv("CONNIC_ENVIRONMENT", " e9 ")
+	if c, err = NewFromEnv(); err != nil || c.environment != "e9" {
+		t.Errorf("the environment is %q, %v", c.environment, err)
+	}
+	if c, err = NewFromEnv(WithEnvironment("e1")); err != nil || c.environment != "e1" {
+		t.Errorf("options do not win: %q, %v", c.environment, err)
 	}
 	t.Setenv("CONNIC_API_URL", "http://evil.example/v1")
 	var arg *ArgumentError
@@ -318,5 +341,34 @@ func TestClientPrintsRedacted(t *testing.T) {
 	}
 	if got := b.String(); strings.Contains(got, "SECRETSECRET") || !strings.Contains(got, "key cnc_…1234") {
 		t.Errorf("it prints as %s", got)
+	}
+}
+
+// TestForEnvironmentSharesAllButTheEnvironment finds what a new field of Client
+// would leave out.
+func TestForEnvironmentSharesAllButTheEnvironment(t *testing.T) {
+	t.Parallel()
+	c, err := New("p", testKey, WithEnvironment("e1"), WithReadOnly(), WithRoute("runs.list", "/x"), WithObserver(func(context.Context, Event) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := c.ForEnvironment("e2")
+	one, two := reflect.ValueOf(c).Elem(), reflect.ValueOf(d).Elem()
+	for i := range one.NumField() {
+		name := one.Type().Field(i).Name
+		switch name {
+		case "environment", "service", "watching", "runWatch", "closed", "slashed", "sizes", "budget":
+			continue // its own
+		}
+		if one.Field(i).IsZero() != two.Field(i).IsZero() {
+			t.Errorf("the field %s is left out", name)
+		}
+	}
+	if d.environment != "e2" || c.environment != "e1" || d.limiter != c.limiter || d.Runs.client != d || c.ForEnvironment("").environment != "" {
+		t.Errorf("%q, %q", c.environment, d.environment)
+	}
+	_ = c.Close()
+	if d.closed.Load() || !c.ForEnvironment("e3").closed.Load() {
+		t.Error("a client is closed with another one, or open after it")
 	}
 }

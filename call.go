@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -36,6 +37,7 @@ type call struct {
 	wait     time.Duration // before the next attempt
 	queued   time.Duration // spent in line for the limiter
 	spare    time.Duration // see Admission.Spare
+	admitted func()        // see request
 	// notBefore is the instant that a Retry-After named, nil if none did.
 	notBefore *time.Time
 
@@ -59,7 +61,6 @@ type call struct {
 	loop  retryablehttp.Request
 	first http.Request
 	end   deadline
-	wire  *connection // of an unsafe call
 }
 
 // typedCall is a call together with its result.
@@ -88,7 +89,7 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
-	k.look, k.spare = r.lane == LanePoll, r.spare
+	k.look, k.spare, k.admitted = r.lane == LanePoll, r.spare, r.admitted
 	if r.repeatable {
 		k.class = api.Idempotent
 	}
@@ -124,6 +125,14 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if bad := k.options.bad; bad != nil {
 		return k.argument(bad.Arg, bad.Reason)
 	}
+	if k.options.outside {
+		if k.op.Op != rawOperation.Op {
+			return k.argument("WithoutProject", "belongs to Client.Do only")
+		}
+		if k.route = strings.TrimPrefix(k.route, projectRoute); k.route == "" {
+			return k.argument("path", "is empty")
+		}
+	}
 	if c.closed.Load() {
 		return &TransportError{Op: k.op.Name, Method: k.op.Method, Err: ErrClosed}
 	}
@@ -146,11 +155,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 		k.body = &requestBody{contentType: contentJSON, encoded: encoded}
 	}
 	k.end.call = k
-	attempt := context.Context(&k.end)
-	if k.class == api.Unsafe {
-		attempt, k.wire = trace(attempt)
-	}
-	k.first = *c.template.WithContext(attempt)
+	k.first = *c.template.WithContext(&k.end)
 	k.first.Method, k.first.URL = k.op.Method, &k.url
 	k.loop.Request = &k.first
 	return k.send()
@@ -159,6 +164,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 // send runs the attempts of a call and returns its error.
 func (k *call) send() error {
 	start := time.Now()
+	k.derive()
 	_, err := k.client.http.Do(&k.loop) //nolint:bodyclose // attempts read and close their bodies
 	err = k.outcome(err)
 	if err == nil {
@@ -200,6 +206,9 @@ func (k *call) failed() error {
 		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 		return k.failure
 	}
+	if k.err == nil {
+		return nil
+	}
 	var limit *LimitError
 	if errors.As(k.err, &limit) {
 		limit.Op, limit.Last = k.op.Name, k.last
@@ -209,9 +218,6 @@ func (k *call) failed() error {
 	if errors.As(k.err, &decode) {
 		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
 		return decode
-	}
-	if k.err == nil {
-		return nil
 	}
 	if bad, ok := k.err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made, and no wrapped one
 		return bad

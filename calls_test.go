@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
@@ -26,15 +27,19 @@ var content = io.NewSectionReader(strings.NewReader("a text of 20 letters"), 0, 
 // zero value they refuse. Texts are "x-1", and pointers nil.
 var arguments = []any{
 	connic.TriggerRequest{Message: "hi"},
+	connic.RunSearch{Marker: "x-1-marker", Since: time.Now()},
 	connic.TextUpload{Content: "a text"},
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},
 	slices.Values([]connic.Document{connic.TextUpload{Content: "a text"}}),
 	connic.KnowledgeQuery{Query: "what?"},
 	archiveOf(tarball(map[string]string{"agents/support.yaml": "name: support\n"})),
 	fs.FS(project),
-	connic.TestRunCreate{Project: project},
+	connic.TestRunCreate{EnvironmentID: "e-1", Project: project},
 	fair(),
 	connic.JudgeUpdate{Name: connic.Set("strict")},
+	connic.DevSession{ID: "x-1"},
+	connic.DevSessionCreate{},
+	[]connic.BridgeRoute{{MatchType: connic.BridgeExact, Target: "db", Port: 5432}},
 	daily("10"),
 	connic.BudgetUpdate{Name: connic.Set("guard")},
 }
@@ -57,8 +62,15 @@ func argument(t *testing.T, of reflect.Type) reflect.Value {
 		return reflect.ValueOf("x-1").Convert(of)
 	case reflect.Slice:
 		if of.Elem().Kind() == reflect.String {
-			return reflect.ValueOf([]string{"x-1", "x-2"})
+			return reflect.ValueOf([]string{"x-1", "x-2", "x-3"})
 		}
+	case reflect.Chan:
+		ids := make(chan string, 3)
+		for _, id := range []string{"x-1", "x-2", "x-3"} {
+			ids <- id
+		}
+		close(ids)
+		return reflect.ValueOf((<-chan string)(ids))
 	case reflect.Pointer:
 		return reflect.Zero(of)
 	default:
@@ -121,7 +133,7 @@ func methods(t *testing.T) []source.Method {
 // an operation that has a method of its own.
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
-		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default"
+		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch"
 }
 
 // operation is an operation, and a call that makes one request of it.
@@ -137,6 +149,9 @@ func operations(t *testing.T) []operation {
 	var found []operation
 	for i := range api.Table {
 		op := &api.Table[i]
+		if op.Keyless {
+			continue // Login is no method
+		}
 		offering := slices.DeleteFunc(source.Of(all, op), composite)
 		if len(offering) == 0 {
 			t.Errorf("no method makes one request of %s", op.Name)
@@ -149,9 +164,9 @@ func operations(t *testing.T) []operation {
 
 // silent says whether the answer of an operation needs no body.
 func silent(op *api.Operation) bool {
-	return op.Method == "DELETE" || op.Op == api.RunsCancel || op.Op == api.DeploymentsActivate
+	return op.Method == "DELETE" || op.Op == api.RunsCancel || op.Op == api.DeploymentsActivate || op.Op == api.BridgesSetRoutes
 }
 
 // golden is an answer that every operation takes for a good one.
 const golden = `{"id": "x1", "run_id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x", "status": "completed", ` +
-	`"items": [{"id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x"}], "has_more": false, "total": 1}`
+	`"files_hash": "x", "routes": [], "items": [{"id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x"}], "has_more": false, "total": 1}`

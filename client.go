@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -45,6 +46,8 @@ type Client struct {
 	Project      *ProjectService
 	Environments *EnvironmentsService
 	TestRuns     *TestRunsService
+	DevSessions  *DevSessionsService
+	Bridges      *BridgesService
 
 	service service // shared by the services
 
@@ -62,6 +65,7 @@ type Client struct {
 	maxErrorBody int64
 	userAgent    []string
 	observer     Observer
+	callContext  func(context.Context, Operation) context.Context
 	readOnly     bool
 	routes       routes
 	close        func()
@@ -104,7 +108,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		project: projectID, environment: conf.environment, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
-		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers),
+		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
 		userAgent: userAgent(conf.application),
 	}
 	c.budget.init(c.retry.Budget)
@@ -130,7 +134,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		c.timeout = defaultTimeout
 	}
 	if next == nil {
-		own := newTransport()
+		own := newTransport(c.timeout)
 		next, c.close = own, own.CloseIdleConnections
 	}
 	for _, wrap := range conf.middleware {
@@ -147,6 +151,12 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		RetryMax:   1 << 30, // judge counts
 		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
+	c.serve()
+	return c, nil
+}
+
+// serve makes the services.
+func (c *Client) serve() {
 	c.service.client = c
 	c.Agents = (*AgentsService)(&c.service)
 	c.Runs = (*RunsService)(&c.service)
@@ -158,14 +168,36 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	c.Project = (*ProjectService)(&c.service)
 	c.Environments = (*EnvironmentsService)(&c.service)
 	c.TestRuns = (*TestRunsService)(&c.service)
-	return c, nil
+	c.DevSessions = (*DevSessionsService)(&c.service)
+	c.Bridges = (*BridgesService)(&c.service)
 }
 
-// NewFromEnv makes a Client from the environment: CONNIC_API_KEY and
-// CONNIC_PROJECT_ID, or else CONNIC_TOKEN (project_id:api_key), or else the file
-// .connic in the working directory (JSON with api_key and project_id), each for
-// what is still missing. CONNIC_API_URL sets the base URL. Options come after
-// the environment and win.
+// ForEnvironment returns a Client that differs in its environment only: the one
+// for calls that need an environment and are not given another. An empty id means
+// none. It shares the rate limit, the connections and all options with c. Closing
+// one closes the connections that are idle, and does not close the other. Waits
+// of the two do not share looks.
+func (c *Client) ForEnvironment(id string) *Client {
+	d := &Client{
+		project: c.project, environment: id, base: c.base, credential: c.credential, http: c.http, template: c.template,
+		limiter: c.limiter, retry: c.retry, timeout: c.timeout, maxBody: c.maxBody, maxErrorBody: c.maxErrorBody,
+		userAgent: c.userAgent, observer: c.observer, readOnly: c.readOnly, routes: c.routes, close: c.close,
+	}
+	d.budget.init(c.retry.Budget)
+	d.closed.Store(c.closed.Load())
+	d.serve()
+	return d
+}
+
+// NewFromEnv makes a Client from what the vendor's own client reads, too, in this
+// order: the variables CONNIC_API_KEY and CONNIC_PROJECT_ID, then the file
+// .connic in the working directory (JSON with api_key and project_id), then the
+// variable CONNIC_TOKEN (project_id:api_key). Key and project id may come from
+// different ones of them, unless these name different projects. A file that cannot
+// be read counts as absent.
+//
+// CONNIC_API_URL sets the base URL, and CONNIC_ENVIRONMENT the id of the
+// environment. Options come after all that and win.
 //
 // It sends nothing. The error names what is missing and where it looked.
 func NewFromEnv(opts ...Option) (*Client, error) {
@@ -173,10 +205,14 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	var own []Option
 	if env.url != "" {
-		opts = append([]Option{WithBaseURL(env.url)}, opts...)
+		own = append(own, WithBaseURL(env.url))
 	}
-	return New(env.project, env.key, opts...)
+	if env.environment != "" {
+		own = append(own, WithEnvironment(env.environment))
+	}
+	return New(env.project, env.key, append(own, opts...)...)
 }
 
 // Close closes the idle connections of a Client that uses a transport of its own.

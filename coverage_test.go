@@ -36,7 +36,7 @@ func TestCommentsAgreeWithTheTable(t *testing.T) {
 	}
 	for i := range api.Table {
 		op := &api.Table[i]
-		if len(source.Of(all, op)) == 0 {
+		if len(source.Of(all, op)) == 0 && !op.Keyless { // Login is no method
 			t.Errorf("no method offers %s", op.Name)
 		}
 	}
@@ -134,6 +134,9 @@ func TestWithRouteMovesEveryOperation(t *testing.T) {
 	all := methods(t)
 	for i := range api.Table {
 		op := &api.Table[i]
+		if op.Keyless {
+			continue // see TestLoginGoesWhereARouteSays
+		}
 		t.Run(op.Name, func(t *testing.T) {
 			t.Parallel()
 			offering := source.Of(all, op)
@@ -190,7 +193,7 @@ func TestForbiddenNamesThePermission(t *testing.T) {
 		named[op.Name] = true
 	}
 	for i := range api.Table {
-		if op := &api.Table[i]; !named[op.Name] {
+		if op := &api.Table[i]; !named[op.Name] && !op.Keyless {
 			t.Errorf("%s was not tried", op.Name)
 		}
 	}

@@ -21,6 +21,7 @@ type deadline struct {
 	timer     *time.Timer
 	detach    func() bool // from the caller's context
 	followers *follower
+	wire      *wire // nil: no transport asked for a trace
 }
 
 // follower is what is to be done at the end of a deadline.
@@ -92,10 +93,25 @@ func (d *deadline) expired() bool {
 
 // end ends the context, once.
 func (d *deadline) end(err error) {
+	for f := d.finish(err); f != nil; f = f.next {
+		go f.do()
+	}
+}
+
+// abort ends the context together with those that follow it: when it returns, a
+// transport can see that it must stop.
+func (d *deadline) abort() {
+	for f := d.finish(context.Canceled); f != nil; f = f.next {
+		f.do()
+	}
+}
+
+// finish ends the context and returns what is to be done.
+func (d *deadline) finish(err error) *follower {
 	d.mu.Lock()
 	if d.err != nil {
 		d.mu.Unlock()
-		return
+		return nil
 	}
 	d.err = err
 	if d.done != nil {
@@ -110,9 +126,7 @@ func (d *deadline) end(err error) {
 	if detach != nil {
 		detach()
 	}
-	for f := followers; f != nil; f = f.next {
-		go f.do()
-	}
+	return followers
 }
 
 // AfterFunc lets package context attach a child without a goroutine: it arranges

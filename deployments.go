@@ -218,25 +218,29 @@ func (s *DeploymentsService) poll(ctx context.Context, id string, opts []Request
 
 // UploadParams says where an upload goes.
 type UploadParams struct {
-	EnvironmentID string // default: the client's environment, or the service's own default
+	EnvironmentID string // default: the client's environment, or else the project's default one
 	SkipTests     bool   // deploys without running the project's tests
 }
 
 // Upload deploys a project from a tar.gz, and returns when the service has
 // accepted it; see [DeploymentsService.Wait] for the end of it.
 //
-// The archive is read once to check it, by the rules of the vendor's own client:
-// at most 25 MiB, at most 5 MiB outside tests/files/, in the folders agents, tools,
-// middleware, schemas, guardrails, hooks and tests, or requirements.txt, with the
-// endings .py .yaml .yml .txt .json .csv .md .toml or .jsonl (any under
-// tests/files/), and no symbolic links. An [*ArchiveError] names every file that
-// breaks them; nothing is sent then. It is streamed, and never held as a whole.
+// The archive is read once to check it, by the rules of the vendor's own client.
+// It holds requirements.txt and the folders agents, tools, middleware, schemas,
+// guardrails, hooks, tests and connectors, with files that end with .py .yaml .txt
+// .json .csv .md .toml or .jsonl. Below tests/files/ any ending will do, and below
+// tests/builders/ only .py. The tar.gz and all files together have at most 25 MiB
+// each, the files outside tests/files/ at most 5 MiB. There are no links, hidden
+// files or compiled Python. An [*ArchiveError] names every file that breaks a
+// rule, and nothing is sent. The archive is streamed, and never held as a whole.
 //
-// A project that is connected with Git refuses uploads with [ErrBadRequest]. An
-// upload has no protection against replays: see [ErrOutcomeUnknown]. An attempt
-// may take a minute, which [WithTimeout] changes.
+// A deployment without a connector that the last one declared may remove it. A
+// project that is connected with Git refuses uploads with [ErrBadRequest]. An
+// upload has no protection against replays: see [ErrOutcomeUnknown].
 //
-// It costs one request.
+// It costs one request. Where neither the parameters nor the client name an
+// environment, it costs one more to find the default one, as
+// [EnvironmentsService.Default] does.
 //
 // API: POST /projects/{project}/deploy/upload
 // Access: deployments write
@@ -250,11 +254,17 @@ func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *U
 //
 // What does not belong to a project is left out: everything at its root but the
 // folders and requirements.txt, hidden files and folders (so .env never leaves
-// the machine), and __pycache__. Whatever else breaks the rules is refused, all of
-// it at once, with an [*ArchiveError]. A file that changes while it is packed ends
-// the upload with an error.
+// the machine), folders with __pycache__ in their names, *.pyc, and whatever is
+// neither a file nor a folder. Whatever else breaks the rules is refused, all of
+// it at once, with an [*ArchiveError]: symbolic links, and hard links where the
+// system shows them, too. A link that is put in place of a file after that is not
+// followed, where the file system is an [os.DirFS] or an [fs.ReadLinkFS].
 //
-// It costs one request.
+// All files are read twice. Where one changes meanwhile, the upload starts over,
+// up to three times, unless [WithMaxAttempts] allows one attempt only. What was
+// sent until then was a part of a request, and cost one of the quota.
+//
+// It costs one request, or two as [DeploymentsService.Upload] does.
 //
 // API: POST /projects/{project}/deploy/upload
 // Access: deployments write
@@ -268,21 +278,28 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 	if p != nil {
 		params = *p
 	}
-	r := request{op: api.DeploymentsUpload}
-	r.query.add("environment_id", cmp.Or(params.EnvironmentID, s.client.environment))
-	form := textForm(func(digest []byte) string {
-		members := `,"files_hash":"` + shortHash(digest) + `"`
-		if params.SkipTests {
-			members += `,"skip_tests":true`
+	const op = api.DeploymentsUpload
+	open, err := checked(ctx, op, open)
+	if err != nil {
+		return nil, err
+	}
+	environment := cmp.Or(params.EnvironmentID, s.client.environment)
+	if environment == "" && !s.client.readOnly {
+		if environment, err = s.client.Environments.target(ctx, op, opts); err != nil {
+			return nil, err
 		}
-		return members
+	}
+	r := request{op: op}
+	r.query.add("environment_id", environment)
+	form := textForm(func(digest []byte) string {
+		return `,"files_hash":"` + shortHash(digest) + `","skip_tests":` + strconv.FormatBool(params.SkipTests)
 	})
 	queued := false
 	r.received = func(h http.Header) { queued, _ = strconv.ParseBool(strings.TrimSpace(h.Get("X-Deployment-Queued"))) }
 	d, err := sendArchive(ctx, s.client, r, contentJSON[0], form, open, decodeDeployment, opts)
 	if d != nil {
 		d.Queued = queued
-		d.EnvironmentID = cmp.Or(d.EnvironmentID, params.EnvironmentID, s.client.environment)
+		d.EnvironmentID = cmp.Or(d.EnvironmentID, environment)
 	}
 	return d, err
 }

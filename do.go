@@ -12,8 +12,12 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
+// projectRoute is what the routes of a project begin with.
+const projectRoute = "/projects/{project}"
+
 // Do calls an operation that this package does not offer. Path is relative to
-// the project: "/runs/abc/notes" stands for /projects/{project}/runs/abc/notes.
+// the project: "/runs/abc/notes" stands for /projects/{project}/runs/abc/notes,
+// and [WithoutProject] leaves the project out.
 // In is sent as JSON unless it is nil, and the answer is decoded into out unless
 // that is nil; a *[json.RawMessage] takes it as it is.
 //
@@ -26,7 +30,7 @@ import (
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, in, out any, opts ...RequestOption) error {
 	k := &rawCall{out: out, operation: rawOperation}
 	k.answer = k
-	k.operation.Method, k.operation.Route = method, "/projects/{project}"+path
+	k.operation.Method, k.operation.Route = method, projectRoute+path
 	k.op, k.route = &k.operation, k.operation.Route
 	switch method {
 	case http.MethodGet, http.MethodHead:

@@ -56,7 +56,7 @@ func ExampleTestRunsService_Wait() {
 	var failed *connic.TestRunError
 	if errors.As(err, &failed) {
 		for _, c := range failed.TestRun.Failed() {
-			fmt.Printf("%s/%s: %.0f %% of %d runs: %s\n", c.AgentName, c.TestName, 100*c.PassRate(), c.Runs, c.FailureReason)
+			fmt.Printf("%s/%s: %d %% of %d runs: %s\n", c.AgentName, c.TestName, c.PassRate(), c.Runs, c.FailureReason)
 		}
 	}
 	// Output: support/refunds: 25 % of 4 runs: no order number

@@ -2,9 +2,12 @@ package connic
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/connic-go/connic/internal/api"
 )
 
 // followOverlap is how far back each look reaches beyond the newest entry that
@@ -33,6 +36,10 @@ const (
 func (s *AuditLogsService) Follow(ctx context.Context, p *AuditLogListParams, opts ...WaitOption) iter.Seq2[*AuditEntry, error] {
 	conf := newWaitConfig(append([]WaitOption{WithPoll(followInitial, followMax)}, opts...))
 	return func(yield func(*AuditEntry, error) bool) {
+		if ctx == nil {
+			yield(nil, &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "context", Reason: "is nil"})
+			return
+		}
 		f := auditFollower{service: s, conf: conf, seen: make(map[string]time.Time)}
 		if p != nil {
 			f.params = *p
@@ -60,7 +67,7 @@ func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) 
 		case ctx.Err() != nil:
 			yield(nil, contextError(ctx))
 			return
-		case err != nil && hopeless(err):
+		case err != nil && (hopeless(err) || errors.Is(err, ErrNotFound)):
 			yield(nil, err)
 			return
 		case err == nil:

@@ -20,7 +20,7 @@ func inBubble(t *testing.T, f func(t *testing.T, srv *connictest.Server, client 
 	synctest.Test(t, func(t *testing.T) {
 		srv := connictest.New()
 		defer srv.Close()
-		f(t, srv, srv.Client(append([]connic.Option{connic.WithEnvironment("env-test")}, opts...)...))
+		f(t, srv, srv.Client(append([]connic.Option{connic.WithEnvironment("env-test"), connic.WithRetry(connic.RetryPolicy{MaxRefusals: 10})}, opts...)...))
 	})
 }
 

@@ -136,7 +136,7 @@ func (w *watch[T]) next() time.Time {
 	case w.limits.Waiting > 0 && w.limits.Limit > 0:
 		// Others wait for the quota: fewer and fewer looks, so that the places that
 		// are kept for them last for the window.
-		gap = min(window/4, time.Duration(float64(gap)*math.Pow(pollGrowth, float64(max(0, spent-2)))))
+		gap = min(window/4, time.Duration(float64(gap)*math.Pow(2, float64(max(0, spent-2)))))
 	}
 	if at := w.last.Add(gap); at.After(due) {
 		due = at
@@ -178,6 +178,7 @@ func (w *watch[T]) look() {
 	w.cancel = cancel
 	w.cost = 0
 	byList := w.byList()
+	due := w.due(time.Now())
 	w.mu.Unlock()
 	defer func() {
 		failed := recover()
@@ -195,7 +196,7 @@ func (w *watch[T]) look() {
 	if byList && !w.lookInList(ctx, seen) {
 		return
 	}
-	for _, id := range w.missing(seen, byList) {
+	for _, id := range w.missing(due, seen, byList) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -316,18 +317,22 @@ func (w *watch[T]) listFailed(err error, now time.Time) bool {
 	return false
 }
 
-// missing returns the ids to be asked for one by one, those first that were not
-// for the longest time.
-func (w *watch[T]) missing(seen map[string]bool, byList bool) []string {
-	now := time.Now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var due []*thing[T]
-	for id, t := range w.things {
-		if !seen[id] && (byList || t.due(now)) {
+// due returns the things that somebody wants to be looked at by now.
+func (w *watch[T]) due(now time.Time) (due []*thing[T]) {
+	for _, t := range w.things {
+		if slices.ContainsFunc(t.parts, func(p *part[T]) bool { return !p.wait.due.After(now) }) {
 			due = append(due, t)
 		}
 	}
+	return due
+}
+
+// missing returns the ids of the due things to be asked for one by one, those first
+// that were not for the longest time.
+func (w *watch[T]) missing(due []*thing[T], seen map[string]bool, byList bool) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	due = slices.DeleteFunc(due, func(t *thing[T]) bool { return seen[t.id] || len(t.parts) == 0 })
 	slices.SortFunc(due, func(a, b *thing[T]) int {
 		return cmp.Or(a.asked.Compare(b.asked), cmp.Compare(a.id, b.id))
 	})
@@ -348,11 +353,6 @@ func (w *watch[T]) missing(seen map[string]bool, byList bool) []string {
 		ids = append(ids, t.id)
 	}
 	return ids
-}
-
-// due reports whether a wait for the thing is due.
-func (t *thing[T]) due(now time.Time) bool {
-	return slices.ContainsFunc(t.parts, func(p *part[T]) bool { return !p.wait.due.After(now) })
 }
 
 // covered sets the time of everybody's next look after one at all things.
@@ -454,7 +454,7 @@ func (w *watch[T]) reserve() int {
 		want = max(1, n/looksAhead-spent) * max(1, min(w.pages, n/looksAhead))
 	default:
 		// Each thing has to be asked for.
-		want = len(w.things) + min(w.expected, atMost)
+		want = len(w.things) + w.begun + min(w.expected-w.begun, few)
 	}
 	change := want - w.reserved
 	w.reserved = want

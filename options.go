@@ -25,6 +25,7 @@ type config struct {
 	keys         KeySource
 	application  string
 	observers    []Observer
+	callContext  func(context.Context, Operation) context.Context
 	slowQueue    time.Duration // see WithSlowQueue
 	routes       routes
 	readOnly     bool

@@ -1,8 +1,11 @@
 package connic
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/connic-go/connic/internal/api"
 )
@@ -39,78 +42,178 @@ type EnvironmentsService service
 type Environment struct {
 	ID   string `json:"id" api:"observed"`
 	Name string `json:"name" api:"observed"` // may repeat within a project
-	// Type is "test" or another word.
-	Type              string `json:"env_type,omitzero" api:"observed"`
-	IsDefault         bool   `json:"is_default,omitzero" api:"observed"`
+	// Type is EnvironmentTest or another word.
+	Type      string `json:"env_type,omitzero" api:"observed"`
+	IsDefault bool   `json:"is_default,omitzero" api:"observed"`
+	// TestEnvironmentID is the environment in which the tests of this one run.
 	TestEnvironmentID string `json:"test_environment_id,omitzero" api:"observed"`
-	IsEphemeral       bool   `json:"is_ephemeral,omitzero" api:"observed"`
-	// CanDeploy and CanUseDevSession are true where the service does not say.
-	CanDeploy        bool `json:"can_deploy" api:"observed,=true"`
-	CanUseDevSession bool `json:"can_use_dev_session" api:"observed,=true"`
+	IsEphemeral       bool   `json:"is_ephemeral,omitzero" api:"observed"` // goes with the dev session that made it
+	// The last three are true where the service does not say. With
+	// DeployGateTestsEnabled a deployment runs the project's tests first.
+	CanDeploy              bool `json:"can_deploy" api:"observed,=true"`
+	CanUseDevSession       bool `json:"can_use_dev_session" api:"observed,=true"`
+	DeployGateTestsEnabled bool `json:"deploy_gate_tests_enabled" api:"observed,=true"`
 
 	rawItem
 }
 
-// List returns the environments, all on one page. It costs one request.
+// EnvironmentTest is the Type of environments for tests and dev sessions.
+const EnvironmentTest = "test"
+
+// takesDeployments reports whether the environment is a target of deployments.
+func (e *Environment) takesDeployments() bool { return e.Type != EnvironmentTest && e.CanDeploy }
+
+func (s *EnvironmentsService) listing() listing[Environment] {
+	return listing[Environment]{
+		name: "environments",
+		id:   func(e *Environment) string { return e.ID },
+	}
+}
+
+// List returns the environments, all on one page as far as is known. It costs one
+// request.
 //
 // API: GET /projects/{project}/environments
 // Access: undocumented
 // Status: observed
 func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (*Page[Environment], error) {
-	l := listing[Environment]{
-		name: "environments",
-		id:   func(e *Environment) string { return e.ID },
-	}
+	l := s.listing()
 	return do(ctx, s.client, request{op: api.EnvironmentsList}, l.decode, opts)
 }
 
-// Find returns the environment with an id or, if there is none, with a name. A
-// name that several environments have is an [ErrConflict]. It costs one request.
+// everything returns the environments of all pages, in the service's order.
+func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOption) ([]*Environment, error) {
+	first := true
+	pages := s.listing().all(ctx, "environments.list", func(ctx context.Context, l *listing[Environment]) (*Page[Environment], error) {
+		r := request{op: api.EnvironmentsList}
+		if !first { // the one request that is known has no parameters
+			l.query(&r.query)
+		}
+		first = false
+		l.limit = 0
+		return do(ctx, s.client, r, l.decode, opts)
+	})
+	return Collect(pages, 0)
+}
+
+// Find returns the environment that a deployment goes to, by what a person calls
+// it: its exact name, or else its name in any letter case, or else its id.
+// Environments of type test, and those that take no deployments, are passed over:
+// [EnvironmentsService.List] has them. A name that several environments have is an
+// [ErrConflict], and no such environment an [ErrNotFound]. It costs one request.
 //
 // API: GET /projects/{project}/environments
 // Access: undocumented
 // Status: observed
 func (s *EnvironmentsService) Find(ctx context.Context, nameOrID string, opts ...RequestOption) (*Environment, error) {
-	page, err := s.List(ctx, opts...)
+	all, err := s.everything(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
-	var found *Environment
-	named := 0
-	for _, e := range page.Items {
-		if e.ID == nameOrID {
-			return e, nil
+	rules := []func(e *Environment) bool{
+		func(e *Environment) bool { return e.Name == nameOrID },
+		func(e *Environment) bool { return strings.EqualFold(e.Name, nameOrID) },
+		func(e *Environment) bool { return e.ID == nameOrID },
+	}
+	if nameOrID == "" {
+		return nil, fmt.Errorf("connic: environments.find: %w: the name is empty", ErrNotFound)
+	}
+	passedOver := false
+	for _, is := range rules {
+		var found []*Environment
+		for _, e := range all {
+			switch {
+			case !is(e):
+			case e.takesDeployments():
+				found = append(found, e)
+			default:
+				passedOver = true
+			}
 		}
-		if e.Name == nameOrID {
-			found = e
-			named++
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return nil, fmt.Errorf("connic: environments.find: %w: %d environments have this name; use an id", ErrConflict, len(found))
 		}
 	}
-	switch named {
-	case 0:
-		return nil, fmt.Errorf("connic: environments.find: %w: no environment has this name or id", ErrNotFound)
-	case 1:
-		return found, nil
-	default:
-		return nil, fmt.Errorf("connic: environments.find: %w: %d environments have this name; use an id", ErrConflict, named)
+	if passedOver {
+		return nil, fmt.Errorf("connic: environments.find: %w: the environment is for tests, or takes no deployments", ErrNotFound)
 	}
+	return nil, fmt.Errorf("connic: environments.find: %w: no environment has this name or id", ErrNotFound)
 }
 
-// Default returns the project's default environment, or its only one. It costs
-// one request.
+// Default returns the environment that a deployment goes to unless one is named:
+// the default one, or else the first, leaving out those of type test. It is an
+// [ErrNotFound] if there is none. It costs one request.
 //
 // API: GET /projects/{project}/environments
 // Access: undocumented
 // Status: observed
 func (s *EnvironmentsService) Default(ctx context.Context, opts ...RequestOption) (*Environment, error) {
-	page, err := s.List(ctx, opts...)
+	all, err := s.everything(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range page.Items {
-		if e.IsDefault || len(page.Items) == 1 {
+	return defaultOf(all)
+}
+
+func defaultOf(all []*Environment) (*Environment, error) {
+	var first *Environment
+	for _, e := range all {
+		switch {
+		case e.Type == EnvironmentTest:
+		case e.IsDefault:
 			return e, nil
+		case first == nil:
+			first = e
 		}
 	}
-	return nil, fmt.Errorf("connic: environments.default: %w: no environment is the default", ErrNotFound)
+	if first == nil {
+		return nil, fmt.Errorf("connic: environments.default: %w: all environments are for tests", ErrNotFound)
+	}
+	return first, nil
+}
+
+// target returns the id of the environment of a deployment that names none.
+func (s *EnvironmentsService) target(ctx context.Context, op api.Op, opts []RequestOption) (string, error) {
+	all, err := s.everything(ctx, alongside(opts))
+	if err != nil {
+		return "", noTarget(op, err)
+	}
+	e, err := defaultOf(all)
+	if err != nil {
+		return "", noTarget(op, err)
+	}
+	return e.ID, nil
+}
+
+// testTarget returns the id of the environment of a test run that names none.
+// That of tests belongs to the client's environment, or to the default one.
+func (s *EnvironmentsService) testTarget(ctx context.Context, op api.Op, opts []RequestOption) (string, error) {
+	all, err := s.everything(ctx, alongside(opts))
+	if err != nil {
+		return "", noTarget(op, err)
+	}
+	var chosen *Environment
+	if own := s.client.environment; own == "" {
+		if chosen, err = defaultOf(all); err != nil {
+			return "", noTarget(op, err)
+		}
+	} else if i := slices.IndexFunc(all, func(e *Environment) bool { return e.ID == own }); i >= 0 {
+		chosen = all[i]
+	} else {
+		return "", noTarget(op, fmt.Errorf("%w: the client's environment is not listed", ErrNotFound))
+	}
+	return cmp.Or(chosen.TestEnvironmentID, chosen.ID), nil
+}
+
+func noTarget(op api.Op, err error) error {
+	return fmt.Errorf("connic: %s: no environment is given, and none can be chosen; name one by its id: %w", api.Table[op].Name, err)
+}
+
+// alongside are the options of a call for a request that it makes besides its
+// own: those that do not belong to the one request.
+func alongside(opts []RequestOption) []RequestOption {
+	return append(slices.Clone(opts), func(o *callOptions) { o.query, o.capture = nil, nil })
 }

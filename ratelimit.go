@@ -57,6 +57,9 @@ type Admission struct {
 	// Spare is how much time must be left before the context's deadline when the
 	// attempt goes; else it is refused with a *LimitError. 0 is the rule.
 	Spare time.Duration
+	// Follow is how many places a [Reserver] keeps for looks at what the attempt
+	// starts, from its admission on and until Reserve gives them back.
+	Follow int
 	// Queued, if not nil, is called when the attempt has to wait: with the reason
 	// and the time until its turn, as far as it can be told. It runs on the
 	// goroutine of Acquire.
@@ -199,7 +202,7 @@ type limiter struct{ governor *governor.Governor }
 
 // Acquire implements [Limiter].
 func (l limiter) Acquire(ctx context.Context, a Admission) (Permit, error) {
-	in := governor.Admission{Lane: governor.Lane(a.Lane), Again: a.Again, NoWait: a.NoWait, Spare: a.Spare}
+	in := governor.Admission{Lane: governor.Lane(a.Lane), Again: a.Again, NoWait: a.NoWait, Spare: a.Spare, Follow: a.Follow}
 	if queued := a.Queued; queued != nil {
 		in.Queued = func(reason governor.Reason, wait time.Duration) { queued(Reason(reason), wait) }
 	}

@@ -95,32 +95,21 @@ func TestAnAttemptCountsForAWindowAndAMargin(t *testing.T) {
 func TestLinesOfTheLimiter(t *testing.T) {
 	t.Parallel()
 	poll, again := connic.Admission{Lane: connic.LanePoll}, connic.Admission{Again: true}
-	t.Run("calls go before polls", func(t *testing.T) {
+	t.Run("looks go before calls", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(2)
-			q.use(t, 1)
-			time.Sleep(time.Second)
-			q.use(t, 1)
-			q.join(t.Context(), "poll", poll)
+			q := newQueue(10)
+			for range 10 {
+				q.use(t, 1)
+				time.Sleep(time.Second)
+			}
 			q.join(t.Context(), "call", connic.Admission{})
-			time.Sleep(59*time.Second + 30*time.Millisecond)
-			q.expect(t, "poll") // it has waited for half a window
-			time.Sleep(time.Second)
-			q.expect(t, "poll", "call")
-		})
-		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(2)
-			q.use(t, 1)
-			time.Sleep(10 * time.Second)
-			q.use(t, 1)
-			time.Sleep(35 * time.Second)
-			q.join(t.Context(), "poll", poll)
-			q.join(t.Context(), "call", connic.Admission{})
-			time.Sleep(16 * time.Second)
-			q.expect(t, "call")
-			time.Sleep(10 * time.Second)
-			q.expect(t, "call", "poll")
+			q.join(t.Context(), "look", poll)
+			q.join(t.Context(), "cancel", connic.Admission{Lane: connic.LaneCancel})
+			q.join(t.Context(), "low", connic.Admission{Lane: connic.LaneLow})
+			q.join(t.Context(), "other call", connic.Admission{})
+			time.Sleep(61 * time.Second)
+			q.expect(t, "cancel", "look", "call", "other call", "low")
 		})
 	})
 	t.Run("a refused attempt goes first", func(t *testing.T) {
@@ -136,6 +125,18 @@ func TestLinesOfTheLimiter(t *testing.T) {
 			q.expect(t, "refused", "again") // and the others wait for its answer
 			q.end("again", connic.OutcomeAnswered, 0)
 			time.Sleep(2 * time.Minute)
+		})
+		// It keeps its place in its own lane, and no better one.
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(0)
+			q.join(t.Context(), "refused", connic.Admission{Lane: connic.LaneLow})
+			q.end("refused", connic.OutcomeRefused, 10*time.Second)
+			q.join(t.Context(), "call", connic.Admission{})
+			q.join(t.Context(), "again", connic.Admission{Lane: connic.LaneLow, Again: true})
+			time.Sleep(11 * time.Second)
+			q.expect(t, "refused", "call")
+			q.end("call", connic.OutcomeAnswered, 0)
+			q.expect(t, "refused", "call", "again")
 		})
 	})
 	t.Run("one goes first after a pause", func(t *testing.T) {
@@ -190,22 +191,24 @@ func TestPausesOfTheLimiter(t *testing.T) {
 			q.expect(t, "a", "long")
 		})
 	})
-	t.Run("nobody waits for a very long one", func(t *testing.T) {
+	t.Run("a very long one is cut, and asked about again", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			q := newQueue(1)
 			q.join(t.Context(), "a", connic.Admission{})
 			q.join(t.Context(), "in line", connic.Admission{})
-			q.end("a", connic.OutcomeRefused, 121*time.Second)
+			q.end("a", connic.OutcomeRefused, 24*time.Hour)
 			q.join(t.Context(), "later", connic.Admission{})
-			for _, name := range []string{"in line", "later"} {
-				var refusal *connic.LimitError
-				q.mu.Lock()
-				err := q.errs[name]
-				q.mu.Unlock()
-				if !errors.As(err, &refusal) || errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("%s: %v", name, err)
-				}
+			time.Sleep(10*time.Minute + time.Second)
+			q.expect(t, "a", "in line")
+			q.end("in line", connic.OutcomeRefused, 24*time.Hour)
+			time.Sleep(9 * time.Minute)
+			q.expect(t, "a", "in line")
+			time.Sleep(time.Minute + time.Second)
+			q.expect(t, "a", "in line", "later")
+			q.end("later", connic.OutcomeAnswered, 0)
+			if at := q.limiter.Status().PausedUntil; !at.IsZero() {
+				t.Errorf("after an answer there is a pause until %v", at)
 			}
 		})
 	})

@@ -25,6 +25,7 @@ type request struct {
 	repeatable bool
 	lane       Lane
 	spare      time.Duration // see Admission.Spare
+	admitted   func()        // is told when an attempt may be sent
 	// received, if not nil, gets the headers of the last answer.
 	received func(http.Header)
 	// salvage, if not nil, makes a result of a body that is not whole, or nil.

@@ -19,6 +19,7 @@ type callOptions struct {
 	lane     *Lane
 	capture  *Response
 	raw      bool
+	outside  bool // the path has no project in front
 	bad      *ArgumentError
 }
 
@@ -133,4 +134,11 @@ func CaptureResponse(r *Response) RequestOption {
 // JSON, so each item takes about twice its memory.
 func KeepRaw() RequestOption {
 	return func(o *callOptions) { o.raw = true }
+}
+
+// WithoutProject makes [Client.Do] call a path that does not begin with the
+// project: Do with "/test-sessions/abc" then calls just that. Methods with a route
+// of their own refuse it.
+func WithoutProject() RequestOption {
+	return func(o *callOptions) { o.outside = true }
 }

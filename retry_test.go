@@ -171,7 +171,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 		"policy":                {status: 503, client: []Option{WithRetry(RetryPolicy{MaxAttempts: 2})}, want: 2},
 		"call":                  {status: 503, call: []RequestOption{WithMaxAttempts(6)}, want: 6},
 		"call once":             {status: 503, call: []RequestOption{WithMaxAttempts(1)}, want: 1},
-		"refused for ever":      {status: 429, header: "1", want: 11},
+		"refused for ever":      {status: 429, header: "1", client: []Option{WithRetry(RetryPolicy{MaxRefusals: 10})}, want: 11},
 		"refused, once":         {status: 429, call: []RequestOption{WithMaxAttempts(1)}, want: 1},
 		"refused, no waiting":   {status: 429, call: []RequestOption{FailFast()}, want: 1},
 		"refused for too long":  {status: 429, header: "121", want: 1},

@@ -47,20 +47,9 @@ func (s *RunsService) look(seen []*Run, opts []RequestOption) func(context.Conte
 		}
 	}
 	l, _ := s.listing(&params)
-	over := false
-	return func(ctx context.Context) ([]*Run, error) {
-		if over {
-			return nil, nil
-		}
-		page, err := s.page(ctx, &l, params, LanePoll, opts)
-		if err != nil {
-			return nil, err
-		}
-		over = !page.HasNext() || len(page.Items) == 0
-		l.offset += len(page.Items)
-		l.cursor = page.NextCursor
-		return page.Items, nil
-	}
+	return pager(&l, func(ctx context.Context, l *listing[Run]) (*Page[Run], error) {
+		return s.page(ctx, l, params, LanePoll, opts)
+	})
 }
 
 // watch is the client's watch, or one of its own for a wait with request options.
@@ -97,7 +86,7 @@ func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 // Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	if err := checkRun("runs.wait", id); err != nil {
+	if err := checkRun(ctx, "runs.wait", id); err != nil {
 		return &Run{ID: id}, err
 	}
 	return s.await(s.watch(&conf).join(ctx, conf, false, id), ctx, id)
@@ -115,7 +104,10 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 	return run, run.failure()
 }
 
-func checkRun(op, id string) error {
+func checkRun(ctx context.Context, op, id string) error {
+	if ctx == nil {
+		return &ArgumentError{Op: op, Arg: "context", Reason: "is nil"}
+	}
 	if reason := checkSegment(id); reason != "" {
 		return &ArgumentError{Op: op, Arg: "run id", Reason: reason}
 	}
@@ -144,7 +136,7 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
 		for _, id := range ids {
-			if err := checkRun("runs.wait_all", id); err != nil {
+			if err := checkRun(ctx, "runs.wait_all", id); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -171,7 +163,11 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
-		check := func(id string) error { return checkRun("runs.watch", id) }
+		check := func(id string) error { return checkRun(ctx, "runs.watch", id) }
+		if ctx == nil {
+			yield(nil, check(""))
+			return
+		}
 		s.watch(&conf).join(ctx, conf, true).all(ctx, ids, check, conf.ended, yield)
 	}
 }

@@ -123,7 +123,7 @@ func (p *paper) leak() (form, where string) {
 // options make a client write on p whatever it tells.
 func (p *paper) options() []connic.Option {
 	return []connic.Option{
-		connic.WithLogger(p.loggers()[0]), connic.WithEnvironment("e-1"), connic.WithApplication("secrets", "1"),
+		connic.WithLogger(p.loggers()[0]), connic.WithRetry(connic.RetryPolicy{MaxRefusals: 10}), connic.WithEnvironment("e-1"), connic.WithApplication("secrets", "1"),
 		connic.WithObserver(func(_ context.Context, e connic.Event) {
 			p.print(e)
 			p.error(e.Err)
@@ -186,7 +186,7 @@ func shown(t *testing.T, answer echo, opts ...connic.Option) map[string]*paper {
 			c := must[*connic.Client](t)(connic.New("p-1", canary, slices.Concat(p.options(), opts, []connic.Option{
 				connic.WithHTTPClient(&http.Client{Transport: transport}),
 			})...))
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // some wait for what never comes
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // some wait for what never comes
 			defer cancel()
 			p.error(call(ctx, c))
 			p.print(c)

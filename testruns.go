@@ -1,7 +1,6 @@
 package connic
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,19 +38,21 @@ type TestCase struct {
 	Passed    bool   `json:"passed" api:"observed"`
 	Successes int    `json:"successes" api:"observed"`
 	Runs      int    `json:"runs" api:"observed"`
-	// SuccessThreshold is what the test asks for, as the service gives it.
-	SuccessThreshold float64  `json:"success_threshold" api:"observed"`
+	// SuccessThreshold is the percentage of runs that has to succeed, 1 to 100; 100
+	// where the service does not say.
+	SuccessThreshold int      `json:"success_threshold" api:"observed"`
 	FailureReason    string   `json:"failure_reason,omitzero" api:"observed"`
 	AgentRunIDs      []string `json:"agent_run_ids,omitzero" api:"observed"` // see Runs.Get
 	AgentRunPassed   []bool   `json:"agent_run_passed,omitzero" api:"observed"`
 }
 
-// PassRate is the part of the runs that succeeded, from 0 to 1; 0 without runs.
-func (c *TestCase) PassRate() float64 {
+// PassRate is the percentage of runs that succeeded, rounded down; 0 without
+// runs. It is at least the SuccessThreshold where enough of them did.
+func (c *TestCase) PassRate() int {
 	if c.Runs <= 0 {
 		return 0
 	}
-	return float64(c.Successes) / float64(c.Runs)
+	return int(100 * int64(c.Successes) / int64(c.Runs))
 }
 
 // Failed returns the cases that did not pass.
@@ -74,7 +75,8 @@ const (
 	TestRunCancelled TestRunStatus = "cancelled"
 )
 
-// The phases of a test run, as the vendor's own client knows them.
+// The phases of a test run, as the vendor's own client knows them. Others come
+// too, and say nothing about the end of the run.
 const (
 	PhaseValidating        = "validating"
 	PhaseBuilding          = "building"
@@ -96,21 +98,8 @@ func (s TestRunStatus) Finished() bool {
 // Known reports whether this version of the package knows s.
 func (s TestRunStatus) Known() bool { return s.active() || s.Finished() }
 
-// atWork reports whether the test run will go on by itself. A status that is not
-// known is at work as long as its phase is.
-func (r *TestRun) atWork() bool {
-	switch r.Phase {
-	case PhaseValidating, PhaseBuilding, PhaseStartingContainer, PhaseRunningTests:
-		return !r.Status.Finished()
-	case PhaseDone, PhaseError:
-		return false
-	}
-	return r.Status.active() || r.Status == ""
-}
-
 // TestRunError is a test run that ended, and did not pass: tests failed, or could
-// not be run, or it ended in a state that this version of the package does not
-// know (then it matches [ErrUnknownStatus]).
+// not be run, or it was cancelled.
 type TestRunError struct{ TestRun *TestRun }
 
 // shownCases are how many cases the text of a TestRunError has.
@@ -120,14 +109,7 @@ func (e *TestRunError) Error() string {
 	r := e.TestRun
 	var b strings.Builder
 	b.WriteString("connic: test run " + r.ID)
-	switch {
-	case r.Status.Known():
-		b.WriteString(" ended: " + string(r.Status))
-	case r.Status == "":
-		b.WriteString(" was returned without a status")
-	default:
-		b.WriteString(" has the unknown status " + string(r.Status))
-	}
+	b.WriteString(" ended: " + string(r.Status))
 	if r.Error != "" {
 		b.WriteString(": " + shorten(r.Error))
 	}
@@ -153,9 +135,13 @@ func (e *TestRunError) Error() string {
 // that an error in a JSON log is its text, and not the test run with all its data.
 func (e *TestRunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// Is matches [ErrUnknownStatus] where the status is not known.
-func (e *TestRunError) Is(target error) bool {
-	return target == ErrUnknownStatus && !e.TestRun.Status.Known()
+// decoded sets the threshold of cases that came without one.
+func (r *TestRun) decoded() {
+	for i := range r.Cases {
+		if c := &r.Cases[i]; c.SuccessThreshold == 0 {
+			c.SuccessThreshold = 100
+		}
+	}
 }
 
 func decodeTestRun(d *lenient.Decoder) (*TestRun, error) {
@@ -173,10 +159,14 @@ func decodeTestRun(d *lenient.Decoder) (*TestRun, error) {
 // TestRunCreate is a project whose tests are to be run. Exactly one of Project and
 // Archive is set.
 type TestRunCreate struct {
-	EnvironmentID string     // default: the client's environment, or the service's own default
+	// EnvironmentID is where the tests run, and is sent as it is. Without it they
+	// run in the test environment that belongs to the client's environment, or
+	// else to the project's default one, and only where there is no such in that
+	// environment itself.
+	EnvironmentID string
 	Project       fs.FS      // is packed as Deployments.UploadFS does
 	Archive       FileSource // a tar.gz, as Deployments.Upload takes it
-	Filter        string     // runs some of the tests only; the service has its own syntax
+	Filter        string     // runs the tests whose names contain it
 }
 
 // Create starts a run of a project's tests, and returns at once; see
@@ -184,7 +174,11 @@ type TestRunCreate struct {
 // [DeploymentsService.Upload] and [DeploymentsService.UploadFS].
 //
 // The tests run agents, which costs tokens. As with [AgentsService.Trigger] the
-// request is not repeated blindly: see [ErrOutcomeUnknown]. It costs one request.
+// request is not repeated blindly: see [ErrOutcomeUnknown]. The service may build
+// an image before it answers, which can take minutes.
+//
+// It costs one request, and one more to list the environments where the request
+// names none.
 //
 // API: POST /projects/{project}/test-runs
 // Access: undocumented
@@ -201,19 +195,24 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		}
 		open = openArchive(ctx, &req.Archive)
 	}
+	open, err := checked(ctx, op, open)
+	if err != nil {
+		return nil, err
+	}
+	environment := req.EnvironmentID
+	if environment == "" && !s.client.readOnly {
+		if environment, err = s.client.Environments.testTarget(ctx, op, opts); err != nil {
+			return nil, err
+		}
+	}
 	rest, err := json.Marshal(struct {
-		EnvironmentID string `json:"environment_id,omitempty"`
+		EnvironmentID string `json:"environment_id"`
 		Filter        string `json:"test_filter,omitempty"`
-	}{cmp.Or(req.EnvironmentID, s.client.environment), req.Filter})
+	}{environment, req.Filter})
 	if err != nil {
 		return nil, bad("filter", "cannot be encoded: "+err.Error())
 	}
-	form := textForm(func([]byte) string {
-		if len(rest) == len("{}") {
-			return ""
-		}
-		return "," + string(rest[1:len(rest)-1])
-	})
+	form := textForm(func([]byte) string { return "," + string(rest[1:len(rest)-1]) })
 	return sendArchive(ctx, s.client, request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
 }
 
@@ -229,7 +228,11 @@ func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOpt
 // Wait waits until a test run has ended, and returns it. One that did not pass is
 // returned together with a [*TestRunError], which names the cases; when the wait
 // itself ends first, the test run as it was last seen is returned together with a
-// [*WaitError]. [WithProgress] shows the phases.
+// [*WaitError].
+//
+// Only the status ends the wait: passed, failed, error or cancelled. Any other
+// status, and every phase, is shown by [WithProgress] and waited through, as the
+// vendor's own client does, so bound the wait by its context.
 //
 // It costs one request per poll: at once, after 2 s, and then less and less often
 // down to every 15 s (see [WithPoll]; the vendor's own client polls every 5 s).
@@ -245,7 +248,7 @@ func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOptio
 			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
 		},
 		state: func(r *TestRun) waitState {
-			return waitState{status: string(r.Status), phase: r.Phase, done: !r.atWork()}
+			return waitState{status: string(r.Status), phase: r.Phase, done: r.Status.Finished()}
 		},
 	})
 	switch {

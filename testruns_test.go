@@ -1,7 +1,9 @@
 package connic_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -62,35 +64,69 @@ func TestTestRuns(t *testing.T) {
 	})
 }
 
-func TestTestRunStates(t *testing.T) {
+// TestTestRunsEndByTheirStatusAlone shows what a wait goes through: a run that has
+// not said how it ended may still pass, whatever its phase is.
+func TestTestRunsEndByTheirStatusAlone(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{
 		`{"id": "t", "status": "passed"}`:                                            "",
+		`{"id": "t", "status": "passed", "phase": "running_tests"}`:                  "",
 		`{"id": "t", "status": "error", "error": "no Python"}`:                       "connic: test run t ended: error: no Python",
 		`{"id": "t", "status": "cancelled", "phase": "running_tests"}`:               "connic: test run t ended: cancelled",
-		`{"id": "t", "status": "SEALED"}`:                                            "connic: test run t has the unknown status SEALED",
-		`{"id": "t", "phase": "done"}`:                                               "connic: test run t was returned without a status",
 		`{"test_run": {"test_run_id": "t", "status": "failed", "total_cases": "7"}}`: "connic: test run t ended: failed",
 	} {
 		synctest.Test(t, func(t *testing.T) {
+			before := []string{
+				`{"id": "t", "status": "NEW", "phase": "building"}`, `{"id": "t"}`, `{"id": "t", "status": "running", "phase": "done"}`,
+				`{"id": "t", "status": "running", "phase": "error"}`, `{"id": "t", "phase": "done"}`, `{"id": "t", "status": "SEALED", "phase": "sealing"}`,
+			}
 			asked := 0
 			c := scripted(t, func() string {
-				switch asked++; asked {
-				case 1:
-					return `{"id": "t", "status": "NEW", "phase": "building"}`
-				case 2:
-					return `{"id": "t"}`
+				if asked++; asked <= len(before) {
+					return before[asked-1]
 				}
 				return answer
 			})
-			_, err := c.TestRuns.Wait(t.Context(), "t")
+			var seen []string
+			_, err := c.TestRuns.Wait(t.Context(), "t", phases(&seen))
 			got := ""
 			if err != nil {
 				got = err.Error()
 			}
-			if got != want || asked != 3 || errors.Is(err, connic.ErrUnknownStatus) != (strings.Contains(want, "unknown") || strings.Contains(want, "without")) {
+			if got != want || asked != len(before)+1 {
 				t.Errorf("%s: %q after %d polls, want %q", answer, got, asked, want)
 			}
+			if !slices.Contains(seen, "SEALED/sealing") || !slices.Contains(seen, "running/done") {
+				t.Errorf("the wait shows %q", seen)
+			}
 		})
+	}
+}
+
+// TestATestRunThatNeverEnds is bounded by its context.
+func TestATestRunThatNeverEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := scripted(t, func() string { return `{"id": "t", "status": "SEALED", "phase": "done"}` })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		run, err := c.TestRuns.Wait(ctx, "t")
+		var wait *connic.WaitError
+		if !errors.As(err, &wait) || wait.LastStatus != "SEALED" || run.Status != "SEALED" || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%+v, %v", run, err)
+		}
+	})
+}
+
+func TestPassRateComparesWithTheThreshold(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		successes, runs, threshold, rate int
+		enough                           bool
+	}{{3, 3, 100, 100, true}, {2, 3, 66, 66, true}, {2, 3, 67, 66, false}, {0, 3, 1, 0, false}, {0, 0, 100, 0, false}, {1, 4, 25, 25, true}, {1 << 40, 1 << 40, 100, 100, true}} {
+		c := connic.TestCase{Successes: test.successes, Runs: test.runs, SuccessThreshold: test.threshold}
+		if c.PassRate() != test.rate || c.PassRate() >= c.SuccessThreshold != test.enough {
+			t.Errorf("%+v: %d", test, c.PassRate())
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -51,12 +52,24 @@ func loopback(host string) bool {
 // newTransport makes the transport of a client that was not given one. It keeps
 // every connection for the next call, where net/http keeps two, and opens no more
 // than 64: far more than a quota of 60 requests a minute can use.
-func newTransport() *http.Transport {
+//
+// An HTTP/2 connection carries every attempt, so a dead one must be found and left
+// before an attempt's timeout: one that is silent while it is used is pinged after
+// a sixth of it, and given up after another sixth.
+func newTransport(timeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	silence := min(timeout, defaultTimeout) / 6
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &countedConn{Conn: conn}, nil
+		},
 		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: 2 * silence},
 		MaxConnsPerHost:       64,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       90 * time.Second,

@@ -169,7 +169,7 @@ func TestWaitToleratesPollsThatFail(t *testing.T) {
 
 		srv.Fault(connictest.Fault{Op: "runs.get", Times: 5, Drop: true})
 		var wait *connic.WaitError
-		if _, err = client.Runs.Wait(ctx, id); !errors.As(err, &wait) || wait.Polls != 5 {
+		if _, err = client.Runs.Wait(ctx, id, connic.WithPollFailures(5)); !errors.As(err, &wait) || wait.Polls != 5 {
 			t.Errorf("five polls fail: %v", err)
 		}
 
@@ -378,7 +378,7 @@ func TestWaitAll(t *testing.T) {
 		srv.Agent("ok", lasting(20*time.Second))
 		srv.Agent("bad", func(context.Context, connictest.Input) (any, error) { return nil, errors.New("no") })
 		client := srv.Client()
-		ids := []string{trigger(t, client, "ok", "1"), trigger(t, client, "bad", "2"), trigger(t, client, "ok", "3")}
+		ids := []string{trigger(t, client, "ok", "1"), trigger(t, client, "bad", "2"), trigger(t, client, "ok", "3"), trigger(t, client, "ok", "4")}
 		got := make(map[string]error)
 		for run, err := range client.Runs.WaitAll(t.Context(), append(ids, ids...)) {
 			if run == nil {
@@ -390,7 +390,7 @@ func TestWaitAll(t *testing.T) {
 			got[run.ID] = err
 		}
 		var bad *connic.RunError
-		if len(got) != 3 || got[ids[0]] != nil || got[ids[2]] != nil || !errors.As(got[ids[1]], &bad) {
+		if len(got) != 4 || got[ids[0]] != nil || got[ids[2]] != nil || !errors.As(got[ids[1]], &bad) {
 			t.Errorf("%v", got)
 		}
 		if n := count(srv, "runs.get"); n != 0 {

@@ -36,6 +36,7 @@ type watch[T any] struct {
 	things   map[string]*thing[T]
 	waits    map[*wait[T]]struct{}
 	expected int // things that are about to be started, to be waited for
+	begun    int // those of them whose start was sent
 	running  bool
 	cancel   context.CancelFunc // of the look under way
 	wake     chan struct{}
@@ -237,12 +238,18 @@ func (w *watch[T]) drop(p *part[T]) {
 	}
 }
 
-// expect keeps places for the looks at things that are about to be started.
-func (w *watch[T]) expect(n int) {
+// expect keeps places for the looks at things that are about to be started, and
+// for those of them that have begun. Kept says that the limiter has just kept a
+// place by itself (Admission.Follow).
+func (w *watch[T]) expect(n, begun int, kept bool) {
 	limits := w.client.limiter.Status()
 	w.mu.Lock()
 	w.limits = limits
 	w.expected += n
+	w.begun += begun
+	if kept {
+		w.reserved++
+	}
 	places := w.reserve()
 	w.mu.Unlock()
 	w.tell(places)

@@ -38,7 +38,7 @@ func response(r *http.Request, status int, body string) *http.Response {
 const canary = connic.APIKey("cnc_CANARY-9f8e7d6c5b4a")
 
 // quick keeps the waits of tests on real sockets short.
-var quick = connic.WithRetry(connic.RetryPolicy{MinWait: time.Millisecond, MaxWait: 2 * time.Millisecond})
+var quick = connic.WithRetry(connic.RetryPolicy{MinWait: time.Millisecond, MaxWait: 2 * time.Millisecond, MaxRefusals: 10})
 
 func newClient(t *testing.T, base string, opts ...connic.Option) *connic.Client {
 	t.Helper()

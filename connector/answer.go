@@ -6,8 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
-	"unicode/utf8"
+	"slices"
 
 	"github.com/connic-go/connic"
 )
@@ -63,39 +62,54 @@ var (
 	errActive    = errors.New("the answer came before the run had finished")
 )
 
+// wireAnswer holds every place where an answer may say something.
+type wireAnswer struct {
+	wireResult
+	DispatchedTo json.RawMessage `json:"dispatched_to"`
+	RunIDs       json.RawMessage `json:"run_ids"`
+	Result       json.RawMessage `json:"result"`
+}
+
+type wireResult struct {
+	RunID     json.RawMessage `json:"run_id"`
+	AgentName json.RawMessage `json:"agent_name"`
+	Status    json.RawMessage `json:"status"`
+	Output    json.RawMessage `json:"output"`
+	Error     json.RawMessage `json:"error"`
+}
+
 func parseAnswer(body []byte) (*answer, error) {
-	var top map[string]json.RawMessage
-	if err := json.Unmarshal(body, &top); err != nil || top == nil {
+	var top wireAnswer
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(body, &top) != nil {
 		return nil, errNotAnswer
 	}
-	a := &answer{ids: texts(top["run_ids"])}
-	if raw, ok := top["dispatched_to"]; ok {
-		a.inbound = json.Unmarshal(raw, &a.dispatched) == nil
+	a := &answer{ids: texts(top.RunIDs)}
+	if len(top.DispatchedTo) > 0 {
+		a.inbound = json.Unmarshal(top.DispatchedTo, &a.dispatched) == nil
 	}
-	inner := top
-	if raw := bytes.TrimSpace(top["result"]); len(raw) > 0 {
-		switch raw[0] {
+	inner := &top.wireResult
+	if len(top.Result) > 0 {
+		switch top.Result[0] {
 		case '{':
-			inner = nil
-			_ = json.Unmarshal(raw, &inner) // it was valid as a part of the whole
+			inner = new(wireResult)
+			_ = json.Unmarshal(top.Result, inner) // it was valid as a part of the whole
 		case '[':
-			var several []map[string]json.RawMessage
-			if json.Unmarshal(raw, &several) != nil || len(several) == 0 {
+			var several []wireResult
+			if json.Unmarshal(top.Result, &several) != nil || len(several) == 0 {
 				return a, errNotAnswer
 			}
 			for _, one := range several {
-				a.ids = append(a.ids, texts(one["run_id"])...)
+				a.ids = append(a.ids, texts(one.RunID)...)
 			}
 			if len(several) > 1 {
 				return a, errSeveral
 			}
-			inner = several[0]
+			inner = &several[0]
 		}
 	}
-	_, hasOutput := inner["output"]
-	id := text(inner["run_id"])
+	id := text(inner.RunID)
 	switch {
-	case id != "" || hasOutput:
+	case id != "" || len(inner.Output) > 0:
 	case a.inbound || len(a.ids) > 0:
 		a.inbound = true
 		return a, nil
@@ -103,8 +117,8 @@ func parseAnswer(body []byte) (*answer, error) {
 		return a, errNotAnswer
 	}
 	r := &Result{
-		RunID: id, AgentName: text(inner["agent_name"]), Status: connic.RunStatus(text(inner["status"])),
-		Output: text(inner["output"]), Error: text(inner["error"]), Raw: body,
+		RunID: id, AgentName: text(inner.AgentName), Status: connic.RunStatus(text(inner.Status)),
+		Output: text(inner.Output), Error: text(inner.Error), Raw: body,
 	}
 	if id != "" && len(a.ids) == 0 {
 		a.ids = []string{id}
@@ -137,6 +151,9 @@ func text(raw json.RawMessage) string {
 
 // texts are the texts of a list, or the one of a single value.
 func texts(raw json.RawMessage) []string {
+	if len(raw) == 0 {
+		return nil
+	}
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
 		list = []json.RawMessage{raw}
@@ -205,14 +222,6 @@ func explain(body []byte) string {
 	return string(body)
 }
 
-func shorten(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if utf8.RuneCountInString(s) <= maxDetail {
-		return s
-	}
-	return string([]rune(s)[:maxDetail-1]) + "…"
-}
-
 // parse decodes the body of a 2xx. Whatever it cannot use may have started runs.
 func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error) {
 	a, err := parseAnswer(body)
@@ -221,10 +230,10 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 	}
 	fail := &Error{
 		Op: op, Host: c.host, StatusCode: http.StatusOK, Attempts: attempts, Err: err,
-		Body: c.mask().Bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
+		Body: c.mask.Bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
 	}
 	if errors.Is(err, errNotAnswer) {
-		fail.Detail = shorten(c.mask().Text(explain(body)))
+		fail.Detail = c.mask.Line(explain(body), maxDetail)
 	}
 	if a != nil {
 		fail.RunIDs = a.ids
@@ -243,7 +252,7 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 //
 // The request and the shape of its answer are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
-	body, attempts, err := c.invoke(ctx, "call", &in, c.callTimeout)
+	body, attempts, err := c.invoke(ctx, "call", &in)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +277,7 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 //
 // The request and the shape of its answer are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
-	body, attempts, err := c.invoke(ctx, "send", &in, c.sendTimeout)
+	body, attempts, err := c.invoke(ctx, "send", &in)
 	if err != nil {
 		return nil, err
 	}
@@ -328,8 +337,20 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 			delete(ended, id)
 		}
 	}
+	err = errors.Join(errs...)
 	if len(errs) == 1 {
-		return runs, errs[0]
+		err = errs[0]
 	}
-	return runs, errors.Join(errs...)
+	// Whatever has gone wrong, the runs that were started are named.
+	var missing []string
+	for _, id := range dispatch.RunIDs {
+		if !slices.ContainsFunc(runs, func(r *connic.Run) bool { return r.ID == id }) {
+			missing = append(missing, id)
+		}
+	}
+	var wait *connic.WaitError
+	if err != nil && len(missing) > 0 && !errors.As(err, &wait) {
+		err = &Error{Op: "send", Host: c.host, Attempts: 1, RunIDs: missing, Err: err}
+	}
+	return runs, err
 }

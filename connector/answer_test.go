@@ -200,6 +200,14 @@ func TestSendAndWait(t *testing.T) {
 			t.Errorf("%d were sent", n)
 		}
 
+		// Ids that cannot be waited for are still told.
+		odd := answering(t, `{"status": "ok", "dispatched_to": 2, "run_ids": ["a/b", "c"]}`)
+		_, err = odd.SendAndWait(t.Context(), client, connector.Input{Message: "m"})
+		var failure *connector.Error
+		if !errors.As(err, &failure) && !errors.As(err, &wait) || (failure != nil && !reflect.DeepEqual(failure.RunIDs, []string{"a/b", "c"})) {
+			t.Errorf("%v", err)
+		}
+
 		none := srv.Connector().Inbound()
 		if _, err = none.Client().SendAndWait(t.Context(), client, connector.Input{Message: "m"}); err == nil || errors.Is(err, connic.ErrOutcomeUnknown) {
 			t.Errorf("a wait for nothing: %v", err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/hook"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 const (
@@ -32,7 +33,7 @@ type Connector struct {
 	// The secret and the URL live in closures, so that printing a Connector cannot
 	// reach them.
 	request func() (*url.URL, http.Header)
-	mask    func() hook.Mask
+	mask    *mask.Mask
 	host    string // scheme and host
 
 	transport   http.RoundTripper
@@ -138,13 +139,12 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	if parsed.Secret != "" {
 		header[hook.SecretHeader] = []string{parsed.Secret}
 	}
-	masks := hook.NewMask(parsed.Hidden()...)
 	c := &Connector{
 		request: func() (*url.URL, http.Header) {
 			own := *u // a transport may change what it gets
 			return &own, header.Clone()
 		},
-		mask: func() hook.Mask { return masks }, host: parsed.Host(),
+		mask: mask.New(parsed.Hidden()...), host: parsed.Host(),
 		transport: shared(), callTimeout: callTimeout, sendTimeout: sendTimeout,
 		maxBody: conf.maxBody, slots: make(chan struct{}, conf.maxInFlight),
 	}

@@ -1,12 +1,11 @@
 package connector
 
 import (
-	"bytes"
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // Delivery is what an outbound connector posts: a run that has completed, or another
@@ -37,9 +36,7 @@ func ParseDelivery(body []byte) (Delivery, error) {
 		return Delivery{}, ErrNotJSON
 	}
 	var keys map[string]json.RawMessage
-	if json.Unmarshal(body, &keys) != nil {
-		return d, nil // a list, say
-	}
+	_ = json.Unmarshal(body, &keys) // a list has none
 	d.RunID, d.AgentName, d.Status = text(keys["run_id"]), text(keys["agent_name"]), connic.RunStatus(text(keys["status"]))
 	d.Output, d.Error = text(keys["output"]), text(keys["error"])
 	d.StartedAt, d.EndedAt = instant(keys["started_at"]), instant(keys["ended_at"])
@@ -48,30 +45,19 @@ func ParseDelivery(body []byte) (Delivery, error) {
 }
 
 func instant(raw json.RawMessage) time.Time {
-	var t connic.Time
-	if len(raw) == 0 || json.Unmarshal(raw, &t) != nil {
+	if len(raw) == 0 {
 		return time.Time{}
 	}
-	return t.Time
+	t, err := lenient.ParseTime(raw)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
-// usage reads token counts in both spellings: input and input_tokens.
 func usage(raw json.RawMessage) (u connic.TokenUsage) {
-	var keys map[string]json.RawMessage
-	if len(raw) == 0 || json.Unmarshal(raw, &keys) != nil {
-		return u
-	}
-	for name, target := range map[string]*int64{
-		"input": &u.Input, "output": &u.Output, "thinking": &u.Thinking, "cached": &u.Cached, "total": &u.Total,
-	} {
-		for _, key := range [...]string{name, name + "_tokens"} {
-			number := string(bytes.Trim(bytes.TrimSpace(keys[key]), `"`))
-			if n, err := strconv.ParseInt(number, 10, 64); err == nil {
-				*target = n
-			} else if f, err := strconv.ParseFloat(number, 64); err == nil && f == float64(int64(f)) {
-				*target = int64(f)
-			}
-		}
+	if len(raw) == 0 || lenient.Unmarshal(raw, &u) != nil {
+		return connic.TokenUsage{}
 	}
 	return u
 }

@@ -67,7 +67,7 @@ func (e *Error) Error() string {
 // Is matches the sentinel of the status, and [connic.ErrOutcomeUnknown] where it
 // holds.
 func (e *Error) Is(target error) bool {
-	switch target { //nolint:errorlint // the sentinels are constants
+	switch target {
 	case connic.ErrOutcomeUnknown:
 		return e.unknown
 	case connic.ErrBadRequest:

@@ -95,6 +95,15 @@ func (in *Input) content(op string) (*content, error) {
 	if in.Message == "" && in.Payload == nil && len(in.Files) == 0 {
 		return nil, argument(op, "input", "is empty: it has neither message nor payload nor files")
 	}
+	if in.Payload == nil && len(in.Files) == 0 {
+		body, err := json.Marshal(struct {
+			Message string `json:"message"`
+		}{in.Message})
+		if err != nil { // a text always has a JSON form
+			return nil, argument(op, "message", "cannot be encoded as JSON: "+err.Error())
+		}
+		return inMemory(body), nil
+	}
 	keys, alone, err := in.payload(op)
 	if err != nil {
 		return nil, err
@@ -108,7 +117,11 @@ func (in *Input) content(op string) (*content, error) {
 			return nil, argument(op, "input", "cannot be encoded as JSON: "+err.Error())
 		}
 	}
-	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}, nil
+	return inMemory(body), nil
+}
+
+func inMemory(body []byte) *content {
+	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}
 }
 
 // payload returns the top-level keys of the input, or the JSON of a payload that is
@@ -221,6 +234,9 @@ func check(op string, f *File) (int64, error) {
 		if err != nil {
 			return bad("cannot be opened: " + err.Error())
 		}
+		if r == nil {
+			return bad("cannot be opened: there is nothing to read")
+		}
 		size, err = io.Copy(io.Discard, io.LimitReader(onlyReader{r}, MaxFileBytes+1))
 		closeReader(r)
 		if err != nil {
@@ -294,6 +310,9 @@ func (b *body) read(p []byte) (int, error) {
 		b.left, b.file = first.size, io.Reader(bytes.NewReader(first.file.Data))
 		if first.file.Open != nil {
 			r, err := first.file.Open()
+			if r == nil && err == nil {
+				err = errChanged
+			}
 			if err != nil {
 				b.file = nil
 				return 0, fmt.Errorf("file: %w", err)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -116,6 +117,7 @@ func TestInputsAreRefused(t *testing.T) {
 		"both":                 file(func(f *connector.File) { f.Open = func() (io.Reader, error) { return nil, nil } }),
 		"large":                file(func(f *connector.File) { f.Data = make([]byte, connector.MaxFileBytes+1) }),
 		"large when opened":    file(open(endless{}, nil)),
+		"opens nothing":        file(func(f *connector.File) { f.Data, f.Open = nil, func() (io.Reader, error) { return nil, nil } }),
 		"cannot be opened":     file(open(nil, errors.New("gone"))),
 		"cannot be read":       file(open(io.MultiReader(strings.NewReader("x"), broken{}), nil)),
 	} {
@@ -130,6 +132,12 @@ func TestInputsAreRefused(t *testing.T) {
 	}
 	if _, err := c.Send(nil, connector.Input{Message: "m"}); err == nil { //nolint:staticcheck // nil is what is tested
 		t.Error("a nil context is accepted")
+	}
+	var none *connector.Connector
+	for _, c := range []*connector.Connector{none, {}} {
+		if _, err := c.Call(t.Context(), connector.Input{Message: "m"}); err == nil {
+			t.Error("a connector that New has not made is accepted")
+		}
 	}
 }
 
@@ -147,7 +155,7 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("a bad block") }
 
 func TestFileTypes(t *testing.T) {
 	t.Parallel()
-	for _, good := range strings.Fields(`image/png image/svg+xml application/pdf text/plain text/csv text/plain;charset=utf-8 application/json application/xml text/xml
+	for good := range strings.FieldsSeq(`image/png image/svg+xml application/pdf text/plain text/csv text/plain;charset=utf-8 application/json application/xml text/xml
 		application/msword application/vnd.openxmlformats-officedocument.wordprocessingml.document application/vnd.ms-excel
 		application/vnd.oasis.opendocument.text application/epub+zip IMAGE/JPEG`) {
 		if !connector.FileTypeSupported(good) {
@@ -181,7 +189,7 @@ func TestFormsCarryFilesAndPayload(t *testing.T) {
 		}},
 		{connector.Input{Payload: []int{1, 2}, Files: files}, []part{{"payload", "", "", "[1,2]"}}},
 	} {
-		want := append(test.want,
+		want := append(slices.Clone(test.want),
 			part{"files", `quo"te\.txt`, "text/plain; charset=utf-8", "first"}, part{"files", "ünï.pdf", "application/pdf", "second"}, part{"files", "empty.csv", "text/csv", ""})
 		var got []part
 		c := recording(t, func(r *http.Request, body []byte) {
@@ -212,7 +220,7 @@ func TestFormsCarryFilesAndPayload(t *testing.T) {
 }
 
 // TestFilesAreStreamed sends 20 files of 10 MB each, which never stand in memory whole.
-func TestFilesAreStreamed(t *testing.T) {
+func TestFilesAreStreamed(t *testing.T) { //nolint:paralleltest // it measures the heap
 	if testing.Short() {
 		t.Skip("it moves 200 MB")
 	}
@@ -264,14 +272,17 @@ func TestAFileThatChanges(t *testing.T) {
 		_, err := io.Copy(io.Discard, r.Body)
 		return nil, errors.Join(err, r.Body.Close())
 	})})))(t)
-	for name, second := range map[string]string{"shorter": "ab", "gone": ""} {
+	for name, second := range map[string]string{"shorter": "ab", "gone": "", "nothing": "nil"} {
 		opened := 0
 		in := connector.Input{Files: []connector.File{{Name: "a.txt", MIMEType: "text/plain", Open: func() (io.Reader, error) {
 			if opened++; opened == 1 {
 				return strings.NewReader("abc"), nil
 			}
-			if second == "" {
+			switch second {
+			case "":
 				return nil, errors.New("gone")
+			case "nil":
+				return nil, nil
 			}
 			return strings.NewReader(second), nil
 		}}}}

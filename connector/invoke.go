@@ -32,8 +32,11 @@ const (
 )
 
 // invoke sends an input until it is answered, and returns the body of a 2xx.
-func (c *Connector) invoke(ctx context.Context, op string, in *Input, timeout time.Duration) ([]byte, int, error) {
-	if ctx == nil {
+func (c *Connector) invoke(ctx context.Context, op string, in *Input) ([]byte, int, error) {
+	switch {
+	case c == nil || c.request == nil:
+		return nil, 0, argument(op, "connector", "was not made by New")
+	case ctx == nil:
 		return nil, 0, argument(op, "context", "is nil")
 	}
 	fail := &Error{Op: op, Host: c.host}
@@ -52,6 +55,10 @@ func (c *Connector) invoke(ctx context.Context, op string, in *Input, timeout ti
 	case <-ctx.Done():
 		fail.Err = fmt.Errorf("not sent: as many calls as WithMaxInFlight allows are in flight: %w", cause(ctx))
 		return nil, 0, fail
+	}
+	timeout := c.callTimeout
+	if op == "send" {
+		timeout = c.sendTimeout
 	}
 	unsent, refused := 0, 0
 	for {
@@ -115,10 +122,10 @@ var (
 
 func (a *attempt) send(ctx context.Context, content *content, timeout time.Duration) {
 	c := a.connector
-	bounded, stop := context.WithTimeoutCause(ctx, timeout, errTimeout)
-	defer stop()
-	attemptCtx, cancel := context.WithCancelCause(bounded)
+	attemptCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	timer := time.AfterFunc(timeout, func() { cancel(errTimeout) })
+	defer timer.Stop()
 
 	u, header := c.request()
 	header["Content-Type"] = []string{content.contentType}
@@ -150,15 +157,14 @@ func (a *attempt) send(ctx context.Context, content *content, timeout time.Durat
 		a.done, a.body = true, bytes.TrimPrefix(body, []byte("\ufeff"))
 		return
 	}
-	masks := c.mask()
-	a.fail.Body = masks.Bytes(body[:min(len(body), maxKeptBody)])
+	a.fail.Body = c.mask.Bytes(body[:min(len(body), maxKeptBody)])
 	if success {
 		a.fail.unknown, a.fail.RunIDs = true, salvage(body)
 		a.fail.Err = fmt.Errorf("the answer broke off: %w", a.cause(attemptCtx, err))
 		return
 	}
 	// Whatever could be read of an error's body is enough.
-	a.fail.Detail = shorten(masks.Text(explain(body)))
+	a.fail.Detail = c.mask.Line(explain(body), maxDetail)
 	a.fail.RetryAfter = retryAfter(resp.Header, time.Now())
 	a.fail.unknown = mayHaveRun(resp.StatusCode)
 	a.fail.Location = location(u, resp)
@@ -181,7 +187,7 @@ func (a *attempt) cause(ctx context.Context, err error) error {
 	if ended := cause(ctx); ended != nil {
 		err = ended
 	}
-	return a.connector.mask().Error(err)
+	return a.connector.mask.Error(err)
 }
 
 // cause says why a context has ended, nil if it has not. The error matches that of
@@ -192,7 +198,7 @@ func cause(ctx context.Context) error {
 		return nil
 	}
 	why := context.Cause(ctx)
-	if errors.Is(why, err) || errors.Is(why, errResend) {
+	if errors.Is(why, err) || errors.Is(why, errResend) || errors.Is(why, errTimeout) {
 		return why
 	}
 	return fmt.Errorf("%w: %w", err, why)
@@ -251,7 +257,9 @@ func certificate(err error) bool {
 func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if resp.ContentLength > 0 {
-		buf.Grow(int(min(resp.ContentLength, limit, 1<<20)) + bytes.MinRead)
+		// What is declared is not believed before it comes. ReadFrom wants to see the end
+		// in free space.
+		buf.Grow(int(min(resp.ContentLength, limit, 64<<10)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	if err == nil && int64(buf.Len()) > limit {
@@ -324,7 +332,7 @@ func (e *pauseError) Error() string {
 }
 
 func (e *pauseError) Is(target error) bool {
-	return target == connic.ErrRateLimited || target == context.DeadlineExceeded //nolint:errorlint // sentinels
+	return target == connic.ErrRateLimited || target == context.DeadlineExceeded
 }
 
 // backoff is the wait before the n-th retry, with full jitter: 0.5 s doubled up to 20 s.

@@ -406,7 +406,7 @@ func TestBackpressure(t *testing.T) {
 
 func TestATransportThatPanicsMakesRoom(t *testing.T) {
 	t.Parallel()
-	panics := roundTripper(func(*http.Request) (*http.Response, error) { panic("a transport") }) //nolint:forbidigo // that is what is tested
+	panics := roundTripper(func(*http.Request) (*http.Response, error) { panic("a transport") })
 	c := must(connector.New(hookURL, canary, connector.WithMaxInFlight(1), connector.WithHTTPClient(&http.Client{Transport: panics})))(t)
 	for range 3 {
 		func() {

@@ -290,7 +290,7 @@ func logPanic(r *http.Request, err error) {
 	switch {
 	case !ok: // a test without a server, which gets the status
 	case server.ErrorLog != nil:
-		server.ErrorLog.Print(err)
+		server.ErrorLog.Print(err) //nolint:forbidigo // as net/http would have done
 	default:
 		log.Print(err) //nolint:forbidigo // where net/http would have logged the panic
 	}

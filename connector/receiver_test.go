@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -23,9 +24,7 @@ import (
 // post hands a signed delivery to a handler, changed.
 func post(h http.Handler, body []byte, change func(*http.Request)) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/hooks/connic", bytes.NewReader(body))
-	for name, values := range connector.Sign(body, time.Now(), signing) {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, connector.Sign(body, time.Now(), signing))
 	r.Header.Set("Content-Type", "application/json")
 	if change != nil {
 		change(r)
@@ -71,9 +70,7 @@ func TestS11RefusedDeliveries(t *testing.T) {
 		"a broken type":      func(r *http.Request) { r.Header.Set("Content-Type", "application/json; =") },
 		"a body that breaks": func(r *http.Request) { r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(delivery[:9]), broken{})) },
 		"the secret of others": func(r *http.Request) {
-			for name, values := range connector.Sign(delivery, time.Now(), "another") {
-				r.Header[name] = values
-			}
+			maps.Copy(r.Header, connector.Sign(delivery, time.Now(), "another"))
 		},
 	} {
 		var told []error
@@ -93,9 +90,7 @@ func TestS11RefusedDeliveries(t *testing.T) {
 
 func resign(body []byte, offset time.Duration) func(*http.Request) {
 	return func(r *http.Request) {
-		for name, values := range connector.Sign(body, time.Now().Add(offset), signing) {
-			r.Header[name] = values
-		}
+		maps.Copy(r.Header, connector.Sign(body, time.Now().Add(offset), signing))
 	}
 }
 
@@ -115,7 +110,7 @@ func TestAnswersOfAReceiver(t *testing.T) {
 		"no JSON":        {"{", nil, nil, 400},
 		"an error":       {string(delivery), nil, func(context.Context, connector.Delivery) error { return errors.New("disk full: " + string(signing)) }, 500},
 		"permanent":      {string(delivery), nil, func(context.Context, connector.Delivery) error { return connector.Permanent(errors.New("unknown run")) }, 422},
-		"a panic":        {string(delivery), nil, func(context.Context, connector.Delivery) error { panic("a bug") }, 500}, //nolint:forbidigo // that is what is tested
+		"a panic":        {string(delivery), nil, func(context.Context, connector.Delivery) error { panic("a bug") }, 500},
 		"GET":            {string(delivery), func(r *http.Request) { r.Method = http.MethodGet }, nil, 405},
 		"HEAD":           {string(delivery), func(r *http.Request) { r.Method = http.MethodHead }, nil, 405},
 		"consumed":       {string(delivery), func(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }, nil, 500},
@@ -167,9 +162,7 @@ func TestAReceiverWithoutSecrets(t *testing.T) {
 	handle := func(context.Context, connector.Delivery) error { t.Error("called"); return nil }
 	for _, h := range []http.Handler{connector.Handler(handle), connector.Handler(handle, "", " \n"), connector.Handler(nil, signing)} {
 		w := post(h, delivery, func(r *http.Request) {
-			for name, values := range connector.Sign(delivery, time.Now(), "") {
-				r.Header[name] = values
-			}
+			maps.Copy(r.Header, connector.Sign(delivery, time.Now(), ""))
 		})
 		if w.Code != http.StatusInternalServerError {
 			t.Errorf("%d", w.Code)
@@ -361,7 +354,7 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 // TestAFloodWithoutSignatures reads no body, and keeps nothing.
-func TestAFloodWithoutSignatures(t *testing.T) {
+func TestAFloodWithoutSignatures(t *testing.T) { //nolint:paralleltest // it measures the heap
 	h := connector.Handler(func(context.Context, connector.Delivery) error { t.Error("called"); return nil }, signing)
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -402,9 +395,9 @@ func TestPanicsOverTheWire(t *testing.T) {
 	server := httptest.NewUnstartedServer(connector.Handler(func(context.Context, connector.Delivery) error {
 		switch calls++; calls {
 		case 1:
-			panic("a bug") //nolint:forbidigo // that is what is tested
+			panic("a bug")
 		case 2:
-			panic(http.ErrAbortHandler) //nolint:forbidigo // that is what is tested
+			panic(http.ErrAbortHandler)
 		case 3:
 			runtime.Goexit()
 		}

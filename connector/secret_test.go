@@ -91,7 +91,7 @@ func TestS11SecretsPrintRedacted(t *testing.T) {
 	search(t, printed(canary))
 	search(t, printed(config{canary, []connector.Secret{canary}}))
 	search(t, printed(map[string]connector.Secret{"a": canary}))
-	search(t, printed(connector.Receiver{Secrets: []connector.Secret{canary}})) //nolint:govet // its lock was never used
+	search(t, printed(connector.Receiver{Secrets: []connector.Secret{canary}}))
 	c := must(connector.New(hookURL, canary))(t)
 	search(t, printed(c))
 	search(t, printed(struct{ C any }{c}))
@@ -167,11 +167,29 @@ func TestNewChecksURLAndSecret(t *testing.T) {
 		url    string
 		secret connector.Secret
 	}{
-		{"", ""}, {"connect.invalid/x", ""}, {"/x", ""}, {"ftp://h/x", ""}, {"wss://h/x", ""}, {"WS://localhost/x", ""}, {"https:///x", ""}, {"https:x", ""}, {"http://connect.invalid/x", ""},
-		{"http://localhost.evil.invalid/x", ""}, {"https://u:" + string(canary) + "@h/x", ""}, {"https://h/x#" + string(canary), ""}, {"https://h/x#", ""},
-		{"https://h/%zz" + string(canary), ""}, {"https://h/x?a=%zz" + string(canary), ""}, {"https://h/x\n" + string(canary), ""},
-		{"https://h/x?secret=" + string(canary), "another"}, {"https://h/x?secret=" + string(canary) + "&secret=other", ""},
-		{"https://h/x", " \n"}, {"https://h/x", canary + "\r\nX: y"}, {"https://h/x", canary + "ü"}, {"https://h/x", "\x00" + canary}, {"https://h/x?secret=%0a1%0a2", ""},
+		{"", ""},
+		{"connect.invalid/x", ""},
+		{"/x", ""},
+		{"ftp://h/x", ""},
+		{"wss://h/x", ""},
+		{"WS://localhost/x", ""},
+		{"https:///x", ""},
+		{"https:x", ""},
+		{"http://connect.invalid/x", ""},
+		{"http://localhost.evil.invalid/x", ""},
+		{"https://u:" + string(canary) + "@h/x", ""},
+		{"https://h/x#" + string(canary), ""},
+		{"https://h/x#", ""},
+		{"https://h/%zz" + string(canary), ""},
+		{"https://h/x?a=%zz" + string(canary), ""},
+		{"https://h/x\n" + string(canary), ""},
+		{"https://h/x?secret=" + string(canary), "another"},
+		{"https://h/x?secret=" + string(canary) + "&secret=other", ""},
+		{"https://h/x", " \n"},
+		{"https://h/x", canary + "\r\nX: y"},
+		{"https://h/x", canary + "ü"},
+		{"https://h/x", "\x00" + canary},
+		{"https://h/x?secret=%0a1%0a2", ""},
 	} {
 		_, err := connector.New(bad.url, bad.secret)
 		if err == nil {
@@ -197,8 +215,12 @@ func TestTheSecretGoesAsAHeader(t *testing.T) {
 		secret connector.Secret
 		want   string
 	}{
-		{"https://h/x?a=1&secret=s+1&b=%2F", "", "s 1"}, {"https://h/x?secret=s1&a=1&b=%2F", "s1", "s1"},
-		{"https://h/x?b=%2F&a=1", " s1\n", "s1"}, {"https://h/x?b=%2F&a=1", "", ""}, {"http://127.0.0.1:99/x?a=1&b=%2F", "s1", "s1"}, {" https://[::1]/x?a=1&b=%2F\n", "s1", "s1"},
+		{"https://h/x?a=1&secret=s+1&b=%2F", "", "s 1"},
+		{"https://h/x?secret=s1&a=1&b=%2F", "s1", "s1"},
+		{"https://h/x?b=%2F&a=1", " s1\n", "s1"},
+		{"https://h/x?b=%2F&a=1", "", ""},
+		{"http://127.0.0.1:99/x?a=1&b=%2F", "s1", "s1"},
+		{" https://[::1]/x?a=1&b=%2F\n", "s1", "s1"},
 	} {
 		var seen *http.Request
 		transport := roundTripper(func(r *http.Request) (*http.Response, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -271,7 +272,7 @@ func connectorInput(r *http.Request, body []byte) (json.RawMessage, error) {
 	case "application/json":
 		var object map[string]json.RawMessage
 		if !json.Valid(body) {
-			return nil, fmt.Errorf("the body is not JSON")
+			return nil, errors.New("the body is not JSON")
 		}
 		if json.Unmarshal(body, &object) == nil && object != nil {
 			return body, nil

@@ -3,6 +3,7 @@ package connictest_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -57,6 +58,37 @@ func TestConnectorsServeAllBodies(t *testing.T) {
 	}
 }
 
+func TestConnectorsTakeForms(t *testing.T) {
+	t.Parallel()
+	srv := connictest.NewServer(t)
+	srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) {
+		return in.Message + string(in.Payload["k"]), nil
+	})
+	hook := srv.Connector("echo").WithoutSecret()
+	for kind, test := range map[string]struct {
+		body   string
+		status int
+	}{
+		"application/x-www-form-urlencoded": {"message=m&k=v", 200}, "application/json": {"{", 422},
+		"text/plain": {"m", 422}, "multipart/form-data; boundary=x": {"--x\r\nno form", 422},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, hook.URL(), strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", kind)
+		resp, err := new(http.Client).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != test.status || (test.status == 200 && !strings.Contains(string(body), `m\"v\"`)) {
+			t.Errorf("%s: %d %s", kind, resp.StatusCode, body)
+		}
+	}
+}
+
 func TestConnectorsCheckTheirSecret(t *testing.T) {
 	t.Parallel()
 	srv := connictest.NewServer(t)
@@ -67,9 +99,12 @@ func TestConnectorsCheckTheirSecret(t *testing.T) {
 		secret connector.Secret
 		want   error
 	}{
-		{hook.URL(), hook.Secret(), nil}, {hook.URL() + "?secret=" + string(hook.Secret()), "", nil},
-		{hook.URL(), "", connic.ErrUnauthorized}, {hook.URL(), "another", connic.ErrUnauthorized},
-		{hook.URL() + "x", hook.Secret(), connic.ErrNotFound}, {srv.Connector("echo").WithoutSecret().URL(), "", nil},
+		{hook.URL(), hook.Secret(), nil},
+		{hook.URL() + "?secret=" + string(hook.Secret()), "", nil},
+		{hook.URL(), "", connic.ErrUnauthorized},
+		{hook.URL(), "another", connic.ErrUnauthorized},
+		{hook.URL() + "x", hook.Secret(), connic.ErrNotFound},
+		{srv.Connector("echo").WithoutSecret().URL(), "", nil},
 	} {
 		client, err := connector.New(c.url, c.secret)
 		if err != nil {
@@ -95,7 +130,7 @@ func TestConnectorsCheckTheirSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(r) //nolint:forbidigo // any will do
+	resp, err := new(http.Client).Do(r)
 	if err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("%v, %v", resp, err)
 	}

@@ -5,6 +5,7 @@ type environment struct {
 	ID, Name, Type string
 	Default        bool
 	Test           string
+	Ephemeral      bool // goes with its dev session
 }
 
 // TrailingSlash makes the list of environments answer under the path with a slash
@@ -34,7 +35,7 @@ func (s *Server) listEnvironments(*exchange) answer {
 	for i, e := range s.environments {
 		items[i] = object{
 			"id": e.ID, "name": e.Name, "env_type": e.Type, "is_default": e.Default,
-			"test_environment_id": text(e.Test), "is_ephemeral": false,
+			"test_environment_id": text(e.Test), "is_ephemeral": e.Ephemeral,
 		}
 	}
 	return ok(items)

@@ -70,6 +70,13 @@ type Server struct {
 	begun          []*run // all runs ever, deleted ones too
 	notices        []Notice
 
+	sessions     []*devSession
+	failSessions bool
+	bridges      map[string][]connic.BridgeRoute
+	logins       []*login
+	autoLogin    time.Duration // until a login is confirmed
+	autoApproves bool
+
 	connectors []*Connector
 	outbound   []*Outbound
 }
@@ -169,6 +176,11 @@ func (k scopes) allow(section, access string) bool {
 func (s *Server) Key(permissions ...string) connic.APIKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.newKey(permissions)
+}
+
+// newKey makes a key. The caller holds the mutex.
+func (s *Server) newKey(permissions []string) connic.APIKey {
 	key := connic.APIKey("cnc_" + s.newID("connictestkey"))
 	if len(permissions) == 0 {
 		s.keys[key] = nil
@@ -290,6 +302,18 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 
 	api.TestRunsCreate: (*Server).createTestRun,
 	api.TestRunsGet:    (*Server).getTestRun,
+
+	api.DevSessionsCreate: (*Server).createSession,
+	api.DevSessionsGet:    (*Server).getSession,
+	api.DevSessionsStatus: (*Server).sessionStatus,
+	api.DevSessionsUpload: (*Server).uploadSession,
+	api.DevSessionsDelete: (*Server).deleteSession,
+
+	api.BridgesRoutes:    (*Server).getBridgeRoutes,
+	api.BridgesSetRoutes: (*Server).setBridgeRoutes,
+
+	api.LoginStart: (*Server).startLogin,
+	api.LoginToken: (*Server).pollLogin,
 }
 
 // respond answers a request: faults, key, quota, route, permission, arguments,
@@ -342,6 +366,9 @@ func (s *Server) respond(r *http.Request, body []byte) answer {
 
 // execute answers a request without faults. The caller holds the mutex.
 func (s *Server) execute(r *http.Request, op *api.Operation, routed bool, project, id string, body []byte) answer {
+	if routed && op.Keyless {
+		return s.answer(&exchange{ctx: r.Context(), op: op, query: r.URL.Query(), body: body, contentType: r.Header.Get("Content-Type")})
+	}
 	authorization := r.Header.Get("Authorization")
 	if authorization == "" {
 		return problem(http.StatusUnauthorized, "Missing API key: expected the header Authorization: Bearer cnc_…")
@@ -359,7 +386,7 @@ func (s *Server) execute(r *http.Request, op *api.Operation, routed bool, projec
 	if !routed {
 		return problem(http.StatusForbidden, "This endpoint is not part of the public API: "+r.Method+" "+r.URL.Path)
 	}
-	if project != ProjectID {
+	if project != ProjectID && strings.Contains(op.Route, "{project}") {
 		return problem(http.StatusForbidden, "Key lacks permission for this project")
 	}
 	if !permissions.allow(op.Section, op.Access) {
@@ -372,16 +399,21 @@ func (s *Server) execute(r *http.Request, op *api.Operation, routed bool, projec
 	}
 	x := &exchange{ctx: r.Context(), op: op, id: id, query: r.URL.Query(), body: body, key: connic.APIKey(token)}
 	x.contentType = r.Header.Get("Content-Type")
+	return s.answer(x)
+}
+
+// answer answers a request whose sender may make it.
+func (s *Server) answer(x *exchange) answer {
 	if complaint := x.check(); complaint != nil {
 		return *complaint
 	}
-	h := handlers[op.Op]
+	h := handlers[x.op.Op]
 	if h == nil {
-		return problem(http.StatusNotImplemented, "The fake does not offer "+op.Name+" yet")
+		return problem(http.StatusNotImplemented, "The fake does not offer "+x.op.Name+" yet")
 	}
 	a := h(s, x)
 	if a.status < 300 {
-		s.executed[op.Name]++
+		s.executed[x.op.Name]++
 	}
 	return a
 }

@@ -25,6 +25,9 @@ func TestShapesCoverTheTable(t *testing.T) {
 	}
 	for i := range api.Table {
 		op := &api.Table[i]
+		if op.Keyless {
+			continue // Login has its own tests
+		}
 		section, _, _ := strings.Cut(op.Name, ".")
 		query, body := make(map[string]bool), make(map[string]bool)
 		formed := false // a body that is not JSON checks its own keys

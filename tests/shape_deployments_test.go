@@ -82,8 +82,9 @@ var deploymentShapes = []shape{
 		call: call1(func(ctx context.Context, c *connic.Client) (*connic.Deployment, error) {
 			return c.Deployments.UploadFS(ctx, projectTree, nil)
 		}),
-		form: archived(`{"files_hash": "hash"}`), answer: `{"deployment_id": 7, "status": "queued"}`,
-		want: &connic.Deployment{ID: "7", Status: connic.DeploymentQueued},
+		opts: []connic.Option{connic.WithEnvironment("e2")}, query: url.Values{"environment_id": {"e2"}},
+		form: archived(`{"files_hash": "hash", "skip_tests": false}`), answer: `{"deployment_id": 7, "status": "queued"}`,
+		want: &connic.Deployment{ID: "7", EnvironmentID: "e2", Status: connic.DeploymentQueued},
 	},
 	{
 		name: "activate", op: "deployments.activate", method: "POST", path: "/deployments/d1/activate",
@@ -103,23 +104,23 @@ var testRunShapes = []shape{
 	{
 		name: "create of the least", op: "test_runs.create", method: "POST", path: "/test-runs",
 		call: call1(func(ctx context.Context, c *connic.Client) (*connic.TestRun, error) {
-			return c.TestRuns.Create(ctx, connic.TestRunCreate{Project: projectTree})
+			return c.TestRuns.Create(ctx, connic.TestRunCreate{EnvironmentID: "e2", Project: projectTree})
 		}),
-		form: archived(`{}`), answer: `{"test_run_id": "t1"}`, want: &connic.TestRun{ID: "t1"},
+		form: archived(`{"environment_id": "e2"}`), answer: `{"test_run_id": "t1"}`, want: &connic.TestRun{ID: "t1"},
 	},
 	{
 		name: "get", op: "test_runs.get", method: "GET", path: "/test-runs/t1",
 		call: call1(func(ctx context.Context, c *connic.Client) (*connic.TestRun, error) { return c.TestRuns.Get(ctx, "t1") }),
 		answer: `{"id": "t1", "status": "failed", "phase": "done", "total_cases": 2, "error": null, "deployment_id": "d1", "cases": [
-			{"agent_name": "a", "test_name": "n", "passed": false, "successes": 1, "runs": "4", "success_threshold": 0.75,
+			{"agent_name": "a", "test_name": "n", "passed": false, "successes": 1, "runs": "4", "success_threshold": 75,
 			"failure_reason": "why", "agent_run_ids": ["r1"], "agent_run_passed": [true]}, {"test_name": "m", "passed": true}]}`,
 		want: &connic.TestRun{
 			ID: "t1", Status: connic.TestRunFailed, Phase: connic.PhaseDone, TotalCases: 2, DeploymentID: "d1", Cases: []connic.TestCase{
 				{
-					AgentName: "a", TestName: "n", Successes: 1, Runs: 4, SuccessThreshold: 0.75, FailureReason: "why",
+					AgentName: "a", TestName: "n", Successes: 1, Runs: 4, SuccessThreshold: 75, FailureReason: "why",
 					AgentRunIDs: []string{"r1"}, AgentRunPassed: []bool{true},
 				},
-				{TestName: "m", Passed: true},
+				{TestName: "m", Passed: true, SuccessThreshold: 100},
 			},
 		},
 	},

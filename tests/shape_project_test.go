@@ -19,9 +19,9 @@ var projectShapes = []shape{
 			return c.Environments.List(ctx)
 		}),
 		answer: `[{"id": "e1", "name": "production", "env_type": "production", "is_default": true, "test_environment_id": "e2"},
-			{"id": "e2", "name": "test", "env_type": "test", "is_ephemeral": true, "can_deploy": false, "can_use_dev_session": false}]`,
+			{"id": "e2", "name": "test", "env_type": "test", "is_ephemeral": true, "can_deploy": false, "can_use_dev_session": false, "deploy_gate_tests_enabled": false}]`,
 		want: []*connic.Environment{
-			{ID: "e1", Name: "production", Type: "production", IsDefault: true, TestEnvironmentID: "e2", CanDeploy: true, CanUseDevSession: true},
+			{ID: "e1", Name: "production", Type: "production", IsDefault: true, TestEnvironmentID: "e2", CanDeploy: true, CanUseDevSession: true, DeployGateTestsEnabled: true},
 			{ID: "e2", Name: "test", Type: "test", IsEphemeral: true},
 		},
 	},

@@ -31,6 +31,7 @@ type shape struct {
 
 	method string
 	path   string // after the project, escaped
+	root   bool   // the path has no project in front
 	query  url.Values
 	body   string // JSON; "" for no body
 	// form, in place of body, checks a body that is not JSON.
@@ -52,7 +53,11 @@ func (s shape) run(t *testing.T) {
 	if status == 0 {
 		status = http.StatusOK
 	}
-	mock.RegisterResponder(s.method, baseURL+"/projects/"+projectID+s.path, func(r *http.Request) (*http.Response, error) {
+	base := baseURL + "/projects/" + projectID
+	if s.root {
+		base = baseURL
+	}
+	mock.RegisterResponder(s.method, base+s.path, func(r *http.Request) (*http.Response, error) {
 		sent = append(sent, r)
 		if r.Body != nil {
 			var err error
@@ -115,6 +120,9 @@ var shapes = map[string][]shape{
 
 	"deployments": deploymentShapes,
 	"test runs":   testRunShapes,
+
+	"dev sessions": devSessionShapes,
+	"bridges":      bridgeShapes,
 }
 
 func TestShapes(t *testing.T) {

@@ -230,7 +230,7 @@ func (c *comparison) alike(name string, p any, want, have object) string {
 }
 
 // paging says how their list goes on.
-func (c *comparison) paging(op *api.Operation, b *operation, _ object) {
+func (c *comparison) paging(op *api.Operation, b *operation) {
 	if !slices.Contains(op.Query, "offset") {
 		return
 	}

@@ -110,7 +110,7 @@ func canonical(v any, keepNull bool) object {
 	}
 	for _, word := range []string{
 		"title", "description", "default", "example", "examples", "deprecated", "readOnly", "writeOnly", "xml", "externalDocs",
-		"contentEncoding", "contentMediaType", "$schema", "$id", "$comment", "x-known-values", "x-source", "x-go", "discriminator",
+		"contentEncoding", "contentMediaType", "$schema", "$id", "$comment", "x-known-values", "x-source", "discriminator",
 	} {
 		delete(s, word)
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ func (c *comparison) change(op *api.Operation, change checker.Change, english st
 	}
 	switch id {
 	case "response-optional-property-removed":
-		f.Text = fmt.Sprintf("Their answer has no field %s, so it stays at its zero value.", f.Subject)
+		f.Text = fmt.Sprintf("Their answer has no field %s, so it stays at its default.", f.Subject)
 	case "response-optional-property-added", "response-required-property-added":
 		f.Text = fmt.Sprintf("Their answer has a field %s, which the client does not read.", f.Subject)
 		f.Remedy = "connic.CaptureResponse shows the answer as it came."
@@ -37,6 +38,9 @@ func (c *comparison) change(op *api.Operation, change checker.Change, english st
 		f.Text = fmt.Sprintf("They have a parameter %s, which the client does not offer.", f.Subject)
 		f.Remedy = fmt.Sprintf("connic.WithQuery(%q, …) sends it.", f.Subject)
 	case "request-property-removed":
+		if c.open(op) {
+			return // they take any key
+		}
 		f.Severity = Warning
 		f.Text = fmt.Sprintf("They have no key %s in the body. It may be refused, or ignored.", f.Subject)
 	case "new-required-request-property":
@@ -77,7 +81,7 @@ func severityOf(change checker.Change) Severity {
 	switch {
 	case id == "response-property-enum-value-added":
 		return Warning // the client keeps it, and does not know what it means
-	case id == "response-property-type-changed" && convertible(change):
+	case strings.HasPrefix(id, "response-property") && strings.Contains(id, "type") && convertible(change):
 		return Warning
 	case id == "response-optional-property-removed", id == "response-required-property-removed":
 		return Warning
@@ -92,11 +96,32 @@ func severityOf(change checker.Change) Severity {
 	}
 }
 
-// convertible reports whether both types are numbers and texts, which the client
-// converts where that loses nothing.
+// open reports whether their body takes any key.
+func (c *comparison) open(op *api.Operation) bool {
+	for _, o := range member(c.revision, "/"+op.Name) {
+		operation, _ := o.(object)
+		for _, media := range member(member(operation, "requestBody"), "content") {
+			m, _ := media.(object)
+			s := member(m, "schema")
+			return s["additionalProperties"] == true || s["properties"] == nil
+		}
+	}
+	return false
+}
+
+// convertible reports whether the client converts between the types: numbers and
+// texts where that loses nothing, and anything into a text, as its JSON.
 func convertible(change checker.Change) bool {
-	args := fmt.Sprint(change.GetArgs()...)
-	return !slices.ContainsFunc([]string{"object", "array", "boolean", "any"}, func(of string) bool { return strings.Contains(args, of) })
+	args := change.GetArgs()
+	texts := make([]string, len(args))
+	for i := range args {
+		texts[i] = strings.Trim(fmt.Sprint(args[i]), "`'\"")
+	}
+	if slices.Contains(texts, "string") && len(texts) > 2 && texts[2] == "string" {
+		return true
+	}
+	all := strings.Join(texts, " ")
+	return !slices.ContainsFunc([]string{"object", "array", "boolean", "any"}, func(of string) bool { return strings.Contains(all, of) })
 }
 
 // subjectOf is the parameter or field that a change is about.
@@ -132,8 +157,10 @@ func plain(s string) string {
 	} {
 		s = strings.ReplaceAll(s, part, "")
 	}
-	return strings.TrimSuffix(s, ".")
+	return strings.TrimSuffix(ofMedia.ReplaceAllString(s, ""), ".")
 }
+
+var ofMedia = regexp.MustCompile(" (to|from|of|in) (the )?media type `[^`]*`( (of|for) (the )?response `200`)?")
 
 // mark says how surely the field or parameter is known.
 func (c *comparison) mark(op *api.Operation, subject string) string {

@@ -300,7 +300,17 @@ var cases = []doctored{
 		name: "object for text", edit: func(d edited) {
 			d.fields("Agent")["model"] = properties(object{"provider": object{"type": "string"}})
 		},
-		id: "response-property-type-changed", op: "agents.get", subject: "model", text: "object", severity: Error,
+		id: "response-property-type-changed", op: "agents.get", subject: "model", text: "object", severity: Warning, // comes as its JSON
+	},
+	{
+		name: "object for a number", edit: func(d edited) { d.fields("Agent")["timeout"] = object{"type": "object"} },
+		id: "response-property-type-changed", op: "agents.get", subject: "timeout", text: "object", severity: Error,
+	},
+	{
+		name: "a parameter that is taken once", edit: func(d edited) {
+			d.parameter("get /runs", "status")["schema"] = object{"type": "string"}
+		},
+		id: "parameter-single", op: "runs.list", subject: "status", text: "one status", severity: Warning,
 	},
 	{
 		name: "object for a list", edit: func(d edited) { d.fields("TestRun")["cases"] = object{"type": "object"} },
@@ -404,6 +414,11 @@ var harmless = map[string]func(d edited){
 	"larger pages":            func(d edited) { member(d.parameter("get /runs", "limit"), "schema")["maximum"] = 500 },
 	"no bound":                func(d edited) { delete(member(d.parameter("get /runs", "limit"), "schema"), "maximum") },
 	"a description":           func(d edited) { d.op("get /runs")["description"] = "Lists runs." },
+	"a body of any keys": func(d edited) {
+		s := d.body("post /agents/{agent}/trigger")
+		delete(s, "properties")
+	},
+	"an output that is an object": func(d edited) { d.fields("Run")["output"] = object{"type": "object"} },
 	"an optional header": func(d edited) {
 		d.with("get /runs", object{"name": "X-Trace", "in": "header", "schema": object{"type": "string"}})
 	},

@@ -13,12 +13,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds of the documents that are read: one that was downloaded from the
-// service has some hundred kilobytes.
+// MaxDocument bounds the documents that are read, in bytes. One that was downloaded
+// from a service has some hundred kilobytes.
+const MaxDocument = 32 << 20
+
+// Bounds of a document after its references are replaced by what they lead to.
 const (
-	maxDocument = 32 << 20
-	maxNodes    = 4_000_000 // after references are replaced by what they lead to
-	maxDepth    = 64
+	maxNodes = 1_000_000
+	maxDepth = 64
 )
 
 type object = map[string]any
@@ -43,8 +45,8 @@ func (o *operation) id() string { return text(o.raw["operationId"]) }
 
 // parse reads a document in JSON or YAML.
 func parse(data []byte) (*document, error) {
-	if len(data) > maxDocument {
-		return nil, fmt.Errorf("the document has %d bytes, more than %d", len(data), maxDocument)
+	if len(data) > MaxDocument {
+		return nil, fmt.Errorf("the document has %d bytes, more than %d", len(data), MaxDocument)
 	}
 	root, err := decode(data)
 	if err != nil {
@@ -188,6 +190,8 @@ func (x *inliner) resolve(v any, depth int, open []string) any {
 	return v
 }
 
+var escapes = strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}")
+
 // lookup finds what a reference within the document leads to.
 func (x *inliner) lookup(ref string) (any, bool) {
 	pointer, ok := strings.CutPrefix(ref, "#/")
@@ -196,7 +200,7 @@ func (x *inliner) lookup(ref string) (any, bool) {
 	}
 	var v any = x.root
 	for part := range strings.SplitSeq(pointer, "/") {
-		part = strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}").Replace(part)
+		part = escapes.Replace(part)
 		o, ok := v.(object)
 		if !ok {
 			return nil, false

@@ -146,15 +146,15 @@ func rename(theirs, ours string) string {
 // contents brings what goes in and out of an operation into one form and puts it
 // aside for the comparison.
 func (c *comparison) contents(op *api.Operation, a, b *operation) {
-	put := func(into object, o *operation, body, answer object) {
+	form := func(o *operation, answer object) object {
 		operation := object{
 			"operationId": op.Name, "parameters": queries(o),
 			"responses": object{"200": object{"description": "", "content": object{"application/json": object{"schema": answer}}}},
 		}
-		if body != nil {
+		if body := bodyOf(o); body != nil {
 			operation["requestBody"] = body
 		}
-		into["/"+op.Name] = object{strings.ToLower(op.Method): operation}
+		return object{strings.ToLower(op.Method): operation}
 	}
 	ours, theirs := answerOf(a), answerOf(b)
 	if ours == nil {
@@ -165,10 +165,29 @@ func (c *comparison) contents(op *api.Operation, a, b *operation) {
 	} else {
 		ours, theirs = c.answers(op, ours, theirs)
 	}
-	put(c.base, a, bodyOf(a), ours)
-	put(c.revision, b, bodyOf(b), theirs)
-	c.paging(op, b, theirs)
+	if first, second := form(a, ours), form(b, theirs); !same(first, second) {
+		c.base["/"+op.Name], c.revision["/"+op.Name] = first, second
+	}
+	c.repeated(op, a, b)
+	c.paging(op, b)
 	c.errors(op, b)
+}
+
+// repeated says which parameters the client sends several times, and they take
+// once.
+func (c *comparison) repeated(op *api.Operation, a, b *operation) {
+	theirs := make(map[string]object)
+	for _, q := range queries(b) {
+		p, _ := q.(object)
+		theirs[text(p["name"])] = member(p, "schema")
+	}
+	for _, q := range queries(a) {
+		p, _ := q.(object)
+		name := text(p["name"])
+		if s := theirs[name]; member(p, "schema")["type"] == "array" && s["type"] != nil && s["type"] != "array" {
+			c.add(op, Warning, "parameter-single", name, fmt.Sprintf("They take one %s, and the client can send several.", name), "")
+		}
+	}
 }
 
 // queries are the parameters of an operation besides those of its path and those
@@ -260,6 +279,9 @@ func answerOf(o *operation) object {
 
 // differences lets oasdiff compare what was put aside.
 func (c *comparison) differences() error {
+	if len(c.base) == 0 {
+		return nil
+	}
 	base, err := specOf(c.base)
 	if err != nil {
 		return fmt.Errorf("our document: %w", err)

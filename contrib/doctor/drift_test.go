@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -184,7 +186,7 @@ func TestHostileDocuments(t *testing.T) {
 		"Swagger":         {`{"swagger": "2.0", "paths": {}}`, "Swagger 2.0"},
 		"no operations":   {`{"openapi": "3.1.0", "paths": {}}`, "no operations"},
 		"paths of a kind": {`{"openapi": "3.1.0", "paths": [1]}`, "no operations"},
-		"too large":       {"{" + strings.Repeat(" ", maxDocument), "more than"},
+		"too large":       {"{" + strings.Repeat(" ", MaxDocument), "more than"},
 		"exploding":       {string(exploding), "more than"},
 		"YAML bomb":       {bomb, "excessive aliasing"},
 	} {
@@ -255,6 +257,66 @@ func TestReports(t *testing.T) {
 	}
 	if f := decoded.Findings[0]; f.Severity != "error" || f.ID != "path-moved" || !strings.HasPrefix(f.Remedy, "connic.WithRoute") {
 		t.Errorf("the first finding is %+v", f)
+	}
+}
+
+// TestAnotherService reads a document that is no copy of ours, and was written as
+// frameworks write one.
+func TestAnotherService(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("testdata", "service.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Drift(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]bool)
+	for _, f := range report.Findings {
+		got[strings.Join([]string{f.Severity.String(), f.ID, f.Operation, f.Subject}, " ")] = true
+	}
+	for _, want := range []string{
+		"error path-moved runs.list GET /projects/{project_id}/agent-runs",
+		"error path-moved knowledge.upload_text POST /projects/{project_id}/retrieval/text",
+		"error operation-missing judges.evaluate ",
+		"error paging runs.list page",
+		"error request-property-became-required knowledge.upload_text namespace",
+		"warning parameter-single runs.list status",
+		"warning field-renamed runs.get cost",
+		"warning error-shape runs.get 404",
+		"warning response-property-enum-value-added agents.list type",
+		"info envelope agents.list array",
+		"info field-alias agents.trigger run_id",
+		"info field-alias runs.get token_usage.input",
+		"info operation-more  GET /projects/{project_id}/compliance/overview",
+	} {
+		if !got[want] {
+			t.Errorf("not found: %s", want)
+		}
+	}
+	states := make(map[string]State)
+	for _, o := range report.Operations {
+		states[o.Operation] = o.State
+	}
+	for op, want := range map[string]State{"runs.list": Moved, "runs.get": Differs, "agents.get": Missing, "environments.list": Differs} {
+		if states[op] != want {
+			t.Errorf("%s is %s, want %s", op, states[op], want)
+		}
+	}
+	var markdown bytes.Buffer
+	if err := report.WriteMarkdown(&markdown); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"They have no parameters limit, offset. They", "no operations agents.get, runs.cancel, "} {
+		if !strings.Contains(markdown.String(), want) {
+			t.Errorf("the report does not say %s", want)
+		}
+	}
+	for _, f := range report.Findings {
+		if strings.Contains(f.Text, "key message") {
+			t.Errorf("a trigger takes any key: %+v", f)
+		}
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Severity says what a difference does to a program that uses the client.
@@ -86,7 +88,16 @@ func (r *Report) Worst() (worst Severity, ok bool) {
 	return worst, len(r.Findings) > 0
 }
 
-func (r *Report) add(f Finding) { r.Findings = append(r.Findings, f) }
+// add adds a finding. What it quotes is the service's: it becomes one safe line.
+func (r *Report) add(f Finding) {
+	for _, s := range []*string{&f.Subject, &f.Text, &f.Remedy} {
+		*s = mask.Line(*s, maxText)
+	}
+	r.Findings = append(r.Findings, f)
+}
+
+// maxText bounds a text of a report, in bytes.
+const maxText = 500
 
 // sort puts the worst first, and keeps the order of the operations otherwise.
 func (r *Report) sort() {
@@ -116,14 +127,14 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 		len(r.Operations), counts[Same], counts[Differs], counts[Moved], counts[Missing], counts[Skipped])
 	fmt.Fprintf(&b, "%d errors, %d warnings, %d notes.\n", severities[Error], severities[Warning], severities[Info])
 	if r.Requests > 0 {
-		fmt.Fprintf(&b, "\nIt cost %d requests, all of them reads.\n", r.Requests)
+		fmt.Fprintf(&b, "\nRequests sent: %d, all of them reads.\n", r.Requests)
 	}
 	if lines := r.routes(); len(lines) > 0 {
 		b.WriteString("\nOptions that mend it for now:\n\n```go\n" + strings.Join(lines, "\n") + "\n```\n")
 	}
 	if len(r.Findings) > 0 {
 		b.WriteString("\n| | Operation | What | Known | |\n| --- | --- | --- | --- | --- |\n")
-		for _, f := range r.Findings {
+		for _, f := range grouped(r.Findings) {
 			what := f.Text
 			if f.Remedy != "" && !strings.HasPrefix(f.Remedy, "connic.WithRoute(") {
 				what += " " + f.Remedy
@@ -137,6 +148,46 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// groups are the findings of which there may be many, and what a line for all of
+// them says.
+var groups = map[string]string{
+	"response-optional-property-removed": "Their answer has no fields %s, so they stay at their defaults.",
+	"operation-missing":                  "Their document has no operations %s. They may not be part of the public API; calls of them end in a 403 or 404.",
+	"request-parameter-removed":          "They have no parameters %s. They may be refused, or ignored.",
+	"field-never-seen":                   "The fields %s were in none of the answers.",
+	"field-unknown":                      "The answers have the fields %s, which the client does not read.",
+}
+
+// grouped joins what there is of one kind in one operation.
+func grouped(findings []Finding) []Finding {
+	type kind struct{ id, op, mark string }
+	many := make(map[kind][]string)
+	of := func(f Finding) (kind, string) {
+		if f.ID == "operation-missing" {
+			return kind{f.ID, "", f.Mark}, f.Operation
+		}
+		return kind{f.ID, f.Operation, f.Mark}, f.Subject
+	}
+	for _, f := range findings {
+		k, subject := of(f)
+		many[k] = append(many[k], subject)
+	}
+	var lines []Finding
+	for _, f := range findings {
+		k, _ := of(f)
+		subjects := many[k]
+		if groups[f.ID] != "" && len(subjects) != 1 {
+			if len(subjects) == 0 {
+				continue // is in a line already
+			}
+			f.Operation, f.Text, f.Remedy = k.op, fmt.Sprintf(groups[f.ID], strings.Join(subjects, ", ")), ""
+			delete(many, k)
+		}
+		lines = append(lines, f)
+	}
+	return lines
 }
 
 // routes are the options that mend moved paths.

@@ -16,7 +16,7 @@ type alone struct {
 	most  int            // the process's part of a window
 	slots time.Duration  // at least between two admissions; 0 unless most is 1
 
-	retry time.Time // when to ask the local limiter again
+	reserved int // what the local limiter keeps for looks
 
 	probeAt time.Time
 	backoff time.Duration
@@ -85,26 +85,46 @@ func (l *limiter) dispatch(now time.Time) time.Time {
 // to try again.
 func (l *limiter) admitAlone(now time.Time) time.Time {
 	a := l.alone
+	if reserver, ok := a.local.(connic.Reserver); ok && a.reserved != l.reserved {
+		reserver.Reserve(l.reserved - a.reserved)
+		a.reserved = l.reserved
+	}
 	for {
-		w := l.nextAlone()
-		if w == nil {
+		candidates := l.candidates()
+		if len(candidates) == 0 {
 			return never
 		}
 		reason, at := reasonAlone, l.partAt(now)
 		if at.Before(l.paused) {
-			reason, at = reasonPause, l.paused
+			reason, at = connic.ReasonPaused, l.paused
 		}
 		if !now.Before(at) {
-			// NoWait: it answers at once.
-			permit, err := a.local.Acquire(context.Background(), connic.Admission{Lane: w.lane, Again: w.again, NoWait: true})
-			if err == nil {
-				l.last++
-				l.grant(lineIndex(l, w), trip{id: l.last, lane: lineOf(w.lane), pauses: l.pauses, permit: permit, by: a.local})
-				continue
+			admitted := false
+			at = never
+			for _, lane := range candidates {
+				w := l.lines[lane].first
+				// NoWait: it answers at once. Who stands in line stands in ours.
+				permit, err := a.local.Acquire(context.Background(), connic.Admission{Lane: w.lane, Again: w.again, NoWait: true})
+				if err == nil {
+					l.last++
+					t := trip{id: l.last, lane: lane, pauses: l.pauses, permit: permit, by: a.local}
+					if !l.grant(lane, t, now) { // its deadline had passed
+						a.local.Release(permit, connic.Outcome{Kind: connic.OutcomeNotSent})
+					}
+					admitted = true
+					break
+				}
+				wait := l.hold / 200
+				var limit *connic.LimitError
+				if errors.As(err, &limit) {
+					reason, wait = limit.Reason, max(limit.Wait, wait)
+				}
+				if again := now.Add(wait); again.Before(at) {
+					at = again
+				}
 			}
-			var limit *connic.LimitError
-			if at = now.Add(l.hold / 200); errors.As(err, &limit) {
-				reason, at = limit.Reason, now.Add(max(limit.Wait, l.hold/200))
+			if admitted {
+				continue
 			}
 		}
 		l.waitAlone(now, at, reason)
@@ -127,29 +147,19 @@ func (l *limiter) waitAlone(now, at time.Time, reason connic.Reason) {
 	}
 }
 
-// nextAlone is whose turn it is: polls and calls go in the order of arrival.
-func (l *limiter) nextAlone() *waiter {
-	if w := l.lines[cancels].first; w != nil {
-		return w
+// candidates are the lanes where somebody waits, in the order of their turn: polls
+// and calls go in the order of arrival.
+func (l *limiter) candidates() (waiting []int) {
+	order := [lanes]int{cancels, polls, calls, lows}
+	if p, c := l.lines[polls].first, l.lines[calls].first; p != nil && c != nil && c.since.Before(p.since) {
+		order[1], order[2] = calls, polls
 	}
-	p, c := l.lines[polls].first, l.lines[calls].first
-	switch {
-	case p == nil && c == nil:
-		return l.lines[lows].first
-	case c == nil || (p != nil && p.since.Before(c.since)):
-		return p
-	default:
-		return c
-	}
-}
-
-func lineIndex(l *limiter, w *waiter) int {
-	for i := range l.lines {
-		if w.line == &l.lines[i] {
-			return i
+	for _, lane := range order {
+		if l.lines[lane].first != nil {
+			waiting = append(waiting, lane)
 		}
 	}
-	return calls
+	return waiting
 }
 
 // partAt is when the process's part allows another admission: now, or in the

@@ -57,7 +57,9 @@ func TestAStoreThatGoesAndComesBack(t *testing.T) {
 			func(t *testing.T, f *fixture) { f.must(t, f.srv.Resume()) },
 		},
 		"replica": {
-			func(t *testing.T, f *fixture) { f.must(t, f.admin.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err()) },
+			func(t *testing.T, f *fixture) {
+				f.must(t, f.admin.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
+			},
 			func(t *testing.T, f *fixture) { f.must(t, f.admin.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err()) },
 		},
 		"full": {

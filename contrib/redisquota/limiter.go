@@ -2,12 +2,12 @@ package redisquota
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"sync"
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // The lines, in the order in which they are served.
@@ -19,19 +19,15 @@ const (
 	lanes
 )
 
-// Why an attempt waits.
-const (
-	reasonWindow connic.Reason = "the quota of this window is used up"
-	reasonPause  connic.Reason = "the service asked for a pause"
-	reasonAlone  connic.Reason = "this process has had its part of a quota whose store cannot be reached"
-)
+// reasonAlone says why an attempt waits while there is no store.
+const reasonAlone connic.Reason = "this process has had its part of a quota whose store cannot be reached"
 
 const (
 	// minPause is the shortest pause after a 429.
 	minPause = time.Second
 	// maxPause bounds what one Retry-After can do to the whole fleet: after it, an
 	// attempt goes and asks again.
-	maxPause = 15 * time.Minute
+	maxPause = 10 * time.Minute
 	// patience is how many windows an attempt of the low lane waits before it is a
 	// call like any other.
 	patience = 4
@@ -74,6 +70,7 @@ type limiter struct {
 	processes int
 	lost      bool // the store may not know everything
 	refusals  int
+	reserved  int // places that are kept for looks at what this process waits for
 
 	alone  *alone // works without the store
 	events events
@@ -108,7 +105,8 @@ type waiter struct {
 	permit     connic.Permit
 	err        error
 	since      time.Time
-	deadline   time.Time // zero: none
+	deadline   time.Time // of its admission; zero: none
+	follow     int
 	noWait     bool
 	again      bool
 	lane       connic.Lane
@@ -183,8 +181,10 @@ func (l *limiter) Acquire(ctx context.Context, a connic.Admission) (connic.Permi
 		return connic.Permit{}, err
 	}
 	now := time.Now()
-	w := &waiter{ready: make(chan struct{}), since: now, noWait: a.NoWait, again: a.Again, lane: a.Lane}
-	w.deadline, _ = ctx.Deadline()
+	w := &waiter{ready: make(chan struct{}), since: now, noWait: a.NoWait, again: a.Again, lane: a.Lane, follow: a.Follow}
+	if end, ok := ctx.Deadline(); ok {
+		w.deadline = end.Add(-a.Spare)
+	}
 	if a.Queued != nil {
 		w.notice = make(chan notice, 1)
 	}
@@ -225,13 +225,13 @@ func (l *limiter) enter(w *waiter, now time.Time) error {
 		return err
 	}
 	if w.noWait && l.alone == nil && (ahead > 0 || l.left[lane] > 0) && l.askAt.After(now) {
-		return &connic.LimitError{Wait: l.askAt.Sub(now), Reason: reasonWindow}
+		return &connic.LimitError{Wait: l.askAt.Sub(now), Reason: connic.ReasonWindow}
 	}
 	l.lines[lane].insert(w, w.again)
 	if l.left[lane] == 0 {
 		l.askAt = time.Time{}
 	} else if l.askAt.After(now) {
-		w.tell(reasonWindow, l.askAt.Sub(now))
+		w.tell(connic.ReasonWindow, l.askAt.Sub(now))
 	}
 	l.advance(now)
 	return nil
@@ -244,6 +244,9 @@ func (l *limiter) leave(w *waiter) {
 		w.line.remove(w)
 		l.mu.Unlock()
 		return
+	}
+	if w.err == nil {
+		l.reserved = max(0, l.reserved-w.follow)
 	}
 	l.mu.Unlock()
 	if w.err == nil {
@@ -263,19 +266,19 @@ func (w *waiter) tell(reason connic.Reason, wait time.Duration) {
 // many of this process ahead of it. Admissions in flight may be given back, so they
 // count as free.
 func (l *limiter) futile(w *waiter, now time.Time, ahead int) error {
-	at, reason := now, reasonWindow
+	at, reason := now, connic.ReasonWindow
 	if place := ahead - max(0, l.n-l.answer.used) - l.answer.open; l.alone == nil && l.answer.first > 0 && place >= 0 {
 		at = l.seen.Add(l.answer.first + time.Duration(place/l.n)*l.hold)
 	}
 	if l.paused.After(at) {
-		at, reason = l.paused, reasonPause
+		at, reason = l.paused, connic.ReasonPaused
 	}
 	wait := at.Sub(now)
 	switch {
 	case wait <= 0:
 		return nil
 	case !w.deadline.IsZero() && at.After(w.deadline):
-		return &connic.LimitError{Wait: wait, Reason: "the deadline comes first; " + reason, Deadline: true}
+		return &connic.LimitError{Wait: wait, Reason: reason, Deadline: true}
 	case w.noWait:
 		return &connic.LimitError{Wait: wait, Reason: reason}
 	}
@@ -305,16 +308,27 @@ func (l *limiter) end(w *waiter, err error) {
 }
 
 // grant admits the first of a lane. It reports false if nobody is there.
-func (l *limiter) grant(lane int, t trip) bool {
-	w := l.lines[lane].first
-	if w == nil {
-		return false
+func (l *limiter) grant(lane int, t trip, now time.Time) bool {
+	for w := l.lines[lane].first; w != nil; w = l.lines[lane].first {
+		if !w.deadline.IsZero() && now.After(w.deadline) {
+			l.end(w, &connic.LimitError{Reason: connic.ReasonTooLate, Deadline: true})
+			continue
+		}
+		w.line.remove(w)
+		w.permit = connic.Permit{ID: t.id}
+		l.open[t.id] = t
+		l.reserved += w.follow
+		close(w.ready)
+		return true
 	}
-	w.line.remove(w)
-	w.permit = connic.Permit{ID: t.id}
-	l.open[t.id] = t
-	close(w.ready)
-	return true
+	return false
+}
+
+// Reserve implements [connic.Reserver]: the places are kept in the whole fleet.
+func (l *limiter) Reserve(places int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reserved = max(0, l.reserved+places)
 }
 
 // Release implements [connic.Limiter].
@@ -372,13 +386,13 @@ func (l *limiter) Status() connic.RateLimitStatus {
 	defer l.mu.Unlock()
 	s := connic.RateLimitStatus{
 		Limit: l.n, Window: l.window, Used: l.answer.used, InFlight: len(l.open),
-		Waiting: l.waiting() - l.lines[polls].len, Polling: l.lines[polls].len, Refusals: l.refusals,
+		Waiting: l.waiting() - l.lines[polls].len, Polling: l.lines[polls].len, Reserved: l.reserved, Refusals: l.refusals,
 	}
 	if now.Sub(l.seen) >= l.hold {
 		s.Used = 0
 	}
 	if a := l.alone; a != nil {
-		s.Used, s.Fallback = l.counting(now), fmt.Sprintf("the store of the shared quota: %v", a.cause)
+		s.Used, s.Fallback = l.counting(now), mask.Line("the store of the shared quota: "+a.cause.Error(), 256)
 	}
 	s.Used = max(s.Used, len(l.open))
 	if l.processes > 1 {

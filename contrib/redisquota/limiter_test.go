@@ -32,13 +32,13 @@ func TestNewChecksItsArguments(t *testing.T) {
 	}
 	for _, opt := range []Option{
 		WithQuota(0, time.Minute), WithQuota(1001, time.Minute), WithQuota(1, time.Millisecond),
-		WithStoreTimeout(0), WithPollReserve(-1),
+		WithStoreTimeout(0),
 	} {
 		if _, err := New(rdb, "k", opt); err == nil {
 			t.Error("an option out of bounds was taken")
 		}
 	}
-	if _, err := New(rdb, "k", nil, WithPollReserve(3)); err != nil {
+	if _, err := New(rdb, "k", nil, WithStoreTimeout(time.Second)); err != nil {
 		t.Error(err)
 	}
 }
@@ -173,7 +173,7 @@ func TestProcessesGetEqualParts(t *testing.T) {
 func TestLanesWithinAProcess(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	l := newLimiter(t, rdb, 1, time.Second, WithPollReserve(0))
+	l := newLimiter(t, rdb, 1, time.Second)
 	p := acquire(t, l, connic.LaneCall)
 	served := make(chan connic.Lane, 4)
 	for i, lane := range []connic.Lane{connic.LaneLow, connic.LaneCall, connic.LaneCancel} {
@@ -215,10 +215,30 @@ func TestLanesAcrossProcesses(t *testing.T) {
 		t.Errorf("a poll got %v", r.give)
 	}
 	b.last = 100
-	// The reserve of 1 is used by that poll; calls get the other 9.
-	if r := a.step([lanes]int{calls: 20, lows: 5}, nil, nil); r.give[calls] != n-1 || r.give[lows] != 0 {
-		t.Errorf("beside a poll calls and lows got %v", r.give)
+	// B waits for something, and has three places reserved, of which its poll has
+	// one: calls of anybody get seven.
+	b.reserve = 3
+	b.step([lanes]int{}, []trip{{id: 1, lane: polls}}, nil)
+	if r := a.step([lanes]int{calls: 20, lows: 5}, nil, nil); r.give[calls] != n-3 || r.give[lows] != 0 {
+		t.Errorf("beside two reserved places calls and lows got %v", r.give)
 	}
+	if r := b.step([lanes]int{polls: 1, calls: 5}, []trip{{id: 1, lane: polls}}, nil); r.give[polls] != 1 || r.give[calls] != 0 {
+		t.Errorf("with two reserved places left a poll and calls got %v", r.give)
+	}
+	// A reserve lapses with the process.
+	c := newRaw(t, rdb, "c", n, 1200*time.Millisecond)
+	c.store.key = "connic:{other}:quota"
+	c.reserve = 5
+	c.step([lanes]int{}, nil, nil)
+	d := newRaw(t, rdb, "d", n, 1200*time.Millisecond)
+	d.store.key = c.store.key
+	if r := d.step([lanes]int{calls: 20}, nil, nil); r.give[calls] != n-5 {
+		t.Errorf("beside five reserved places calls got %d", r.give[calls])
+	}
+	eventually(t, "the reserve lapses", func() bool {
+		d.last += 20
+		return d.step([lanes]int{calls: 20}, nil, nil).give[calls] == n
+	})
 }
 
 func TestACancelGoesBeforeCallsOfOthers(t *testing.T) {
@@ -363,7 +383,7 @@ func TestCallersThatGoLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d wait", n)
 	}
 	l.Release(p, answered)
-	l.Release(p, answered)                 // once only
+	l.Release(p, answered)                     // once only
 	l.Release(connic.Permit{ID: 99}, answered) // not ours
 	if n := l.Status().InFlight; n != 0 {
 		t.Errorf("%d in flight", n)
@@ -438,4 +458,52 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestPlacesForLooksAreKeptInTheFleet(t *testing.T) {
+	t.Parallel()
+	srv := startRedis(t)
+	a, b := newLimiter(t, dial(t, srv), 10, time.Minute), newLimiter(t, dial(t, srv), 10, time.Minute)
+	p, err := a.Acquire(t.Context(), connic.Admission{Follow: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Release(p, answered)
+	look := newRaw(t, dial(t, srv), "look", 10, time.Minute)
+	eventually(t, "the store knows", func() bool {
+		look.last += 20
+		return look.step([lanes]int{calls: 10}, nil, nil).give[calls] == 10-1-3
+	})
+	look.step([lanes]int{}, nil, nil)
+	for range 6 {
+		b.Release(acquire(t, b, connic.LaneCall), answered)
+	}
+	if _, err := b.Acquire(t.Context(), connic.Admission{NoWait: true}); err == nil {
+		t.Error("a call got a place that is kept for a look")
+	}
+	a.Release(acquire(t, a, connic.LanePoll), answered)
+	a.Reserve(-3)
+	if n := a.Status().Reserved; n != 0 {
+		t.Errorf("%d are reserved after all were given back", n)
+	}
+}
+
+func TestAnAttemptThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(t, dial(t, startRedis(t)), 1, time.Second)
+	l.Release(acquire(t, l, connic.LaneCall), answered)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := l.Acquire(ctx, connic.Admission{Spare: 2 * time.Minute})
+	var limit *connic.LimitError
+	if !errors.As(err, &limit) || !limit.Deadline {
+		t.Errorf("without the time to spare: %v", err)
+	}
+	p, err := l.Acquire(ctx, connic.Admission{Spare: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release(p, answered)
+}

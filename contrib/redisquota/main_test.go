@@ -111,12 +111,13 @@ func (b *book) check(t *testing.T, n int, window time.Duration) {
 
 // raw runs steps by hand.
 type raw struct {
-	t      *testing.T
-	store  store
-	number int64
-	last   uint64
-	quota  int
-	hold   time.Duration
+	t       *testing.T
+	store   store
+	number  int64
+	last    uint64
+	quota   int
+	hold    time.Duration
+	reserve int
 }
 
 func newRaw(t *testing.T, rdb redis.UniversalClient, process string, n int, hold time.Duration) *raw {
@@ -133,7 +134,7 @@ func (r *raw) step(want [lanes]int, open, ends []trip) *reply {
 func (r *raw) send(want [lanes]int, open, ends []trip) *reply {
 	r.t.Helper()
 	rep, err := r.store.run(r.t.Context(), &step{
-		number: r.number, quota: r.quota, hold: r.hold, lease: r.hold / 12, reserve: max(1, r.quota/10),
+		number: r.number, quota: r.quota, hold: r.hold, lease: r.hold / 12, reserve: r.reserve,
 		first: r.last + 1, want: want, open: open, ends: ends, sent: time.Now(),
 	})
 	if err != nil {

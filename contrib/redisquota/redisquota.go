@@ -49,7 +49,6 @@ type config struct {
 	n        int
 	window   time.Duration
 	budget   time.Duration
-	reserve  int
 	observer func(Event)
 }
 
@@ -74,19 +73,6 @@ func WithStoreTimeout(d time.Duration) Option {
 			return errors.New("redisquota: WithStoreTimeout needs a millisecond to a minute")
 		}
 		c.budget = d
-		return nil
-	}
-}
-
-// WithPollReserve sets how many requests of a window are kept for the polls of
-// waits while anybody in the fleet waits: a tenth of the quota by default, and at
-// least 1. Polls beyond it stand in line with the calls.
-func WithPollReserve(n int) Option {
-	return func(c *config) error {
-		if n < 0 {
-			return errors.New("redisquota: WithPollReserve needs a number that is not negative")
-		}
-		c.reserve = n
 		return nil
 	}
 }
@@ -132,7 +118,7 @@ const (
 // The Limiter needs no closing: it has no goroutine and no timer while nothing is
 // waited for or under way.
 func New(rdb redis.UniversalClient, key string, opts ...Option) (connic.Limiter, error) {
-	conf := config{n: defaultQuota, window: defaultWindow, budget: defaultBudget, reserve: -1}
+	conf := config{n: defaultQuota, window: defaultWindow, budget: defaultBudget}
 	for _, opt := range opts {
 		if opt == nil {
 			continue
@@ -152,10 +138,6 @@ func New(rdb redis.UniversalClient, key string, opts ...Option) (connic.Limiter,
 			return nil, errors.New("redisquota: the key has a brace or a control character")
 		}
 	}
-	if conf.reserve < 0 {
-		conf.reserve = max(1, conf.n/10)
-	}
-	conf.reserve = min(conf.reserve, conf.n-1)
 	var id [6]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("redisquota: %w", err)

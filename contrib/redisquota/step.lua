@@ -4,8 +4,8 @@
 -- the store's clock since 2023-11-14, below 2^53 for centuries.
 --
 -- KEYS: 1 the state
--- ARGV: 1 process, 2 number of the step, 3 quota, 4 hold, 5 lease, 6 reserve for
---       polls, 7 settle (1: the state may have been lost), 8 processes known,
+-- ARGV: 1 process, 2 number of the step, 3 quota, 4 hold, 5 lease, 6 places
+--       kept for looks, 7 settle (1: the state may have been lost), 8 processes known,
 --       9 rest of a known pause, 10 first id of the grants, 11-14 demand by lane
 --       (cancel, poll, call, low), 15 number of open admissions, each: id, poll;
 --       then the number of ended ones, each: id, poll, age, kind, pause number,
@@ -34,7 +34,7 @@ local want = {arg(), arg(), arg(), arg()}
 -- Entries are id, until, poll, state: they count until then.
 local OPEN, SERVED, REFUSED = 0, 1, 2
 -- Kinds of ends, as connic.OutcomeKind has them.
-local KIND_ANSWERED, KIND_REFUSED, KIND_FAILED, KIND_NOT_SENT = 0, 1, 2, 3
+local ANSWERED, NOT_ACCEPTED, FAILED, NOT_SENT = 0, 1, 2, 3
 
 -- A clock that was set back, or another server's: everything moves with it.
 local back = S.t - now
@@ -55,7 +55,7 @@ if not P then
   P = {g = 0, d = 0, w = {0, 0, 0, 0}, e = {}}
   S.p[me] = P
 end
-P.s, P.n, P.h, P.x = seq, n, hold, now
+P.s, P.n, P.h, P.x, P.k = seq, n, hold, now, reserve
 -- Processes that do not agree hold to the strictest of them.
 for _, Q in pairs(S.p) do n, hold = math.min(n, Q.n), math.max(hold, Q.h) end
 
@@ -80,20 +80,20 @@ local tag = me .. '.'
 local fresh, pauses = false, S.pn
 for _ = 1, arg() do
   local number, poll, age, kind, during, retry = arg(), arg(), arg(), arg(), arg(), arg()
-  if kind == KIND_NOT_SENT then
+  if kind == NOT_SENT then
     if mine[number] then mine[number][2] = 0 end
   elseif age < hold then
     local E = entry(number, poll)
     E[2] = now - age + hold
-    E[4] = kind == KIND_REFUSED and REFUSED or SERVED
+    E[4] = kind == NOT_ACCEPTED and REFUSED or SERVED
   end
-  if kind == KIND_REFUSED then
+  if kind == NOT_ACCEPTED then
     local rest = math.max(0, retry - age)
     S.pu = math.max(S.pu, now + rest)
     if during == pauses and rest > 0 then fresh = true end
-  elseif kind == KIND_ANSWERED or kind == KIND_FAILED then
+  elseif kind == ANSWERED or kind == FAILED then
     if during == S.pn then S.b = nil end
-    if S.x == tag .. number and kind == KIND_ANSWERED and S.ln then
+    if S.x == tag .. number and kind == ANSWERED and S.ln then
       S.ln = S.ln + math.ceil(n / 20)
       S.x, S.xb = nil, nil
     end
@@ -180,19 +180,24 @@ end
 local give = {0, 0, 0, 0}
 give[1] = math.min(asked[1], free)
 local room = free - give[1]
-local polling = polls > 0 or want[2] > 0
+-- Looks go first, up to half of the quota; and what waits have reserved of that is
+-- kept for them.
+local looks, kept = polls + want[2], 0
 for _, Q in pairs(S.p) do
-  if near(Q) then room = room - Q.w[1] end
-  polling = polling or (Q.d > now and Q.w[2] > 0)
+  if near(Q) then
+    room = room - Q.w[1]
+    looks = looks + Q.w[2]
+  end
+  if Q.x + hold + lease > now then kept = kept + Q.k end
 end
-local part = math.max(0, reserve - polls) -- of the reserve, not used yet
+local half = math.floor(n / 2)
+local part = math.max(0, math.min(half, math.max(kept, looks)) - polls)
 give[2] = math.max(0, math.min(asked[2], part, room))
 room = room - give[2]
-if polling then room = room - (part - give[2]) end
-room = math.max(0, room)
+room = math.max(0, room - math.max(0, math.min(half, kept) - polls - give[2]))
 
--- Calls: as if water filled the processes to one level. Polls beyond the reserve
--- are calls too.
+-- Calls: as if water filled the processes to one level. Looks beyond their
+-- half are calls too.
 local function calls(Q) return Q.w[3] + math.max(0, Q.w[2] - part) end
 P.w = {want[1], want[2], want[3], want[4]}
 local demand, lows = {}, 1
@@ -289,12 +294,17 @@ if more > 0 then
   else
     if left[1] > 0 or (left[2] > 0 and part > give[2]) then sooner(nth(all, need, 1)) end
     if left[3] + left[2] > 0 then
-      if here + due >= level and own[1] and before >= rest then
-        sooner(math.max(nth(own, 1, left[3] + left[2]), nth(all, need, 1)))
+      -- What is free when others' stop to count is theirs more likely than not, if
+      -- it is about the time when the process's own do.
+      local any, mine_ = nth(all, need + before, left[3] + left[2]), nil
+      if own[1] then mine_ = math.max(nth(own, 1, left[3] + left[2]), nth(all, need, 1)) end
+      if mine_ and (own[1] - any < hold / 50 or (here + due >= level and before >= rest)) then
+        sooner(mine_)
       else
-        sooner(nth(all, need + before, left[3] + left[2]))
+        sooner(any)
       end
-      if room > 0 then sooner(lapse and lapse + 1000) end
+      -- Whoever has waited longest sees to what others do not come for.
+      if room > 0 and before == 0 then sooner(lapse and lapse + 1000) end
       if S.ln and n > used then sooner(S.x and now + hold / 60 or S.xa) end
     end
     if left[4] > 0 then sooner(math.max(nth(all, need, left[4]), now + hold / 20)) end

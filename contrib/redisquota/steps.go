@@ -85,7 +85,7 @@ func (l *limiter) stepAt(now time.Time) time.Time {
 func (l *limiter) start(now time.Time) {
 	l.number++
 	st := &step{
-		number: l.number, quota: l.n, hold: l.hold, lease: l.lease, reserve: l.reserve,
+		number: l.number, quota: l.n, hold: l.hold, lease: l.lease, reserve: l.reserved,
 		settle: l.lost, processes: l.processes, first: l.last + 1, sent: now,
 		open: make([]trip, 0, len(l.open)),
 	}
@@ -185,7 +185,7 @@ func (l *limiter) deliver(st *step, r *reply, now time.Time) {
 		for range min(n, st.want[lane]) {
 			t := trip{id: id, lane: lane, pauses: r.pauses}
 			id++
-			if !l.grant(lane, t) {
+			if !l.grant(lane, t, now) {
 				// Whoever asked is gone; what is not named as open is free again.
 				l.urgent = true
 			}
@@ -195,9 +195,9 @@ func (l *limiter) deliver(st *step, r *reply, now time.Time) {
 		}
 	}
 	l.refuse(now)
-	reason := reasonWindow
+	reason := connic.ReasonWindow
 	if now.Before(l.paused) {
-		reason = reasonPause
+		reason = connic.ReasonPaused
 	}
 	for i := range l.lines {
 		for w := l.lines[i].first; w != nil; {

@@ -58,6 +58,18 @@ const (
 	TestRunsCreate
 	TestRunsGet
 
+	DevSessionsCreate
+	DevSessionsGet
+	DevSessionsStatus
+	DevSessionsUpload
+	DevSessionsDelete
+
+	BridgesRoutes
+	BridgesSetRoutes
+
+	LoginStart
+	LoginToken
+
 	// NumOps is the number of operations in the table.
 	NumOps
 )
@@ -115,13 +127,19 @@ type Operation struct {
 	// Words is set on an assumed operation whose capability the vendor describes
 	// in words.
 	Words bool
+	// Keyless operations take no API key: they are how one is obtained.
+	Keyless bool
 	// Query and Body name the parameters and the top-level body keys it takes.
 	// A body of "*" takes any key.
 	Query, Body []string
 }
 
 // Placeholder names in routes.
-const project = "/projects/{project}"
+const (
+	project      = "/projects/{project}"
+	session      = "/test-sessions/{session}"
+	bridgeRoutes = project + "/bridges/{bridge}/routes"
+)
 
 // Table holds every operation of the API; Table[op].Op == op.
 var Table = [NumOps]Operation{
@@ -329,6 +347,53 @@ var Table = [NumOps]Operation{
 	{
 		Op: TestRunsGet, Name: "test_runs.get", Method: "GET", Route: project + "/test-runs/{test_run}",
 		Class: Safe, Mark: Observed,
+	},
+
+	{
+		Op: DevSessionsCreate, Name: "dev_sessions.create", Method: "POST", Route: project + "/test-sessions",
+		Class: Unsafe, Mark: Observed,
+		Body: []string{"name"},
+	},
+	// The others have no project in their routes.
+	{
+		Op: DevSessionsGet, Name: "dev_sessions.get", Method: "GET", Route: session,
+		Class: Safe, Mark: Observed,
+	},
+	{
+		Op: DevSessionsStatus, Name: "dev_sessions.status", Method: "GET", Route: session + "/status",
+		Class: Safe, Mark: Observed,
+	},
+	{
+		Op: DevSessionsUpload, Name: "dev_sessions.upload", Method: "POST", Route: session + "/files",
+		Class: Idempotent, Mark: Observed,
+		Body: []string{"file"},
+	},
+	{
+		Op: DevSessionsDelete, Name: "dev_sessions.delete", Method: "DELETE", Route: session,
+		Class: Idempotent, Mark: Observed,
+	},
+
+	{
+		// Reading them needs the permission to change them.
+		Op: BridgesRoutes, Name: "bridges.routes", Method: "GET", Route: bridgeRoutes,
+		Section: "bridges", Access: "update", Class: Safe, Mark: Documented,
+	},
+	{
+		Op: BridgesSetRoutes, Name: "bridges.set_routes", Method: "PUT", Route: bridgeRoutes,
+		Section: "bridges", Access: "update", Class: Idempotent, Mark: Documented,
+		Body: []string{"routes"},
+	},
+
+	{
+		// A second start makes a second code, and the first expires unused.
+		Op: LoginStart, Name: "login.start", Method: "POST", Route: "/cli/login/start",
+		Class: Idempotent, Mark: Observed, Keyless: true,
+		Body: []string{"hostname"},
+	},
+	{
+		Op: LoginToken, Name: "login.token", Method: "POST", Route: "/cli/login/token",
+		Class: Idempotent, Mark: Observed, Keyless: true,
+		Body: []string{"device_code"},
 	},
 }
 

@@ -15,6 +15,7 @@ type flights struct {
 	unused      []int32 // indexes into all
 	inFlight    int
 	fresh       int
+	looking     int    // those of the lane Poll
 	first, last int32  // of the fresh ones, as indexes plus one; 0: none
 	epoch       uint32 // counts the pauses
 }
@@ -48,6 +49,9 @@ func (s *flights) launch(now time.Time, lane Lane) uint64 {
 	}
 	s.last = i + 1
 	s.inFlight++
+	if lane == Poll {
+		s.looking++
+	}
 	s.fresh++
 	return uint64(f.serial)<<32 | uint64(i) //nolint:gosec // an index
 }
@@ -61,6 +65,9 @@ func (s *flights) land(permit uint64) (f flight, current, ok bool) {
 	s.stale(int32(i)) //nolint:gosec // an index
 	s.all[i].serial++
 	s.inFlight--
+	if s.all[i].lane == Poll {
+		s.looking--
+	}
 	s.unused = append(s.unused, int32(i)) //nolint:gosec // an index
 	return s.all[i], s.all[i].epoch == s.epoch, true
 }

@@ -48,6 +48,9 @@ type Admission struct {
 	// Spare is how much time must be left before the context's deadline when the
 	// attempt goes.
 	Spare time.Duration
+	// Follow is how many places are kept for looks from the moment of admission, as
+	// Reserve would.
+	Follow int
 	// Queued is told when the attempt has to wait. It may panic, call Goexit, block
 	// and call the Governor.
 	Queued func(Reason, time.Duration)
@@ -163,6 +166,7 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 	if g.waiting == 0 && a.Spare == 0 {
 		if _, _, ok := g.turn(now, a.Lane); ok {
 			id := g.admit(now, a.Lane)
+			g.reserved += a.Follow
 			g.mu.Unlock()
 			return id, nil
 		}
@@ -173,7 +177,7 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 
 // queue waits in line.
 func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
-	w := &waiter{lane: a.Lane, again: a.Again, ready: make(chan struct{})}
+	w := &waiter{lane: a.Lane, again: a.Again, follow: a.Follow, ready: make(chan struct{})}
 	if deadline, ok := ctx.Deadline(); ok {
 		w.latest = deadline.Add(-a.Spare)
 	}

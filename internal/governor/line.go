@@ -8,6 +8,7 @@ type waiter struct {
 	line       *line
 	lane       Lane
 	again      bool
+	follow     int
 	since      time.Time
 	latest     time.Time     // when it must go; zero: whenever
 	ready      chan struct{} // closed under the mutex, after permit or refusal is set
@@ -131,6 +132,7 @@ func (g *Governor) leave(w *waiter) {
 		g.out(w)
 	case w.refusal == nil:
 		g.land(w.permit)
+		g.reserved -= w.follow
 	}
 	g.dispatch(time.Now())
 }
@@ -199,12 +201,19 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	if aged {
 		add(low)
 	}
-	// Looks come first as long as calls have the larger part of the window.
-	if poll != nil && call != nil && g.looks >= g.n/2 && call.since.Before(poll.since) {
-		call, poll = poll, call
+	// Looks come first until they have half of the window, and calls then.
+	first, second := poll, call
+	if poll != nil && call != nil {
+		behind := g.looks+g.looking >= g.n/2
+		if g.n < 2 { // there are no halves
+			behind = call.since.Before(poll.since)
+		}
+		if behind {
+			first, second = call, poll
+		}
 	}
-	add(poll)
-	add(call)
+	add(first)
+	add(second)
 	if patient {
 		add(cancel)
 	}
@@ -279,6 +288,7 @@ func (g *Governor) went(w *waiter, now time.Time) {
 		g.cancels = 0
 	}
 	w.permit = g.admit(now, w.lane)
+	g.reserved += w.follow
 	close(w.ready)
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // SecretHeader carries the secret of a connector, in its canonical form.
-const SecretHeader = "X-Connic-Secret"
+const SecretHeader = "X-Connic-Secret" //nolint:gosec // the name of a header
 
 // Hook is where a connector is, and the secret that it takes.
 type Hook struct {

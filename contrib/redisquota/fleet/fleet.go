@@ -41,10 +41,9 @@ type result struct {
 	Failed     int
 	LastError  string
 	Fallbacks  int
-	Late       int           // calls that outlived their context by more than 50 ms
-	Requests   []time.Time   // accepted
-	Denied     []time.Time   // refused
-	Slowest    time.Duration // beyond a call's deadline
+	Late       int         // calls that outlived their context by more than a second
+	Requests   []time.Time // accepted
+	Denied     []time.Time // refused
 }
 
 // report is what a worker writes when it is done.

@@ -85,7 +85,7 @@ func work(spec string) error {
 				}
 				_, err := client.Project.Get(call)
 				mu.Lock()
-				if end, ok := call.Deadline(); ok && time.Since(end) > 50*time.Millisecond {
+				if end, ok := call.Deadline(); ok && time.Since(end) > time.Second {
 					r.Late++
 				}
 				switch {

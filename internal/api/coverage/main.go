@@ -6,8 +6,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
@@ -69,7 +71,7 @@ client, err := connic.New(project, key, connic.WithRoute("runs.list", "/projects
 var titles = map[string]string{
 	"agents": "Agents", "runs": "Runs", "knowledge": "Knowledge", "judges": "Judges", "budgets": "Budgets",
 	"audit_logs": "Audit logs", "deployments": "Deployments", "project": "Project", "environments": "Environments",
-	"test_runs": "Test runs",
+	"test_runs": "Test runs", "dev_sessions": "Dev sessions", "bridges": "Bridges", "login": "Login",
 }
 
 func render(root string) ([]byte, error) {
@@ -95,12 +97,42 @@ func render(root string) ([]byte, error) {
 			b.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
 		}
 		fmt.Fprintf(&b, "| `%s` | `%s %s` | %s | %s | %s | %s | %s |\n", op.Name, op.Method, op.Route,
-			names(source.Of(methods, op)), source.Access(op), op.Class, op.Mark, shown(op))
+			names(op, source.Of(methods, op)), source.Access(op), op.Class, op.Mark, shown(op))
 	}
+	types, err := source.ParseTypes(root)
+	if err != nil {
+		return nil, err
+	}
+	fields(&b, types)
 	return b.Bytes(), nil
 }
 
-func names(methods []source.Method) string {
+// fields writes how each field is known, as its tag says.
+func fields(b *bytes.Buffer, types *source.Types) {
+	b.WriteString("\n## Fields\n\nThe same in OpenAPI, with types: [openapi.json](openapi.json).\n\n" +
+		"| Field | On the wire | Known | Also understood |\n| --- | --- | --- | --- |\n")
+	for _, name := range slices.Sorted(maps.Keys(types.Structs)) {
+		for _, f := range types.Structs[name].Fields {
+			known := string(f.Mark)
+			if f.Words {
+				known += ", in words"
+			}
+			if known == "" {
+				continue // it does not travel
+			}
+			others := make([]string, len(f.Aliases))
+			for i := range f.Aliases {
+				others[i] = "`" + f.Aliases[i] + "`"
+			}
+			fmt.Fprintf(b, "| `%s.%s` | `%s` | %s | %s |\n", name, f.Name, f.JSON, known, strings.Join(others, " "))
+		}
+	}
+}
+
+func names(op *api.Operation, methods []source.Method) string {
+	if op.Keyless {
+		return "`Login`"
+	}
 	if len(methods) == 0 {
 		return "none yet"
 	}

@@ -127,6 +127,7 @@ type Run struct {
 	Spans []Span    ` + "`json:\"traces\" api:\"observed\"`" + `
 	Of    *Span     ` + "`json:\"of\" api:\"assumed\"`" + `
 	Cost  Decimal   ` + "`json:\"cost\" api:\"assumed\"`" + `
+	On    bool      ` + "`json:\"on\" api:\"observed,=true\"`" + `
 	Queue bool      ` + "`json:\"-\"`" + `
 	hide  int       ` + "`json:\"hide\"`" + `
 }
@@ -139,13 +140,13 @@ const (
 )
 
 type Span struct {
-	Order int ` + "`json:\"order\" api:\"assumed\"`" + `
+	Order int ` + "`json:\"order\" api:\"assumed,.\"`" + `
 }
 
 type BudgetUpdate struct {
-	Name  string          ` + "`json:\"name\"`" + `
-	State Nullable[State] ` + "`json:\"environment_id,omitzero\"`" + `
-	More  Nullable[bool]  ` + "`json:\"enabled,omitzero\"`" + `
+	Name  string          ` + "`json:\"name\" api:\"words\"`" + `
+	State Nullable[State] ` + "`json:\"environment_id,omitzero\" api:\"assumed\"`" + `
+	More  Nullable[bool]  ` + "`json:\"enabled,omitzero\" api:\"assumed\"`" + `
 }
 `
 
@@ -177,13 +178,14 @@ func TestSchemas(t *testing.T) {
 	const from = `"x-source":"a convention of this client","x-status":"assumed"`
 	const seen = `"x-source":"the vendor's command-line client","x-status":"observed"`
 	want := `{"BudgetUpdate":{"additionalProperties":false,"properties":{` +
-		`"enabled":{"type":"boolean","x-go":"BudgetUpdate.More"},` +
-		`"environment_id":{"enum":["done","open",null],"type":["string","null"],"x-go":"BudgetUpdate.State"},` +
-		`"name":{"minLength":1,"type":"string","x-go":"BudgetUpdate.Name"}},"required":["name"],"type":"object"},` +
+		`"enabled":{"type":"boolean","x-go":"BudgetUpdate.More",` + from + `},` +
+		`"environment_id":{"enum":["done","open",null],"type":["string","null"],"x-go":"BudgetUpdate.State",` + from + `},` +
+		`"name":{"minLength":1,"type":"string","x-go":"BudgetUpdate.Name","x-source":"the vendor's documentation describes it in words","x-status":"assumed"}},"required":["name"],"type":"object"},` +
 		`"Run":{"description":"Run is a run.","properties":{` +
 		`"cost":{"format":"decimal","type":["string","number","null"],"x-go":"Run.Cost",` + from + `},` +
 		`"id":{"type":["string","null"],"x-go":"Run.ID","x-source":"the vendor's documentation of the REST API","x-status":"documented"},` +
 		`"of":{"anyOf":[{"$ref":"#/components/schemas/Span"},{"type":"null"}],"x-go":"Run.Of",` + from + `},` +
+		`"on":{"default":true,"type":["boolean","null"],"x-go":"Run.On",` + seen + `},` +
 		`"run":{"properties":{"id":{"type":["string","null"],"x-alias-of":"id"}},"type":["object","null"],"x-alias-of":"id"},` +
 		`"run_id":{"type":["string","null"],"x-alias-of":"id"},` +
 		`"run_ids":{"items":{"type":["string","null"],"x-alias-of":"id"},"type":["array","null"],"x-alias-of":"id"},` +
@@ -191,9 +193,28 @@ func TestSchemas(t *testing.T) {
 		`"traces":{"items":{"$ref":"#/components/schemas/Span"},"type":["array","null"],"x-go":"Run.Spans",` + seen + `}},` +
 		`"type":"object"},` +
 		`"Span":{"properties":{"order":{"format":"int64","maximum":9223372036854775807,"minimum":-9223372036854775808,` +
-		`"type":["integer","null"],"x-go":"Span.Order",` + from + `}},"type":"object"}}`
+		`"type":["integer","null"],"x-go":"Span.Order",` + from + `}},"type":["object","string"]}}`
 	if string(got) != want {
 		t.Errorf("the schemas are\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAFieldWithoutAMarkIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := "package p\n\ntype Run struct {\n\tID string `json:\"id\"`\n}\n"
+	if err := os.WriteFile(filepath.Join(dir, "p.go"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, err := newGenerator(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.reference("Run", answer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.schemas(); err == nil || !strings.Contains(err.Error(), "Run: ID: its tag does not say how it is known") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -95,36 +95,57 @@ func (g *generator) schemas() (object, error) {
 func (g *generator) object(c component) (object, error) {
 	properties := object{}
 	var required []string
+	inPlace := false
 	for _, f := range c.of.Fields {
 		expression := f.Type
 		if inner, ok := strings.CutPrefix(expression, "Nullable["); ok && !slices.Contains(clearable[c.of.Name], f.JSON) {
 			expression = strings.TrimSuffix(inner, "]")
 		}
 		s, err := g.schema(expression, c.direction)
+		if c.of.Name+"."+f.Name == "Deployment.Agents" && err == nil { // names, or objects that have one
+			s["items"] = object{"type": []string{"string", "object"}, "properties": object{"name": object{"type": "string"}}}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
+		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may come as a text or as it is
+			s, err = g.schema("any", c.direction)
+		}
+		if f.Mark == "" {
+			return nil, fmt.Errorf("%s: its tag does not say how it is known", f.Name)
+		}
 		if c.direction == request {
 			maps.Copy(s, bounds[f.JSON])
+		}
+		if f.Preset {
+			s["default"] = true
 		}
 		if s["format"] == "date-time" && f.JSON == "date" {
 			s["format"] = "date"
 		}
 		describe(s, f.Mark, f.Doc)
+		if f.Words {
+			s["x-source"] = inWords
+		}
 		s["x-go"] = c.of.Name + "." + f.Name
 		properties[f.JSON] = s
 		if c.direction == request && !f.Omitted {
 			required = append(required, f.JSON)
 		}
-		for _, name := range f.Aliases {
-			if c.direction == answer {
-				if err := g.alias(properties, name, f); err != nil {
-					return nil, err
-				}
+		if c.direction == request {
+			continue
+		}
+		inPlace = inPlace || f.InPlace
+		for _, name := range slices.Concat(f.Aliases, places[c.of.Name+"."+f.Name]) {
+			if err := g.alias(properties, name, f); err != nil {
+				return nil, err
 			}
 		}
 	}
 	s := object{"type": "object", "properties": properties}
+	if inPlace { // a text alone is one of the fields
+		s["type"] = []string{"object", "string"}
+	}
 	if c.of.Doc != "" {
 		s["description"] = c.of.Doc
 	}
@@ -157,6 +178,14 @@ var bounds = map[string]object{
 	"currency":    {"enum": []string{"EUR", "USD"}},
 	"amount":      {"pattern": `^[0-9]+(\.[0-9]+)?$`},
 	"mime_type":   {"minLength": 1},
+}
+
+// places are where else an answer may have a field, besides the names that its tag
+// has: the decoders of the answers look there.
+var places = map[string][]string{
+	"TriggerResult.RunID": {"run.id", "run.run_id", "run_ids[]"},
+	"Ingestion.EntryID":   {"entry.entry_id", "entry.id"},
+	"Ingestion.JobID":     {"job.id", "job.job_id", "id"},
 }
 
 // alias adds another name of a field: "run_id", "run.id" for a member of a
@@ -339,6 +368,7 @@ var errorSchema = object{
 	"properties": object{"detail": object{
 		"x-status": string(api.Documented), "x-source": sources[api.Documented],
 		"description": "A text, or the list of a validation error. The client shows any other value as it is.",
+		"x-go":        "Error.Detail",
 		"anyOf": []object{
 			{"type": "string"},
 			{"type": "array", "items": object{
@@ -351,5 +381,5 @@ var errorSchema = object{
 			}},
 			{"type": "object"},
 		},
-	}},
+	}, "message": object{"type": "string", "x-alias-of": "detail"}, "error": object{"type": []string{"string", "object"}, "x-alias-of": "detail"}},
 }

@@ -85,6 +85,9 @@ func exported(folder string) ([]string, error) {
 func split(declaration ast.Decl) []ast.Decl {
 	switch d := declaration.(type) {
 	case *ast.FuncDecl:
+		if d.Recv != nil && !receiver(d.Recv.List[0].Type) {
+			return nil
+		}
 		d.Body = nil
 		return []ast.Decl{d}
 	case *ast.GenDecl:
@@ -101,6 +104,19 @@ func split(declaration ast.Decl) []ast.Decl {
 		return single
 	}
 	return nil
+}
+
+// receiver reports whether methods of a type can be called from outside.
+func receiver(of ast.Expr) bool {
+	switch t := of.(type) {
+	case *ast.StarExpr:
+		return receiver(t.X)
+	case *ast.IndexExpr:
+		return receiver(t.X)
+	case *ast.Ident:
+		return t.IsExported()
+	}
+	return true
 }
 
 // implicit reports whether a constant of a block repeats the expression of the

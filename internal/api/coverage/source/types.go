@@ -30,9 +30,13 @@ type Field struct {
 	Type string // the expression: "[]Span"
 	// Omitted is set where the zero value is not sent.
 	Omitted bool
-	// Mark says how surely the field is known, "" where its tag does not say.
+	// Mark says how surely the field is known, "" where its tag does not say. Words is set where the vendor
+	// describes it in words, and its name is assumed.
 	Mark    api.Mark
+	Words   bool
 	Aliases []string // other names on the wire that are understood
+	Preset  bool     // true where the service does not say
+	InPlace bool     // a text in place of the object is this field
 	Doc     string
 }
 
@@ -128,20 +132,31 @@ func fieldsOf(f *ast.Field) ([]Field, error) {
 		return nil, nil
 	}
 	parts := strings.Split(tag.Get("api"), ",")
-	mark := api.Mark(parts[0])
-	if !slices.Contains([]api.Mark{"", api.Documented, api.Observed, api.Assumed}, mark) {
-		return nil, fmt.Errorf("the field %s is %q, which is no mark", name, mark)
+	field := Field{JSON: name, Type: types.ExprString(f.Type), Omitted: strings.HasPrefix(options, "omit"), Mark: api.Mark(parts[0])}
+	switch {
+	case parts[0] == "words":
+		field.Mark, field.Words = api.Assumed, true
+	case !slices.Contains([]api.Mark{"", api.Documented, api.Observed, api.Assumed}, field.Mark):
+		return nil, fmt.Errorf("the field %s is %q, which is no mark", name, parts[0])
 	}
+	for _, part := range parts[1:] {
+		switch part {
+		case "=true":
+			field.Preset = true
+		case ".":
+			field.InPlace = true
+		default:
+			field.Aliases = append(field.Aliases, part)
+		}
+	}
+	field.Doc = strings.TrimSpace(flat(f.Doc.Text()) + " " + flat(f.Comment.Text()))
 	var fields []Field
 	for _, ident := range f.Names {
 		if !ident.IsExported() {
 			continue
 		}
-		fields = append(fields, Field{
-			Name: ident.Name, JSON: name, Type: types.ExprString(f.Type),
-			Omitted: strings.HasPrefix(options, "omit"), Mark: mark, Aliases: parts[1:],
-			Doc: strings.TrimSpace(flat(f.Doc.Text()) + " " + flat(f.Comment.Text())),
-		})
+		field.Name = ident.Name
+		fields = append(fields, field)
 	}
 	return fields, nil
 }

@@ -1,0 +1,104 @@
+package connictest
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Of a login, as the service says it.
+const (
+	loginInterval = time.Second
+	loginExpiry   = 10 * time.Minute
+)
+
+// login is a login that somebody has started.
+type login struct {
+	device, user, hostname  string
+	started, asked, decided time.Time // zero: not yet
+	denied                  bool
+}
+
+// ApproveLogins confirms each login that is started from now on, after d, as a
+// person would in the browser. A negative d leaves them to [Server.ApproveLogin].
+func (s *Server) ApproveLogins(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.autoLogin, s.autoApproves = d, d >= 0
+}
+
+// ApproveLogin confirms the login with a user code. It reports whether there is
+// one that nobody has decided on.
+func (s *Server) ApproveLogin(userCode string) bool { return s.decide(userCode, false) }
+
+// DenyLogin refuses the login with a user code. It reports whether there is one
+// that nobody has decided on.
+func (s *Server) DenyLogin(userCode string) bool { return s.decide(userCode, true) }
+
+func (s *Server) decide(userCode string, denied bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.logins {
+		if l.user == userCode && l.decided.IsZero() {
+			l.decided, l.denied = time.Now(), denied
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) startLogin(x *exchange) answer {
+	var body struct {
+		Hostname *string `json:"hostname"`
+	}
+	if complaint := x.decode(&body); complaint != nil {
+		return *complaint
+	}
+	if body.Hostname == nil {
+		return *invalid("Field required", "missing", "body", "hostname")
+	}
+	now := time.Now()
+	l := &login{device: s.newID("device"), hostname: *body.Hostname, started: now}
+	l.user = fmt.Sprintf("CODE-%04d", len(s.logins)+1)
+	if s.autoApproves {
+		l.decided = now.Add(s.autoLogin)
+	}
+	s.logins = append(s.logins, l)
+	return ok(object{
+		"device_code": l.device, "user_code": l.user, "verification_url": "https://connic.co/cli/login?code=" + l.user,
+		"expires_in": loginExpiry.Seconds(), "interval": loginInterval.Seconds(),
+	})
+}
+
+func (s *Server) pollLogin(x *exchange) answer {
+	var body struct {
+		DeviceCode string `json:"device_code"`
+	}
+	if complaint := x.decode(&body); complaint != nil {
+		return *complaint
+	}
+	refuse := func(state string) answer { return reply(http.StatusBadRequest, object{"error": state}) }
+	var l *login
+	for _, other := range s.logins {
+		if body.DeviceCode != "" && other.device == body.DeviceCode {
+			l = other
+		}
+	}
+	now := time.Now()
+	switch {
+	case l == nil, now.Sub(l.started) >= loginExpiry:
+		return refuse("expired_token")
+	case !l.asked.IsZero() && now.Sub(l.asked) < loginInterval*9/10:
+		return problem(http.StatusTooManyRequests, "Polling too fast")
+	}
+	l.asked = now
+	switch {
+	case l.decided.IsZero() || now.Before(l.decided):
+		return refuse("authorization_pending")
+	case l.denied:
+		return refuse("access_denied")
+	}
+	key := s.newKey(nil)
+	l.device = "" // a code yields one key
+	return ok(object{"project_id": ProjectID, "api_key": string(key)})
+}

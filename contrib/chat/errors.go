@@ -1,0 +1,135 @@
+package chat
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/coder/websocket"
+	"github.com/connic-go/connic"
+)
+
+type sentinel string
+
+func (s sentinel) Error() string { return string(s) }
+
+// Why a session or a reply ends, for [errors.Is].
+const (
+	// ErrEnded: the service has closed the session: its idle time is over, it has had
+	// all the messages that it may have, or the service stops. The history is gone.
+	ErrEnded = sentinel("connic: chat: the service has ended the session")
+	// ErrLost: the connection broke, or the service did not answer a ping.
+	ErrLost = sentinel("connic: chat: the connection is lost")
+	// ErrClosed: Close was called.
+	ErrClosed = sentinel("connic: chat: the session is closed")
+	// ErrBusy: the reply before has not ended. A session has one reply at a time.
+	ErrBusy = sentinel("connic: chat: the reply before has not ended")
+	// ErrAbandoned: the caller has left the loop over the reply's chunks.
+	ErrAbandoned = sentinel("connic: chat: the reply was abandoned")
+	// ErrConsumed: the chunks of a reply can be ranged over once.
+	ErrConsumed = sentinel("connic: chat: the chunks of the reply were ranged over before")
+	// ErrTooLarge: a message, or a reply that is not read, exceeds its bound.
+	ErrTooLarge = sentinel("connic: chat: the reply is too large")
+	// ErrIdle: nothing came for the time that [WithIdleTimeout] allows.
+	ErrIdle = sentinel("connic: chat: the reply has stopped")
+)
+
+// DialError is a session that did not begin. It matches [connic.ErrUnauthorized] and the
+// other sentinels by its status.
+type DialError struct {
+	Host       string // scheme and host
+	StatusCode int    // of the handshake; 0 if it had no answer
+	Code       int    // of a close before the first message; 0 if there was none
+	Detail     string // the service's explanation, one line
+	Err        error  // the cause, nil where the codes say everything
+}
+
+func (e *DialError) Error() string {
+	var b strings.Builder
+	b.WriteString("connic: chat: dial " + e.Host)
+	if e.StatusCode != 0 {
+		fmt.Fprintf(&b, ": %d %s", e.StatusCode, http.StatusText(e.StatusCode))
+	}
+	if e.Code != 0 {
+		fmt.Fprintf(&b, ": closed with %d", e.Code)
+	}
+	if e.Detail != "" {
+		b.WriteString(": " + e.Detail)
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Is matches the sentinel of the status. That a close with 1008 or 4401 before the first
+// message is about the secret is assumed.
+func (e *DialError) Is(target error) bool {
+	switch target {
+	case connic.ErrUnauthorized:
+		return e.StatusCode == http.StatusUnauthorized || e.Code == int(websocket.StatusPolicyViolation) || e.Code == 4401
+	case connic.ErrForbidden:
+		return e.StatusCode == http.StatusForbidden || e.Code == 4403
+	case connic.ErrNotFound:
+		return e.StatusCode == http.StatusNotFound
+	case connic.ErrRateLimited:
+		return e.StatusCode == http.StatusTooManyRequests
+	case connic.ErrServer:
+		return e.StatusCode >= 500
+	default:
+		return false
+	}
+}
+
+// Unwrap returns the cause.
+func (e *DialError) Unwrap() error { return e.Err }
+
+// EndError is a session that the service has closed. It matches [ErrEnded].
+type EndError struct {
+	Code   int    // of the close: 1000 is a normal one
+	Reason string // the service's, one line
+}
+
+func (e *EndError) Error() string {
+	s := fmt.Sprintf("%v (code %d)", ErrEnded, e.Code)
+	if e.Reason != "" {
+		s += ": " + e.Reason
+	}
+	return s
+}
+
+// Is matches [ErrEnded].
+func (e *EndError) Is(target error) bool { return target == ErrEnded }
+
+// ReplyError is a reply that did not come to its end. It matches [connic.ErrOutcomeUnknown]
+// where the message may have been received: the agent may go on, and somebody pays for it.
+type ReplyError struct {
+	Partial string // what came of the text
+	Detail  string // the service's explanation, one line
+	Err     error  // why it ended; nil where the service said that the agent failed
+
+	unsent bool
+}
+
+func (e *ReplyError) Error() string {
+	s := "connic: chat: the reply did not come to its end"
+	if e.unsent {
+		s = "connic: chat: the message was not sent"
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	if e.Err != nil {
+		s += ": " + strings.TrimPrefix(e.Err.Error(), "connic: chat: ")
+	}
+	return s
+}
+
+// Is matches [connic.ErrOutcomeUnknown] where it holds. It does not where the service has
+// said that the agent failed.
+func (e *ReplyError) Is(target error) bool {
+	return target == connic.ErrOutcomeUnknown && !e.unsent && e.Err != nil
+}
+
+// Unwrap returns the cause.
+func (e *ReplyError) Unwrap() error { return e.Err }

@@ -1,0 +1,487 @@
+package chat
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connector"
+	"github.com/connic-go/connic/internal/hook"
+	"github.com/connic-go/connic/internal/mask"
+)
+
+const (
+	dialTime     = 10 * time.Second // for the handshake, and for the first message
+	writeTime    = 30 * time.Second // for one message, and
+	writeRate    = 64 << 10         // bytes a second more
+	closeTime    = 500 * time.Millisecond
+	pingInterval = 30 * time.Second
+	pingTimeout  = 10 * time.Second
+	idleTime     = 5 * time.Minute
+	maxMessage   = 16 << 20
+	maxDetail    = 500 // characters
+	idPrefix     = "connic-go-"
+)
+
+// Option changes a [Session].
+type Option func(*config) error
+
+type config struct {
+	client            *http.Client
+	interval, timeout time.Duration
+	idle              time.Duration
+	maxMessage        int64
+}
+
+func badOption(name, reason string) error {
+	return &connic.ArgumentError{Op: "chat.Dial", Arg: name, Reason: reason}
+}
+
+// WithHTTPClient takes the Transport of h for the handshake. H itself is neither changed
+// nor kept.
+func WithHTTPClient(h *http.Client) Option {
+	return func(c *config) error {
+		if h == nil {
+			return badOption("WithHTTPClient", "is nil")
+		}
+		c.client = h
+		return nil
+	}
+}
+
+// WithPing sets how often the connection is probed, 30 s by default, and how long the
+// answer may take, 10 s. A session whose ping is not answered ends with [ErrLost].
+// Whether a ping counts against the session's idle time is not documented.
+func WithPing(interval, timeout time.Duration) Option {
+	return func(c *config) error {
+		if interval <= 0 || timeout <= 0 {
+			return badOption("WithPing", "is not positive")
+		}
+		c.interval, c.timeout = interval, timeout
+		return nil
+	}
+}
+
+// WithIdleTimeout bounds the time between two messages of a reply: 5 min by default. A
+// reply that gets none for so long ends with [ErrIdle].
+func WithIdleTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return badOption("WithIdleTimeout", "is not positive")
+		}
+		c.idle = d
+		return nil
+	}
+}
+
+// WithMaxMessageBytes bounds one message of the service, and the text of one reply: 16
+// MiB by default. A larger message ends the session, and a larger reply itself, with
+// [ErrTooLarge].
+func WithMaxMessageBytes(n int64) Option {
+	return func(c *config) error {
+		if n < 1 {
+			return badOption("WithMaxMessageBytes", "is less than 1")
+		}
+		c.maxMessage = n
+		return nil
+	}
+}
+
+// Session is a conversation with an agent over one connection. It is safe for concurrent
+// use, has one reply at a time and two goroutines of its own, and has to be closed.
+type Session struct {
+	conn *websocket.Conn
+	wire net.Conn // under conn; nil if the transport does not show it
+	id   string
+	conf config
+	mask *mask.Mask
+
+	ctx    context.Context // of the connection
+	cancel context.CancelFunc
+	out    chan outgoing
+	loops  sync.WaitGroup
+	done   chan struct{} // closed when the session has ended
+
+	mu      sync.Mutex
+	err     error  // why it has ended
+	current *Reply // the one that has not come to its end
+	sent    int
+}
+
+type outgoing struct {
+	data  []byte
+	reply *Reply
+}
+
+// Dial begins a session. It returns after the service's first message, so that a wrong
+// secret, or a URL that is none of a WebSocket connector, is an error here: a [*DialError].
+// It takes 10 s at most. The context is for dialing only.
+//
+// The URL is wss or https, or ws or http for loopback addresses. The secret goes as a
+// header, also where it stands in the URL. No redirect is followed.
+func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...Option) (*Session, error) {
+	if ctx == nil {
+		return nil, badOption("context", "is nil")
+	}
+	h, problem := hook.Parse(rawURL, string(secret))
+	if problem != nil {
+		return nil, badOption(problem.Arg, problem.Reason)
+	}
+	conf := config{interval: pingInterval, timeout: pingTimeout, idle: idleTime, maxMessage: maxMessage}
+	for _, opt := range opts {
+		if opt == nil {
+			continue
+		}
+		if err := opt(&conf); err != nil {
+			return nil, err
+		}
+	}
+	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{})}
+	if err := s.dial(ctx, h); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.loops.Go(s.read)
+	s.loops.Go(s.write)
+	return s, nil
+}
+
+func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
+	bounded, stop := context.WithTimeoutCause(ctx, dialTime, errors.New("the first message has not come within 10 s"))
+	defer stop()
+	fail := &DialError{Host: h.Host()}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if s.conf.client != nil {
+		client.Transport = s.conf.client.Transport
+	}
+	header := http.Header{"User-Agent": {"connic-go/" + connic.Version}}
+	if h.Secret != "" {
+		header[hook.SecretHeader] = []string{h.Secret}
+	}
+	traced := httptrace.WithClientTrace(bounded, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { s.wire = info.Conn }})
+	conn, resp, err := websocket.Dial(traced, h.URL.String(), &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
+	if err != nil {
+		if resp != nil {
+			fail.StatusCode = resp.StatusCode
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what there is
+			e := parseEvent(body)
+			fail.Detail, _ = e.text("detail", "message", "error")
+			fail.Detail = s.line(fail.Detail)
+			_ = resp.Body.Close()
+		}
+		if fail.StatusCode == 0 {
+			fail.Err = s.cause(bounded, err)
+		} else if fail.StatusCode == http.StatusSwitchingProtocols || fail.StatusCode < http.StatusMultipleChoices {
+			fail.Err = errors.New("the answer is none to a WebSocket handshake")
+		}
+		return fail
+	}
+	conn.SetReadLimit(s.conf.maxMessage)
+	for {
+		_, data, err := conn.Read(bounded)
+		if err != nil {
+			var closed websocket.CloseError
+			if errors.As(err, &closed) {
+				fail.Code, fail.Detail = int(closed.Code), s.line(closed.Reason)
+			} else {
+				fail.Err = s.cause(bounded, err)
+			}
+			_ = conn.CloseNow()
+			return fail
+		}
+		e := parseEvent(data)
+		if id, ok := e.text("connector_run_id"); ok {
+			s.conn, s.id = conn, id
+			return nil
+		}
+		if detail, bad := e.text("error", "detail", "message"); e.kind == "error" || (bad && e.kind == "") {
+			fail.Detail = s.line(detail)
+			fail.Err = errors.New("the service refuses the session")
+			_ = conn.CloseNow()
+			return fail
+		}
+	}
+}
+
+// cause is the error of the connection, or what has ended the context. The library's own
+// errors have the URL in them.
+func (s *Session) cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return causeOf(ctx)
+	}
+	var request *url.Error // it prints the URL
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	return s.mask.Error(err)
+}
+
+// causeOf says why a context has ended. The error matches that of the context too.
+func causeOf(ctx context.Context) error {
+	err, why := ctx.Err(), context.Cause(ctx)
+	if errors.Is(why, err) {
+		return why
+	}
+	return fmt.Errorf("%w: %w", err, why)
+}
+
+func (s *Session) line(text string) string { return s.mask.Line(text, maxDetail) }
+
+// ID is the run of the connector that the whole session belongs to.
+func (s *Session) ID() string { return s.id }
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err says why the session has ended: it is or wraps [ErrEnded], [ErrLost], [ErrClosed] or
+// [ErrTooLarge]. It is nil while the session lives.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Format implements [fmt.Formatter]: a Session prints as its id.
+func (s *Session) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "chat.Session(%s)", s.id) }
+
+// Close ends the session, and a reply that has not come to its end. It takes a second at
+// most, and can be called from any goroutine, and more than once.
+func (s *Session) Close() error {
+	s.end(ErrClosed)
+	// A peer that is gone does not take part in the closing handshake, for which the
+	// library waits 5 s.
+	timer := time.AfterFunc(closeTime, s.abort)
+	defer timer.Stop()
+	_ = s.conn.Close(websocket.StatusNormalClosure, "")
+	s.cancel()
+	s.loops.Wait()
+	return nil
+}
+
+// abort closes the connection under the session. Closing TLS would say goodbye first, and
+// wait for a peer that reads.
+func (s *Session) abort() {
+	s.cancel()
+	switch wire := s.wire.(type) {
+	case nil:
+	case *tls.Conn:
+		_ = wire.NetConn().Close()
+	default:
+		_ = wire.Close()
+	}
+}
+
+// end notes why the session has ended. The first reason counts.
+func (s *Session) end(err error) {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.err = err
+	reply := s.current
+	s.current = nil
+	close(s.done)
+	s.mu.Unlock()
+	if reply != nil {
+		reply.finish(func(r *Reply) { r.err = &ReplyError{Partial: string(r.text), Err: err} })
+		reply.settle()
+	}
+}
+
+// read is the one reader of the connection. It never waits for a consumer, so that pings
+// are answered whatever a caller does.
+func (s *Session) read() {
+	defer s.cancel() // ends the writer too
+	for {
+		_, data, err := s.conn.Read(s.ctx)
+		if err != nil {
+			s.end(s.endOf(err))
+			return
+		}
+		s.take(data)
+	}
+}
+
+func (s *Session) endOf(err error) error {
+	var closed websocket.CloseError
+	switch {
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return ErrTooLarge
+	case errors.As(err, &closed):
+		return &EndError{Code: int(closed.Code), Reason: s.line(closed.Reason)}
+	default:
+		return fmt.Errorf("%w: %w", ErrLost, s.mask.Error(err))
+	}
+}
+
+// write is the one writer of the connection.
+func (s *Session) write() {
+	defer s.cancel() // a reader without a writer is of no use
+	ticker := time.NewTicker(s.conf.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-ticker.C:
+			ctx, stop := context.WithTimeout(s.ctx, s.conf.timeout)
+			err := s.conn.Ping(ctx)
+			stop()
+			if err != nil {
+				s.end(fmt.Errorf("%w: a ping was not answered", ErrLost))
+				return
+			}
+		case m := <-s.out:
+			limit := writeTime + time.Duration(len(m.data)/writeRate)*time.Second
+			ctx, stop := context.WithTimeout(s.ctx, limit)
+			err := s.conn.Write(ctx, websocket.MessageText, m.data)
+			stop()
+			if err != nil {
+				s.end(fmt.Errorf("%w: %w", ErrLost, s.mask.Error(err)))
+				return
+			}
+			close(m.reply.written)
+		}
+	}
+}
+
+// Send sends a message and returns its reply as soon as the message is written. The
+// context is the reply's: its end ends the reply and not the session. The service has no
+// way to stop a reply, so the rest of one that was left is passed over, and the next Send
+// waits for its end. While a reply is being read, Send returns [ErrBusy].
+//
+// A [*ReplyError] that matches [connic.ErrOutcomeUnknown] says that the message may have
+// been received.
+func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
+	if ctx == nil {
+		return nil, argument("context", "is nil")
+	}
+	s.mu.Lock()
+	s.sent++
+	id := idPrefix + strconv.Itoa(s.sent)
+	s.mu.Unlock()
+	data, err := m.encode(id)
+	if err != nil {
+		return nil, err
+	}
+	r := newReply(s, id)
+	if err := s.enter(ctx, r); err != nil {
+		return nil, err
+	}
+	unsent := func(err error) (*Reply, error) {
+		s.leave(r)
+		return nil, &ReplyError{Err: err, unsent: true}
+	}
+	select {
+	case s.out <- outgoing{data, r}:
+	case <-ctx.Done():
+		return unsent(causeOf(ctx))
+	case <-s.done:
+		return unsent(s.Err())
+	}
+	r.watch(ctx)
+	select {
+	case <-r.written:
+		return r, nil
+	case <-r.over: // the whole reply was quicker, or the context or the session has ended
+		if _, err := r.Wait(); err != nil && !r.isWritten() {
+			return nil, err
+		}
+		return r, nil
+	}
+}
+
+// Ask sends a message and waits for the whole answer. See [Session.Send].
+func (s *Session) Ask(ctx context.Context, m Message) (*Answer, error) {
+	r, err := s.Send(ctx, m)
+	if err != nil {
+		return &Answer{}, err
+	}
+	return r.Wait()
+}
+
+// enter makes r the current reply, once the one before has come to its end.
+func (s *Session) enter(ctx context.Context, r *Reply) error {
+	for {
+		if ctx.Err() != nil {
+			return &ReplyError{Err: causeOf(ctx), unsent: true}
+		}
+		s.mu.Lock()
+		before := s.current
+		switch {
+		case s.err != nil:
+			s.mu.Unlock()
+			return &ReplyError{Err: s.err, unsent: true}
+		case before == nil:
+			s.current = r
+			s.mu.Unlock()
+			return nil
+		}
+		s.mu.Unlock()
+		if !before.isOver() {
+			return ErrBusy
+		}
+		select { // its caller has left it, and its rest is passed over
+		case <-before.settled:
+		case <-ctx.Done():
+		case <-s.done:
+		}
+	}
+}
+
+// leave makes room for the next reply.
+func (s *Session) leave(r *Reply) {
+	s.mu.Lock()
+	if s.current == r {
+		s.current = nil
+	}
+	s.mu.Unlock()
+	r.settle()
+}
+
+// take takes a message of the service.
+func (s *Session) take(data []byte) {
+	s.mu.Lock()
+	r := s.current
+	s.mu.Unlock()
+	e := parseEvent(data)
+	// An id of ours that is not the current one is of a reply before.
+	if r == nil || (e.id != r.id && strings.HasPrefix(e.id, idPrefix)) {
+		return
+	}
+	switch e.kind {
+	case "ack", "stream_start":
+		r.alive()
+	case "stream_chunk":
+		chunk, _ := e.text("content", "chunk", "text", "delta")
+		r.add(chunk)
+	case "stream_end", "response":
+		full, whole := e.text("full_response", "response", "content", "text", "message", "output")
+		r.finish(func(r *Reply) {
+			if whole {
+				r.full = &full
+			}
+			r.usage, r.raw = e.tokens(), data
+		})
+		s.leave(r)
+	case "error":
+		detail, _ := e.text("message", "error", "detail", "content", "text")
+		r.finish(func(r *Reply) { r.err = &ReplyError{Partial: string(r.text), Detail: s.line(detail)} })
+		s.leave(r)
+	default:
+		r.unknown(data)
+	}
+}

@@ -1,0 +1,241 @@
+// Connic-doctor finds out whether a program can work with the Connic API, and
+// whether the API is what package connic believes it to be.
+//
+//	connic-doctor                    checks key, project, permissions, quota, clock
+//	connic-doctor drift openapi.json compares the service's document with ours
+//	connic-doctor drift -live        compares what the service answers with ours
+//	connic-doctor case fixture.json  makes a conformance case of an answer
+//
+// The key comes from where connic.NewFromEnv finds it. Nothing is ever written,
+// and no secret is printed. The exit status is 0 where all is well, 1 where
+// something is not, and 2 where that could not be found out.
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/connic-go/connic"
+	doctor "github.com/connic-go/connic/contrib/doctor"
+	"github.com/connic-go/connic/internal/mask"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	p := program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, client: connic.NewFromEnv}
+	status := p.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status) //nolint:forbidigo // it is a program
+}
+
+// The exit status.
+const (
+	well    = 0
+	unwell  = 1
+	unknown = 2
+)
+
+// askAbove is how many requests are sent without a question.
+const askAbove = 20
+
+type program struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) string
+	client   func(...connic.Option) (*connic.Client, error)
+}
+
+// usage is a command line that is not understood.
+type usage struct{ error }
+
+func (p program) run(ctx context.Context, args []string) int {
+	status, err := p.command(ctx, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return well
+	case err != nil:
+		_, _ = fmt.Fprintln(p.err, "connic-doctor:", mask.Line(err.Error(), 2000))
+		return unknown
+	}
+	return status
+}
+
+func (p program) command(ctx context.Context, args []string) (int, error) {
+	if len(args) > 0 {
+		switch args[0] {
+		case "drift":
+			return p.drift(ctx, args[1:])
+		case "case":
+			return p.makeCase(ctx, args[1:])
+		case "check":
+			args = args[1:]
+		}
+	}
+	return p.check(ctx, args)
+}
+
+func (p program) flags(name string) *flag.FlagSet {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(p.err)
+	return flags
+}
+
+func (p program) check(ctx context.Context, args []string) (int, error) {
+	flags := p.flags("connic-doctor")
+	asJSON := flags.Bool("json", false, "print JSON")
+	timeout := flags.Duration("timeout", time.Minute, "for all requests together")
+	if err := flags.Parse(args); err != nil {
+		return unknown, err
+	}
+	if flags.NArg() > 0 {
+		return unknown, usage{fmt.Errorf("unknown command %q", flags.Arg(0))}
+	}
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	client, err := p.connect()
+	if err != nil {
+		return unknown, err
+	}
+	defer client.Close()
+	checkup, err := doctor.Check(ctx, client, cmp.Or(p.env("CONNIC_API_URL"), "https://api.connic.co/v1"))
+	if checkup == nil {
+		return unknown, err
+	}
+	write := checkup.WriteTable
+	if *asJSON {
+		write = checkup.WriteJSON
+	}
+	if err := errors.Join(err, write(p.out)); err != nil {
+		return unknown, err
+	}
+	if !checkup.OK() {
+		return unwell, nil
+	}
+	return well, nil
+}
+
+// connect makes the client. Nothing is sent twice, so that the number of requests
+// is the one that was said.
+func (p program) connect() (*connic.Client, error) {
+	return p.client(connic.WithApplication("connic-doctor", connic.Version), connic.WithTimeout(15*time.Second),
+		connic.WithRetry(connic.RetryPolicy{MaxAttempts: 1}), connic.WithReadOnly())
+}
+
+var severities = map[string]doctor.Severity{"info": doctor.Info, "warning": doctor.Warning, "error": doctor.Error}
+
+func (p program) drift(ctx context.Context, args []string) (int, error) {
+	flags := p.flags("connic-doctor drift")
+	live := flags.Bool("live", false, "ask the service: 20 requests with one item, all of them reads")
+	items := flags.Int("items", 1, "with -live, how many items of each list to ask for; more show more fields")
+	format := flags.String("format", "markdown", "of the report: markdown or json")
+	fail := flags.String("fail", "warning", "the severity that makes the exit status 1: info, warning or error")
+	fixtures := flags.String("fixtures", "", "with -live, a directory for the answers, without what is private in them")
+	yes := flags.Bool("yes", false, "do not ask")
+	if err := flags.Parse(args); err != nil {
+		return unknown, err
+	}
+	level, ok := severities[*fail]
+	switch {
+	case !ok:
+		return unknown, usage{fmt.Errorf("-fail is none of info, warning and error: %q", *fail)}
+	case *format != "markdown" && *format != "json":
+		return unknown, usage{fmt.Errorf("-format is neither markdown nor json: %q", *format)}
+	case *live != (flags.NArg() == 0) || flags.NArg() > 1:
+		return unknown, usage{errors.New("drift takes one document, or -live")}
+	}
+	var report *doctor.Report
+	var err error
+	if *live {
+		report, err = p.live(ctx, doctor.LiveOptions{Items: *items}, *fixtures, *yes)
+	} else {
+		report, err = p.document(flags.Arg(0))
+	}
+	if err != nil {
+		return unknown, err
+	}
+	write := report.WriteMarkdown
+	if *format == "json" {
+		write = report.WriteJSON
+	}
+	if err := write(p.out); err != nil {
+		return unknown, err
+	}
+	if worst, found := report.Worst(); found && worst >= level {
+		return unwell, nil
+	}
+	return well, nil
+}
+
+// document compares a file, or the standard input for "-".
+func (p program) document(name string) (*doctor.Report, error) {
+	in := p.in
+	if u, err := url.Parse(name); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
+		return nil, errors.New("drift takes a file: download the document from the API reference first")
+	}
+	if name != "-" {
+		file, err := os.Open(name) //nolint:gosec // the user names it
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, doctor.MaxDocument+1))
+	if err != nil {
+		return nil, err
+	}
+	return doctor.Drift(text)
+}
+
+func (p program) live(ctx context.Context, o doctor.LiveOptions, fixtures string, yes bool) (*doctor.Report, error) {
+	client, err := p.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	_, _ = fmt.Fprintf(p.err, "At most %d requests, all of them reads.\n", o.Requests())
+	if o.Requests() > askAbove && !yes && !p.agreed() {
+		return nil, errors.New("nothing was sent")
+	}
+	if fixtures != "" {
+		o.Keep = func(f doctor.Fixture) error { _, err := f.Write(fixtures); return err }
+	}
+	return doctor.Live(ctx, client, o)
+}
+
+// agreed asks, and takes no answer for a no.
+func (p program) agreed() bool {
+	_, _ = fmt.Fprint(p.err, "Go on? [y/N] ")
+	line, _ := bufio.NewReader(p.in).ReadString('\n')
+	return strings.EqualFold(strings.TrimSpace(line), "y")
+}
+
+func (p program) makeCase(ctx context.Context, args []string) (int, error) {
+	if len(args) != 1 {
+		return unknown, usage{errors.New("case takes one fixture")}
+	}
+	f, err := doctor.ReadFixture(args[0])
+	if err != nil {
+		return unknown, err
+	}
+	made, err := doctor.Case(ctx, *f)
+	if err != nil {
+		return unwell, err
+	}
+	encoder := json.NewEncoder(p.out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return well, encoder.Encode(made)
+}

@@ -1,0 +1,217 @@
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/api"
+)
+
+// Fixture is an answer of the service without what is private in it: its
+// structure is kept, and its texts, ids, times and amounts are replaced.
+type Fixture struct {
+	Operation   string   `json:"operation"`
+	Query       []string `json:"query,omitempty"` // the names of the parameters
+	Status      int      `json:"status"`
+	ContentType string   `json:"content_type,omitempty"`
+	// Headers are the names of the other headers.
+	Headers []string        `json:"headers,omitempty"`
+	Body    json.RawMessage `json:"body"`
+	// Want is what the client makes of it, in a conformance case: see [Case].
+	Want json.RawMessage `json:"want,omitempty"`
+}
+
+// Write stores the fixture in a directory, under the name of its operation, and
+// returns its path.
+func (f *Fixture) Write(dir string) (string, error) {
+	text, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, f.Operation+".json")
+	return path, os.WriteFile(path, append(text, '\n'), 0o600)
+}
+
+// ReadFixture reads what Write has written.
+func ReadFixture(path string) (*Fixture, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // the user names it
+	if err != nil {
+		return nil, err
+	}
+	f := new(Fixture)
+	if err := json.Unmarshal(text, f); err != nil {
+		return nil, fmt.Errorf("%s is no fixture: %w", path, err)
+	}
+	if _, ok := api.Lookup(f.Operation); !ok {
+		return nil, fmt.Errorf("%s is no fixture: there is no operation %q", path, f.Operation)
+	}
+	return f, nil
+}
+
+// redact makes a fixture of an answer.
+func redact(op *api.Operation, query url.Values, r *connic.Response, schema object) Fixture {
+	f := Fixture{Operation: op.Name, Status: r.StatusCode, Query: slices.Sorted(keysOf(query))}
+	for name := range r.Header {
+		if name == "Content-Type" {
+			f.ContentType, _, _ = strings.Cut(r.Header.Get(name), ";")
+		} else {
+			f.Headers = append(f.Headers, name)
+		}
+	}
+	slices.Sort(f.Headers)
+	decoder := json.NewDecoder(bytes.NewReader(r.Body))
+	decoder.UseNumber()
+	var value any
+	if decoder.Decode(&value) != nil {
+		f.Body = json.RawMessage(`"not JSON"`)
+		return f
+	}
+	x := &redactor{ids: make(map[string]string)}
+	clean := x.value("", value, schema)
+	f.Body, _ = json.Marshal(clean) // it came as JSON
+	return f
+}
+
+// redactor replaces what is private. The same id becomes the same other id.
+type redactor struct{ ids map[string]string }
+
+var (
+	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?$`)
+	// apiKey is a name that an API has; others may be a user's.
+	apiKey = regexp.MustCompile(`^[a-z][a-z_]{0,39}$`)
+	digit  = regexp.MustCompile(`\d`)
+	uuid   = regexp.MustCompile(`^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`)
+)
+
+// tokens are the fields that hold words of the API.
+var tokens = []string{"status", "phase", "type", "currency", "env_type", "resource_type"}
+
+// value redacts a value by what its schema says it may be.
+func (x *redactor) value(name string, v any, schema object) any {
+	switch v := v.(type) {
+	case object:
+		clean := make(object, len(v))
+		// In free JSON the keys are the user's too.
+		free := schema["x-go"] != nil && schema["properties"] == nil && len(list(schema["anyOf"])) == 0
+		for i, key := range slices.Sorted(keysOf(v)) {
+			inner := x.value(key, v[key], within(schema, key))
+			if free || !apiKey.MatchString(key) {
+				key = fmt.Sprintf("key%d", i+1)
+			}
+			clean[key] = inner
+		}
+		return clean
+	case []any:
+		clean := make([]any, len(v))
+		items := member(schema, "items")
+		if items == nil {
+			items = schema
+		}
+		for i := range v {
+			clean[i] = x.value(name, v[i], items)
+		}
+		return clean
+	case string:
+		return x.text(name, v, schema)
+	case json.Number:
+		return json.Number(amount(v.String()))
+	}
+	return v // true, false, null
+}
+
+// within is the schema of a member, in any of the forms of an answer.
+func within(schema object, key string) object {
+	if p := member(member(schema, "properties"), key); p != nil {
+		return p
+	}
+	for _, option := range list(schema["anyOf"]) {
+		o, _ := option.(object)
+		if p := member(member(o, "properties"), key); p != nil {
+			return p
+		}
+		if p := member(member(member(o, "items"), "properties"), key); p != nil {
+			return p
+		}
+	}
+	return object{"x-go": schema["x-go"]}
+}
+
+func (x *redactor) text(name, s string, schema object) string {
+	known := list(schema["enum"])
+	switch {
+	case s == "":
+		return s
+	case slices.ContainsFunc(known, func(k any) bool { return strings.EqualFold(text(k), s) }), len(known) > 0 && word.MatchString(s):
+		return s
+	case schema["type"] != nil && slices.Contains(tokens, name) && word.MatchString(s): // one of the API's own
+		return s
+	case instant.MatchString(s):
+		return sameInstant(s)
+	case number.MatchString(s):
+		return amount(s)
+	case strings.HasSuffix(name, "id") || strings.HasSuffix(name, "ids") || uuid.MatchString(s):
+		if x.ids[s] == "" {
+			x.ids[s] = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(x.ids)+1)
+		}
+		return x.ids[s]
+	case s[0] == '{' || s[0] == '[': // JSON in a text
+		decoder := json.NewDecoder(strings.NewReader(s))
+		decoder.UseNumber()
+		var inner any
+		if decoder.Decode(&inner) == nil {
+			clean, err := json.Marshal(x.value(name, inner, object{"x-go": "text"}))
+			if err == nil {
+				return string(clean)
+			}
+		}
+	}
+	return "text"
+}
+
+// sameInstant is another time in the same form.
+func sameInstant(s string) string {
+	const other = "2026-01-02T03:04:05"
+	clean := []byte(s)
+	for i := range clean {
+		switch {
+		case i < len(other) && digit.Match(clean[i:i+1]):
+			clean[i] = other[i]
+		case i >= len(other) && digit.Match(clean[i:i+1]) && !strings.ContainsAny(s[len(other):i], "+-"):
+			clean[i] = '0'
+		}
+	}
+	return string(clean)
+}
+
+// amount is another number in the same form: as many digits after the point, and
+// 0 where it was 0.
+func amount(s string) string {
+	if strings.Trim(s, "-0.") == "" {
+		return s
+	}
+	sign := ""
+	if s[0] == '-' {
+		sign = "-"
+	}
+	mantissa, exponent, scientific := strings.Cut(strings.ToLower(strings.TrimPrefix(s, "-")), "e")
+	_, fraction, point := strings.Cut(mantissa, ".")
+	clean := sign + "1"
+	if point {
+		clean += "." + strings.Repeat("5", len(fraction))
+	}
+	if scientific && exponent != "" {
+		clean += "e0"
+	}
+	return clean
+}

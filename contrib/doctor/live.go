@@ -1,0 +1,332 @@
+package doctor
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/api"
+)
+
+// LiveOptions are what [Live] does besides. Zero values are the defaults.
+type LiveOptions struct {
+	// Items is how many items of each list are asked for one by one: 1 by default.
+	// More of them show more fields.
+	Items int
+	// Keep takes the answers, redacted: one of each operation.
+	Keep func(Fixture) error
+}
+
+// Requests is how many requests Live sends at most.
+func (o LiveOptions) Requests() int {
+	n := 0
+	for _, p := range probes() {
+		if n++; len(p.field) > 0 {
+			n += max(o.Items, 1) - 1
+		}
+	}
+	return n
+}
+
+// probe is a read of an operation.
+type probe struct {
+	op    api.Op
+	query url.Values
+	// first names the operation whose first item this one asks for, and field the
+	// member of it that goes into the path.
+	first api.Op
+	field []string
+}
+
+// probes are the reads, in an order in which each finds what it asks for.
+func probes() []probe {
+	few := func(more ...string) url.Values {
+		q := url.Values{"limit": {"5"}, "offset": {"0"}}
+		for _, name := range more {
+			q.Set(name, "")
+		}
+		return q
+	}
+	const environment = "environment_id"
+	return []probe{
+		{op: api.ProjectGet},
+		{op: api.EnvironmentsList},
+		{op: api.AgentsList, query: few()},
+		{op: api.AgentsGet, first: api.AgentsList, field: []string{"name"}},
+		{op: api.RunsList, query: few()},
+		{op: api.RunsGet, first: api.RunsList, field: []string{"id", "run_id"}},
+		{op: api.KnowledgeList, query: few(environment)},
+		{op: api.KnowledgeGet, first: api.KnowledgeList, field: []string{"entry_id", "id"}, query: url.Values{environment: {""}, "namespace": {""}}},
+		{op: api.KnowledgeNamespaces, query: url.Values{environment: {""}}},
+		{op: api.KnowledgeJobsList, query: few(environment)},
+		{op: api.KnowledgeJobsGet, first: api.KnowledgeJobsList, field: []string{"id", "job_id"}, query: url.Values{environment: {""}}},
+		{op: api.JudgesList, query: few()},
+		{op: api.JudgesGet, first: api.JudgesList, field: []string{"id"}},
+		{op: api.JudgesEvaluations, first: api.JudgesList, field: []string{"id"}, query: few()},
+		{op: api.BudgetsList, query: few()},
+		{op: api.BudgetsGet, first: api.BudgetsList, field: []string{"id"}},
+		{op: api.BudgetsUsage},
+		{op: api.AuditLogsList, query: few()},
+		{op: api.DeploymentsList, query: few()},
+		{op: api.DeploymentsGet, first: api.DeploymentsList, field: []string{"id", "deployment_id"}},
+	}
+}
+
+// Live asks the service what a client would read, all of it with GET, and compares
+// the answers with the client's document. It sends as many requests as
+// [LiveOptions.Requests] says, or fewer where lists are empty. Its error is that of
+// a context that ended, or of Keep.
+func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error) {
+	doc, err := own()
+	if err != nil {
+		return nil, err
+	}
+	l := &live{
+		comparison: comparison{report: new(Report), ours: doc, results: make(map[string]*Result)},
+		client:     c, options: o, items: make(map[api.Op][]object),
+	}
+	for i := range api.Table {
+		op := &api.Table[i]
+		l.results[op.Name] = &Result{Operation: op.Name, Ours: op.Method + " " + op.Route, State: Skipped}
+	}
+	for _, p := range probes() {
+		if err := l.ask(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	l.states()
+	l.report.sort()
+	return l.report, nil
+}
+
+// live is a comparison with answers.
+type live struct {
+	comparison
+	client  *connic.Client
+	options LiveOptions
+	items   map[api.Op][]object // of each list
+	// environment is the first one of the project.
+	environment string
+}
+
+// ask sends the requests of an operation and looks at the answers.
+func (l *live) ask(ctx context.Context, p probe) error {
+	op := &api.Table[p.op]
+	if p.query.Has("environment_id") && l.environment == "" {
+		l.add(op, Info, "not-asked", "", "Not asked for: no environment is known.", "")
+		return nil
+	}
+	path := strings.TrimPrefix(op.Route, "/projects/{project}")
+	var answers [][]byte
+	if len(p.field) == 0 {
+		body, err := l.send(ctx, op, path, l.query(p, nil), true)
+		if err != nil {
+			return err
+		}
+		answers = append(answers, body)
+	}
+	for i, item := range l.items[p.first] {
+		if len(p.field) == 0 || i >= max(l.options.Items, 1) {
+			break
+		}
+		id := ""
+		for _, name := range p.field {
+			id = cmp.Or(id, text(item[name]))
+		}
+		if id == "" {
+			continue
+		}
+		body, err := l.send(ctx, op, placeholder.ReplaceAllLiteralString(path, url.PathEscape(id)), l.query(p, item), i == 0)
+		if err != nil {
+			return err
+		}
+		answers = append(answers, body)
+	}
+	answers = slices.DeleteFunc(answers, func(body []byte) bool { return body == nil })
+	switch {
+	case len(answers) > 0:
+		l.results[op.Name].State = Same
+		l.compare(op, p.op, l.schema(op), answers)
+	case l.results[op.Name].State == Skipped:
+		l.add(op, Info, "not-asked", "", "Not asked for: "+api.Table[p.first].Name+" shows none.", "")
+	}
+	return nil
+}
+
+// query is what a request asks with.
+func (l *live) query(p probe, item object) url.Values {
+	query := url.Values{}
+	for name, values := range p.query {
+		query[name] = values
+	}
+	if query.Has("environment_id") {
+		query.Set("environment_id", l.environment)
+	}
+	if query.Has("namespace") {
+		if query.Set("namespace", text(item["namespace"])); query.Get("namespace") == "" {
+			query.Del("namespace")
+		}
+	}
+	return query
+}
+
+// schema is that of an operation's answer.
+func (l *live) schema(op *api.Operation) object {
+	for _, o := range l.ours.operations {
+		if o.id() == op.Name {
+			return answerOf(o)
+		}
+	}
+	return nil
+}
+
+// send sends one request and returns the body of a success, nil for anything else.
+func (l *live) send(ctx context.Context, op *api.Operation, path string, query url.Values, keep bool) ([]byte, error) {
+	var response connic.Response
+	err := l.client.Do(ctx, http.MethodGet, path, query, nil, nil, connic.CaptureResponse(&response))
+	l.report.Requests += max(response.Attempts, 1)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	result := l.results[op.Name]
+	result.Status = response.StatusCode
+	if response.StatusCode == 0 {
+		result.State = Missing
+		l.add(op, Error, "no-answer", "", "There was no answer: "+err.Error()+".", "")
+		return nil, nil
+	}
+	if keep && l.options.Keep != nil {
+		if err := l.options.Keep(redact(op, query, &response, l.schema(op))); err != nil {
+			return nil, err
+		}
+	}
+	if response.StatusCode >= 300 {
+		l.refused(op, result, err)
+		return nil, nil
+	}
+	return append([]byte{}, response.Body...), nil
+}
+
+// refused says what an error status means.
+func (l *live) refused(op *api.Operation, result *Result, err error) {
+	result.State = Missing
+	detail := ""
+	var refusal *connic.Error
+	if errors.As(err, &refusal) && refusal.Detail != "" {
+		detail = " It says: " + refusal.Detail
+	}
+	switch result.Status {
+	case http.StatusForbidden:
+		l.add(op, Warning, "forbidden", "403", "The key lacks "+op.Section+" "+op.Access+", or the operation is not part of the public API."+detail, "")
+	case http.StatusUnauthorized:
+		l.add(op, Error, "unauthorized", "401", "The key is not known, or is not valid any more."+detail, "")
+	case http.StatusNotFound:
+		l.add(op, Error, "not-found", "404", "Nothing stands at "+op.Route+"."+detail,
+			"See where it stands in the API reference, and use connic.WithRoute.")
+	case http.StatusUnprocessableEntity, http.StatusBadRequest:
+		l.add(op, Error, "refused", fmt.Sprint(result.Status), "The request is not what the service takes."+detail, "")
+	default:
+		l.add(op, Error, "status", fmt.Sprint(result.Status), "The service answered with an error."+detail, "")
+	}
+	if refusal != nil && json.Valid(refusal.Body) && bytes.HasPrefix(bytes.TrimSpace(refusal.Body), []byte("{")) {
+		var body object
+		if json.Unmarshal(refusal.Body, &body) == nil && body["detail"] == nil {
+			l.add(op, Warning, "error-shape", fmt.Sprint(result.Status), "The error has no detail.", "connic.Error.Body has all of it.")
+		}
+	}
+}
+
+// compare holds answers against the schema of their operation.
+func (l *live) compare(op *api.Operation, at api.Op, schema object, answers [][]byte) {
+	seen := &sight{live: l, op: op, told: make(map[string]bool)}
+	names := list(schema["x-list-names"])
+	own := schema
+	if inner := list(schema["anyOf"]); len(names) > 0 {
+		own, _, _ = unlist(schema, names)
+	} else if len(inner) > 0 && schema["x-member"] != nil {
+		own, _ = inner[0].(object)
+	}
+	var objects []object
+	for _, body := range answers {
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber()
+		var value any
+		if err := decoder.Decode(&value); err != nil {
+			seen.say(Error, "no-json", "", "The answer is not JSON.")
+			continue
+		}
+		if len(names) == 0 {
+			if o, ok := value.(object); ok {
+				objects = append(objects, o)
+			} else {
+				seen.say(Error, "list-unexpected", "", "The answer is not an object.")
+			}
+			continue
+		}
+		items, ok := l.list(op, value, names)
+		if !ok {
+			seen.say(Error, "list-missing", "", "The answer holds no list.")
+		}
+		for _, item := range items {
+			if o, ok := item.(object); ok {
+				objects = append(objects, o)
+			}
+		}
+	}
+	l.items[at] = objects
+	if at == api.EnvironmentsList && len(objects) > 0 {
+		l.environment = text(objects[0]["id"])
+	}
+	seen.objects("", own, objects)
+}
+
+// list finds the list of an answer, and says how it is held and paged.
+func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok bool) {
+	result := l.results[op.Name]
+	switch v := value.(type) {
+	case []any:
+		result.Envelope = "array"
+		return v, true
+	case object:
+		var paging []string
+		for _, name := range []string{"next_cursor", "next", "has_more", "total", "offset", "page", "pages"} {
+			if _, ok := v[name]; ok {
+				paging = append(paging, name)
+			}
+		}
+		result.Paging = strings.Join(paging, " ")
+		for _, name := range names {
+			if items, ok := v[text(name)].([]any); ok {
+				result.Envelope = text(name)
+				return items, true
+			}
+		}
+		for name, inner := range sorted(v) {
+			if !apiKey.MatchString(name) {
+				continue
+			}
+			if items, ok := inner.([]any); ok {
+				result.Envelope = name
+				l.add(op, Error, "envelope", name, "The list stands under "+name+", where the client does not look.", "Client.Do decodes it into a type of your own.")
+				return items, true
+			}
+			for deeper, inner := range sorted(member(v, name)) {
+				if items, ok := inner.([]any); ok && apiKey.MatchString(deeper) {
+					result.Envelope = name + "." + deeper
+					l.add(op, Error, "envelope", result.Envelope, "The list stands under "+result.Envelope+", where the client does not look.",
+						"Client.Do decodes it into a type of your own.")
+					return items, true
+				}
+			}
+		}
+	}
+	return nil, false
+}

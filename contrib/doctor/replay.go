@@ -1,0 +1,108 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/api"
+)
+
+// Replay answers the call of a fixture's operation with the fixture, and returns
+// what the client makes of it.
+func Replay(ctx context.Context, f *Fixture) (any, error) {
+	op, _ := api.Lookup(f.Operation)
+	if op == nil || calls[op.Op] == nil {
+		return nil, fmt.Errorf("the operation %q is not one that is read", f.Operation)
+	}
+	client, err := connic.New("p", "cnc_replayed_fixture", connic.WithHTTPClient(&http.Client{Transport: f}), connic.WithEnvironment("e"))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return calls[op.Op](ctx, client)
+}
+
+// RoundTrip implements [http.RoundTripper] with the fixture as the answer.
+func (f *Fixture) RoundTrip(r *http.Request) (*http.Response, error) {
+	header := http.Header{}
+	if f.ContentType != "" {
+		header.Set("Content-Type", f.ContentType)
+	}
+	return &http.Response{
+		StatusCode: f.Status, Status: http.StatusText(f.Status), Header: header, Request: r,
+		Body: io.NopCloser(bytes.NewReader(f.Body)), ContentLength: int64(len(f.Body)),
+	}, nil
+}
+
+// Case makes a conformance case of a fixture: what the client makes of it now is
+// what a test wants of it from then on. Whoever adds it to testdata/fixtures reads
+// it first. It refuses a fixture that the client cannot decode.
+func Case(ctx context.Context, f Fixture) (*Fixture, error) {
+	got, err := Replay(ctx, &f)
+	if err != nil {
+		return nil, err
+	}
+	if f.Want, err = json.Marshal(got); err != nil {
+		return nil, err
+	}
+	return &f, nil
+}
+
+// page is what a case holds of a page.
+type page struct {
+	Items any  `json:"items"`
+	Total int  `json:"total"` // -1 where the service does not say
+	More  bool `json:"more"`
+}
+
+func pageOf[T any](p *connic.Page[T], err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return page{p.Items, p.Total, p.HasNext()}, nil
+}
+
+func one[T any](v *T, err error) (any, error) { return v, err }
+
+type call func(ctx context.Context, c *connic.Client) (any, error)
+
+// calls are the typed reads of the operations.
+var calls = map[api.Op]call{
+	api.ProjectGet:       func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Project.Get(ctx)) },
+	api.EnvironmentsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Environments.List(ctx)) },
+	api.AgentsList:       func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Agents.List(ctx, nil)) },
+	api.AgentsGet:        func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Agents.Get(ctx, "x")) },
+	api.RunsList:         func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Runs.List(ctx, nil)) },
+	api.RunsGet:          func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Runs.Get(ctx, "x")) },
+	api.KnowledgeList:    func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Knowledge.List(ctx, nil)) },
+	api.KnowledgeGet:     func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Knowledge.Get(ctx, "x", nil)) },
+	api.KnowledgeNamespaces: func(ctx context.Context, c *connic.Client) (any, error) {
+		return pageOf(c.Knowledge.Namespaces(ctx, nil))
+	},
+	api.KnowledgeJobsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Knowledge.Jobs(ctx, nil)) },
+	api.KnowledgeJobsGet: func(ctx context.Context, c *connic.Client) (any, error) {
+		return one(c.Knowledge.GetJob(ctx, "x", nil))
+	},
+	api.JudgesList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Judges.List(ctx, nil)) },
+	api.JudgesGet:  func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Judges.Get(ctx, "x")) },
+	api.JudgesEvaluations: func(ctx context.Context, c *connic.Client) (any, error) {
+		return pageOf(c.Judges.Evaluations(ctx, "x", nil))
+	},
+	api.BudgetsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Budgets.List(ctx, nil)) },
+	api.BudgetsGet:  func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Budgets.Get(ctx, "x")) },
+	api.BudgetsUsage: func(ctx context.Context, c *connic.Client) (any, error) {
+		usage, err := c.Budgets.Usage(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		return usage.Rows, nil
+	},
+	api.AuditLogsList:   func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.AuditLogs.List(ctx, nil)) },
+	api.DeploymentsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Deployments.List(ctx, nil)) },
+	api.DeploymentsGet:  func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Deployments.Get(ctx, "x")) },
+}

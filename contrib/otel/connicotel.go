@@ -1,0 +1,272 @@
+// Package connicotel tells OpenTelemetry what a Connic client does, and shows runs
+// of agents as traces.
+//
+//	client, err := connic.New(projectID, key, connicotel.Options()...)
+//
+// gives each call a client span, from the wait for its turn to the last byte of its
+// answer, with attempts, waits and retries as events, and records metrics. The
+// span's context goes out with the requests.
+//
+// [ExportRun] makes spans of a finished run, with the times of the run.
+//
+// Neither a span nor a metric contains a key, a query, a body or a header. Ids
+// stand in spans and never in a metric: the attributes of metrics are operations,
+// routes with placeholders, status codes and words from a short list.
+package connicotel
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/connic-go/connic"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const scope = "github.com/connic-go/connic/contrib/otel"
+
+// Option changes what [Options] and [ExportRun] do.
+type Option func(*config)
+
+type config struct {
+	tracers    trace.TracerProvider
+	meters     metric.MeterProvider
+	propagator propagation.TextMapPropagator
+	texts      int
+	child      bool
+}
+
+func newConfig(opts []Option) config {
+	c := config{propagator: propagation.TraceContext{}}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&c)
+		}
+	}
+	if c.tracers == nil {
+		c.tracers = otel.GetTracerProvider()
+	}
+	if c.meters == nil {
+		c.meters = otel.GetMeterProvider()
+	}
+	return c
+}
+
+// WithTracerProvider sets where spans of calls go, in place of the global provider.
+func WithTracerProvider(p trace.TracerProvider) Option { return func(c *config) { c.tracers = p } }
+
+// WithMeterProvider sets where metrics go, in place of the global provider.
+func WithMeterProvider(p metric.MeterProvider) Option { return func(c *config) { c.meters = p } }
+
+// WithPropagator sets what writes the span's context to the request headers: W3C
+// trace context by default, and never baggage. With nil nothing is written.
+func WithPropagator(p propagation.TextMapPropagator) Option {
+	return func(c *config) { c.propagator = p }
+}
+
+// telemetry observes one client.
+type telemetry struct {
+	config
+	tracer trace.Tracer
+	starts cache[method, *start]
+	metrics
+}
+
+// Options returns the options of a client that is to be observed. It panics if an
+// instrument cannot be made, which no provider is known to do.
+func Options(opts ...Option) []connic.Option {
+	c := newConfig(opts)
+	t := &telemetry{
+		config:  c,
+		tracer:  c.tracers.Tracer(scope, trace.WithInstrumentationVersion(connic.Version)),
+		metrics: newMetrics(c.meters.Meter(scope, metric.WithInstrumentationVersion(connic.Version))),
+	}
+	return []connic.Option{
+		connic.WithCallContext(t.begin),
+		connic.WithObserver(t.observe),
+		connic.WithTransport(func(next http.RoundTripper) http.RoundTripper { return &transport{t, next} }),
+	}
+}
+
+// call is what the steps of a call share. It is the call's context.
+type call struct {
+	context.Context // with the span in it
+
+	span trace.Span
+	host string
+	port int
+}
+
+type callKey struct{}
+
+// Value implements [context.Context].
+func (k *call) Value(key any) any {
+	if key == (callKey{}) {
+		return k
+	}
+	return k.Context.Value(key)
+}
+
+// start is how the span of an operation begins. Its attributes are those that
+// samplers see: few, and the same for every call.
+type start struct {
+	name string
+	opts []trace.SpanStartOption
+}
+
+// begin starts the span of a call.
+func (t *telemetry) begin(ctx context.Context, op connic.Operation) context.Context {
+	key := method{op.Method, op.Route}
+	s, ok := t.starts.get(key)
+	if !ok {
+		s = &start{op.Method + " " + op.Route, []trace.SpanStartOption{
+			trace.WithSpanKind(trace.SpanKindClient),
+			trace.WithAttributes(
+				attribute.String("connic.operation", op.Name),
+				attribute.String("http.request.method", op.Method),
+				attribute.String("url.template", op.Route),
+			),
+		}}
+		t.starts.put(key, s)
+	}
+	k := new(call)
+	k.Context, k.span = t.tracer.Start(ctx, s.name, s.opts...)
+	return k
+}
+
+// method identifies the requests of an operation.
+type method struct{ verb, route string }
+
+// transport sends the span's context along, and sees where requests go.
+type transport struct {
+	*telemetry
+	next http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	k, ok := r.Context().Value(callKey{}).(*call)
+	if !ok {
+		return t.next.RoundTrip(r)
+	}
+	if k.host == "" {
+		k.host, k.port = address(r.URL)
+		if k.span.IsRecording() {
+			k.span.SetAttributes(
+				attribute.String("server.address", k.host), attribute.Int("server.port", k.port),
+				attribute.String("url.full", (&url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path}).String()),
+			)
+		}
+	}
+	if t.propagator != nil && k.span.SpanContext().IsValid() {
+		sent := new(http.Request)
+		*sent = *r
+		sent.Header = maps.Clone(r.Header)
+		r = sent
+		t.propagator.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
+	}
+	return t.next.RoundTrip(r)
+}
+
+func address(u *url.URL) (host string, port int) {
+	port = 443
+	if u.Scheme == "http" {
+		port = 80
+	}
+	if given := u.Port(); given != "" {
+		if n, err := strconv.Atoi(given); err == nil {
+			port = n
+		}
+	}
+	return u.Hostname(), port
+}
+
+// observe takes the steps of a call.
+func (t *telemetry) observe(ctx context.Context, e connic.Event) {
+	k, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return
+	}
+	recording := k.span.IsRecording()
+	switch e.Kind {
+	case connic.EventQueued:
+		if recording {
+			k.span.AddEvent("connic.queued", trace.WithAttributes(
+				attribute.String("connic.reason", string(e.Reason)), attribute.Float64("connic.wait", e.Wait.Seconds()),
+			))
+		}
+	case connic.EventAttempt:
+		t.attempted(ctx, k, e)
+		if recording {
+			attrs := make([]attribute.KeyValue, 0, 4)
+			attrs = append(attrs, attribute.Int("connic.attempt", e.Attempt), attribute.Float64("connic.duration", e.Duration.Seconds()))
+			attrs = appendOutcome(attrs, e)
+			k.span.AddEvent("connic.attempt", trace.WithAttributes(attrs...))
+		}
+	case connic.EventRetry:
+		t.retried(ctx, e)
+		if recording {
+			k.span.AddEvent("connic.retry", trace.WithAttributes(
+				attribute.String("connic.reason", string(e.Reason)), attribute.Float64("connic.wait", e.Wait.Seconds()),
+			))
+		}
+	case connic.EventDone:
+		t.done(ctx, e)
+		if recording {
+			k.finish(e)
+		}
+		k.span.End()
+	}
+}
+
+// finish describes how the call ended.
+func (k *call) finish(e connic.Event) {
+	attrs := make([]attribute.KeyValue, 0, 8)
+	attrs = append(attrs,
+		attribute.Int("connic.attempts", e.Attempt),
+		attribute.String("connic.lane", laneName(e.Lane)),
+		attribute.Float64("connic.queued", e.Queued.Seconds()),
+	)
+	if e.Attempt > 1 {
+		attrs = append(attrs, attribute.Int("http.request.resend_count", e.Attempt-1))
+	}
+	if e.RequestID != "" {
+		attrs = append(attrs, attribute.String("connic.request_id", e.RequestID))
+	}
+	attrs = appendOutcome(attrs, e)
+	k.span.SetAttributes(attrs...)
+	if errorType(e) != "" {
+		// No description: an error's text may quote what the service said.
+		k.span.SetStatus(codes.Error, "")
+	}
+}
+
+func appendOutcome(attrs []attribute.KeyValue, e connic.Event) []attribute.KeyValue {
+	if e.StatusCode != 0 {
+		attrs = append(attrs, attribute.Int("http.response.status_code", e.StatusCode))
+	}
+	if word := errorType(e); word != "" {
+		attrs = append(attrs, attribute.String("error.type", word))
+	}
+	return attrs
+}
+
+func laneName(lane connic.Lane) string {
+	switch lane {
+	case connic.LanePoll:
+		return "poll"
+	case connic.LaneCancel:
+		return "cancel"
+	case connic.LaneLow:
+		return "low"
+	default:
+		return "call"
+	}
+}

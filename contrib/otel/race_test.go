@@ -1,0 +1,5 @@
+//go:build race
+
+package connicotel
+
+const raceDetector = true

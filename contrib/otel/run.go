@@ -1,0 +1,317 @@
+package connicotel
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/mask"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// The names are those of the GenAI conventions as semconv 1.41.0 has them. They are
+// in development there and leave later versions of the Go package, so they stand
+// here.
+const (
+	genOperation   = attribute.Key("gen_ai.operation.name")
+	genProvider    = attribute.Key("gen_ai.provider.name")
+	genAgent       = attribute.Key("gen_ai.agent.name")
+	genTool        = attribute.Key("gen_ai.tool.name")
+	genModel       = attribute.Key("gen_ai.request.model")
+	genInput       = attribute.Key("gen_ai.usage.input_tokens")
+	genOutput      = attribute.Key("gen_ai.usage.output_tokens")
+	genCached      = attribute.Key("gen_ai.usage.cache_read.input_tokens")
+	genThinking    = attribute.Key("gen_ai.usage.reasoning.output_tokens")
+	provider       = "connic"
+	maxName        = 256
+	maxSpanLasting = 366 * 24 * time.Hour
+)
+
+// WithTexts adds the run's input, output and error, and the metadata of its spans,
+// to what [ExportRun] makes, each cut to so many bytes. Without it no text of a run
+// leaves the process, only names.
+func WithTexts(maxBytes int) Option { return func(c *config) { c.texts = maxBytes } }
+
+// AsChild makes the spans of a run children of the span in the context. Without it
+// they are a trace of their own that is linked to it: a run outlives the call that
+// started it, may be exported by another process, and under a parent that was not
+// sampled it would not be exported at all.
+func AsChild() Option { return func(c *config) { c.child = true } }
+
+// ExportRun makes spans of a finished run, with the run's own times: one for the
+// run, invoke_agent and its agent's name, and below it one for each step, as
+// [connic.Run.SpanTree] arranges them. Log lines become events. Ctx holds the span
+// of the call that started the run, if there is one: see [AsChild].
+//
+// A step without a time of its own begins where the one before it ended. A step
+// that ends before it begins has no length. A run that has not finished is not
+// exported. Exporting a run twice makes its spans twice.
+//
+// It does no I/O of its own. The batch processor of the SDK drops spans beyond its
+// queue, 2048 by default: flush it between large runs.
+func ExportRun(ctx context.Context, tracer trace.Tracer, run *connic.Run, opts ...Option) {
+	if run == nil || tracer == nil || unfinished(run.Status) {
+		return
+	}
+	e := &export{config: newConfig(opts), tracer: tracer}
+	roots := run.SpanTree()
+	start, end := bounds(run)
+	options := make([]trace.SpanStartOption, 0, 5)
+	options = append(options, trace.WithTimestamp(start), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(e.runAttributes(run)...))
+	if !e.child {
+		options = append(options, trace.WithNewRoot())
+		if trace.SpanContextFromContext(ctx).IsValid() {
+			options = append(options, trace.WithLinks(trace.LinkFromContext(ctx)))
+		}
+	}
+	ctx, span := tracer.Start(ctx, strings.TrimSpace("invoke_agent "+name(run.AgentName)), options...)
+	if span.IsRecording() {
+		e.steps(ctx, span, start, roots)
+	}
+	if run.Status != connic.RunCompleted && (run.Status != "" || run.Error != "") {
+		text := ""
+		if e.texts > 0 {
+			text = e.cut(run.Error)
+		}
+		span.SetStatus(codes.Error, text)
+		span.SetAttributes(attribute.String("error.type", failure(run.Status)))
+	}
+	span.End(trace.WithTimestamp(end))
+}
+
+func unfinished(s connic.RunStatus) bool {
+	switch s {
+	case connic.RunScheduled, connic.RunQueued, connic.RunRunning, connic.RunAwaitingApproval:
+		return true
+	default:
+		return false
+	}
+}
+
+// failure is the word for a run that did not complete.
+func failure(s connic.RunStatus) string {
+	if s.Known() {
+		return string(s)
+	}
+	return "failed"
+}
+
+type export struct {
+	config
+	tracer trace.Tracer
+}
+
+func (e *export) runAttributes(run *connic.Run) []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 20)
+	add := func(key attribute.Key, value string) {
+		if value != "" {
+			attrs = append(attrs, key.String(name(value)))
+		}
+	}
+	count := func(key attribute.Key, n int64) {
+		if n > 0 {
+			attrs = append(attrs, key.Int64(n))
+		}
+	}
+	add(genOperation, "invoke_agent")
+	add(genProvider, provider)
+	add(genAgent, run.AgentName)
+	add("connic.run.id", run.ID)
+	add("connic.run.status", string(run.Status))
+	add("connic.run.parent_id", run.ParentRunID)
+	add("connic.environment.id", run.EnvironmentID)
+	add("connic.deployment.id", run.DeploymentID)
+	add("connic.connector.id", run.ConnectorID)
+	count(genInput, run.TokenUsage.Input)
+	count(genOutput, run.TokenUsage.Output)
+	count(genCached, run.TokenUsage.Cached)
+	count(genThinking, run.TokenUsage.Thinking)
+	if !run.Cost.IsZero() {
+		add("connic.run.cost", run.Cost.String()) // a text, so that it stays exact
+		add("connic.run.currency", run.Currency)
+	}
+	if e.texts > 0 {
+		attrs = append(attrs, attribute.String("connic.run.input", e.cut(run.Input)), attribute.String("connic.run.output", e.cut(run.Output)))
+	}
+	return attrs
+}
+
+// steps makes the spans of a forest. It keeps a list of its own, as a run may be a
+// chain of many thousand steps.
+func (e *export) steps(ctx context.Context, parent trace.Span, start time.Time, nodes []*connic.SpanNode) {
+	type level struct {
+		ctx   context.Context
+		span  trace.Span
+		nodes []*connic.SpanNode
+		at    time.Time // the end of the step before
+		end   time.Time // of the span itself
+	}
+	stack := []level{{ctx: ctx, span: parent, nodes: nodes, at: start}}
+	for len(stack) > 0 {
+		top := &stack[len(stack)-1]
+		if len(top.nodes) == 0 {
+			if len(stack) > 1 && top.span != stack[len(stack)-2].span {
+				top.span.End(trace.WithTimestamp(top.end))
+			}
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		node := top.nodes[0]
+		top.nodes = top.nodes[1:]
+		begin, end, estimated := when(node.Span, top.at)
+		if top.at = begin; end.After(begin) {
+			top.at = end
+		}
+		if strings.EqualFold(node.Type, "log") {
+			top.span.AddEvent(cmpName(node.Name, "log"), trace.WithTimestamp(begin), trace.WithAttributes(e.stepAttributes(node.Span, estimated)...))
+			stack = append(stack, level{ctx: top.ctx, span: top.span, nodes: node.Children, at: begin})
+			continue
+		}
+		title, kind, attrs := e.describe(node.Span, estimated)
+		below, span := e.tracer.Start(top.ctx, title, trace.WithTimestamp(begin), trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
+		if node.Status != "" && !node.OK() {
+			span.SetStatus(codes.Error, "")
+			span.SetAttributes(attribute.String("error.type", "failed"))
+		}
+		stack = append(stack, level{ctx: below, span: span, nodes: node.Children, at: begin, end: end})
+	}
+}
+
+// describe names a step by the conventions, where its type says what it is.
+func (e *export) describe(s *connic.Span, estimated bool) (title string, kind trace.SpanKind, attrs []attribute.KeyValue) {
+	attrs = e.stepAttributes(s, estimated)
+	var meta struct {
+		ToolName any `json:"tool_name"`
+		Model    any `json:"model"`
+	}
+	_ = s.DecodeMetadata(&meta) // free JSON: what is not there is not told
+	tool, _ := meta.ToolName.(string)
+	model, _ := meta.Model.(string)
+	switch kindOf := strings.ToLower(s.Type); {
+	case strings.Contains(kindOf, "tool"):
+		tool = cmpName(tool, s.Name)
+		return strings.TrimSpace("execute_tool " + tool), trace.SpanKindInternal,
+			append(attrs, genOperation.String("execute_tool"), genTool.String(tool))
+	case strings.Contains(kindOf, "llm"), strings.Contains(kindOf, "model"):
+		attrs = append(attrs, genOperation.String("chat"), genProvider.String(provider))
+		if model != "" {
+			model = name(model)
+			attrs = append(attrs, genModel.String(model))
+		}
+		return strings.TrimSpace("chat " + model), trace.SpanKindClient, attrs
+	case strings.Contains(kindOf, "agent"):
+		agent := name(s.Name)
+		return strings.TrimSpace("invoke_agent " + agent), trace.SpanKindInternal,
+			append(attrs, genOperation.String("invoke_agent"), genProvider.String(provider), genAgent.String(agent))
+	}
+	return cmpName(s.Name, cmpName(s.Type, "step")), trace.SpanKindInternal, attrs
+}
+
+func (e *export) stepAttributes(s *connic.Span, estimated bool) []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 8)
+	attrs = append(attrs, attribute.String("connic.span.id", name(s.ID)), attribute.String("connic.span.type", name(s.Type)))
+	if s.Status != "" {
+		attrs = append(attrs, attribute.String("connic.span.status", name(s.Status)))
+	}
+	if estimated {
+		attrs = append(attrs, attribute.Bool("connic.span.time_estimated", true))
+	}
+	if e.texts > 0 && s.Metadata != "" && json.Valid([]byte(s.Metadata)) {
+		attrs = append(attrs, attribute.String("connic.span.metadata", e.cut(s.Metadata)))
+	}
+	return attrs
+}
+
+// when is when a step began and ended. Without a time of its own it begins at the
+// end of the one before.
+func when(s *connic.Span, before time.Time) (begin, end time.Time, estimated bool) {
+	begin = s.StartTime.Time
+	if begin.IsZero() {
+		begin, estimated = before, true
+	}
+	return begin, begin.Add(length(s.DurationMS)), estimated
+}
+
+// length is a duration in milliseconds that may be anything.
+func length(ms float64) time.Duration {
+	if !(ms > 0) || math.IsInf(ms, 0) { // NaN too
+		return 0
+	}
+	return time.Duration(min(ms*float64(time.Millisecond), float64(maxSpanLasting)))
+}
+
+// bounds are the beginning and the end of a run: its own where it has them, and
+// those of its steps where not.
+func bounds(run *connic.Run) (start, end time.Time) {
+	start = run.StartedAt
+	if start.IsZero() {
+		start = run.CreatedAt
+	}
+	var first, last time.Time
+	for i := range run.Traces {
+		s := &run.Traces[i]
+		if s.StartTime.IsZero() {
+			continue
+		}
+		begin, finish, _ := when(s, time.Time{})
+		if first.IsZero() || begin.Before(first) {
+			first = begin
+		}
+		if finish.After(last) {
+			last = finish
+		}
+	}
+	if start.IsZero() {
+		start = first
+	}
+	end = run.EndedAt
+	if d := length(run.DurationMS); end.IsZero() && d > 0 && !start.IsZero() {
+		end = start.Add(d)
+	}
+	if end.IsZero() {
+		end = last
+	}
+	switch {
+	case start.IsZero() && end.IsZero():
+		start = time.Now()
+		end = start
+	case start.IsZero():
+		start = end
+	}
+	if end.Before(start) {
+		end = start
+	}
+	return start, end
+}
+
+// name makes a name fit for a label: one line, not long, without a key in it.
+func name(s string) string { return mask.Line(s, maxName) }
+
+func cmpName(s, otherwise string) string {
+	if s = name(s); s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// cut makes a text fit for an attribute.
+func (e *export) cut(s string) string {
+	return cutAt(strings.ToValidUTF8(mask.Text(s), "\ufffd"), e.texts)
+}
+
+// cutAt cuts between two letters.
+func cutAt(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}

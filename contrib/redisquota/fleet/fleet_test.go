@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/connic-go/connic/connictest"
+	"github.com/connic-go/connic/contrib/redisquota/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+// The demand is five minutes on a machine that does nothing else; the figures of
+// such a run stand in docs/fleet.md. Otherwise the runs are short, and what depends
+// on the speed of the machine is logged and not asserted.
+var full = flag.Bool("full", false, "saturate each server model for five minutes, and assert the part of the quota")
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(workerEnv); spec != "" {
+		if err := work(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func startRedis(t *testing.T) *redistest.Server {
+	t.Helper()
+	store, err := redistest.Start()
+	if errors.Is(err, redistest.ErrMissing) {
+		t.Skipf("left out: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Stop)
+	return store
+}
+
+func TestR9TwentyProcessesShareTheQuota(t *testing.T) {
+	t.Parallel()
+	period := 26 * time.Second
+	if *full {
+		period = 5 * time.Minute
+	}
+	for _, model := range models {
+		t.Run(model.name, func(t *testing.T) {
+			t.Parallel()
+			store := startRedis(t)
+			r, err := run(t.Context(), fleet{
+				Processes: 20, Window: model.window, Limiter: "redisquota", Redis: store.Addr, For: period,
+			}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d accepted, %.2f %% 429s, %.1f %% of the quota, fairness %.3f, %.2f operations an admission, %d fallbacks",
+				r.Accepted, 100*r.Refused, 100*r.Share, r.Fairness, r.Operations, r.Fallbacks)
+			if r.Failed > 0 {
+				t.Errorf("%d calls failed, the last with %s", r.Failed, r.LastError)
+			}
+			if r.Refused > 0.01 {
+				t.Errorf("%.2f %% were refused, more than 1 %%", 100*r.Refused)
+			}
+			if r.Fairness < 0.9 {
+				t.Errorf("the fairness is %.3f, less than 0.9", r.Fairness)
+			}
+			if *full && r.Share < 0.97 {
+				t.Errorf("%.1f %% of the quota, less than 97 %%", 100*r.Share)
+			}
+		})
+	}
+}
+
+func TestR9TheStoreFails(t *testing.T) {
+	t.Parallel()
+	// A minute of the service is six seconds here.
+	const before, during, after = 8 * time.Second, 6 * time.Second, 14 * time.Second
+	pass := func(d time.Duration) func(*testing.T) {
+		return func(t *testing.T) {
+			t.Helper()
+			if err := pause(t.Context(), d); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	tests := map[string]func(*testing.T, *redistest.Server, *proxy){
+		"gone for a minute": func(t *testing.T, s *redistest.Server, _ *proxy) {
+			t.Helper()
+			s.Kill()
+			pass(during)(t)
+			must(t, s.Run())
+		},
+		"stopped for a minute": func(t *testing.T, s *redistest.Server, _ *proxy) {
+			t.Helper()
+			must(t, s.Pause())
+			pass(during)(t)
+			must(t, s.Resume())
+		},
+		"slow for a minute": func(t *testing.T, _ *redistest.Server, p *proxy) {
+			t.Helper()
+			p.delay.Store(int64(time.Second))
+			pass(during)(t)
+			p.delay.Store(0)
+		},
+		"failed over with its data lost": func(t *testing.T, s *redistest.Server, _ *proxy) {
+			t.Helper()
+			rdb := redis.NewClient(&redis.Options{Addr: s.Addr})
+			defer rdb.Close()
+			must(t, rdb.FlushAll(t.Context()).Err())
+			pass(during)(t)
+		},
+	}
+	for name, fault := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := startRedis(t)
+			p := newProxy(t, store.Addr)
+			var began, ended time.Time
+			r, err := run(t.Context(), fleet{
+				Processes: 20, Window: connictest.SlidingWindow, Limiter: "redisquota", Redis: p.addr,
+				For: before + during + after, Deadline: 20 * time.Second,
+			}, func(*connictest.Server) {
+				pass(before)(t)
+				began = time.Now()
+				fault(t, store, p)
+				ended = time.Now()
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			within := func(times []time.Time) (n int) {
+				for _, at := range times {
+					if at.After(began) && at.Before(ended) {
+						n++
+					}
+				}
+				return n
+			}
+			accepted, denied := within(r.Requests), within(r.Denied)
+			t.Logf("meanwhile %d accepted and %d refused; altogether %d and %d, fairness %.3f, %d fallbacks",
+				accepted, denied, r.Accepted, r.Refusals, r.Fairness, r.Fallbacks)
+			if r.Failed > 0 {
+				t.Errorf("%d calls failed, the last with %s", r.Failed, r.LastError)
+			}
+			if r.Late > 0 {
+				t.Errorf("%d calls outlived their context", r.Late)
+			}
+			if r.Refused > 0.1 {
+				t.Errorf("%.1f %% were refused, more than 10 %%", 100*r.Refused)
+			}
+			if r.Accepted < 2*quota {
+				t.Errorf("only %d calls in five windows", r.Accepted)
+			}
+		})
+	}
+}
+
+// proxy stands between a fleet and its store.
+type proxy struct {
+	addr  string
+	delay atomic.Int64 // of each answer
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	t.Helper()
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{addr: l.Addr().String()}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() { cancel(); l.Close() })
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(ctx, client, to)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) serve(ctx context.Context, client net.Conn, to string) {
+	defer client.Close()
+	var dialer net.Dialer
+	server, err := dialer.DialContext(ctx, "tcp", to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	stop := context.AfterFunc(ctx, func() { client.Close(); server.Close() })
+	defer stop()
+	go func() { _, _ = io.Copy(server, client); server.Close() }()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		if err != nil || pause(ctx, time.Duration(p.delay.Load())) != nil {
+			return
+		}
+		if _, err := client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}

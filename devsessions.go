@@ -1,0 +1,326 @@
+package connic
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/pack"
+)
+
+// DevSessionsService runs a project's code in an environment of its own while it
+// is being written, and takes changes without a deployment.
+type DevSessionsService service
+
+// DevSession is an environment in which a project's code runs for its developer.
+// It takes test runs: see [TestRunCreate].
+type DevSession struct {
+	ID              string          `json:"id" api:"observed,session_id"`
+	EnvironmentID   string          `json:"environment_id,omitzero" api:"observed"`
+	EnvironmentName string          `json:"environment_name,omitzero" api:"observed"`
+	Container       ContainerStatus `json:"container_status,omitzero" api:"observed"`
+
+	// Name is the name that the session was created with, empty for a throwaway
+	// one.
+	Name string `json:"-"`
+
+	rawItem
+}
+
+// ContainerStatus is the state of a dev session's container.
+type ContainerStatus string
+
+// The observed states. Every other one means that the container is not there yet.
+const (
+	ContainerStarting ContainerStatus = "starting"
+	ContainerRunning  ContainerStatus = "running"
+	ContainerFailed   ContainerStatus = "failed"
+)
+
+// Known reports whether this version of the package knows s.
+func (s ContainerStatus) Known() bool {
+	return s == ContainerStarting || s == ContainerRunning || s == ContainerFailed
+}
+
+// DevSessionStatus says whether a dev session goes on.
+type DevSessionStatus string
+
+// A session that is not active has ended.
+const (
+	DevSessionActive DevSessionStatus = "active"
+	DevSessionEnded  DevSessionStatus = "ended"
+)
+
+// Known reports whether this version of the package knows s.
+func (s DevSessionStatus) Known() bool { return s == DevSessionActive || s == DevSessionEnded }
+
+// DevUpload is the service's answer to the files of a dev session.
+type DevUpload struct {
+	FilesHash string `json:"files_hash,omitzero" api:"observed"`
+	SizeBytes int64  `json:"size_bytes,omitzero" api:"observed"`
+
+	rawItem
+}
+
+const (
+	// ErrSessionEnded marks the refusal of files by a dev session that has ended.
+	ErrSessionEnded = sentinel("connic: the dev session has ended")
+	// ErrSessionOutdated marks the refusal of files whose requirements.txt needs
+	// another container: a new session has to be created for them.
+	ErrSessionOutdated = sentinel("connic: the dev session needs another container for its requirements.txt")
+)
+
+// sessionError is an answer that says something about the session.
+type sessionError struct {
+	kind sentinel
+	err  error
+}
+
+func (e *sessionError) Error() string {
+	return string(e.kind) + ": " + strings.TrimPrefix(e.err.Error(), "connic: ")
+}
+func (e *sessionError) Is(target error) bool { return target == e.kind }
+func (e *sessionError) Unwrap() error        { return e.err }
+
+// sessionFailure finds out what the refusal of files means. The service says it in
+// words.
+func sessionFailure(err error) error {
+	var answer *Error
+	if !errors.As(err, &answer) {
+		return err
+	}
+	switch {
+	case answer.StatusCode == http.StatusNotFound,
+		answer.StatusCode == http.StatusBadRequest && strings.Contains(strings.ToLower(answer.Detail), "not active"):
+		return &sessionError{ErrSessionEnded, err}
+	case answer.StatusCode == http.StatusConflict && strings.HasPrefix(answer.Detail, "requirements.txt changed"):
+		return &sessionError{ErrSessionOutdated, err}
+	}
+	return err
+}
+
+// DevSessionError is a dev session whose container failed to start.
+type DevSessionError struct{ Session *DevSession }
+
+func (e *DevSessionError) Error() string {
+	return mask.Text("connic: the container of dev session " + e.Session.ID + " failed")
+}
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *DevSessionError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+func decodeDevSession(name string) func(d *lenient.Decoder) (*DevSession, error) {
+	return func(d *lenient.Decoder) (*DevSession, error) {
+		s := new(DevSession)
+		// One that is starting need not say anything.
+		if err := d.End(d.Value(s)); err != nil {
+			return nil, err
+		}
+		finish(d, s, 0)
+		s.Name = name
+		return s, nil
+	}
+}
+
+// DevSessionCreate is a dev session to be made.
+type DevSessionCreate struct {
+	// Name names an environment that is kept, and used again by the next session of
+	// that name. Without it the environment goes with the session.
+	Name string `json:"name,omitempty"`
+}
+
+// Create makes a dev session. Where one is active already, the error is an
+// [ErrConflict]. See [DevSessionsService.Wait] for its container, and
+// [DevSessionsService.Delete] for its end: a session costs money while it runs. It
+// costs one request.
+//
+// API: POST /projects/{project}/test-sessions
+// Access: undocumented
+// Status: observed
+func (s *DevSessionsService) Create(ctx context.Context, req DevSessionCreate, opts ...RequestOption) (*DevSession, error) {
+	return do(ctx, s.client, request{op: api.DevSessionsCreate, body: &req}, decodeDevSession(req.Name), opts)
+}
+
+// Get returns a dev session with the state of its container. It costs one
+// request.
+//
+// API: GET /test-sessions/{session}
+// Access: undocumented
+// Status: observed
+func (s *DevSessionsService) Get(ctx context.Context, id string, opts ...RequestOption) (*DevSession, error) {
+	return s.get(ctx, id, LaneCall, opts)
+}
+
+func (s *DevSessionsService) get(ctx context.Context, id string, lane Lane, opts []RequestOption) (*DevSession, error) {
+	session, err := do(ctx, s.client, request{op: api.DevSessionsGet, id: id, lane: lane}, decodeDevSession(""), opts)
+	if err != nil {
+		return nil, err
+	}
+	if session.ID == "" {
+		session.ID = id
+	}
+	if session.Container == "" {
+		session.Container = ContainerStarting
+	}
+	return session, nil
+}
+
+// Status reports whether a dev session goes on. One that the service does not know
+// any more has ended, and is no error. It costs one request.
+//
+// API: GET /test-sessions/{session}/status
+// Access: undocumented
+// Status: observed
+func (s *DevSessionsService) Status(ctx context.Context, id string, opts ...RequestOption) (DevSessionStatus, error) {
+	status, err := do(ctx, s.client, request{op: api.DevSessionsStatus, id: id}, decodeSessionStatus, opts)
+	if errors.Is(err, ErrNotFound) {
+		return DevSessionEnded, nil
+	}
+	return status, err
+}
+
+func decodeSessionStatus(d *lenient.Decoder) (DevSessionStatus, error) {
+	var v struct {
+		Status DevSessionStatus `json:"status" api:"observed"`
+	}
+	err := d.Decode(&v)
+	return v.Status, err
+}
+
+// Upload sends a tar.gz with the project's files to a dev session, which takes
+// them at once. The rules for it are those of [DeploymentsService.Upload]. A session
+// that has ended refuses them with [ErrSessionEnded], and one whose container does
+// not fit the requirements.txt any more with [ErrSessionOutdated]. Any other
+// [ErrBadRequest] or [ErrConflict] is a mistake in the files: mend it, and upload
+// again.
+//
+// It costs one request.
+//
+// API: POST /test-sessions/{session}/files
+// Access: undocumented
+// Status: observed
+func (s *DevSessionsService) Upload(ctx context.Context, id string, source FileSource, opts ...RequestOption) (*DevUpload, error) {
+	return s.upload(ctx, id, openArchive(ctx, &source), opts)
+}
+
+func (s *DevSessionsService) upload(ctx context.Context, id string, open func() (*pack.Archive, error), opts []RequestOption) (*DevUpload, error) {
+	var head strings.Builder
+	w := multipart.NewWriter(&head) // writing to it cannot fail
+	_, _ = w.CreatePart(textproto.MIMEHeader{
+		"Content-Disposition": {multipart.FileContentDisposition("file", "files.tar.gz")},
+		"Content-Type":        {"application/gzip"},
+	})
+	form := pack.Form{Head: head.String()}
+	head.Reset()
+	_ = w.Close()
+	tail := head.String()
+	form.Tail = func([]byte) string { return tail }
+	r := request{op: api.DevSessionsUpload, id: id}
+	answer, err := sendArchive(ctx, s.client, r, w.FormDataContentType(), form, open, decodeInto[DevUpload], opts)
+	return answer, sessionFailure(err)
+}
+
+// Sync packs a project folder, as [DeploymentsService.UploadFS] does, and sends it to
+// a dev session. Where the requirements.txt needs another container, it deletes the
+// session, creates one of the same name and waits until that runs, and sends the
+// files to it. It returns the session that now has the files: use it from then on.
+//
+// What is wrong with the files, and a session that has ended, are errors as those
+// of [DevSessionsService.Upload].
+//
+// It costs one request; for a new session three more, and one per poll as
+// [DevSessionsService.Wait] does.
+//
+// API: POST /test-sessions/{session}/files
+// Access: undocumented
+// Status: observed
+func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, project fs.FS, opts ...WaitOption) (*DevSession, error) {
+	conf := newWaitConfig(opts)
+	open := func() (*pack.Archive, error) { return pack.Tree(ctx, project) }
+	_, err := s.upload(ctx, session.ID, open, conf.request)
+	if !errors.Is(err, ErrSessionOutdated) {
+		return &session, err
+	}
+	if _, err := s.Delete(ctx, session.ID, conf.request...); err != nil {
+		return &session, err
+	}
+	created, err := s.Create(ctx, DevSessionCreate{Name: session.Name}, conf.request...)
+	if err != nil {
+		return &session, err
+	}
+	if _, err = s.Wait(ctx, created.ID, opts...); err == nil {
+		_, err = s.upload(ctx, created.ID, open, conf.request)
+	}
+	return created, err
+}
+
+// Wait waits until the container of a dev session runs. One that failed is
+// returned together with a [*DevSessionError]; when the wait itself ends first, the
+// session as it was last seen is returned together with a [*WaitError]. The
+// vendor's own client waits for ten minutes at most.
+//
+// It costs one request per poll: at once, after 2 s, and then less and less often
+// down to every 15 s (see [WithPoll]).
+//
+// API: GET /test-sessions/{session}
+// Access: undocumented
+// Status: observed
+func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*DevSession, error) {
+	conf := newWaitConfig(opts)
+	session, err := poll(ctx, conf, waiting[DevSession]{
+		kind: "dev session", id: id,
+		fetch: func(ctx context.Context) (*DevSession, error) { return s.get(ctx, id, LanePoll, conf.request) },
+		state: func(d *DevSession) waitState {
+			return waitState{status: string(d.Container), done: d.Container == ContainerRunning || d.Container == ContainerFailed}
+		},
+	})
+	switch {
+	case session == nil:
+		return &DevSession{ID: id}, err
+	case err == nil && session.Container == ContainerFailed:
+		err = &DevSessionError{Session: session}
+	}
+	return session, err
+}
+
+// Delete ends a dev session. It reports whether the environment went with it,
+// which one with a name does not. A session that the service does not know any
+// more is no error. It costs one request.
+//
+// API: DELETE /test-sessions/{session}
+// Access: undocumented
+// Status: observed
+func (s *DevSessionsService) Delete(ctx context.Context, id string, opts ...RequestOption) (environmentDeleted bool, err error) {
+	deleted, err := do(ctx, s.client, request{op: api.DevSessionsDelete, id: id}, decodeSessionEnd, opts)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return deleted, err
+}
+
+func decodeSessionEnd(d *lenient.Decoder) (bool, error) {
+	var v struct {
+		Deleted bool `json:"environment_deleted" api:"observed"`
+	}
+	if d.Len() == 0 {
+		return false, nil
+	}
+	err := d.End(d.Value(&v))
+	return v.Deleted, err
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *DevSession) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *DevUpload) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *BridgeRoute) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }

@@ -1,0 +1,117 @@
+package connic
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// The names that NewFromEnv reads.
+const (
+	envKey         = "CONNIC_API_KEY"
+	envProject     = "CONNIC_PROJECT_ID"
+	envToken       = "CONNIC_TOKEN" //nolint:gosec // the name of a variable
+	envURL         = "CONNIC_API_URL"
+	envEnvironment = "CONNIC_ENVIRONMENT"
+	envFile        = ".connic"
+)
+
+// environ is what NewFromEnv found.
+type environ struct {
+	project, url, environment string
+	key                       APIKey
+}
+
+// credentials are what one source has of a key and the project that it is for.
+type credentials struct {
+	source       string
+	project, key string
+}
+
+// readEnvironment collects credentials from variables and from the file .connic in
+// the working directory.
+func readEnvironment(getenv func(string) string, readFile func(string) ([]byte, error)) (environ, error) {
+	clean := func(name string) string { return strings.TrimSpace(getenv(name)) }
+	env := environ{url: clean(envURL), environment: clean(envEnvironment)}
+	variables := credentials{source: envKey + " and " + envProject, project: clean(envProject), key: clean(envKey)}
+	if variables.project != "" && variables.key != "" {
+		env.project, env.key = variables.project, APIKey(variables.key)
+		return env, nil
+	}
+	file, broken := readCredentials(readFile)
+	token := credentials{source: envToken}
+	if text := clean(envToken); text != "" {
+		var ok bool
+		if token.project, token.key, ok = strings.Cut(text, ":"); !ok {
+			token.project = ""
+			broken = append(broken, envToken+" is not of the form project_id:api_key")
+		}
+		token.project, token.key = strings.TrimSpace(token.project), strings.TrimSpace(token.key)
+	}
+	// The first source that has a key, and the first that names a project.
+	var key, project credentials
+	differ := false
+	for _, c := range []credentials{variables, file, token} {
+		if key.key == "" {
+			key = c
+		}
+		switch {
+		case project.project == "":
+			project = c
+		case c.project != "" && c.project != project.project:
+			differ = true
+		}
+	}
+	env.project, env.key = project.project, APIKey(key.key)
+	bad := func(reason string) (environ, error) {
+		for _, b := range broken {
+			reason += "; " + b
+		}
+		return environ{}, &ArgumentError{Op: "connic.NewFromEnv", Arg: "credentials", Reason: reason}
+	}
+	var missing []string
+	if env.key == "" {
+		missing = append(missing, "an API key ("+envKey+"; see Project Settings → API Keys & MCP Auth)")
+	}
+	if env.project == "" {
+		missing = append(missing, "a project id ("+envProject+"; see Project Settings → General)")
+	}
+	switch {
+	case len(missing) > 0:
+		return bad("lack " + strings.Join(missing, " and ") + "; looked at " + envKey + ", " + envProject + ", the file " +
+			envFile + " (JSON with api_key and project_id) and " + envToken + " (project_id:api_key)")
+	case differ && key.source != project.source:
+		// The key may be for either project.
+		return bad("do not go together: the API key is from " + key.source + ", the project id is from " + project.source +
+			", and the sources name different projects; set both " + envKey + " and " + envProject)
+	}
+	return env, nil
+}
+
+// readCredentials reads the file .connic. One that is broken counts as absent, as
+// it does for the vendor's own client: containers mount folders in its place. What
+// is wrong with it is said where something is missing.
+func readCredentials(readFile func(string) ([]byte, error)) (c credentials, broken []string) {
+	c.source = "the file " + envFile
+	data, err := readFile(envFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c, nil
+	case err != nil:
+		return c, []string{"the file " + envFile + " cannot be read"}
+	}
+	var file struct {
+		APIKey    string `json:"api_key"`
+		ProjectID string `json:"project_id"`
+	}
+	if json.Unmarshal(data, &file) != nil {
+		// The decoder's own error could quote a part of the key.
+		return c, []string{"the file " + envFile + " is not JSON with api_key and project_id"}
+	}
+	c.project, c.key = strings.TrimSpace(file.ProjectID), strings.TrimSpace(file.APIKey)
+	return c, nil
+}
+
+func osEnvironment() (environ, error) { return readEnvironment(os.Getenv, os.ReadFile) }

@@ -1,0 +1,203 @@
+package connic
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
+)
+
+// LoginPrompt is what a person needs to know to log in.
+type LoginPrompt struct {
+	UserCode        string // to be compared with, or typed into, the page
+	VerificationURL string // the page; https, or http on a loopback address
+	ExpiresAt       time.Time
+}
+
+const (
+	// ErrLoginDenied marks a login that the person refused.
+	ErrLoginDenied = sentinel("connic: the login was denied")
+	// ErrLoginExpired marks a login that nobody confirmed in time.
+	ErrLoginExpired = sentinel("connic: the login expired")
+)
+
+// Bounds of what the service says of a login, and what is assumed where it says
+// nothing.
+const (
+	loginInterval    = 5 * time.Second // as in RFC 8628
+	maxLoginInterval = time.Minute
+	loginExpiry      = 15 * time.Minute
+	maxLoginExpiry   = time.Hour
+	loginSlower      = 2 * time.Second // after a 429
+)
+
+type loginStart struct {
+	DeviceCode      string  `json:"device_code" api:"observed"`
+	UserCode        string  `json:"user_code" api:"observed"`
+	VerificationURL string  `json:"verification_url" api:"observed,verification_uri"`
+	ExpiresIn       float64 `json:"expires_in" api:"observed"` // seconds
+	Interval        float64 `json:"interval" api:"observed"`   // seconds
+}
+
+type loginToken struct {
+	ProjectID string `json:"project_id" api:"observed"`
+	APIKey    string `json:"api_key" api:"observed"`
+}
+
+func seconds(n float64, assumed, most time.Duration) time.Duration {
+	switch {
+	case !(n > 0): // NaN too
+		return assumed
+	case n > most.Seconds():
+		return most
+	}
+	return max(time.Second, time.Duration(n*float64(time.Second)))
+}
+
+// Login obtains a key for a person who confirms it in a browser, as the vendor's
+// own client does (the OAuth device flow, RFC 8628). It calls show once with the
+// code and the page, and then asks the service until the person has decided, until
+// the code expires ([ErrLoginExpired]), or until ctx ends. What it returns is what
+// [New] takes. An error of show ends the login, and so does a refusal
+// ([ErrLoginDenied]). A service that is too old for it answers with [ErrNotFound].
+//
+// The name of this machine is sent, for the page to show. The requests carry no
+// key. The options are those of [New]; what concerns keys, projects and writing has
+// no effect.
+//
+// It costs one request to start, and one each interval, which is 5 s unless the
+// service says otherwise. Network errors and 5xx are waited out.
+func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (projectID string, key APIKey, err error) {
+	bad := func(arg, reason string) (string, APIKey, error) {
+		return "", "", &ArgumentError{Op: "login", Arg: arg, Reason: reason}
+	}
+	switch {
+	case ctx == nil:
+		return bad("context", "is nil")
+	case show == nil:
+		return bad("show", "is nil")
+	}
+	nobody := func(context.Context) (APIKey, error) { return "", errors.New("a login has no key") }
+	c, err := New("login", "", append(append([]Option{}, opts...), WithKeySource(KeySourceFunc(nobody)))...)
+	if err != nil {
+		return "", "", err
+	}
+	defer func() { _ = c.Close() }()
+	c.readOnly = false // it changes nothing of a project
+	c.credential = credential{
+		header: func(context.Context) ([]string, error) { return nil, nil },
+		name:   func() string { return "none" },
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unknown"
+	}
+	start, err := do(ctx, c, request{op: api.LoginStart, body: map[string]string{"hostname": host}}, decodeInto[loginStart], nil)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return "", "", fmt.Errorf("connic: login.start: the service offers no login; use a key from Project Settings → API Keys & MCP Auth: %w", err)
+	case err != nil:
+		return "", "", err
+	case start.DeviceCode == "" || start.UserCode == "" || strings.ContainsFunc(start.UserCode, isControl):
+		return "", "", errors.New("connic: login.start: the answer has no code")
+	case !pageURL(start.VerificationURL):
+		// Programs open it in a browser.
+		return "", "", errors.New("connic: login.start: the answer has no https page to confirm the code")
+	}
+	expires := time.Now().Add(seconds(start.ExpiresIn, loginExpiry, maxLoginExpiry))
+	if err := show(LoginPrompt{UserCode: start.UserCode, VerificationURL: start.VerificationURL, ExpiresAt: expires}); err != nil {
+		return "", "", err
+	}
+	return c.awaitLogin(ctx, start.DeviceCode, seconds(start.Interval, loginInterval, maxLoginInterval), expires)
+}
+
+// awaitLogin asks for the key until it comes, or until that is hopeless.
+func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Duration, expires time.Time) (string, APIKey, error) {
+	asking, cancel := context.WithDeadlineCause(ctx, expires, ErrLoginExpired)
+	defer cancel()
+	once := []RequestOption{WithMaxAttempts(1)} // the next one is the retry
+	for {
+		if err := sleep(asking, interval); err != nil {
+			return "", "", loginEnded(ctx)
+		}
+		got, err := do(asking, c, request{op: api.LoginToken, body: map[string]string{"device_code": code}}, decodeInto[loginToken], once)
+		if err == nil {
+			key, bad := parseKey(APIKey(got.APIKey))
+			if bad != nil || checkSegment(got.ProjectID) != "" {
+				return "", "", errors.New("connic: login.token: the answer has no project id and key")
+			}
+			return got.ProjectID, key, nil
+		}
+		if asking.Err() != nil {
+			return "", "", loginEnded(ctx)
+		}
+		var answer *Error
+		var argument *ArgumentError
+		var decode *DecodeError
+		switch {
+		case errors.As(err, &answer):
+			state := loginState(answer)
+			scrub(answer, code)
+			switch {
+			case state == "authorization_pending", answer.StatusCode >= 500, answer.StatusCode == http.StatusRequestTimeout:
+			case answer.StatusCode == http.StatusTooManyRequests, state == "slow_down":
+				interval = min(interval+loginSlower, maxLoginInterval)
+			case state == "access_denied":
+				return "", "", fmt.Errorf("%w: %w", ErrLoginDenied, err)
+			case state == "expired_token":
+				return "", "", fmt.Errorf("%w: %w", ErrLoginExpired, err)
+			default:
+				return "", "", err
+			}
+		case errors.As(err, &argument), errors.As(err, &decode), errors.Is(err, ErrClosed), certificateError(err):
+			return "", "", err
+		}
+	}
+}
+
+// loginEnded is the error of a login that ran out of time: the caller's, or its
+// own.
+func loginEnded(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("connic: login.token: %w", contextError(ctx))
+	}
+	return ErrLoginExpired
+}
+
+// loginState is the word in an answer that says how far the login is.
+func loginState(e *Error) string {
+	var body struct {
+		Error string `json:"error"`
+	}
+	if e.StatusCode != http.StatusBadRequest || json.Unmarshal(e.Body, &body) != nil {
+		return ""
+	}
+	return body.Error
+}
+
+// scrub takes the device code, which yields the key, out of an answer that repeats
+// it.
+func scrub(e *Error, code string) {
+	e.Body = bytes.ReplaceAll(e.Body, []byte(code), []byte("…"))
+	e.Detail = strings.ReplaceAll(e.Detail, code, "…")
+	for i := range e.Fields {
+		f := &e.Fields[i]
+		f.Loc, f.Msg, f.Type = strings.ReplaceAll(f.Loc, code, "…"), strings.ReplaceAll(f.Msg, code, "…"), strings.ReplaceAll(f.Type, code, "…")
+	}
+}
+
+// pageURL reports whether a page may be opened in a browser.
+func pageURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && mask.Text(s) == s && u.User == nil && u.Hostname() != "" &&
+		(u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+}

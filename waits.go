@@ -1,0 +1,140 @@
+package connic
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// pager makes a watch's list of pages.
+func pager[T any](l *listing[T], page func(context.Context, *listing[T]) (*Page[T], error)) func(context.Context) ([]*T, error) {
+	over := false
+	return func(ctx context.Context) ([]*T, error) {
+		if over {
+			return nil, nil
+		}
+		p, err := page(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		over = !p.HasNext() || len(p.Items) == 0
+		l.offset += len(p.Items)
+		l.cursor = p.NextCursor
+		return p.Items, nil
+	}
+}
+
+// waitAll waits for things with a watch, and yields each as it ends.
+func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op, ids []string, failure func(*T) error) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if ctx == nil {
+			yield(nil, &ArgumentError{Op: api.Table[op].Name, Arg: "context", Reason: "is nil"})
+			return
+		}
+		for _, id := range ids {
+			if reason := checkSegment(id); reason != "" {
+				yield(nil, &ArgumentError{Op: api.Table[op].Name, Arg: w.kind.name + " id", Reason: reason})
+				return
+			}
+		}
+		if len(ids) > 0 {
+			w.join(ctx, conf, false, ids...).all(ctx, nil, nil, failure, yield)
+		}
+	}
+}
+
+// WaitJobs waits for many ingestions and yields each as it ends: a job that did
+// not complete together with a [*JobError], one that cannot be had with a
+// [*WaitError]. The others go on. Otherwise it is to [KnowledgeService.WaitJob]
+// what [RunsService.WaitAll] is to [RunsService.Wait]: a look costs one list
+// request per 100 jobs, and a single request for what the list does not show.
+//
+// API: GET /projects/{project}/knowledge/jobs
+// Access: knowledge read
+// Status: assumed
+func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *KnowledgeParams, opts ...WaitOption) iter.Seq2[*Job, error] {
+	conf := newWaitConfig(opts)
+	kind := watchKind[Job]{
+		name: "ingestion job",
+		id:   func(j *Job) string { return j.ID },
+		state: func(j *Job) waitState {
+			status := j.effectiveStatus()
+			return waitState{status: string(status), done: !status.active()}
+		},
+		get: func(ctx context.Context, id string, opts []RequestOption) (*Job, error) {
+			return s.getJob(ctx, id, p, LanePoll, opts)
+		},
+		list: func(_ []*Job, opts []RequestOption) func(context.Context) ([]*Job, error) {
+			params := JobListParams{EnvironmentID: p.environment(), Limit: pageLimit}
+			l, _ := s.jobListing(&params)
+			opts = slices.Concat([]RequestOption{WithLane(LanePoll)}, opts)
+			return pager(&l, func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
+				return s.jobPage(ctx, l, params, opts)
+			})
+		},
+	}
+	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.KnowledgeJobsList, jobIDs, func(j *Job) error {
+		if j.effectiveStatus() == JobCompleted {
+			return nil
+		}
+		return &JobError{Job: j}
+	})
+}
+
+// WaitEvaluations waits for many evaluations of a judge and yields each as it
+// ends: one that failed together with an [*EvaluationError], one that the list does
+// not show for 15 s with a [*WaitError]. The others go on. A look costs one list
+// request per 100 evaluations; otherwise it is to [JudgesService.WaitEvaluation]
+// what [RunsService.WaitAll] is to [RunsService.Wait].
+//
+// API: GET /projects/{project}/judges/{judge}/evaluations
+// Access: judges read
+// Status: assumed
+func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, evaluationIDs []string, opts ...WaitOption) iter.Seq2[*Evaluation, error] {
+	conf := newWaitConfig(opts)
+	kind := watchKind[Evaluation]{
+		name:  "evaluation",
+		id:    func(e *Evaluation) string { return e.ID },
+		state: func(e *Evaluation) waitState { return waitState{status: string(e.Status), done: !e.Status.active()} },
+		list: func(_ []*Evaluation, opts []RequestOption) func(context.Context) ([]*Evaluation, error) {
+			params := EvaluationListParams{Limit: pageLimit}
+			l, _ := s.evaluations(&params)
+			return pager(&l, func(ctx context.Context, l *listing[Evaluation]) (*Page[Evaluation], error) {
+				return s.evaluationPage(ctx, judgeID, l, params, LanePoll, opts)
+			})
+		},
+	}
+	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.JudgesEvaluations, evaluationIDs, (*Evaluation).failure)
+}
+
+// WaitAll waits for many test runs and yields each as it ends: one that did not
+// pass together with a [*TestRunError], one that cannot be had with a [*WaitError].
+// The others go on. The API has no list of test runs, so each look costs one
+// request per test run that is due, 30 a minute of a quota of 60 at most.
+// Otherwise it is to [TestRunsService.Wait] what [RunsService.WaitAll] is to
+// [RunsService.Wait].
+//
+// API: GET /projects/{project}/test-runs/{test_run}
+// Access: undocumented
+// Status: observed
+func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*TestRun, error] {
+	conf := newWaitConfig(opts)
+	kind := watchKind[TestRun]{
+		name: "test run",
+		id:   func(r *TestRun) string { return r.ID },
+		state: func(r *TestRun) waitState {
+			return waitState{status: string(r.Status), phase: r.Phase, done: r.Status.Finished()}
+		},
+		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
+			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
+		},
+	}
+	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.TestRunsGet, ids, func(r *TestRun) error {
+		if r.Status == TestRunPassed {
+			return nil
+		}
+		return &TestRunError{TestRun: r}
+	})
+}

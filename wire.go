@@ -1,0 +1,222 @@
+package connic
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+
+	"github.com/connic-go/connic/internal/api"
+)
+
+// wire watches what net/http does with one attempt. It decides two things by
+// evidence and not by the text of an error: whether a byte of the request can have
+// left the process, and whether net/http is about to send the request a second
+// time by itself, which it must not: a repetition has to pass the limiter and the
+// retry table.
+//
+// net/http repeats a request over HTTP/2 after REFUSED_STREAM, GOAWAY and even
+// after a PROTOCOL_ERROR of the server, whatever the method, and over HTTP/1.1
+// when a reused connection broke. Either way it asks for another connection after
+// it has written the headers.
+type wire struct {
+	trace  httptrace.ClientTrace
+	end    *deadline
+	method string
+	fields bool // whether wroteField is told
+
+	mu      sync.Mutex
+	host    string // the address of the connection that was asked for last
+	asked   bool   // for a connection
+	got     bool   // one
+	began   bool   // to write the headers, or finished to
+	wrote   bool   // the headers
+	resent  bool   // net/http was about to send the request again
+	reused  bool   // the connection had served another request
+	http1   bool   // the connection is known to serve HTTP/1.1
+	conn    *countedConn
+	written int64 // what had been written to conn before the attempt
+}
+
+// sentAgain reports whether net/http was about to send the request again.
+func (w *wire) sentAgain() bool {
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.resent
+}
+
+// traceKey is the key under which package httptrace looks for a trace.
+var traceKey = func() any {
+	var spy keySpy
+	httptrace.ContextClientTrace(&spy)
+	return spy.key
+}()
+
+// keySpy is a context that remembers what it was asked for.
+type keySpy struct {
+	context.Context
+	key any
+}
+
+func (s *keySpy) Value(key any) any {
+	s.key = key
+	return nil
+}
+
+// Value implements [context.Context]. The trace of an attempt is made when a
+// transport asks for it, which one in memory does not do.
+func (d *deadline) Value(key any) any {
+	if traceKey == nil || key != traceKey {
+		return d.call.Value(key)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.wire == nil {
+		d.wire = &wire{end: d, method: d.op.Method}
+		d.wire.watch(d.call, d.class)
+	}
+	return &d.wire.trace
+}
+
+// watched returns the watch of an attempt, nil if its transport did not want any.
+func (d *deadline) watched() *wire {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.wire
+}
+
+// watch makes the trace, which also tells the one that the caller has put into
+// ctx.
+func (w *wire) watch(ctx context.Context, class api.Class) {
+	w.trace.GetConn = w.getConn
+	w.trace.GotConn = w.gotConn
+	w.trace.WroteHeaders = w.wroteHeaders
+	if class == api.Unsafe {
+		// Over HTTP/2 the headers can be on their way before WroteHeaders tells.
+		w.fields = true
+		w.trace.WroteHeaderField = w.wroteField
+	}
+	httptrace.WithClientTrace(ctx, &w.trace)
+}
+
+func (w *wire) getConn(host string) {
+	w.mu.Lock()
+	resend := w.resend(host)
+	if !resend {
+		// The first connection; or another host, which a RoundTripper of the user's
+		// may have business with; or nothing was written to the last one.
+		w.host, w.conn = host, nil
+		w.asked, w.got, w.began, w.wrote, w.http1 = true, false, false, false, false
+	}
+	w.mu.Unlock()
+	if resend {
+		w.end.abort()
+	}
+}
+
+func (w *wire) gotConn(info httptrace.GotConnInfo) {
+	w.mu.Lock()
+	resend := w.resend(w.host)
+	counted, ours := info.Conn.(*countedConn)
+	http1 := ours // which asks for HTTP/2 over TLS only
+	if secure, ok := info.Conn.(*tls.Conn); ok {
+		http1 = secure.ConnectionState().NegotiatedProtocol != "h2"
+		counted, ours = secure.NetConn().(*countedConn)
+	}
+	if !resend {
+		w.asked, w.got, w.began, w.wrote, w.reused, w.http1 = true, true, false, false, info.Reused, http1
+		if ours {
+			w.conn, w.written = counted, counted.written.Load()
+		}
+	}
+	w.mu.Unlock()
+	if resend {
+		w.end.abort()
+		if http1 {
+			// net/http writes to it without another look at the context. Over HTTP/2 it
+			// does look, and others use the connection.
+			_ = info.Conn.Close()
+		}
+	}
+}
+
+func (w *wire) wroteField(string, []string) {
+	w.mu.Lock()
+	w.began = true
+	w.mu.Unlock()
+}
+
+func (w *wire) wroteHeaders() {
+	w.mu.Lock()
+	w.began, w.wrote = true, true
+	w.mu.Unlock()
+}
+
+// resend reports whether net/http would send again what may have arrived.
+func (w *wire) resend(host string) bool {
+	if w.resent {
+		return true
+	}
+	// A connection that was dialed for another attempt is got without being asked
+	// for, and its host is not told.
+	if !w.wrote || w.host != "" && w.host != host || w.untouched() {
+		return false
+	}
+	if w.http1 && w.method != http.MethodGet && w.method != http.MethodHead {
+		return false // over HTTP/1.1 it repeats those only if nothing was written
+	}
+	w.resent = true
+	return true
+}
+
+// untouched reports whether it is certain that not a byte went to the connection
+// since the attempt got it.
+func (w *wire) untouched() bool { return w.conn != nil && w.conn.written.Load() == w.written }
+
+// unsent reports whether it is certain that the request has not left the process.
+// A transport that does not report its steps may have sent everything.
+func (w *wire) unsent() bool {
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.resent || !w.asked {
+		return false
+	}
+	// What another transport reports of its steps need not be complete.
+	unbegun := w.conn != nil && w.fields && !w.began
+	return !w.got || unbegun || w.untouched()
+}
+
+// stale reports whether the attempt ended because a connection that was kept for
+// reuse had been closed by the server.
+func (w *wire) stale() bool {
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.resent && w.reused
+}
+
+// countedConn counts the writes to a connection.
+type countedConn struct {
+	net.Conn
+	written atomic.Int64
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	c.written.Add(1) // before, since the other side may be quicker than the return
+	n, err := c.Conn.Write(b)
+	if n == 0 && err != nil {
+		c.written.Add(-1)
+	}
+	return n, err
+}
