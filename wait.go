@@ -135,7 +135,7 @@ func (e *WaitError) Error() string {
 	if e.Err != nil {
 		s += ": " + strings.TrimPrefix(e.Err.Error(), "connic: ")
 	}
-	return mask.Text(s)
+	return mask.Line(s, maxText)
 }
 
 // Unwrap returns the cause.
