@@ -2,6 +2,7 @@ package connic
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"time"
@@ -66,7 +67,7 @@ func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) 
 		case ctx.Err() != nil:
 			yield(nil, contextError(ctx))
 			return
-		case err != nil && hopeless(err):
+		case err != nil && (hopeless(err) || errors.Is(err, ErrNotFound)):
 			yield(nil, err)
 			return
 		case err == nil:

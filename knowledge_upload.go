@@ -40,7 +40,8 @@ type FileUpload struct {
 	EntryID       string // as in TextUpload
 	Metadata      map[string]any
 	// StableID is that of TextUpload, for the SHA-256 of the namespace, the file's
-	// name and its content. The file is read once more for it.
+	// name and its content. The file is read once more for it, and one that changes
+	// meanwhile is not uploaded.
 	StableID bool
 }
 
@@ -246,5 +247,9 @@ func (s *KnowledgeService) UploadFile(ctx context.Context, req FileUpload, opts 
 	}
 	form.write(req.Namespace, req.EntryID, string(metadata))
 	r.form = &upload{contentType: form.contentType, open: form.open}
-	return do(ctx, s.client, r, decodeIngestion(req.EntryID), opts)
+	ingestion, err := do(ctx, s.client, r, decodeIngestion(req.EntryID), opts)
+	if _, unanswered := err.(*TransportError); unanswered && form.changed.Load() { //nolint:errorlint // that of the call itself
+		return ingestion, badFile("changed after its StableID was derived", nil)
+	}
+	return ingestion, err
 }

@@ -128,7 +128,10 @@ func (s *Server) changeJudge(x *exchange, j *judge) *answer {
 }
 
 func (s *Server) checkJudge(e *edit, j *judge) {
-	for key, value := range map[string]string{"name": j.Name, "agent_name": j.AgentName, "model": j.Model} {
+	if j.Model == "" {
+		j.Model = "connictest/default" // a judge can be made without one: the service's choice
+	}
+	for key, value := range map[string]string{"name": j.Name, "agent_name": j.AgentName} {
 		if value == "" {
 			e.refuse("Field required", "missing", key)
 		}

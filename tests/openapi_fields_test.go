@@ -35,6 +35,9 @@ func TestDocumentHasEveryFieldAndNothingElse(t *testing.T) {
 			require.True(t, ok, "%s %s", method, path)
 			answered := false
 			for _, name := range names {
+				if name == "Login" || name == "DevSessions.Sync" {
+					continue // made of several requests, whose types are its own
+				}
 				m := methodOf(t, name.(string))
 				for i := range m.NumIn() {
 					c.input(op, m.In(i))
@@ -67,6 +70,9 @@ func methodOf(t *testing.T, name string) reflect.Type {
 // answerOf is the type that an operation answers with: what a pointer leads to, or
 // the items of a page. Iterators are made of other methods' answers.
 func answerOf(out reflect.Type) reflect.Type {
+	if out.Kind() == reflect.Slice && out.Elem().Kind() == reflect.Struct {
+		return out.Elem()
+	}
 	if out.Kind() != reflect.Pointer {
 		return nil
 	}
@@ -103,6 +109,12 @@ func (c fieldCheck) answer(op *openapi3.Operation, of reflect.Type) {
 // input compares what a method takes with the keys and parameters of its
 // operation.
 func (c fieldCheck) input(op *openapi3.Operation, of reflect.Type) {
+	if of == reflect.TypeFor[[]connic.BridgeRoute]() {
+		for _, media := range op.RequestBody.Value.Content {
+			c.object(media.Schema.Value.Properties["routes"].Value.Items, of.Elem(), false)
+		}
+		return
+	}
 	if of.Kind() != reflect.Struct || op.RequestBody == nil {
 		return
 	}

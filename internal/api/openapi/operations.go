@@ -67,6 +67,18 @@ var results = map[api.Op]result{
 
 	api.TestRunsCreate: {of: "TestRun", member: "test_run"},
 	api.TestRunsGet:    {of: "TestRun", member: "test_run"},
+
+	api.DevSessionsCreate: {of: "DevSession"},
+	api.DevSessionsGet:    {of: "DevSession"},
+	api.DevSessionsStatus: {},
+	api.DevSessionsUpload: {of: "DevUpload"},
+	api.DevSessionsDelete: {},
+
+	api.BridgesRoutes:    {of: "BridgeRoute", list: "routes"},
+	api.BridgesSetRoutes: {},
+
+	api.LoginStart: {},
+	api.LoginToken: {},
 }
 
 // bodies are the Go types that are sent as they are.
@@ -78,7 +90,7 @@ var bodies = map[api.Op]string{
 }
 
 // required are the keys that the other bodies need.
-var required = []string{"content", "query", "run_id", "file", "files_data", "routes"}
+var required = []string{"content", "query", "run_id", "file", "files_data", "routes", "hostname", "device_code"}
 
 // key is the schema of a key of the other bodies.
 func (g *generator) key(op *api.Operation, name string) (object, error) {
@@ -111,8 +123,14 @@ func (g *generator) key(op *api.Operation, name string) (object, error) {
 		return object{"type": "boolean"}, nil
 	case "run_id":
 		return object{"type": "string", "minLength": 1}, nil
-	case "environment_id", "test_filter":
+	case "environment_id", "test_filter", "name", "hostname", "device_code":
 		return text, nil
+	case "routes":
+		s, err := g.schema("[]BridgeRoute", request)
+		if err == nil {
+			s["maxItems"] = 32
+		}
+		return s, err
 	}
 	return nil, fmt.Errorf("%s: the key %s of the body has no schema", op.Name, name)
 }
@@ -184,7 +202,7 @@ func (g *generator) body(op *api.Operation) (object, error) {
 		s["required"] = needed
 	}
 	media := "application/json"
-	if op.Op == api.KnowledgeUploadFile {
+	if op.Op == api.KnowledgeUploadFile || op.Op == api.DevSessionsUpload {
 		media = "multipart/form-data"
 	}
 	return content(media, s), nil
@@ -267,12 +285,15 @@ func (g *generator) operations(doc *spec) error {
 
 func (g *generator) operation(op *api.Operation) (object, error) {
 	methods := source.Of(g.methods, op)
-	if len(methods) == 0 {
+	if len(methods) == 0 && !op.Keyless {
 		return nil, fmt.Errorf("%s has no method", op.Name)
 	}
 	names := make([]string, len(methods))
 	for i, m := range methods {
 		names[i] = m.String()
+	}
+	if op.Keyless {
+		names = append(names, "Login")
 	}
 	parameters := []any{}
 	for segment := range strings.SplitSeq(op.Route, "/") {
@@ -300,6 +321,9 @@ func (g *generator) operation(op *api.Operation) (object, error) {
 	o := object{
 		"operationId": op.Name, "parameters": parameters, "x-go": names,
 		"x-status": string(op.Mark), "x-source": from, "x-retry": op.Class.String(), "x-permission": source.Access(op),
+	}
+	if op.Keyless {
+		o["security"] = []any{}
 	}
 	body, err := g.body(op)
 	if err != nil {
