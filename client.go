@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -55,6 +56,7 @@ type Client struct {
 	environment  string
 	base         *url.URL
 	credential   credential
+	mask         *mask.Mask // of the fixed key; nil: of prefixes only
 	http         *retryablehttp.Client
 	template     *http.Request // what every request begins as
 	limiter      Limiter
@@ -118,7 +120,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		if key, err = parseKey(key); err != nil {
 			return nil, err
 		}
-		c.credential = staticCredential(key)
+		c.credential, c.mask = staticCredential(key), mask.New(string(key))
 	}
 	if c.limiter == nil {
 		c.limiter = NewLimiter(defaultQuota, defaultWindow)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
 )
 
@@ -102,22 +101,14 @@ type DeploymentError struct{ Deployment *Deployment }
 
 func (e *DeploymentError) Error() string {
 	d := e.Deployment
-	s := "connic: deployment " + d.ID
-	switch {
-	case d.Status.Known():
-		s += " ended: " + string(d.Status)
-	case d.Status == "":
-		s += " was returned without a status"
-	default:
-		s += " has the unknown status " + string(d.Status)
+	if d == nil {
+		return endedText("deployment", "", "", "", false, "")
 	}
+	why := d.Error
 	if d.Phase != "" {
-		s += " in the phase " + d.Phase
+		why = strings.TrimSuffix("in the phase "+d.Phase+": "+why, ": ")
 	}
-	if d.Error != "" {
-		s += ": " + shorten(d.Error)
-	}
-	return mask.Text(s)
+	return endedText("deployment", d.ID, "", string(d.Status), d.Status.Known(), why)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -126,7 +117,7 @@ func (e *DeploymentError) MarshalText() ([]byte, error) { return []byte(e.Error(
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *DeploymentError) Is(target error) bool {
-	return target == ErrUnknownStatus && !e.Deployment.Status.Known()
+	return target == ErrUnknownStatus && e.Deployment != nil && !e.Deployment.Status.Known()
 }
 
 // decoded takes the names of agents that came as objects.

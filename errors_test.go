@@ -92,7 +92,7 @@ func FuzzErrorBody(f *testing.F) {
 			status = 300 + (status%300+300)%300
 		}
 		resp := respond(status, body)
-		e := parseError(&api.Table[api.RunsGet], "GET", "/x", resp, []byte(body))
+		e := parseError(&api.Table[api.RunsGet], "GET", "/x", resp, []byte(body), nil)
 		if e.StatusCode != status || utf8.RuneCountInString(e.Detail) > maxDetail {
 			t.Fatalf("%d, %d characters", e.StatusCode, utf8.RuneCountInString(e.Detail))
 		}

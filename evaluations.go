@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/mask"
 )
 
 // Evaluation is what a judge found about one run.
@@ -87,20 +85,11 @@ func (e *Evaluation) failure() error {
 type EvaluationError struct{ Evaluation *Evaluation }
 
 func (e *EvaluationError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "connic: evaluation %s of run %s", e.Evaluation.ID, e.Evaluation.RunID)
-	switch status := e.Evaluation.Status; {
-	case status == "":
-		b.WriteString(" was returned without a status")
-	case status.Known():
-		b.WriteString(" ended: " + string(status))
-	default:
-		b.WriteString(" has the unknown status " + string(status))
+	v := e.Evaluation
+	if v == nil {
+		return endedText("evaluation", "", "", "", false, "")
 	}
-	if e.Evaluation.Error != "" {
-		b.WriteString(": " + shorten(e.Evaluation.Error))
-	}
-	return mask.Text(b.String())
+	return endedText("evaluation", v.ID, about("run", v.RunID), string(v.Status), v.Status.Known(), v.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -109,7 +98,7 @@ func (e *EvaluationError) MarshalText() ([]byte, error) { return []byte(e.Error(
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *EvaluationError) Is(target error) bool {
-	return target == ErrUnknownStatus && !e.Evaluation.Status.Known()
+	return target == ErrUnknownStatus && e.Evaluation != nil && !e.Evaluation.Status.Known()
 }
 
 // decoded fills in what the service leaves out: the score is the sum of the

@@ -3,11 +3,9 @@ package connic
 import (
 	"context"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
-	"github.com/connic-go/connic/internal/mask"
 )
 
 // Job is the ingestion of an uploaded entry.
@@ -161,23 +159,12 @@ func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *Knowled
 type JobError struct{ Job *Job }
 
 func (e *JobError) Error() string {
-	var b strings.Builder
-	b.WriteString("connic: ingestion job " + e.Job.ID)
-	if e.Job.EntryID != "" {
-		b.WriteString(" of entry " + e.Job.EntryID)
+	j := e.Job
+	if j == nil {
+		return endedText("ingestion job", "", "", "", false, "")
 	}
-	switch status := e.Job.effectiveStatus(); {
-	case status == "":
-		b.WriteString(" was returned without a status")
-	case status.Known():
-		b.WriteString(" ended: " + string(status))
-	default:
-		b.WriteString(" has the unknown status " + string(status))
-	}
-	if e.Job.Error != "" {
-		b.WriteString(": " + shorten(e.Job.Error))
-	}
-	return mask.Text(b.String())
+	status := j.effectiveStatus()
+	return endedText("ingestion job", j.ID, about("entry", j.EntryID), string(status), status.Known(), j.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -186,5 +173,5 @@ func (e *JobError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *JobError) Is(target error) bool {
-	return target == ErrUnknownStatus && !e.Job.effectiveStatus().Known()
+	return target == ErrUnknownStatus && e.Job != nil && !e.Job.effectiveStatus().Known()
 }

@@ -126,7 +126,7 @@ func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 			attrs = append(attrs, slog.String("request_id", e.RequestID))
 		}
 		if e.Err != nil {
-			attrs = append(attrs, slog.String("error", mask.Text(e.Err.Error())))
+			attrs = append(attrs, slog.String("error", mask.Line(e.Err.Error(), maxText)))
 		}
 		logger.LogAttrs(ctx, level, "connic: "+string(e.Kind), attrs...)
 	}

@@ -121,7 +121,9 @@ func checkSegment(s string) string {
 		switch {
 		case s == "":
 			return "is empty"
-		case s == "." || s == "..":
+		case strings.TrimSpace(s) == "":
+			return "is blank"
+		case dotSegment(s):
 			return "is a dot segment"
 		case strings.ContainsAny(s, `/\`):
 			return "contains a slash or a backslash, or a percent form of one"
@@ -137,6 +139,14 @@ func checkSegment(s string) string {
 		s = decoded
 	}
 	return "is percent-encoded too often"
+}
+
+// dotSegment reports whether s is "." or "..", also with parameters behind a
+// semicolon, which some servers take off before they resolve it.
+func dotSegment(s string) bool {
+	s, _, _ = strings.Cut(s, ";")
+	s = strings.TrimSpace(s)
+	return s == "." || s == ".."
 }
 
 // unescapeOnce decodes the valid percent forms in s and leaves the rest.

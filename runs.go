@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/mask"
 )
 
 // RunsService reads runs and acts on them. It needs a key with access to the
@@ -323,23 +321,12 @@ func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOpti
 type RunError struct{ Run *Run }
 
 func (e *RunError) Error() string {
-	var b strings.Builder
-	b.WriteString("connic: run " + e.Run.ID)
-	if e.Run.AgentName != "" {
-		b.WriteString(" of agent " + e.Run.AgentName)
+	r := e.Run
+	if r == nil {
+		return endedText("run", "", "", "", false, "")
 	}
-	switch status := e.Run.effectiveStatus(); {
-	case status == "":
-		b.WriteString(" was returned without a status")
-	case status.Known():
-		b.WriteString(" ended: " + string(status))
-	default:
-		b.WriteString(" has the unknown status " + string(status))
-	}
-	if e.Run.Error != "" {
-		b.WriteString(": " + shorten(e.Run.Error))
-	}
-	return mask.Text(b.String())
+	status := r.effectiveStatus()
+	return endedText("run", r.ID, about("agent", r.AgentName), string(status), status.Known(), r.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -348,5 +335,5 @@ func (e *RunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *RunError) Is(target error) bool {
-	return target == ErrUnknownStatus && !e.Run.effectiveStatus().Known()
+	return target == ErrUnknownStatus && e.Run != nil && !e.Run.effectiveStatus().Known()
 }

@@ -107,33 +107,38 @@ const shownCases = 5
 
 func (e *TestRunError) Error() string {
 	r := e.TestRun
-	var b strings.Builder
-	b.WriteString("connic: test run " + r.ID)
-	b.WriteString(" ended: " + string(r.Status))
+	if r == nil {
+		return endedText("test run", "", "", "", false, "")
+	}
+	var why []string
 	if r.Error != "" {
-		b.WriteString(": " + shorten(r.Error))
+		why = append(why, shorten(r.Error))
 	}
 	failed := r.Failed()
-	if len(failed) == 0 {
-		return mask.Text(b.String())
+	if len(failed) > 0 {
+		why = append(why, fmt.Sprintf("%d of %d cases failed", len(failed), max(r.TotalCases, len(r.Cases))))
 	}
-	fmt.Fprintf(&b, ": %d of %d cases failed", len(failed), max(r.TotalCases, len(r.Cases)))
 	for i, c := range failed {
 		if i == shownCases {
-			fmt.Fprintf(&b, "; and %d more", len(failed)-i)
+			why = append(why, fmt.Sprintf("and %d more", len(failed)-i))
 			break
 		}
-		fmt.Fprintf(&b, "; %s/%s (%d of %d)", c.AgentName, c.TestName, c.Successes, c.Runs)
-		if c.FailureReason != "" {
-			b.WriteString(" " + shorten(c.FailureReason))
-		}
+		why = append(why, fmt.Sprintf("%s/%s (%d of %d) %s", c.AgentName, c.TestName, c.Successes, c.Runs, shorten(c.FailureReason)))
 	}
-	return mask.Text(b.String())
+	for i := range why {
+		why[i] = strings.TrimSpace(why[i])
+	}
+	return endedText("test run", r.ID, "", string(r.Status), r.Status.Known(), strings.Join(why, "; "))
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
 // that an error in a JSON log is its text, and not the test run with all its data.
 func (e *TestRunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// Is matches [ErrUnknownStatus] where the status is not known.
+func (e *TestRunError) Is(target error) bool {
+	return target == ErrUnknownStatus && e.TestRun != nil && !e.TestRun.Status.Known()
+}
 
 // decoded sets the threshold of cases that came without one.
 func (r *TestRun) decoded() {
@@ -248,7 +253,7 @@ func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOptio
 			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
 		},
 		state: func(r *TestRun) waitState {
-			return waitState{status: string(r.Status), phase: r.Phase, done: r.Status.Finished()}
+			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
 	})
 	switch {
