@@ -61,8 +61,8 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		k.err = err
 		return
 	}
-	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.spare}
-	if k.admitted != nil {
+	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.options.spare}
+	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
 	if c.observer != nil {
@@ -72,22 +72,22 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	}
 	asked := time.Now()
 	permit, err := c.limiter.Acquire(k, admission)
-	k.queued += time.Since(asked)
+	k.queued += uint32(time.Since(asked).Milliseconds()) //nolint:gosec // 49 days
 	if err != nil {
 		k.err = err
 		return
 	}
 	k.permit, k.holds = permit, true
 	defer k.abandon() // the user's code may panic or exit
+	if k.options.admitted != nil {
+		k.options.admitted()
+	}
 	if k.notBefore != nil {
 		// Only a Limiter that is not ours can let a refused attempt go too early.
 		if k.err = sleep(k, time.Until(*k.notBefore)); k.err != nil {
 			return
 		}
 		k.notBefore = nil
-	}
-	if k.admitted != nil {
-		k.admitted()
 	}
 	end := &k.end
 	if k.attempts > 0 {

@@ -36,9 +36,6 @@ type call struct {
 	refusals int32         // those that were refused with 429
 	taken    int32         // retries that the budget paid for
 	wait     time.Duration // before the next attempt
-	queued   time.Duration // spent in line for the limiter
-	spare    time.Duration // see Admission.Spare
-	admitted func()        // see request
 	// notBefore is the instant that a Retry-After named, nil if none did.
 	notBefore *time.Time
 
@@ -59,6 +56,8 @@ type call struct {
 	turned   bool // and that because of a redirect
 	stale    bool // the attempt met a connection that the server had closed
 	lost     bool // an attempt before may have been executed, without an answer
+
+	queued uint32 // milliseconds in line for the limiter
 
 	permit  Permit
 	holds   bool // the permit
@@ -96,7 +95,7 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
-	k.look, k.spare, k.admitted = r.lane == LanePoll, r.spare, r.admitted
+	k.look = r.lane == LanePoll
 	if r.repeatable {
 		k.class = api.Idempotent
 	}
@@ -115,8 +114,8 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	}
 	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions
-	if len(opts) > 0 {
-		k.options = new(callOptions)
+	if len(opts) > 0 || r.admitted != nil {
+		k.options = &callOptions{spare: r.spare, admitted: r.admitted}
 		for _, opt := range opts {
 			if opt != nil {
 				opt(k.options)
@@ -181,7 +180,7 @@ func (k *call) send() error {
 		r.Attempts, r.Duration = int(k.attempts), time.Since(start)
 	}
 	if k.client.observer != nil {
-		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: k.queued, Err: err})
+		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: time.Duration(k.queued) * time.Millisecond, Err: err})
 	}
 	return err
 }

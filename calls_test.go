@@ -47,7 +47,7 @@ var arguments = []any{
 // project is a small project folder.
 var project = fstest.MapFS{
 	"agents/support.yaml": {Data: []byte("name: support\n")},
-	"tests/greets.yaml":   {Data: []byte("agent: support\n")},
+	"tests/greets.yaml":   {Data: []byte("agent: support\ntests:\n  - name: greets\n    payload: hello\n")},
 }
 
 func argument(t *testing.T, of reflect.Type) reflect.Value {

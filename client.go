@@ -50,10 +50,15 @@ type Client struct {
 	DevSessions  *DevSessionsService
 	Bridges      *BridgesService
 
-	service service // shared by the services
+	service     service // shared by the services
+	environment string
+	*core
+}
 
+// core is what a Client has in common with those that [Client.ForEnvironment]
+// makes of it.
+type core struct {
 	project      string
-	environment  string
 	base         *url.URL
 	credential   credential
 	mask         *mask.Mask // of the fixed key; nil: of prefixes only
@@ -106,13 +111,13 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{
-		project: projectID, environment: conf.environment, base: base,
+	c := &Client{environment: conf.environment, core: &core{
+		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
 		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
 		userAgent: userAgent(conf.application),
-	}
+	}}
 	c.budget.init(c.retry.Budget)
 	if conf.keys != nil {
 		c.credential = sourceCredential(conf.keys)
@@ -176,17 +181,10 @@ func (c *Client) serve() {
 
 // ForEnvironment returns a Client that differs in its environment only: the one
 // for calls that need an environment and are not given another. An empty id means
-// none. It shares the rate limit, the connections and all options with c. Closing
-// one closes the connections that are idle, and does not close the other. Waits
-// of the two do not share looks.
+// none. It shares everything else with c: the rate limit, the connections, the
+// looks of waits. Closing one of them closes both.
 func (c *Client) ForEnvironment(id string) *Client {
-	d := &Client{
-		project: c.project, environment: id, base: c.base, credential: c.credential, mask: c.mask, http: c.http, template: c.template,
-		limiter: c.limiter, retry: c.retry, timeout: c.timeout, maxBody: c.maxBody, maxErrorBody: c.maxErrorBody,
-		userAgent: c.userAgent, observer: c.observer, readOnly: c.readOnly, routes: c.routes, close: c.close,
-	}
-	d.budget.init(c.retry.Budget)
-	d.closed.Store(c.closed.Load())
+	d := &Client{environment: id, core: c.core}
 	d.serve()
 	return d
 }

@@ -278,7 +278,7 @@ func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOp
 		kind: "dev session", id: id,
 		fetch: func(ctx context.Context) (*DevSession, error) { return s.get(ctx, id, LanePoll, conf.request) },
 		state: func(d *DevSession) waitState {
-			return waitState{status: string(d.Container), done: d.Container == ContainerRunning || d.Container == ContainerFailed}
+			return waitState{status: mask.Text(string(d.Container)), done: d.Container == ContainerRunning || d.Container == ContainerFailed}
 		},
 	})
 	switch {

@@ -186,7 +186,7 @@ func (w *watch[T]) look() {
 		failed := recover()
 		w.mu.Lock()
 		if failed != nil {
-			w.failAll(fmt.Errorf("%w: %v", errPanicked, failed), time.Now(), true)
+			w.failAll(fmt.Errorf("%w: %s", errPanicked, mask.Text(fmt.Sprint(failed))), time.Now(), true)
 		}
 		w.cancel = nil
 		w.last = time.Now()

@@ -17,6 +17,8 @@ type callOptions struct {
 	attempts int
 	failFast bool
 	lane     *Lane
+	spare    time.Duration // see request
+	admitted func()        // see request
 	capture  *Response
 	timeout  time.Duration // of an attempt; 0: the usual one
 	raw      bool

@@ -10,6 +10,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
 )
 
@@ -247,7 +248,7 @@ func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOptio
 			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
 		},
 		state: func(r *TestRun) waitState {
-			return waitState{status: string(r.Status), phase: r.Phase, done: r.Status.Finished()}
+			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
 	})
 	switch {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // pager makes a watch's list of pages.
@@ -125,7 +126,7 @@ func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...Wai
 		name: "test run",
 		id:   func(r *TestRun) string { return r.ID },
 		state: func(r *TestRun) waitState {
-			return waitState{status: string(r.Status), phase: r.Phase, done: r.Status.Finished()}
+			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
 			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)

@@ -321,7 +321,7 @@ func (w *watch[T]) lastStatus(t *thing[T]) string {
 	if t.seen == nil {
 		return ""
 	}
-	return w.kind.state(t.seen).status
+	return mask.Text(w.kind.state(t.seen).status)
 }
 
 // one waits for one thing. It returns it as it was last seen, nil if it never was,

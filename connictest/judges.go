@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/connic-go/connic"
 )
@@ -176,7 +175,7 @@ func (s *Server) checkJudge(e *edit, j *judge) {
 }
 
 func (s *Server) createJudge(x *exchange) answer {
-	j := &judge{Judge: connic.Judge{TriggerMode: connic.JudgeManual, Enabled: true, CreatedAt: time.Now(), UpdatedAt: time.Now()}}
+	j := &judge{Judge: connic.Judge{TriggerMode: connic.JudgeManual, Enabled: true, CreatedAt: s.now(), UpdatedAt: s.now()}}
 	if complaint := s.changeJudge(x, j); complaint != nil {
 		return *complaint
 	}
@@ -196,7 +195,7 @@ func (s *Server) updateJudge(x *exchange) answer {
 		return *complaint
 	}
 	before := j.object()
-	after.UpdatedAt = time.Now()
+	after.UpdatedAt = s.now()
 	*j = after
 	s.changed(x, "judge", j.ID, before, j.object())
 	return ok(j.object())
