@@ -79,6 +79,7 @@ type core struct {
 	watching     sync.Once
 	runWatch     *watch[Run]
 
+	unmade  bool
 	closed  atomic.Bool
 	slashed [api.NumOps + 1]atomic.Bool  // by operation: the service wants the path with a slash more or less
 	sizes   [api.NumOps + 1]atomic.Int64 // by operation: the size of its last answer
@@ -86,6 +87,22 @@ type core struct {
 
 // service is what all services are: the way to their client.
 type service struct{ client *Client }
+
+// of is the client of a service. That of the zero value of a service or a Client
+// refuses all calls.
+func (s *service) of() *Client {
+	if s == nil || s.client == nil || s.client.core == nil {
+		return &unmade
+	}
+	return s.client
+}
+
+// unmade stands for clients that New did not make.
+var unmade = func() (c Client) {
+	c.core = &core{limiter: NewLimiter(0, defaultWindow), template: new(http.Request), base: new(url.URL), unmade: true}
+	c.serve()
+	return c
+}()
 
 // New makes a Client for a project. It checks its arguments and does nothing
 // else: it sends nothing and reads neither environment nor files. What it objects
@@ -219,7 +236,7 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 // Calls that come later fail with [ErrClosed]; those under way go on. It always
 // returns nil.
 func (c *Client) Close() error {
-	if !c.closed.Swap(true) && c.close != nil {
+	if c.core != nil && !c.closed.Swap(true) && c.close != nil {
 		c.close()
 	}
 	return nil
@@ -227,10 +244,18 @@ func (c *Client) Close() error {
 
 // RateLimit describes the state of the rate limit, as far as this Client's
 // [Limiter] knows it. It costs no request.
-func (c *Client) RateLimit() RateLimitStatus { return c.limiter.Status() }
+func (c *Client) RateLimit() RateLimitStatus {
+	if c.core == nil {
+		return RateLimitStatus{}
+	}
+	return c.limiter.Status()
+}
 
 // String describes the client. It contains the key in its redacted form only.
 func (c *Client) String() string {
+	if c == nil || c.core == nil {
+		return "connic.Client(not made by New)"
+	}
 	return fmt.Sprintf("connic.Client(project %s at %s, key %s)", c.project, c.base, c.credential.name())
 }
 

@@ -14,9 +14,9 @@ func TestMethods(t *testing.T) {
 
 // Get returns a run.
 //
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s *RunsService) Get() {}
 
 // All iterates.
@@ -27,9 +27,9 @@ func (s *RunsService) Get() {}
 func (s *RunsService) All() {}
 
 // Wait waits.
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s RunsService) Wait() {}
 
 func (s *RunsService) Bare() {}
