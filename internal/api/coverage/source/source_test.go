@@ -21,9 +21,9 @@ func (s *RunsService) Get() {}
 
 // All iterates.
 //
-// Status: assumed
-// Access: runs read
-// API: GET /projects/{project}/runs
+//	Status: assumed
+//	Access: runs read
+//	API:    GET /projects/{project}/runs
 func (s *RunsService) All() {}
 
 // Wait waits.
