@@ -342,7 +342,7 @@ func TestErrors(t *testing.T) {
 		"the agent fails":                {agent: fails, want: 502, text: "failed"},
 		"no permission":                  {key: []string{"runs:read"}, want: 403},
 		"the answer is lost":             {fault: connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1}, want: 502, text: "may have been put"},
-		"the quota is gone for long":                      {fault: connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "600", Times: -1}, want: 429, retryAfter: "600"},
+		"the quota is gone for long":     {fault: connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "600", Times: -1}, want: 429, retryAfter: "600"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
