@@ -55,12 +55,20 @@ func explain(err, cause error) *Problem {
 }
 
 func classify(err, cause error) *Problem {
-	var bad *connic.RunError
+	var (
+		bad     *connic.RunError
+		started *connic.WaitError
+	)
 	switch {
 	case errors.Is(cause, errShutdown):
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the service is shutting down", RetryAfter: 5 * time.Second}
 	case errors.As(err, &bad):
 		return &Problem{Status: http.StatusBadGateway, Message: "the agent did not complete its run: " + string(bad.Run.Status)}
+	case errors.As(err, &started): // whatever ended the wait: asking again would be a second run
+		if errors.Is(err, context.DeadlineExceeded) {
+			return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent took too long"}
+		}
+		return &Problem{Status: http.StatusBadGateway, Message: "the question was put, and its answer cannot be had"}
 	case errors.Is(err, connic.ErrRateLimited):
 		// The quota is the project's. Also where the deadline is the reason: nothing
 		// was started then, so asking later is right.
@@ -69,7 +77,7 @@ func classify(err, cause error) *Problem {
 	case errors.Is(err, connic.ErrOutcomeUnknown):
 		return &Problem{Status: http.StatusBadGateway, Message: "no answer came; the question may have been put all the same"}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent took too long"}
+		return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent could not be reached in time"}
 	case errors.Is(err, connic.ErrForbidden):
 		return &Problem{Status: http.StatusForbidden, Message: "this service may not ask the agent"}
 	case errors.Is(err, connic.ErrServer), errors.As(err, new(*connic.TransportError)):

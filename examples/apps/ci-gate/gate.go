@@ -238,7 +238,9 @@ func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
 
 // finish judges a run that has ended, or that cannot be had.
 func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error) {
-	if crossed := g.purse.end(run); crossed != nil {
+	if run == nil {
+		g.purse.lose() // what it costs is not known
+	} else if crossed := g.purse.end(run); crossed != nil {
 		g.stop(crossed)
 	}
 	g.mu.Lock()
