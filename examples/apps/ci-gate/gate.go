@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -247,15 +248,19 @@ func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error
 	r.pending = false
 	r.Run = run
 	judge := false
-	if run == nil {
+	if run != nil {
+		r.Why = r.Case.Expect.check(run)
+	}
+	switch {
+	case run == nil:
 		r.Verdict, r.Why = Errored, err.Error()
-	} else if r.Why = r.Case.Expect.check(run); r.Why != "" {
+	case r.Why != "":
 		r.Verdict = Failed // whatever a judge would say, which costs something too
-	} else if r.Case.Judge == nil || r.Case.Expect.wantsFailure() {
+	case r.Case.Judge == nil || r.Case.Expect.wantsFailure():
 		r.Verdict = Passed
-	} else if run.ID == "" {
+	case run.ID == "":
 		r.Verdict, r.Why = Errored, "the run has no id that a judge could be given"
-	} else {
+	default:
 		judge, r.pending = true, true
 	}
 	if !judge {
@@ -290,13 +295,13 @@ func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 }
 
 func reasons(e *connic.Evaluation) string {
-	s := ""
+	var b strings.Builder
 	for _, c := range e.Criteria {
 		if c.Score < c.MaxScore && c.Reasoning != "" {
-			s += fmt.Sprintf("; %s: %s", c.Name, shorten(c.Reasoning))
+			fmt.Fprintf(&b, "; %s: %s", c.Name, shorten(c.Reasoning))
 		}
 	}
-	return s
+	return b.String()
 }
 
 func (g *gate) show() {

@@ -43,7 +43,7 @@ func openJournal(path string) (*journal, error) {
 		return nil, err
 	}
 	if err == nil {
-		defer old.Close()
+		defer func() { _ = old.Close() }()
 		lines := bufio.NewScanner(old)
 		for n := 1; lines.Scan(); n++ {
 			r := new(record)

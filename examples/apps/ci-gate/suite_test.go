@@ -71,7 +71,7 @@ func TestBadSuites(t *testing.T) {
 		"agent: a\ncases: [{message: m}]": "case 1 (): it has no name",
 		"agent: a\ncases: [{name: n}]":    "neither message nor payload",
 		"agent: a\ncases: [{name: n, message: m}, {name: n, message: m}]":             "same name",
-		"agent: a\ncases: [{name: n, message: m, expect: {contians: x}}]":             `unknown field "contians"`,
+		"agent: a\ncases: [{name: n, message: m, expect: {contain: x}}]":              `unknown field "contain"`,
 		"agent: a\ncases: [{name: n, message: m, expect: {matches: '('}}]":            "missing closing",
 		"agent: a\ncases: [{name: n, message: m, expect: {json: {total: 1}}}]":        "the path total",
 		"agent: a\ncases: [{name: n, message: m, expect: {contains: ''}}]":            "empty",
