@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -137,7 +138,11 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 	if r.Message == "" && r.Payload == nil && len(r.Files) == 0 {
 		return bad("request", "is empty: it has neither message nor payload nor files")
 	}
-	for _, f := range r.Files {
+	files := slices.Clone(r.Files)
+	for i, f := range files {
+		if f.Data == nil {
+			files[i].Data = []byte{} // an empty file, and not null
+		}
 		if f.Name == "" {
 			return bad("file", "has no name")
 		}
@@ -150,7 +155,7 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 		encoded, err := json.Marshal(struct {
 			Message string `json:"message,omitempty"`
 			Files   []File `json:"files,omitempty"`
-		}{r.Message, r.Files})
+		}{r.Message, files})
 		if err != nil {
 			return bad("request", "cannot be encoded as JSON: "+err.Error())
 		}

@@ -104,11 +104,11 @@ func (e *DeploymentError) Error() string {
 	if d == nil {
 		return endedText("deployment", "", "", "", false, "")
 	}
-	why := d.Error
-	if d.Phase != "" {
-		why = strings.TrimSuffix("in the phase "+d.Phase+": "+why, ": ")
+	status := string(d.Status)
+	if d.Phase != "" && status != "" {
+		status += " in the phase " + d.Phase
 	}
-	return endedText("deployment", d.ID, "", string(d.Status), d.Status.Known(), why)
+	return endedText("deployment", d.ID, "", status, d.Status.Known(), d.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so

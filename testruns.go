@@ -128,17 +128,12 @@ func (e *TestRunError) Error() string {
 	for i := range why {
 		why[i] = strings.TrimSpace(why[i])
 	}
-	return endedText("test run", r.ID, "", string(r.Status), r.Status.Known(), strings.Join(why, "; "))
+	return endedText("test run", r.ID, "", string(r.Status), true, strings.Join(why, "; "))
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
 // that an error in a JSON log is its text, and not the test run with all its data.
 func (e *TestRunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
-
-// Is matches [ErrUnknownStatus] where the status is not known.
-func (e *TestRunError) Is(target error) bool {
-	return target == ErrUnknownStatus && e.TestRun != nil && !e.TestRun.Status.Known()
-}
 
 // decoded sets the threshold of cases that came without one.
 func (r *TestRun) decoded() {
