@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -160,13 +161,16 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 // without an answer.
 func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 	record := record{Began: time.Now()}
+	if g.suite.Marker != "" {
+		record.Marker = rand.Text()
+	}
 	if err := g.journal.note(r.Case, record); err != nil {
 		g.fail(r, fmt.Errorf("not started, because it cannot be noted down: %w", err))
 		return false
 	}
 	call := patient(ctx)
 	defer call.done()
-	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.request)
+	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.marked(g.suite.Marker, record.Marker))
 	switch {
 	case answer != nil && answer.RunID != "": // also where the answer broke off behind it
 		record.RunID = answer.RunID

@@ -27,6 +27,7 @@ type record struct {
 	Case   string    `json:"case"`
 	Digest string    `json:"digest"` // of the input: the case may have changed since
 	Began  time.Time `json:"began"`  // the trigger was about to be sent
+	Marker string    `json:"marker,omitempty"`
 	RunID  string    `json:"run_id,omitempty"`
 	// NotSent is set where the trigger turned out not to have been executed.
 	NotSent bool `json:"not_sent,omitempty"`

@@ -85,6 +85,7 @@ func TestBadSuites(t *testing.T) {
 		"agent: a\ncase_cost: 1 EUR\ncases: [{name: n, message: m}]":                  "without max_cost",
 		"agent: a\nmax_cost: 1 USD\ncase_cost: 1 EUR\ncases: [{name: n, message: m}]": "different currencies",
 		"agent: a\nagent: b\ncases: [{name: n, message: m}]":                          "already defined",
+		"agent: a\nmarker: x\ncases: [{name: n, payload: {x: 1}}]":                    "the marker",
 		"agent: [a": "yaml",
 	} {
 		if _, err := parseSuite([]byte(suite), false, t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
