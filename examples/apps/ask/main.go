@@ -1,0 +1,149 @@
+// Ask is a web service that answers questions with an agent.
+//
+//	curl -d '{"question": "How long may I keep the goods?"}' -H 'Content-Type: application/json' localhost:8080/ask
+//
+// Without configuration it brings its own service: a fake with an agent in it.
+// With CONNIC_API_KEY and CONNIC_PROJECT_ID set it asks an agent of that project,
+// where each question costs money:
+//
+//	ask -agent support
+//
+// Who may ask is not its business: it listens on the loopback address, and belongs
+// behind something that knows its callers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/connic-go/connic/examples/apps/internal/service"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	err := run(ctx, os.Args[1:], os.Stderr)
+	stop()
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "ask:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stderr io.Writer) error {
+	conf := defaults()
+	flags := flag.NewFlagSet("ask", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	listen := flags.String("listen", "127.0.0.1:8080", "the address to listen on")
+	flags.StringVar(&conf.Agent, "agent", "", "the agent that answers; needed on the real service")
+	flags.DurationVar(&conf.Timeout, "timeout", conf.Timeout, "how long a question may take, the wait for the quota included")
+	flags.IntVar(&conf.Callers, "callers", conf.Callers, "how many questions may be open at once")
+	lame := flags.Duration("lame", 0, "how long to go on taking questions after SIGTERM, until the load balancer has noticed")
+	drain := flags.Duration("drain", time.Minute, "how long open questions may take after that")
+	verbose := flags.Bool("v", false, "log each request to Connic")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	conf.Log = logger(stderr, *verbose)
+
+	where, err := service.Connect("connic-ask", furnish, connic.WithLogger(conf.Log), connic.WithObserver(tellCaller))
+	if err != nil {
+		return err
+	}
+	defer where.Close()
+	if conf.Agent == "" {
+		if where.Fake == nil {
+			return errors.New("name an agent of your project with -agent: a run on the real service costs money, so none is chosen for you")
+		}
+		conf.Agent = fakeAgent
+	}
+	conf.Client = where.Client
+
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *listen)
+	if err != nil {
+		return err
+	}
+	conf.Log.Info("listening", "address", l.Addr().String(), "agent", conf.Agent, "service", where.String())
+	return newServer(conf).serve(ctx, l, *lame, *drain)
+}
+
+// logger writes text for people and JSON for machines.
+func logger(out io.Writer, verbose bool) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if verbose {
+		options.Level = slog.LevelDebug
+	}
+	if progress.Terminal(out) {
+		return slog.New(slog.NewTextHandler(out, options))
+	}
+	return slog.New(slog.NewJSONHandler(out, options))
+}
+
+// abortTime is what questions get to end that are cut short: the time in which
+// [connic.CancelOnAbort] stops the run, and some to tell the caller.
+const abortTime = 15 * time.Second
+
+// serve answers until ctx ends, and then drains: it says that it is not ready,
+// goes on for the time of lame, closes the listener, lets open questions end for
+// the time of drain, and then cancels them and their runs.
+func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Duration) error {
+	open, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+	h := &http.Server{
+		Handler:     s.handler(),
+		BaseContext: func(net.Listener) context.Context { return open },
+		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+		// No ReadTimeout: its end would look as if the caller had gone while its
+		// question is being answered. The handler bounds the body by itself.
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	s.Log.Info("draining", "open", s.open.Load())
+	pause(lame)
+
+	patience, done := context.WithTimeout(open, drain)
+	defer done()
+	err := h.Shutdown(patience)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.Log.Warn("cancelling what is still open", "open", s.open.Load())
+		cut(errShutdown)
+		last, done := context.WithTimeout(context.WithoutCancel(open), abortTime)
+		defer done()
+		err = h.Shutdown(last)
+	}
+	s.Log.Info("stopped", "open", s.open.Load())
+	return err
+}
+
+var errShutdown = errors.New("the service is shutting down")
+
+func pause(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
+}

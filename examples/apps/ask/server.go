@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic"
+)
+
+const (
+	maxQuestion = 8000     // characters
+	maxBody     = 64 << 10 // bytes of a request
+	bodyTime    = 10 * time.Second
+	writeTime   = 10 * time.Second // for one event to a slow reader
+	beat        = 15 * time.Second // between events, so that no proxy thinks that the connection is dead
+)
+
+type config struct {
+	Client  *connic.Client
+	Agent   string
+	Timeout time.Duration // of a question
+	Callers int           // at once; more are turned away
+	Log     *slog.Logger
+}
+
+func defaults() config { return config{Timeout: 5 * time.Minute, Callers: 500} }
+
+type server struct {
+	config
+	open     atomic.Int64
+	draining atomic.Bool
+}
+
+func newServer(c config) *server { return &server{config: c} }
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	// A page that somebody has open in a browser must not ask, and let us pay.
+	mux.Handle("POST /ask", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.ask)))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", s.ready)
+	return mux
+}
+
+// ready says whether new questions are welcome, and how the quota is.
+func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
+	quota := s.Client.RateLimit()
+	open := s.open.Load()
+	state := struct {
+		Ready   bool  `json:"ready"`
+		Open    int64 `json:"open"`
+		Used    int   `json:"quota_used"`
+		Limit   int   `json:"quota_limit"`
+		Waiting int   `json:"quota_waiting"`
+	}{!s.draining.Load() && open < int64(s.Callers), open, quota.Used, quota.Limit, quota.Waiting}
+	status := http.StatusOK
+	if !state.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	writeJSON(w, status, state)
+}
+
+// Answer is what a caller gets.
+type Answer struct {
+	RunID      string  `json:"run_id"`
+	Answer     string  `json:"answer"`
+	DurationMS float64 `json:"duration_ms,omitzero"`
+}
+
+// ask answers a question: with JSON when the agent has finished, or with a stream
+// of server-sent events for those who accept that.
+func (s *server) ask(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	log := s.Log.With("caller", r.RemoteAddr)
+	n := s.open.Add(1)
+	defer s.open.Add(-1)
+	if n > int64(s.Callers) {
+		fail(w, log, &Problem{Status: http.StatusServiceUnavailable, Message: "too many questions are open", RetryAfter: 5 * time.Second})
+		return
+	}
+	question, problem := readQuestion(w, r)
+	if problem != nil {
+		fail(w, log, problem)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
+	defer cancel()
+
+	out := &stream{w: w}
+	if accepts(r, "text/event-stream") {
+		if err := out.begin(); err != nil {
+			log.Info("the caller went away", "error", err)
+			return
+		}
+	}
+	run, err := s.put(ctx, question, out)
+	log = log.With("run", idOf(run), "took", time.Since(start).Round(time.Millisecond), "question", utf8.RuneCountInString(question))
+	if err != nil {
+		if r.Context().Err() != nil && !errors.Is(context.Cause(r.Context()), errShutdown) {
+			log.Info("the caller went away", "error", err)
+			return // nobody is there to be told
+		}
+		problem := explain(err, context.Cause(ctx))
+		problem.RunID = idOf(run)
+		log.Warn("no answer", "status", problem.Status, "error", err)
+		if !out.event("error", problem) {
+			problem.write(w)
+		}
+		return
+	}
+	log.Info("answered", "cost", connic.Money{Amount: run.Cost, Currency: run.Currency}.String())
+	answer := Answer{RunID: run.ID, Answer: run.Output, DurationMS: run.DurationMS}
+	if !out.event("answer", answer) {
+		writeJSON(w, http.StatusOK, answer)
+	}
+}
+
+// put puts a question to the agent and waits for its run, which it cancels when
+// the caller goes away. Meanwhile it tells out what happens: from this goroutine,
+// because writing to a caller can take time that the wait does not have.
+func (s *server) put(ctx context.Context, question string, out *stream) (*connic.Run, error) {
+	req := connic.TriggerRequest{Message: question}
+	if !out.open {
+		return s.Client.Agents.TriggerAndWait(ctx, s.Agent, req, connic.CancelOnAbort())
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	news := make(chan Status, 8)
+	tell := func(status Status) {
+		select {
+		case news <- status:
+		default: // the caller reads slowly, and has to do with less
+		}
+	}
+	var (
+		run *connic.Run
+		err error
+	)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run, err = s.Client.Agents.TriggerAndWait(context.WithValue(ctx, teller{}, tell), s.Agent, req, connic.CancelOnAbort(),
+			connic.WithProgress(func(e connic.WaitEvent) {
+				if e.Err == nil {
+					tell(Status{RunID: e.ID, Status: e.Status, AfterMS: e.After.Milliseconds()})
+				}
+			}))
+	}()
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		var failed error
+		select {
+		case <-done:
+			return run, err
+		case status := <-news:
+			failed = out.send("status", status)
+		case <-ticker.C:
+			failed = out.comment("still here")
+		}
+		if failed != nil {
+			cancel(failed) // and wait until the run is cancelled
+			<-done
+			return run, err
+		}
+	}
+}
+
+// Status is news of a question that is not answered yet.
+type Status struct {
+	RunID   string `json:"run_id,omitempty"`
+	Status  string `json:"status"` // of the run, or "waiting": for its turn under the quota
+	AfterMS int64  `json:"after_ms,omitzero"`
+	WaitMS  int64  `json:"wait_ms,omitzero"` // how long it will wait, as far as can be told
+}
+
+// teller is the key of the function that tells a caller news.
+type teller struct{}
+
+// tellCaller tells a caller that the trigger stands in line.
+func tellCaller(ctx context.Context, e connic.Event) {
+	if e.Kind != connic.EventQueued || e.Op != "agents.trigger" {
+		return
+	}
+	if tell, ok := ctx.Value(teller{}).(func(Status)); ok {
+		tell(Status{Status: "waiting", WaitMS: e.Wait.Milliseconds()})
+	}
+}
+
+// readQuestion reads {"question": "…"}.
+func readQuestion(w http.ResponseWriter, r *http.Request) (string, *Problem) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		return "", &Problem{Status: http.StatusUnsupportedMediaType, Message: "the Content-Type is not application/json"}
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+	// The body has to be read to its end, or the server cannot tell when the caller
+	// goes away.
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	_ = control.SetReadDeadline(time.Time{})
+	if err != nil {
+		if errors.As(err, new(*http.MaxBytesError)) {
+			return "", &Problem{Status: http.StatusRequestEntityTooLarge, Message: "the request is too large"}
+		}
+		return "", &Problem{Status: http.StatusBadRequest, Message: "the request broke off"}
+	}
+	var in struct {
+		Question string `json:"question"`
+	}
+	switch err := json.Unmarshal(body, &in); {
+	case err != nil:
+		return "", &Problem{Status: http.StatusBadRequest, Message: `the request is not of the form {"question": "…"}`}
+	case strings.TrimSpace(in.Question) == "":
+		return "", &Problem{Status: http.StatusBadRequest, Message: "the question is empty"}
+	case utf8.RuneCountInString(in.Question) > maxQuestion:
+		return "", &Problem{Status: http.StatusRequestEntityTooLarge, Message: "the question is too long"}
+	}
+	return in.Question, nil
+}
+
+func accepts(r *http.Request, kind string) bool {
+	for part := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+		if got, _, err := mime.ParseMediaType(part); err == nil && got == kind {
+			return true
+		}
+	}
+	return false
+}
+
+func idOf(run *connic.Run) string {
+	if run == nil {
+		return ""
+	}
+	return run.ID
+}

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/examples/apps/internal/progress"
+)
+
+const (
+	// together is how many triggers are under way at most: they stand in line for
+	// the quota, and there is no use in a longer one.
+	together = 64
+	// lastTime is for what is done after the end: looking for runs whose trigger got
+	// no answer, and cancelling those that nobody will collect.
+	lastTime = 30 * time.Second
+)
+
+// Verdict is how a case came out.
+type Verdict string
+
+// The verdicts.
+const (
+	Passed  Verdict = "pass"
+	Failed  Verdict = "FAIL"
+	Errored Verdict = "ERROR" // it could not be found out
+	Skipped Verdict = "skip"  // it was not started
+)
+
+// Result is what is known about a case.
+type Result struct {
+	Case       *Case
+	Verdict    Verdict
+	Why        string
+	RunID      string
+	Run        *connic.Run // nil until it has ended
+	Evaluation *connic.Evaluation
+	record     record
+	pending    bool // the run, or the evaluation, goes on
+}
+
+// gate runs the cases of a suite.
+type gate struct {
+	client  *connic.Client
+	suite   *Suite
+	journal *journal
+	line    *progress.Line
+
+	mu      sync.Mutex
+	results []*Result
+	byRun   map[string]*Result
+	purse   *purse
+	judges  *bench
+	stop    context.CancelCauseFunc
+	started int
+	ended   int
+}
+
+func newGate(client *connic.Client, suite *Suite, j *journal, line *progress.Line) *gate {
+	g := &gate{
+		client: client, suite: suite, journal: j, line: line,
+		byRun: make(map[string]*Result), purse: newPurse(suite),
+	}
+	for _, c := range suite.Cases {
+		g.results = append(g.results, &Result{Case: c, record: j.recall(c)})
+	}
+	return g
+}
+
+// run asks for the runs of all cases, collects them as they end, and has them
+// judged. When ctx ends it returns with what is known; the error says why.
+func (g *gate) run(ctx context.Context) error {
+	ctx, g.stop = context.WithCancelCause(ctx)
+	defer g.stop(nil)
+	judges, err := newBench(ctx, g)
+	if err != nil {
+		return err
+	}
+	g.judges = judges
+	ids := make(chan string)
+	var refused error
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		defer close(ids)
+		refused = g.triggerAll(ctx, ids)
+	})
+	var last error
+	for run, err := range g.client.Runs.Watch(ctx, ids) {
+		last = err
+		g.collect(ctx, run, err)
+		g.show()
+	}
+	for range ids { // the watch has ended first: what nobody can collect is not started
+		g.stop(last)
+	}
+	asking.Wait()
+	g.judges.wait(ctx)
+	err = cmp.Or(context.Cause(ctx), refused)
+	g.close(err)
+	return err
+}
+
+// triggerAll triggers the cases that have no run yet, each once, and passes the
+// ids of all runs on. Its error says why not all could be started.
+func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error) {
+	pass := func(r *Result) {
+		g.adopt(r)
+		select {
+		case ids <- r.RunID:
+		case <-ctx.Done():
+		}
+	}
+	var unknown []*Result
+	var waiting sync.WaitGroup
+	places := make(chan struct{}, together)
+	for _, r := range g.results {
+		switch {
+		case r.record.RunID != "": // from an earlier process
+			r.RunID = r.record.RunID
+			g.purse.adopt()
+			pass(r)
+			continue
+		case !r.record.Began.IsZero():
+			g.purse.adopt()
+			g.purse.lose()
+			unknown = append(unknown, r)
+			continue
+		}
+		if refused = g.purse.start(ctx); refused != nil {
+			break
+		}
+		places <- struct{}{}
+		waiting.Go(func() {
+			defer func() { <-places }()
+			if lost := g.trigger(ctx, r); lost {
+				g.purse.lose()
+				g.mu.Lock()
+				unknown = append(unknown, r)
+				g.mu.Unlock()
+			} else if r.RunID != "" {
+				pass(r)
+			}
+		})
+	}
+	waiting.Wait()
+	g.find(ctx, unknown, func(r *Result) {
+		g.purse.regain()
+		pass(r)
+	})
+	return refused
+}
+
+// trigger starts the run of a case. It reports whether that may have happened
+// without an answer.
+func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
+	record := record{Began: time.Now()}
+	if err := g.journal.note(r.Case, record); err != nil {
+		g.fail(r, fmt.Errorf("not started, because it cannot be noted down: %w", err))
+		return false
+	}
+	answer, err := g.client.Agents.Trigger(ctx, g.suite.Agent, r.Case.request)
+	switch {
+	case answer != nil && answer.RunID != "": // also where the answer broke off behind it
+		record.RunID = answer.RunID
+		r.RunID, r.record = answer.RunID, record
+		if err := g.journal.note(r.Case, record); err != nil {
+			g.line.Say("%s: run %s cannot be noted down: %v", r.Case.Name, r.RunID, err)
+		}
+		return false
+	case err == nil: // the answer is the finished run, without an id
+		g.finish(ctx, r, &connic.Run{AgentName: g.suite.Agent, Status: answer.Status, Output: answer.Output}, nil)
+		return false
+	case errors.Is(err, connic.ErrOutcomeUnknown):
+		r.record = record
+		return true
+	}
+	record.NotSent = true
+	if failed := g.journal.note(r.Case, record); failed != nil {
+		err = errors.Join(err, failed)
+	}
+	if ctx.Err() != nil {
+		_ = g.purse.end(nil) // it stays unstarted
+		return false
+	}
+	g.fail(r, err)
+	return false
+}
+
+// adopt takes note of a run that is waited for.
+func (g *gate) adopt(r *Result) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.byRun[r.RunID] = r
+	r.pending = true
+	g.started++
+}
+
+// fail is for cases that have no run.
+func (g *gate) fail(r *Result, err error) {
+	_ = g.purse.end(nil)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r.Verdict, r.Why = Errored, err.Error()
+	g.ended++
+}
+
+// collect takes a pair of Runs.Watch.
+func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
+	of := func(id string) *Result {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.byRun[id]
+	}
+	var wait *connic.WaitError
+	switch {
+	case errors.As(err, &wait) && ctx.Err() == nil: // these runs cannot be had
+		for _, id := range wait.Pending {
+			if r := of(id); r != nil {
+				g.finish(ctx, r, nil, err)
+			}
+		}
+	case run != nil && wait == nil:
+		if r := of(run.ID); r != nil {
+			g.finish(ctx, r, run, nil)
+		}
+	}
+}
+
+// finish judges a run that has ended, or that cannot be had.
+func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error) {
+	if crossed := g.purse.end(run); crossed != nil {
+		g.stop(crossed)
+	}
+	g.mu.Lock()
+	r.pending = false
+	r.Run = run
+	judge := false
+	if run == nil {
+		r.Verdict, r.Why = Errored, err.Error()
+	} else if r.Why = r.Case.Expect.check(run); r.Why != "" {
+		r.Verdict = Failed // whatever a judge would say, which costs something too
+	} else if r.Case.Judge == nil || r.Case.Expect.wantsFailure() {
+		r.Verdict = Passed
+	} else if run.ID == "" {
+		r.Verdict, r.Why = Errored, "the run has no id that a judge could be given"
+	} else {
+		judge, r.pending = true, true
+	}
+	if !judge {
+		g.ended++
+	}
+	g.mu.Unlock()
+	if judge {
+		g.judges.add(ctx, r)
+	}
+}
+
+// judged takes a verdict.
+func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
+	g.mu.Lock()
+	r.pending = false
+	r.Evaluation = e
+	switch {
+	case err != nil:
+		r.Verdict, r.Why = Errored, err.Error()
+	case e.Status != connic.EvaluationCompleted:
+		r.Verdict, r.Why = Errored, "the evaluation ended "+string(e.Status)+": "+e.Error
+	case e.MaxScore <= 0:
+		r.Verdict, r.Why = Errored, "the evaluation has no score"
+	case e.Share() < r.Case.Judge.Min:
+		r.Verdict, r.Why = Failed, fmt.Sprintf("the judge gives %v of %v, less than %v%%%s", e.Score, e.MaxScore, r.Case.Judge.Min*100, reasons(e))
+	default:
+		r.Verdict = Passed
+	}
+	g.ended++
+	g.mu.Unlock()
+	g.show()
+}
+
+func reasons(e *connic.Evaluation) string {
+	s := ""
+	for _, c := range e.Criteria {
+		if c.Score < c.MaxScore && c.Reasoning != "" {
+			s += fmt.Sprintf("; %s: %s", c.Name, shorten(c.Reasoning))
+		}
+	}
+	return s
+}
+
+func (g *gate) show() {
+	g.mu.Lock()
+	started, ended, all := g.started, g.ended, len(g.results)
+	g.mu.Unlock()
+	g.line.Show("%d of %d cases started, %d done, cost %s", started, all, ended, g.purse.total())
+}
+
+// close settles what is open when the gate ends. Runs that go on are left to the
+// next process if it can know of them, and are cancelled otherwise, as they are
+// when they would cost more than allowed.
+func (g *gate) close(cause error) {
+	ctx, done := context.WithTimeout(context.Background(), lastTime)
+	defer done()
+	keep := g.journal != nil && !errors.Is(cause, errCost)
+	var cancelling sync.WaitGroup
+	for _, r := range g.results {
+		if r.Verdict != "" {
+			continue
+		}
+		switch {
+		case r.Run != nil:
+			r.Verdict, r.Why = Errored, "the judge has not answered yet"
+		case r.RunID == "" && r.record.Began.IsZero():
+			r.Verdict, r.Why = Skipped, "not started"
+			r.pending = false
+		case r.RunID == "":
+			r.Verdict, r.Why = Errored, "no answer came to the trigger, and no run was found that is certainly its own; it may have been started"
+			r.pending = true
+		case keep:
+			r.Verdict, r.Why = Errored, "the run goes on"
+		default:
+			r.Verdict = Errored
+			cancelling.Go(func() {
+				r.pending = false
+				if err := g.client.Runs.Cancel(ctx, r.RunID); err != nil && !errors.Is(err, connic.ErrConflict) {
+					r.Why, r.pending = "the run goes on, and could not be cancelled: "+err.Error(), true
+					return
+				}
+				r.Why = "the run was cancelled"
+			})
+		}
+	}
+	cancelling.Wait()
+}
+
+// settled reports whether nothing is left that a later process could collect.
+func (g *gate) settled() bool {
+	for _, r := range g.results {
+		if r.pending || r.Verdict == Skipped {
+			return false
+		}
+	}
+	return true
+}

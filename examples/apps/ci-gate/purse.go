@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/connic-go/connic"
+)
+
+var errCost = errors.New("the bound on the cost is reached")
+
+// purse keeps the cost within its bound. What a run costs is known when it has
+// ended; until then it counts with the estimate, or with the most that one has
+// cost if that is more.
+type purse struct {
+	mu       sync.Mutex
+	changed  *sync.Cond
+	bound    connic.Money // no currency: none
+	estimate connic.Decimal
+	spent    connic.Sums
+	open     int // runs that go on
+	lost     int // runs that may go on, or never have begun
+	unpriced int // runs that ended without saying what they cost
+}
+
+func newPurse(s *Suite) *purse {
+	p := &purse{bound: s.MaxCost.Money, estimate: s.CaseCost.Amount}
+	p.changed = sync.NewCond(&p.mu)
+	return p
+}
+
+// start waits until one more run is within the bound. Without an estimate it never
+// waits: then only what has been spent already counts.
+func (p *purse) start(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	})
+	defer stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case p.err() != nil:
+			return p.err()
+		case p.bound.Currency == "" || p.estimate.Sign() == 0 || p.expected(p.open+p.lost+1).Cmp(p.bound.Amount) <= 0:
+			p.open++
+			return nil
+		case p.open == 0:
+			return fmt.Errorf("%w: %s are spent, and another run may cost %s", errCost, p.spent, p.estimate)
+		}
+		p.changed.Wait()
+	}
+}
+
+// expected is what will have been spent when so many runs have ended.
+func (p *purse) expected(open int) connic.Decimal {
+	sum := p.spent.In(p.bound.Currency).Amount
+	for range open {
+		sum = sum.Add(p.estimate)
+	}
+	return sum
+}
+
+// adopt counts a run that goes on already.
+func (p *purse) adopt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open++
+}
+
+// lose counts an open run as one whose end may never be seen: it may cost what
+// others do, and nobody is to wait for it.
+func (p *purse) lose() { p.move(1) }
+
+// regain counts a lost run as an open one.
+func (p *purse) regain() { p.move(-1) }
+
+func (p *purse) move(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost += n
+	p.open -= n
+	p.changed.Broadcast()
+}
+
+// end takes note of what a run has cost; nil is a run that was not started. Its
+// error is that of a bound that is crossed.
+func (p *purse) end(run *connic.Run) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.changed.Broadcast()
+	p.open--
+	if run == nil {
+		return nil
+	}
+	cost := connic.Money{Amount: run.Cost, Currency: run.Currency}
+	if run.Currency == "" {
+		p.unpriced++
+	}
+	p.spent = p.spent.Add(cost)
+	if p.estimate.Sign() > 0 && strings.EqualFold(cost.Currency, p.bound.Currency) && cost.Amount.Cmp(p.estimate) > 0 {
+		p.estimate = cost.Amount
+	}
+	return p.err()
+}
+
+func (p *purse) err() error {
+	if p.bound.Currency == "" {
+		return nil
+	}
+	for _, sum := range p.spent {
+		if sum.Currency != p.bound.Currency && sum.Amount.Sign() > 0 {
+			return fmt.Errorf("%w: %s are spent, which cannot be compared with %s", errCost, sum, p.bound)
+		}
+	}
+	if p.spent.In(p.bound.Currency).Amount.Cmp(p.bound.Amount) > 0 {
+		return fmt.Errorf("%w: %s of %s are spent", errCost, p.spent, p.bound)
+	}
+	return nil
+}
+
+func (p *purse) total() connic.Sums {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.spent
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/connic-go/connic"
+	"go.yaml.in/yaml/v3"
+)
+
+// Suite is a file of cases.
+type Suite struct {
+	Agent string `json:"agent"`
+	// MaxCost bounds what the runs may cost together: "0.50 EUR".
+	MaxCost money `json:"max_cost"`
+	// CaseCost is what a run costs at most, as far as known. With it, and with
+	// MaxCost, a run is started only if the bound still holds when it costs that.
+	CaseCost money   `json:"case_cost"`
+	Judge    *Judge  `json:"judge"` // of the cases that name none
+	Cases    []*Case `json:"cases"`
+}
+
+// Judge says which judge scores a case, and how good is good enough.
+type Judge struct {
+	Name string  `json:"name"` // or its id
+	Min  float64 `json:"min"`  // part of the greatest score: 0.8
+}
+
+// Case is something that the agent is asked, and what it should answer.
+type Case struct {
+	Name    string         `json:"name"`
+	Message string         `json:"message"`
+	Payload map[string]any `json:"payload"`
+	Files   []string       `json:"files"` // paths, from the suite's folder
+	Expect  Expectation    `json:"expect"`
+	Judge   *Judge         `json:"judge"`
+
+	request connic.TriggerRequest
+	input   string // by which a run of this case can be recognized
+	digest  string // of all that the agent gets
+}
+
+// money is an amount with its currency, written "0.50 EUR".
+type money struct{ connic.Money }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (m *money) UnmarshalText(text []byte) error {
+	parts := strings.Fields(string(text))
+	if len(parts) != 2 || len(parts[1]) != 3 {
+		return fmt.Errorf("%q is no amount like 0.50 EUR", text)
+	}
+	amount, err := connic.ParseDecimal(parts[0])
+	if err != nil || amount.Sign() <= 0 {
+		return fmt.Errorf("%q is no amount like 0.50 EUR", text)
+	}
+	m.Money = connic.Money{Amount: amount, Currency: strings.ToUpper(parts[1])}
+	return nil
+}
+
+func (m money) set() bool { return m.Currency != "" }
+
+// loadSuite reads a file of cases, YAML or JSON, and the files that the cases
+// name. Nothing is asked before all of it makes sense.
+func loadSuite(path string) (*Suite, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	suite, err := parseSuite(raw, filepath.Ext(path) == ".json", filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return suite, nil
+}
+
+func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
+	if !isJSON {
+		var err error
+		if raw, err = yamlToJSON(raw); err != nil {
+			return nil, err
+		}
+	}
+	// The cases one by one, so that a complaint can say whose it is.
+	var shell struct {
+		Suite
+		Cases []json.RawMessage `json:"cases"`
+	}
+	if err := strict(raw, &shell); err != nil {
+		return nil, err
+	}
+	suite := &shell.Suite
+	suite.Cases = nil
+	names := make(map[string]bool)
+	for i, raw := range shell.Cases {
+		c := new(Case)
+		err := strict(raw, c)
+		if err == nil {
+			err = c.prepare(suite, folder)
+		}
+		if err == nil && names[c.Name] {
+			err = errors.New("another case has the same name")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("case %d (%s): %w", i+1, c.Name, err)
+		}
+		names[c.Name] = true
+		suite.Cases = append(suite.Cases, c)
+	}
+	switch {
+	case suite.Agent == "":
+		return nil, errors.New("no agent is named")
+	case len(suite.Cases) == 0:
+		return nil, errors.New("there are no cases") // and not a pass
+	case suite.CaseCost.set() && !suite.MaxCost.set():
+		return nil, errors.New("case_cost means nothing without max_cost")
+	case suite.CaseCost.set() && suite.CaseCost.Currency != suite.MaxCost.Currency:
+		return nil, errors.New("case_cost and max_cost are in different currencies")
+	}
+	return suite, suite.Judge.check()
+}
+
+func (c *Case) prepare(suite *Suite, folder string) error {
+	if strings.TrimSpace(c.Name) == "" {
+		return errors.New("it has no name")
+	}
+	if c.Judge == nil {
+		c.Judge = suite.Judge
+	}
+	if err := c.Judge.check(); err != nil {
+		return err
+	}
+	c.request = connic.TriggerRequest{Message: c.Message}
+	if len(c.Payload) > 0 {
+		c.request.Payload = c.Payload
+	}
+	for _, name := range c.Files {
+		kind := mime.TypeByExtension(filepath.Ext(name))
+		if kind == "" {
+			kind = "application/octet-stream"
+		}
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			return err
+		}
+		c.request.Files = append(c.request.Files, connic.File{Name: filepath.Base(name), MIMEType: kind, Data: data})
+	}
+	if c.Message == "" && len(c.Payload) == 0 && len(c.Files) == 0 {
+		return errors.New("it has neither message nor payload nor files")
+	}
+	all, err := json.Marshal([]any{suite.Agent, c.Message, c.Payload, c.request.Files})
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(all)
+	c.digest = hex.EncodeToString(sum[:8])
+	if c.input = c.Message; c.input == "" && len(c.Payload) > 0 {
+		payload, err := json.Marshal(c.Payload)
+		if err != nil {
+			return err
+		}
+		c.input = string(payload)
+	}
+	return c.Expect.compile()
+}
+
+func (j *Judge) check() error {
+	switch {
+	case j == nil:
+		return nil
+	case j.Name == "":
+		return errors.New("the judge has no name")
+	case !(j.Min > 0 && j.Min <= 1):
+		return errors.New("the judge's min is not above 0 and at most 1")
+	}
+	return nil
+}
+
+// strict decodes JSON and refuses what it does not know: a misspelled expectation
+// would be one that is never checked.
+func strict(raw []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if d.More() {
+		return errors.New("something follows the end of the JSON")
+	}
+	return nil
+}
+
+// yamlToJSON turns a YAML document into JSON. What looks like a date stays the
+// text that was written.
+func yamlToJSON(raw []byte) ([]byte, error) {
+	var node yaml.Node
+	if err := yaml.Unmarshal(raw, &node); err != nil {
+		return nil, err
+	}
+	textualDates(&node)
+	var value any
+	if err := node.Decode(&value); err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+func textualDates(n *yaml.Node) {
+	if n.ShortTag() == "!!timestamp" {
+		n.Tag = "!!str"
+	}
+	for _, child := range n.Content {
+		textualDates(child)
+	}
+}

@@ -1,0 +1,116 @@
+// Package progress tells people how far a program is: on a terminal in one line
+// that changes, elsewhere in plain lines, and not too many of them.
+package progress
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// columns is the width that every terminal has.
+	columns = 79
+	// quiet is how often a plain line is written where nobody watches: the log of
+	// a build is read afterwards.
+	quiet = 5 * time.Second
+)
+
+// Line is the line that shows how far a program is. It is safe for concurrent
+// use. A nil Line shows nothing.
+type Line struct {
+	mu    sync.Mutex
+	out   io.Writer
+	live  bool
+	shown string
+	last  time.Time
+}
+
+// New makes a Line on out, which changes in place if out is a terminal.
+func New(out io.Writer) *Line { return &Line{out: out, live: Terminal(out)} }
+
+// Terminal reports whether out is a terminal that can move its cursor.
+func Terminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// Show shows how far things are. Elsewhere than on a terminal it writes a line if
+// the text is new and the last line is 5 s old.
+func (l *Line) Show(format string, args ...any) {
+	if l == nil {
+		return
+	}
+	text := cut(Clean(fmt.Sprintf(format, args...)), columns)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case text == l.shown:
+	case l.live:
+		_, _ = fmt.Fprintf(l.out, "\r\x1b[K%s", text)
+		l.shown = text
+	case time.Since(l.last) >= quiet:
+		_, _ = fmt.Fprintln(l.out, text)
+		l.shown, l.last = text, time.Now()
+	}
+}
+
+// Say writes a line that stays.
+func (l *Line) Say(format string, args ...any) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clear()
+	_, _ = fmt.Fprintln(l.out, Clean(fmt.Sprintf(format, args...)))
+}
+
+// Done removes the line that changes.
+func (l *Line) Done() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clear()
+}
+
+func (l *Line) clear() {
+	if l.live && l.shown != "" {
+		_, _ = io.WriteString(l.out, "\r\x1b[K")
+		l.shown = ""
+	}
+}
+
+// Clean makes one line of a text that comes from elsewhere: what a terminal would
+// obey, or what turns the direction of writing, becomes a blank or a question
+// mark.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t' || r == '\u2028' || r == '\u2029':
+			return ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError:
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// cut shortens a text to n characters.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
