@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/connic-go/connic"
 	"github.com/go-echarts/go-echarts/v2/charts"
@@ -35,10 +36,6 @@ func (r *Report) charts(currency string) []chart {
 // dayChart has a bar for each day, made of agents, and the daily budgets.
 func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 	days := r.Period.days()
-	at := make(map[string]int, len(days))
-	for i, d := range days {
-		at[d] = i
-	}
 	c := chart{Title: "Cost per day in " + currency, Height: 340}
 	bar := charts.NewBar()
 	bar.SetXAxis(days)
@@ -46,12 +43,7 @@ func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 	for _, g := range u.ByDay() {
 		top = max(top, g.Cost.In(currency).Amount.Float64())
 	}
-	names, amounts := stacks(u, currency, func(row *connic.UsageRow) string { return cmp.Or(row.AgentName, "all agents") }, func(row *connic.UsageRow) int {
-		if i, ok := at[row.Date.UTC().Format("2006-01-02")]; ok {
-			return i
-		}
-		return -1
-	}, len(days))
+	names, amounts := stacks(u, currency, func(row *connic.UsageRow) string { return cmp.Or(row.AgentName, "all agents") }, func(row *connic.UsageRow) int { return r.Period.place(row.Date) }, len(days))
 	lines := r.lines(&c, r.global(currency, connic.BudgetDaily), &top)
 	for i, name := range names {
 		extra := []charts.SeriesOpts{charts.WithBarChartOpts(opts.BarChart{Stack: "cost"})}
@@ -80,7 +72,7 @@ func (r *Report) monthChart(currency string, budgets []*connic.Budget) chart {
 		if t.Day() == 1 {
 			sum = connic.MustDecimal("0")
 		}
-		sum = sum.Add(byDay[t.Format("2006-01-02")])
+		sum = sum.Add(byDay[t.Format(time.DateOnly)])
 		if !t.Before(r.Period.From) {
 			data = append(data, opts.LineData{Value: number(sum)})
 			top = max(top, sum.Float64())
@@ -212,7 +204,7 @@ func (r *Report) lines(c *chart, budgets []*connic.Budget, top *float64) []chart
 		charts.WithMarkLineNameYAxisItemOpts(items...),
 		charts.WithMarkLineStyleOpts(opts.MarkLineStyle{
 			Symbol:    []string{"none", "none"},
-			Label:     &opts.Label{Show: opts.Bool(true), Position: "insideStartTop", Formatter: "{b}", Color: "#b3261e"},
+			Label:     &opts.Label{Show: opts.Bool(true), Position: "insideStartTop", Formatter: "{b}", Color: "#b3261e", BackgroundColor: "rgba(255,255,255,0.8)"},
 			LineStyle: &opts.LineStyle{Color: "#d64545", Type: "dashed", Width: 2},
 		}),
 	}

@@ -44,6 +44,7 @@ func furnish(fake *connictest.Server) {
 			}
 		}
 	}
+	fake.Agent("research", nil) // the budget needs it to be there
 	client := fake.Client()
 	defer client.Close()
 	for _, b := range []connic.BudgetCreate{

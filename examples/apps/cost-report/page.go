@@ -28,7 +28,6 @@ var (
 
 // section is a currency's part of the page.
 type section struct {
-	Currency string
 	Headline string
 	Charts   []chart
 	Meters   []meter
@@ -57,7 +56,7 @@ func (r *Report) writeHTML(out io.Writer) error {
 	var sections []section
 	for _, currency := range r.currencies() {
 		sections = append(sections, section{
-			Currency: currency, Headline: r.headline(currency),
+			Headline: r.headline(currency),
 			Charts: r.charts(currency), Meters: r.meters(currency),
 			Tables: []grid{r.agentTable(currency), r.environmentTable(currency), r.dayTable(currency)},
 		})
@@ -117,13 +116,21 @@ func (g grid) Cut() bool { return len(g.Rows) > 12 }
 // IsNumber reports whether a column holds numbers.
 func (g grid) IsNumber(column int) bool { return column >= g.Right }
 
-// days are the days of the period, as text.
+// days name the days of the period, short enough for a telephone.
 func (p period) days() []string {
 	var days []string
 	for t := p.From; t.Before(p.To); t = t.Add(day) {
-		days = append(days, t.Format(time.DateOnly))
+		days = append(days, t.Format("Jan 2"))
 	}
 	return days
+}
+
+// place is the place of a time among the days, -1 for one that is not there.
+func (p period) place(t time.Time) int {
+	if !p.holds(t) {
+		return -1
+	}
+	return int(t.Sub(p.From) / day)
 }
 
 // global are the budgets of the whole project that a chart can show as a line.

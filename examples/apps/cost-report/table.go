@@ -48,7 +48,7 @@ func (r *Report) dayTable(currency string) grid {
 // costs makes a table of groups: those of days in their order, others the dearest
 // first.
 func costs(title, what string, groups []connic.UsageGroup, currency string, name func(string) string) grid {
-	g := grid{Title: title, Right: 1, Head: []string{what, "runs", "tokens", "cost " + currency, "share"}}
+	g := grid{Title: title, Right: 1, Head: []string{what, "cost " + currency, "share", "runs", "tokens"}}
 	if what != "day" {
 		slices.SortStableFunc(groups, func(a, b connic.UsageGroup) int {
 			return b.Cost.In(currency).Amount.Cmp(a.Cost.In(currency).Amount)
@@ -66,12 +66,12 @@ func costs(title, what string, groups []connic.UsageGroup, currency string, name
 		amount := group.Cost.In(currency).Amount
 		amounts = append(amounts, amount.String())
 		g.Rows = append(g.Rows, []string{
-			name(group.Key), strconv.FormatInt(group.RunCount, 10), strconv.FormatInt(tokens(group.TokenUsage), 10), "", percent(amount, sum),
+			name(group.Key), "", percent(amount, sum), strconv.FormatInt(group.RunCount, 10), strconv.FormatInt(tokens(group.TokenUsage), 10),
 		})
 	}
-	g.Rows = append(g.Rows, []string{"total", strconv.FormatInt(total.RunCount, 10), strconv.FormatInt(total.TokenUsage.Total, 10), "", ""})
+	g.Rows = append(g.Rows, []string{"total", "", "", strconv.FormatInt(total.RunCount, 10), strconv.FormatInt(total.TokenUsage.Total, 10)})
 	for i, amount := range level(append(amounts, sum.String())) {
-		g.Rows[i][3] = amount
+		g.Rows[i][1] = amount
 	}
 	return g
 }
