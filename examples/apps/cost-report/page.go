@@ -57,7 +57,7 @@ func (r *Report) writeHTML(out io.Writer) error {
 	for _, currency := range r.currencies() {
 		sections = append(sections, section{
 			Headline: r.headline(currency),
-			Charts: r.charts(currency), Meters: r.meters(currency),
+			Charts:   r.charts(currency), Meters: r.meters(currency),
 			Tables: []grid{r.agentTable(currency), r.environmentTable(currency), r.dayTable(currency)},
 		})
 	}
