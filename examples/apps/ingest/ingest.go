@@ -208,45 +208,47 @@ func (j *job) wait(ctx context.Context) error {
 	}
 	all := len(paths)
 	for got, err := range j.client.Knowledge.WaitJobs(ctx, slices.Sorted(maps.Keys(paths)), &connic.KnowledgeParams{EnvironmentID: j.where.Environment}) {
-		if got == nil { // no more can be seen of any
-			if !errors.Is(err, connic.ErrForbidden) {
-				j.stop = err
-				return nil
-			}
-			for _, name := range paths {
-				if r := j.state.known[name]; r.JobID != "" {
-					j.unseen++
-					r.JobID = ""
-					if err := j.state.note(r); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		}
-		name := paths[got.ID]
-		r := j.state.known[name]
 		var ended *connic.JobError
+		var gone *connic.WaitError
 		switch {
 		case err == nil:
 			j.completed++
-			r.JobID = ""
+			err = j.settle(paths[got.ID])
 		case errors.As(err, &ended):
-			j.fail(name, errors.New(cmp.Or(ended.Job.Error, err.Error())))
-			r = record{Path: name} // again next time
+			j.fail(paths[got.ID], errors.New(cmp.Or(ended.Job.Error, err.Error())))
+			err = j.state.note(record{Path: paths[got.ID]}) // again next time
+		case !errors.As(err, &gone):
+			return err
 		case errors.Is(err, connic.ErrNotFound), errors.Is(err, connic.ErrForbidden):
-			j.unseen++ // the job is not shown: it would not be next time
-			r.JobID = ""
+			// The service does not show the job, and would not next time.
+			err = nil
+			unseen := gone.Pending
+			if len(unseen) == 0 {
+				unseen = []string{gone.ID}
+			}
+			for _, id := range unseen {
+				j.unseen++
+				err = errors.Join(err, j.settle(paths[id]))
+			}
 		default: // it is waited for next time
-			j.stop = cmp.Or(j.stop, err)
-			continue
+			j.stop, err = cmp.Or(j.stop, err), nil
 		}
-		if err := j.state.note(r); err != nil {
+		if err != nil {
 			return err
 		}
 		j.line.Show("%s", bar("ingesting", j.completed+j.unseen, all, j.failed))
 	}
 	return nil
+}
+
+// settle notes that nothing more is to come of an upload.
+func (j *job) settle(name string) error {
+	r, ok := j.state.known[name]
+	if !ok {
+		return nil
+	}
+	r.JobID = ""
+	return j.state.note(r)
 }
 
 func (j *job) fail(name string, err error) {

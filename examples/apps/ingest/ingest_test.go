@@ -431,3 +431,37 @@ func TestRun(t *testing.T) {
 		}
 	}
 }
+
+// A job that the service does not show any more ends the wait for it, and for
+// that one only.
+func TestForgottenJob(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		fsys := tree("a.md", "one", "b.md", "two")
+		d.run(t.Context(), fsys, exitDone, "2 uploaded")
+		f, err := os.OpenFile(d.conf.state, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = fmt.Fprintf(f, `{"path":"a.md","sha256":%q,"job_id":"forgotten"}`+"\n", mustHash(t, fsys, "a.md"))
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		fsys["b.md"] = &fstest.MapFile{Data: []byte("TWO")}
+		lines := d.run(t.Context(), fsys, exitDone, "1 uploaded, 0 deleted, 1 unchanged")
+		if !strings.Contains(lines, "does not show the ingestion of 1 files") {
+			t.Errorf("the lines are\n%s", lines)
+		}
+		d.run(t.Context(), fsys, exitDone, "2 unchanged")
+	})
+}
+
+func mustHash(t *testing.T, fsys fs.FS, name string) string {
+	t.Helper()
+	f := &file{path: name}
+	if _, err := f.hash(fsys); err != nil {
+		t.Fatal(err)
+	}
+	return f.sha256
+}
