@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 	"github.com/connic-go/connic/examples/apps/internal/service"
 )
@@ -62,13 +63,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(exitUsage, err)
 	}
-	where, err := service.Connect("connic-cost-report", furnish)
+	line := progress.New(stderr)
+	defer line.Done()
+	where, err := service.Connect("connic-cost-report", furnish, connic.WithObserver(line.Observe))
 	if err != nil {
 		return fail(exitUsage, err)
 	}
 	defer where.Close()
-	line := progress.New(stderr)
-	defer line.Done()
 	line.Show("asking %s", where)
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()

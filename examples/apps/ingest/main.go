@@ -78,7 +78,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "ingest:", progress.Clean(err.Error()))
 		return exitUsage
 	}
-	where, err := service.Connect("connic-ingest", func(*connictest.Server) {})
+	line := progress.New(stderr)
+	defer line.Done()
+	where, err := service.Connect("connic-ingest", func(*connictest.Server) {}, connic.WithObserver(line.Observe))
 	if err != nil {
 		return bad(err)
 	}
@@ -107,8 +109,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, conf.timeout)
 	defer cancel()
-	line := progress.New(stderr)
-	defer line.Done()
 	line.Say("namespace %s on %s", conf.namespace, where)
 	return ingest(ctx, where.Client, fsys, conf, line, stdout)
 }
