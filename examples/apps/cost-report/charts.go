@@ -45,12 +45,12 @@ func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 	}
 	names, amounts := stacks(u, currency, func(row *connic.UsageRow) string { return cmp.Or(row.AgentName, "all agents") }, func(row *connic.UsageRow) int { return r.Period.place(row.Date) }, len(days))
 	lines := r.lines(&c, r.global(currency, connic.BudgetDaily), &top)
-	for i, name := range names {
+	for i, name := range labels(names, 28) {
 		extra := []charts.SeriesOpts{charts.WithBarChartOpts(opts.BarChart{Stack: "cost"})}
 		if i == 0 {
 			extra = append(extra, lines...)
 		}
-		bar.AddSeries(short(name), barData(amounts[i]), extra...)
+		bar.AddSeries(name, barData(amounts[i]), extra...)
 	}
 	bar.SetGlobalOptions(common(top)...)
 	bar.Validate()
@@ -104,13 +104,13 @@ func (r *Report) agentChart(u *connic.Usage, currency string) chart {
 	}
 	slices.Reverse(groups) // the dearest stands at the top
 	at := make(map[string]int, len(groups))
-	labels := make([]string, len(groups))
+	agents := make([]string, len(groups))
 	for i, g := range groups {
-		at[g.Key], labels[i] = i, short(cmp.Or(g.Key, unnamed))
+		at[g.Key], agents[i] = i, cmp.Or(g.Key, unnamed)
 	}
 	c.Height = 110 + 34*len(groups)
 	bar := charts.NewBar()
-	bar.SetXAxis(labels)
+	bar.SetXAxis(labels(agents, 20))
 	names, amounts := stacks(u, currency, func(row *connic.UsageRow) string {
 		if row.EnvironmentID == "" {
 			return "all environments"
@@ -122,14 +122,14 @@ func (r *Report) agentChart(u *connic.Usage, currency string) chart {
 		}
 		return -1
 	}, len(groups))
-	for i, name := range names {
-		bar.AddSeries(short(name), barData(amounts[i]), charts.WithBarChartOpts(opts.BarChart{Stack: "cost"}))
+	for i, name := range labels(names, 28) {
+		bar.AddSeries(name, barData(amounts[i]), charts.WithBarChartOpts(opts.BarChart{Stack: "cost"}))
 	}
 	bar.XYReversal()
 	bar.SetGlobalOptions(common(0)...)
 	bar.SetGlobalOptions(
 		charts.WithXAxisOpts(opts.XAxis{Type: "value", AxisLabel: &opts.AxisLabel{HideOverlap: opts.Bool(true)}}),
-		charts.WithYAxisOpts(opts.YAxis{Type: "category", AxisLabel: &opts.AxisLabel{Width: 110, Overflow: "truncate"}}),
+		charts.WithYAxisOpts(opts.YAxis{Type: "category"}),
 		charts.WithTooltipOpts(opts.Tooltip{Show: opts.Bool(true), Trigger: "axis", AxisPointer: &opts.AxisPointer{Type: "shadow"}}),
 	)
 	bar.Validate()
@@ -187,7 +187,7 @@ func (r *Report) lines(c *chart, budgets []*connic.Budget, top *float64) []chart
 	highest := *top
 	for _, b := range budgets {
 		amount := b.Amount.Float64()
-		text := short(b.Name) + " " + b.Amount.String()
+		text := short(b.Name, 20) + " " + b.Amount.String()
 		if *top > 0 && amount > 5**top {
 			c.Notes = append(c.Notes, fmt.Sprintf("Not drawn, since it is far above: %s %s.", text, b.Currency))
 			continue
@@ -235,7 +235,7 @@ func common(top float64) []charts.GlobalOpts {
 		charts.WithAnimation(false),
 		charts.WithTooltipOpts(opts.Tooltip{Show: opts.Bool(true), Trigger: "axis"}),
 		charts.WithLegendOpts(opts.Legend{Show: opts.Bool(true), Type: "scroll", Bottom: "0", Left: "center"}),
-		charts.WithGridOpts(opts.Grid{Left: "8", Right: "16", Top: "20", Bottom: "40", ContainLabel: opts.Bool(true)}),
+		charts.WithGridOpts(opts.Grid{Left: "8", Right: "24", Top: "20", Bottom: "40", ContainLabel: opts.Bool(true)}),
 		charts.WithXAxisOpts(opts.XAxis{Type: "category", AxisLabel: &opts.AxisLabel{HideOverlap: opts.Bool(true)}}),
 		charts.WithYAxisOpts(y),
 	}

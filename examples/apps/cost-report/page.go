@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -144,11 +143,27 @@ func (r *Report) global(currency string, length connic.BudgetPeriod) []*connic.B
 	return budgets
 }
 
-// short cuts names for the legend; the tables have them whole.
-func short(name string) string {
-	const most = 32
-	if runes := []rune(name); len(runes) > most {
-		return strings.TrimSpace(string(runes[:most-1])) + "…"
+// short cuts a name in its middle, since names often differ at their ends. The
+// tables have them whole.
+func short(name string, most int) string {
+	runes := []rune(name)
+	if len(runes) <= most {
+		return name
 	}
-	return name
+	return string(runes[:most/2]) + "…" + string(runes[len(runes)-(most-most/2-1):])
+}
+
+// labels shortens names and keeps them apart: charts take what is called the same
+// for the same.
+func labels(names []string, most int) []string {
+	taken := make(map[string]bool, len(names))
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = short(name, most)
+		for n := 2; taken[out[i]]; n++ {
+			out[i] = short(name, most-4) + " #" + strconv.Itoa(n)
+		}
+		taken[out[i]] = true
+	}
+	return out
 }

@@ -351,3 +351,18 @@ func TestOutage(t *testing.T) {
 		}
 	})
 }
+
+// Series of the same name would be one in a chart.
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 40)
+	got := labels([]string{"support", long + "1" + long, long + "2" + long, "an agent that is called something long: 1", "an agent that is called something long: 2"}, 32)
+	if len(slices.Compact(slices.Sorted(slices.Values(got)))) != 5 {
+		t.Errorf("got %q", got)
+	}
+	for _, label := range got {
+		if n := len([]rune(label)); n > 32 {
+			t.Errorf("%q has %d characters", label, n)
+		}
+	}
+}

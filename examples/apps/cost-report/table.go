@@ -21,6 +21,7 @@ func same(a, b string) bool { return strings.EqualFold(a, b) }
 // grid is a table of texts, the first row of which is the heading.
 type grid struct {
 	Title string
+	Days  bool
 	Right int // from this column on the texts are numbers
 	Head  []string
 	Rows  [][]string
@@ -48,8 +49,8 @@ func (r *Report) dayTable(currency string) grid {
 // costs makes a table of groups: those of days in their order, others the dearest
 // first.
 func costs(title, what string, groups []connic.UsageGroup, currency string, name func(string) string) grid {
-	g := grid{Title: title, Right: 1, Head: []string{what, "cost " + currency, "share", "runs", "tokens"}}
-	if what != "day" {
+	g := grid{Title: title, Days: what == "day", Right: 1, Head: []string{what, "cost " + currency, "share", "runs", "tokens"}}
+	if !g.Days {
 		slices.SortStableFunc(groups, func(a, b connic.UsageGroup) int {
 			return b.Cost.In(currency).Amount.Cmp(a.Cost.In(currency).Amount)
 		})
