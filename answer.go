@@ -10,7 +10,6 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/mask"
 )
 
 // answer takes the body of a successful answer.
@@ -40,7 +39,8 @@ func (k *call) read(end *deadline, resp *http.Response) {
 	switch {
 	case k.result != succeeded:
 		// Whatever could be read of an error's body is enough.
-		k.failure = parseError(k.op, k.op.Method, k.url.Path, resp, body)
+		k.failure = parseError(k.op, k.op.Method, k.url.Path, resp, body, c.mask)
+		k.failure.item = c.mask.Line(k.item, maxID)
 		k.failure.Location, k.redirect = k.location(resp)
 		if k.redirect {
 			k.result = failed
@@ -74,7 +74,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 		}
 	}
 	if r := k.options.capture; r != nil {
-		*r = Response{StatusCode: resp.StatusCode, Header: mask.Header(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
+		*r = Response{StatusCode: resp.StatusCode, Header: c.mask.Header(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
 		if k.failure != nil {
 			r.Body = k.failure.Body
 		}
@@ -83,12 +83,12 @@ func (k *call) read(end *deadline, resp *http.Response) {
 
 func (k *call) decodeError(body []byte, err error) *DecodeError {
 	e := &DecodeError{
-		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), Err: mask.Error(err),
-		Body: []byte(mask.Text(string(body[:min(len(body), 512)]))),
+		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), item: k.client.mask.Line(k.item, maxID), Err: k.client.mask.Error(err),
+		Body: k.client.mask.Bytes(body[:min(len(body), 512)]),
 	}
 	var field *lenient.FieldError
 	if errors.As(err, &field) {
-		e.Field = mask.Text(field.Field)
+		e.Field = k.client.mask.Line(field.Field, maxID)
 	}
 	return e
 }
@@ -110,13 +110,10 @@ func (k *call) location(resp *http.Response) (string, bool) {
 	if k.class == api.Safe && !k.turned && own != there && strings.TrimSuffix(own, "/") == strings.TrimSuffix(there, "/") {
 		k.turned = true
 		k.toggleSlash()
-		if k.op.Op != rawOperation.Op {
-			k.client.slashed[k.op.Op].Store(k.toggled)
-		}
 		return "", true
 	}
 	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
-	return mask.Text(u.String()), false
+	return k.client.mask.Line(u.String(), maxID), false
 }
 
 // toggleSlash adds a slash to the end of the call's path, or takes it away.

@@ -28,7 +28,7 @@ func (t attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 		k.last = k.failure
 	}
 	refusedBefore := k.again && k.result == refused
-	k.result, k.resp, k.failure, k.err, k.redirect = final, nil, nil, nil, false
+	k.result, k.resp, k.failure, k.err, k.redirect, k.stale = final, nil, nil, nil, false, false
 	k.attempt(t.next, r, refusedBefore)
 	if k.again = k.judge(time.Now()); !k.again {
 		return settled, nil
@@ -54,8 +54,15 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 			return
 		}
 	}
-	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.spare}
-	if k.admitted != nil {
+	// A source of keys may take its time, or hang: not while the attempt holds a
+	// place of the quota.
+	authorization, err := k.authorization()
+	if err != nil {
+		k.err = err
+		return
+	}
+	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.options.spare}
+	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
 	if c.observer != nil {
@@ -65,60 +72,137 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	}
 	asked := time.Now()
 	permit, err := c.limiter.Acquire(k, admission)
-	k.queued += time.Since(asked)
+	k.queued += uint32(time.Since(asked).Milliseconds()) //nolint:gosec // 49 days
 	if err != nil {
 		k.err = err
 		return
 	}
-	if k.admitted != nil {
-		k.admitted()
+	k.permit, k.holds = permit, true
+	defer k.abandon() // the user's code may panic or exit
+	if k.options.admitted != nil {
+		k.options.admitted()
 	}
-	authorization, err := k.prepare()
+	if k.notBefore != nil {
+		// Only a Limiter that is not ours can let a refused attempt go too early.
+		if k.err = sleep(k, time.Until(*k.notBefore)); k.err != nil {
+			return
+		}
+		k.notBefore = nil
+	}
 	end := &k.end
-	if err == nil && k.attempts > 0 {
+	if k.attempts > 0 {
 		end = &deadline{call: k} // something may still look at the last one
 		r = r.WithContext(end)
 	}
-	if err == nil && k.body != nil {
-		err = k.body.set(r)
-	}
-	if err != nil {
-		c.limiter.Release(permit, Outcome{Kind: OutcomeNotSent})
-		k.err = err
-		return
+	if k.body != nil {
+		if k.err = k.body.set(r, end); k.err != nil {
+			return
+		}
 	}
 	r.Header = k.header(authorization)
-	end.begin(c.timeout)
+	end.begin(k.timeout())
 	defer end.end(context.Canceled)
 
 	start := time.Now()
 	k.attempts++
-	resp, err := next.RoundTrip(r)
+	k.sending = true
+	resp, err := roundTrip(next, r)
 	if err != nil {
 		k.noAnswer(end, err)
 	} else {
 		k.resp = resp
 		k.result = statusResult(resp.StatusCode)
 	}
-	c.limiter.Release(permit, k.limitOutcome(resp))
+	k.release(k.limitOutcome(resp))
 	if resp != nil {
 		k.read(end, resp)
 	}
+	k.settle()
 	if c.observer != nil {
 		k.observe(Event{Kind: EventAttempt, Duration: time.Since(start), Err: k.failed()})
 	}
 }
 
-// prepare gets the key for an attempt that was admitted.
-func (k *call) prepare() (authorization []string, err error) {
-	if k.notBefore != nil {
-		// Only a Limiter that is not ours can let a refused attempt go too early.
-		if err := sleep(k, time.Until(*k.notBefore)); err != nil {
-			return nil, err
+// roundTrip holds a RoundTripper to its contract.
+func roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+	resp, err := next.RoundTrip(r)
+	switch {
+	case err != nil:
+		if resp != nil && resp.Body != nil {
+			_ = resp.Body.Close()
 		}
-		k.notBefore = nil
+		return nil, err
+	case resp == nil:
+		return nil, errors.New("the transport returned neither an answer nor an error")
+	case resp.Body == nil:
+		resp.Body = http.NoBody
 	}
-	return k.client.credential.header(k)
+	return resp, nil
+}
+
+// release gives the attempt's permit back, once.
+func (k *call) release(o Outcome) {
+	if k.holds {
+		k.holds, k.sending = false, false
+		k.client.limiter.Release(k.permit, o)
+	}
+}
+
+// abandon gives a permit back that an attempt has not come to an end with.
+func (k *call) abandon() {
+	if k.sending {
+		k.release(Outcome{Kind: OutcomeAbandoned})
+	} else {
+		k.release(Outcome{Kind: OutcomeNotSent})
+	}
+}
+
+// settle finishes what came of an attempt, before anybody gets to see its error.
+func (k *call) settle() {
+	if k.lost && k.op.Method == http.MethodDelete && k.status() == http.StatusNotFound {
+		// It was deleted by an attempt whose answer did not arrive.
+		k.result, k.failure = succeeded, nil
+	}
+	k.lost = k.lost || k.result == broken || k.result == failed && !k.redirect
+	if k.result == succeeded && k.turned && k.op.Op != rawOperation.Op {
+		k.client.slashed[k.op.Op].Store(k.toggled)
+	}
+	k.unknown = retryTable[k.class][k.result] == stopUnknown
+	if k.failure != nil {
+		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
+	}
+	var decode *DecodeError
+	if errors.As(k.err, &decode) {
+		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
+	}
+}
+
+// authorization gets the key for an attempt, in the time of one.
+func (k *call) authorization() ([]string, error) {
+	if !k.client.credential.slow {
+		return k.client.credential.header(k)
+	}
+	ctx, cancel := context.WithTimeoutCause(k, k.timeout(), errKeyTimeout)
+	defer cancel()
+	header, err := k.client.credential.header(ctx)
+	if err != nil && k.Context.Err() == nil && ctx.Err() != nil {
+		return nil, errKeyTimeout
+	}
+	return header, err
+}
+
+var errKeyTimeout = errors.New("the key source took longer than an attempt may (see WithTimeout)")
+
+// timeout is how long an attempt may take.
+func (k *call) timeout() time.Duration {
+	switch {
+	case k.options.timeout > 0:
+		return k.options.timeout
+	case k.op.Timeout > k.client.timeout:
+		return k.op.Timeout
+	default:
+		return k.client.timeout
+	}
 }
 
 // header makes the headers of an attempt. Values that every call has are shared.
@@ -142,7 +226,9 @@ type attemptTimeout struct{}
 
 var errAttemptTimeout error = attemptTimeout{}
 
-func (attemptTimeout) Error() string   { return "the attempt timed out (see WithTimeout)" }
+func (attemptTimeout) Error() string {
+	return "the attempt timed out (see WithTimeout and WithAttemptTimeout)"
+}
 func (attemptTimeout) Timeout() bool   { return true }
 func (attemptTimeout) Temporary() bool { return true }
 func (attemptTimeout) Is(target error) bool {
@@ -161,7 +247,7 @@ func (k *call) noAnswer(end *deadline, err error) {
 	case wire.sentAgain():
 		err = errResent
 	}
-	k.err = err
+	k.err, k.stale = err, wire.stale()
 	switch {
 	case wire.unsent(), k.class != api.Unsafe && dialError(err):
 		k.result = unsent

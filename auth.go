@@ -96,6 +96,7 @@ func (f KeySourceFunc) Key(ctx context.Context) (APIKey, error) { return f(ctx) 
 type credential struct {
 	header func(ctx context.Context) ([]string, error)
 	name   func() string // redacted
+	slow   bool          // header runs the user's code
 }
 
 func staticCredential(key APIKey) credential {
@@ -119,5 +120,6 @@ func sourceCredential(source KeySource) credential {
 			return []string{"Bearer " + string(key)}, nil
 		},
 		name: func() string { return "from a KeySource" },
+		slow: true,
 	}
 }

@@ -17,12 +17,19 @@ type requestBody struct {
 	open        func() (io.Reader, error) // in place of encoded
 }
 
-// set makes the body for an attempt.
-func (b *requestBody) set(r *http.Request) (err error) {
+// set makes the body for an attempt. While parts of a body that is made as it is
+// sent are taken, the attempt is alive, however long it takes.
+func (b *requestBody) set(r *http.Request, end *deadline) (err error) {
 	r.GetBody = b.reader
 	if r.Body, err = b.reader(); err != nil {
 		return err
 	}
+	defer func() {
+		if b.open != nil {
+			r.Body = &liveBody{r.Body, end}
+			r.GetBody = nil // net/http must not send it again by itself
+		}
+	}()
 	if b.open == nil {
 		r.ContentLength = int64(len(b.encoded))
 	} else if sized, ok := r.Body.(interface{ Len() int }); ok {
@@ -55,6 +62,17 @@ type memoryBody struct{ bytes.Reader }
 
 func (*memoryBody) Close() error { return nil }
 
+// liveBody tells its attempt when a part of it is taken.
+type liveBody struct {
+	io.ReadCloser
+	end *deadline
+}
+
+func (b *liveBody) Read(p []byte) (int, error) {
+	b.end.alive()
+	return b.ReadCloser.Read(p)
+}
+
 type sizedReader interface {
 	io.Reader
 	Len() int
@@ -72,7 +90,7 @@ func sizeHint(declared, learned, limit int64) int {
 	hint := max(learned, least)
 	if declared >= 0 {
 		// One byte more, so that the end is seen without growing.
-		hint = max(declared+1, least)
+		hint = max(min(declared, limit)+1, least)
 	}
 	return int(min(hint, limit+1, 16<<20))
 }

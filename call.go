@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/mask"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -24,7 +24,7 @@ type call struct {
 
 	client  *Client
 	op      *api.Operation
-	route   string
+	item    string // fills the route's placeholder
 	url     url.URL
 	body    *requestBody
 	options *callOptions
@@ -35,9 +35,6 @@ type call struct {
 	refusals int32         // those that were refused with 429
 	taken    int32         // retries that the budget paid for
 	wait     time.Duration // before the next attempt
-	queued   time.Duration // spent in line for the limiter
-	spare    time.Duration // see Admission.Spare
-	admitted func()        // see request
 	// notBefore is the instant that a Retry-After named, nil if none did.
 	notBefore *time.Time
 
@@ -56,11 +53,31 @@ type call struct {
 	redirect bool // ask again with a slash more or less
 	toggled  bool // a slash more or less than the route has
 	turned   bool // and that because of a redirect
+	stale    bool // the attempt met a connection that the server had closed
+	lost     bool // an attempt before may have been executed, without an answer
+
+	queued uint32 // milliseconds in line for the limiter
+
+	permit  Permit
+	holds   bool // the permit
+	sending bool // the attempt is with the transport
 
 	// What the first attempt needs lies here, so that it need not be allocated.
 	loop  retryablehttp.Request
 	first http.Request
 	end   deadline
+}
+
+// route is the call's path, with placeholders.
+func (k *call) route() string {
+	switch {
+	case k.op.Op != rawOperation.Op:
+		return k.client.routes.of(k.op.Op)
+	case k.options.outside:
+		return strings.TrimPrefix(k.op.Route, projectRoute)
+	default:
+		return k.op.Route
+	}
 }
 
 // typedCall is a call together with its result.
@@ -89,11 +106,10 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
-	k.look, k.spare, k.admitted = r.lane == LanePoll, r.spare, r.admitted
+	k.look = r.lane == LanePoll
 	if r.repeatable {
 		k.class = api.Idempotent
 	}
-	k.route = c.routes.of(r.op)
 	err := c.run(ctx, &k.call, &r, opts)
 	if r.received != nil && k.resp != nil {
 		r.received(k.resp.Header)
@@ -106,10 +122,13 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if ctx == nil {
 		return k.argument("context", "is nil")
 	}
-	k.Context, k.client = ctx, c
+	if c == nil || c.core == nil || c.unmade {
+		return k.argument("client", "was not made by New")
+	}
+	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions
-	if len(opts) > 0 {
-		k.options = new(callOptions)
+	if len(opts) > 0 || r.admitted != nil {
+		k.options = &callOptions{spare: r.spare, admitted: r.admitted}
 		for _, opt := range opts {
 			if opt != nil {
 				opt(k.options)
@@ -129,7 +148,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 		if k.op.Op != rawOperation.Op {
 			return k.argument("WithoutProject", "belongs to Client.Do only")
 		}
-		if k.route = strings.TrimPrefix(k.route, projectRoute); k.route == "" {
+		if k.route() == "" {
 			return k.argument("path", "is empty")
 		}
 	}
@@ -174,7 +193,7 @@ func (k *call) send() error {
 		r.Attempts, r.Duration = int(k.attempts), time.Since(start)
 	}
 	if k.client.observer != nil {
-		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: k.queued, Err: err})
+		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: time.Duration(k.queued) * time.Millisecond, Err: err})
 	}
 	return err
 }
@@ -203,7 +222,6 @@ func (k *call) outcome(ended error) error {
 // failed is the error of the last attempt.
 func (k *call) failed() error {
 	if k.failure != nil {
-		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 		return k.failure
 	}
 	if k.err == nil {
@@ -211,12 +229,12 @@ func (k *call) failed() error {
 	}
 	var limit *LimitError
 	if errors.As(k.err, &limit) {
-		limit.Op, limit.Last = k.op.Name, k.last
-		return limit
+		own := *limit // a Limiter may return the same one to many calls
+		own.Op, own.Last = k.op.Name, k.last
+		return &own
 	}
 	var decode *DecodeError
 	if errors.As(k.err, &decode) {
-		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
 		return decode
 	}
 	if bad, ok := k.err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made, and no wrapped one
@@ -231,8 +249,8 @@ func (k *call) transportError(cause error) *TransportError {
 		last = k.last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: mask.Text(k.url.Path), Attempts: int(k.attempts),
-		Err: mask.Error(cause), Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: k.client.mask.Line(k.url.Path, maxID), Attempts: int(k.attempts),
+		item: k.client.mask.Line(k.item, maxID), Err: k.client.mask.Error(cause), Last: last, unknown: k.unknown,
 	}
 }
 
@@ -265,7 +283,7 @@ func (k *call) requestID() string {
 	if k.resp == nil {
 		return ""
 	}
-	return mask.Text(requestID(k.resp.Header))
+	return k.client.mask.Line(requestID(k.resp.Header), maxID)
 }
 
 func (k *call) argument(name, reason string) *ArgumentError {
@@ -274,12 +292,12 @@ func (k *call) argument(name, reason string) *ArgumentError {
 
 func (k *call) maxAttempts() int32 {
 	if k.options.attempts > 0 {
-		return int32(k.options.attempts)
+		return int32(min(k.options.attempts, math.MaxInt32))
 	}
 	if k.look {
 		return 1
 	}
-	return int32(k.client.retry.MaxAttempts)
+	return int32(min(k.client.retry.MaxAttempts, math.MaxInt32))
 }
 
 type callKey struct{}

@@ -47,7 +47,7 @@ var arguments = []any{
 // project is a small project folder.
 var project = fstest.MapFS{
 	"agents/support.yaml": {Data: []byte("name: support\n")},
-	"tests/greets.yaml":   {Data: []byte("agent: support\n")},
+	"tests/greets.yaml":   {Data: []byte("agent: support\ntests:\n  - name: greets\n    payload: hello\n")},
 }
 
 func argument(t *testing.T, of reflect.Type) reflect.Value {
@@ -169,4 +169,4 @@ func silent(op *api.Operation) bool {
 
 // golden is an answer that every operation takes for a good one.
 const golden = `{"id": "x1", "run_id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x", "status": "completed", ` +
-	`"items": [{"id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x"}], "has_more": false, "total": 1}`
+	`"files_hash": "x", "routes": [], "items": [{"id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x"}], "has_more": false, "total": 1}`

@@ -12,9 +12,10 @@ import (
 // one allocation less for each thing it does not need.
 type deadline struct {
 	*call
-	at time.Time
+	timeout time.Duration
 
 	mu        sync.Mutex
+	at        time.Time
 	done      chan struct{} // nil: nobody asked
 	err       error         // nil: it has not ended
 	timedOut  bool
@@ -32,14 +33,26 @@ type follower struct {
 }
 
 func (d *deadline) begin(timeout time.Duration) {
-	d.at = time.Now().Add(timeout)
+	d.timeout = timeout
+	d.alive()
+}
+
+// alive moves the end of the attempt: it has its whole time from now on.
+func (d *deadline) alive() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = time.Now().Add(d.timeout)
 	if end, ok := d.Context.Deadline(); ok && end.Before(d.at) {
 		d.at = end
 	}
 }
 
 // Deadline implements [context.Context].
-func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
+func (d *deadline) Deadline() (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.at, true
+}
 
 // Done implements [context.Context].
 func (d *deadline) Done() <-chan struct{} {
@@ -63,12 +76,12 @@ func (d *deadline) Done() <-chan struct{} {
 // Err implements [context.Context].
 func (d *deadline) Err() error {
 	d.mu.Lock()
-	err, asked := d.err, d.done != nil
+	err, asked, at := d.err, d.done != nil, d.at
 	d.mu.Unlock()
 	if err != nil || asked {
 		return err
 	}
-	if err = d.Context.Err(); err == nil && !time.Now().Before(d.at) {
+	if err = d.Context.Err(); err == nil && !time.Now().Before(at) {
 		d.expire()
 		err = context.DeadlineExceeded
 	}
@@ -78,6 +91,11 @@ func (d *deadline) Err() error {
 // expire ends the context because its time is up.
 func (d *deadline) expire() {
 	d.mu.Lock()
+	if left := time.Until(d.at); left > 0 && d.err == nil && d.timer != nil {
+		d.timer.Reset(left) // it has been alive since the timer was set
+		d.mu.Unlock()
+		return
+	}
 	d.timedOut = d.timedOut || d.err == nil
 	d.mu.Unlock()
 	d.end(context.DeadlineExceeded)

@@ -1,19 +1,12 @@
 package connic
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/connic-go/connic/internal/api"
-	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -71,7 +64,8 @@ type Error struct {
 	// Body is the body of the answer, at most 64 KiB, with API keys masked.
 	Body []byte
 
-	unknown bool // the operation may have been executed
+	item    string // the path argument: a run's id
+	unknown bool   // the operation may have been executed
 }
 
 // FieldError is one complaint of a validation error.
@@ -89,8 +83,9 @@ func (e *Error) Error() string {
 		b.WriteString(" " + text)
 	}
 	if e.Detail != "" {
-		b.WriteString(": " + e.Detail)
+		b.WriteString(": " + shorten(e.Detail))
 	}
+	b.WriteString(itemText(e.item, e.RequestID))
 	if e.StatusCode == http.StatusForbidden && e.Section != "" {
 		fmt.Fprintf(&b, " (needs %s %s)", e.Section, e.Access)
 	}
@@ -100,13 +95,47 @@ func (e *Error) Error() string {
 	if e.StatusCode == http.StatusTooManyRequests && e.RetryAfter > 0 {
 		fmt.Fprintf(&b, " (retry after %v)", e.RetryAfter)
 	}
-	if e.Attempts > 1 {
-		fmt.Fprintf(&b, " after %d attempts", e.Attempts)
+	return errorText(&b, e.Attempts, nil, e.unknown)
+}
+
+// itemText says what a call was about, and the service's name for it.
+func itemText(item, request string) string {
+	switch {
+	case item != "" && request != "":
+		return " (" + item + ", request " + request + ")"
+	case item != "":
+		return " (" + item + ")"
+	case request != "":
+		return " (request " + request + ")"
 	}
-	if e.unknown {
+	return ""
+}
+
+// errorText ends the text of an error: with how often it was tried, and what is
+// left open. It makes the text one safe line.
+func errorText(b *strings.Builder, attempts int, last *Error, unknown bool) string {
+	if attempts > 1 {
+		fmt.Fprintf(b, " after %d attempts", attempts)
+	}
+	if last != nil {
+		b.WriteString("; the last answer was: " + last.Error())
+	}
+	if unknown {
 		b.WriteString("; the request may have been executed")
 	}
-	return b.String()
+	return mask.Line(b.String(), maxText)
+}
+
+// maxText bounds the text of an error, in characters.
+const maxText = 4 << 10
+
+// causeText is the text of an error within another one. Errors that were made by
+// hand may have none.
+func causeText(err error) string {
+	if err == nil {
+		return "no cause given"
+	}
+	return err.Error()
 }
 
 // Is matches the sentinel of the status, and [ErrOutcomeUnknown] where it holds.
@@ -139,14 +168,6 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
-// LogValue implements [slog.LogValuer]. It leaves out the body.
-func (e *Error) LogValue() slog.Value {
-	return slog.GroupValue(
-		slog.String("op", e.Op), slog.Int("status", e.StatusCode), slog.String("detail", e.Detail),
-		slog.String("request_id", e.RequestID), slog.Int("attempts", e.Attempts),
-	)
-}
-
 // ArgumentError is a call that was refused before anything was sent.
 type ArgumentError struct {
 	Op  string // the operation or function
@@ -160,7 +181,7 @@ type ArgumentError struct {
 
 func (e *ArgumentError) Error() string {
 	op := strings.TrimPrefix(e.Op, "connic.")
-	return "connic: " + op + ": " + e.Arg + " " + e.Reason
+	return mask.Line("connic: "+op+": "+e.Arg+" "+e.Reason, maxText)
 }
 
 // Unwrap returns the cause, where there is one: [ErrReadOnly], or the error of a
@@ -178,23 +199,14 @@ type TransportError struct {
 	// there was none.
 	Last *Error
 
+	item    string
 	unknown bool
 }
 
 func (e *TransportError) Error() string {
 	var b strings.Builder
-	// Proxies, and key sources, have put keys into their errors.
-	b.WriteString("connic: " + e.Op + ": " + mask.Text(e.Err.Error()))
-	if e.Attempts > 1 {
-		fmt.Fprintf(&b, " after %d attempts", e.Attempts)
-	}
-	if e.Last != nil {
-		b.WriteString("; the last answer was: " + e.Last.Error())
-	}
-	if e.unknown {
-		b.WriteString("; the request may have been executed")
-	}
-	return b.String()
+	b.WriteString("connic: " + e.Op + ": " + causeText(e.Err) + itemText(e.item, ""))
+	return errorText(&b, e.Attempts, e.Last, e.unknown)
 }
 
 // Is matches [ErrOutcomeUnknown] where it holds.
@@ -202,10 +214,14 @@ func (e *TransportError) Is(target error) bool { return target == ErrOutcomeUnkn
 
 // Unwrap returns the cause and the last answer.
 func (e *TransportError) Unwrap() []error {
-	if e.Last == nil {
-		return []error{e.Err}
+	errs := make([]error, 0, 2)
+	if e.Err != nil {
+		errs = append(errs, e.Err)
 	}
-	return []error{e.Err, e.Last}
+	if e.Last != nil {
+		errs = append(errs, e.Last)
+	}
+	return errs
 }
 
 // LimitError is a call that the client itself refused, because its turn under
@@ -235,7 +251,7 @@ func (e *LimitError) Error() string {
 	if e.Last != nil {
 		s += "; the last answer was: " + e.Last.Error()
 	}
-	return s
+	return mask.Line(s, maxText)
 }
 
 // Is matches [ErrRateLimited] and, where a deadline is the reason,
@@ -262,18 +278,14 @@ type DecodeError struct {
 	Body       []byte // the beginning of the body, at most 512 bytes, with API keys masked
 	Err        error
 
+	item    string
 	unknown bool
 }
 
 func (e *DecodeError) Error() string {
-	s := fmt.Sprintf("connic: %s: the answer with status %d cannot be decoded: %v", e.Op, e.StatusCode, e.Err)
-	if e.Attempts > 1 {
-		s += fmt.Sprintf(" after %d attempts", e.Attempts)
-	}
-	if e.unknown {
-		s += "; the request may have been executed"
-	}
-	return s
+	var b strings.Builder
+	fmt.Fprintf(&b, "connic: %s: the answer with status %d cannot be decoded: %s%s", e.Op, e.StatusCode, causeText(e.Err), itemText(e.item, e.RequestID))
+	return errorText(&b, e.Attempts, nil, e.unknown)
 }
 
 // Is matches [ErrOutcomeUnknown] where it holds.
@@ -282,157 +294,23 @@ func (e *DecodeError) Is(target error) bool { return target == ErrOutcomeUnknown
 // Unwrap returns the decoder's error.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-const (
-	maxDetail    = 500 // characters of Error.Detail
-	maxErrorBody = 64 << 10
-)
+// An error is its text wherever it is logged or encoded: in slog and in JSON, by
+// itself or wrapped. See [Describe] for its parts.
 
-// parseError makes the *Error of an answer. Body is not kept.
-func parseError(op *api.Operation, method, path string, resp *http.Response, body []byte) *Error {
-	e := &Error{
-		Op: op.Name, Method: method, Path: mask.Text(path), StatusCode: resp.StatusCode,
-		Section: op.Section, Access: op.Access,
-		RequestID:  mask.Text(requestID(resp.Header)),
-		RetryAfter: retryAfter(resp.Header, time.Now()),
-	}
-	if len(body) == 0 {
-		return e
-	}
-	kept := body[:min(len(body), maxErrorBody)]
-	e.Body = mask.Bytes(kept)
-	e.Detail, e.Fields = parseDetail(e.Body)
-	return e
-}
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-func requestID(h http.Header) string {
-	for _, name := range [...]string{"X-Request-Id", "X-Correlation-Id", "Cf-Ray"} {
-		if id := h[name]; len(id) > 0 {
-			return id[0]
-		}
-	}
-	return ""
-}
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *ArgumentError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// parseDetail finds the explanation in the body of an error. It accepts a
-// "detail" of any JSON type, the keys that other frameworks use in its place,
-// and bodies that are not JSON at all.
-func parseDetail(body []byte) (string, []FieldError) {
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
-	if len(body) == 0 {
-		return "", nil
-	}
-	var envelope struct {
-		Detail  json.RawMessage `json:"detail"`
-		Message json.RawMessage `json:"message"`
-		Error   json.RawMessage `json:"error"`
-	}
-	if body[0] != '{' || json.Unmarshal(body, &envelope) != nil {
-		return shorten(plainText(body)), nil
-	}
-	for _, raw := range [...]json.RawMessage{envelope.Detail, envelope.Message, envelope.Error} {
-		if len(raw) > 0 && string(raw) != "null" {
-			text, fields := flatten(raw)
-			return shorten(text), fields
-		}
-	}
-	return "", nil
-}
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *TransportError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// flatten turns any JSON value into a text, and a list of {loc, msg, type} into
-// fields as well.
-func flatten(raw json.RawMessage) (string, []FieldError) {
-	switch raw[0] {
-	case '"':
-		return lenient.Text(raw), nil
-	case '[':
-		var items []json.RawMessage
-		if json.Unmarshal(raw, &items) != nil {
-			return string(raw), nil
-		}
-		var texts []string
-		var fields []FieldError
-		for _, item := range items {
-			if field, ok := parseField(item); ok {
-				fields = append(fields, field)
-				texts = append(texts, field.Loc+": "+field.Msg)
-				continue
-			}
-			text, inner := flatten(item)
-			texts = append(texts, text)
-			fields = append(fields, inner...)
-		}
-		return strings.Join(texts, "; "), fields
-	case '{':
-		var inner struct {
-			Detail  json.RawMessage `json:"detail"`
-			Message string          `json:"message"`
-			Msg     string          `json:"msg"`
-		}
-		if json.Unmarshal(raw, &inner) == nil {
-			switch {
-			case inner.Message != "":
-				return inner.Message, nil
-			case inner.Msg != "":
-				return inner.Msg, nil
-			case len(inner.Detail) > 0:
-				return flatten(inner.Detail)
-			}
-		}
-	}
-	return string(raw), nil
-}
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *LimitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-func parseField(raw json.RawMessage) (FieldError, bool) {
-	var item struct {
-		Loc  []any  `json:"loc"`
-		Msg  string `json:"msg"`
-		Type string `json:"type"`
-	}
-	if raw[0] != '{' || json.Unmarshal(raw, &item) != nil || item.Msg == "" || len(item.Loc) == 0 {
-		return FieldError{}, false
-	}
-	parts := make([]string, len(item.Loc))
-	for i, part := range item.Loc {
-		switch p := part.(type) {
-		case string:
-			parts[i] = p
-		case float64:
-			parts[i] = strconv.FormatFloat(p, 'f', -1, 64)
-		default:
-			parts[i] = "?"
-		}
-	}
-	return FieldError{Loc: strings.Join(parts, "."), Msg: item.Msg, Type: item.Type}, true
-}
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// plainText reduces an HTML page to its title and keeps other texts.
-func plainText(body []byte) string {
-	if body[0] != '<' {
-		return strings.ToValidUTF8(string(body), "�")
-	}
-	lower := bytes.ToLower(body)
-	for _, tag := range [...]string{"title", "h1"} {
-		start := bytes.Index(lower, []byte("<"+tag+">"))
-		if start < 0 {
-			continue
-		}
-		start += len(tag) + 2
-		if end := bytes.Index(lower[start:], []byte("</"+tag)); end > 0 && start+end <= len(body) {
-			return strings.ToValidUTF8(strings.TrimSpace(string(body[start:start+end])), "�")
-		}
-	}
-	return "the answer is an HTML page"
-}
-
-// shorten cuts a text to maxDetail characters and folds its white space.
-func shorten(s string) string {
-	s = mask.Text(s)
-	if strings.ContainsAny(s, "\r\n\t") {
-		s = strings.Join(strings.Fields(s), " ")
-	}
-	if len(s) <= maxDetail || utf8.RuneCountInString(s) <= maxDetail {
-		return s
-	}
-	runes := []rune(s)
-	return string(runes[:maxDetail-1]) + "…"
-}
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *WaitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }

@@ -116,17 +116,21 @@ func TestFollowYieldsEachEntryOnce(t *testing.T) {
 func TestFollowEndsWhereNothingHelps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		status := 0
 		client := must[*connic.Client](t)(connic.New("p", "cnc_audit_test_key", connic.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			return respondWith(r, http.StatusForbidden, `{"detail":"no"}`), nil
+			return respondWith(r, status, `{"detail":"no"}`), nil
 		})})))
-		pairs := 0
-		for _, err := range client.AuditLogs.Follow(t.Context(), nil) {
-			if pairs++; !errors.Is(err, connic.ErrForbidden) {
-				t.Errorf("it yields %v", err)
+		for code, sentinel := range map[int]error{http.StatusForbidden: connic.ErrForbidden, http.StatusNotFound: connic.ErrNotFound} {
+			status = code
+			pairs := 0
+			for _, err := range client.AuditLogs.Follow(t.Context(), nil) {
+				if pairs++; !errors.Is(err, sentinel) {
+					t.Errorf("it yields %v", err)
+				}
 			}
-		}
-		if pairs != 1 {
-			t.Errorf("%d pairs", pairs)
+			if pairs != 1 {
+				t.Errorf("%d: %d pairs", code, pairs)
+			}
 		}
 	})
 }

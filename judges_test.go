@@ -299,3 +299,15 @@ func TestScoreAlertInTheFake(t *testing.T) {
 		}
 	})
 }
+
+// TestAJudgeNeedsNoModel leaves it to the service, as JudgeCreate says.
+func TestAJudgeNeedsNoModel(t *testing.T) {
+	t.Parallel()
+	_, client := judged(t)
+	plain := fair()
+	plain.Model = ""
+	judge, err := client.Judges.Create(t.Context(), plain)
+	if err != nil || judge.Model == "" {
+		t.Errorf("%+v, %v", judge, err)
+	}
+}

@@ -219,6 +219,10 @@ func TestKnowledgeNeedsAnEnvironment(t *testing.T) {
 			_, err := k.GetJob(ctx, "j", &connic.KnowledgeParams{EnvironmentID: e})
 			return err
 		},
+		"WaitJobs": func(k *connic.KnowledgeService, e string) error {
+			_, err := connic.Collect(k.WaitJobs(ctx, []string{"j"}, &connic.KnowledgeParams{EnvironmentID: e}), 0)
+			return err
+		},
 		"WaitJob": func(k *connic.KnowledgeService, e string) error {
 			_, err := k.WaitJob(ctx, "j", &connic.KnowledgeParams{EnvironmentID: e})
 			return err

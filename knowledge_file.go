@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/connic-go/connic/internal/api"
@@ -67,6 +69,10 @@ type fileForm struct {
 	size         int64 // of the file; -1 if it is not known
 	contentType  string
 	before, tail []byte
+
+	identity func() hash.Hash // begins the hash of a StableID; nil without one
+	id       string           // that the content had, with an identity
+	changed  atomic.Bool      // it has another content now
 }
 
 func badFile(reason string, cause error) *ArgumentError {
@@ -126,7 +132,8 @@ func (f *fileForm) stableID(ctx context.Context, namespace string) (string, erro
 		return "", badFile("cannot be opened", err)
 	}
 	defer pack.Close(r)
-	h := identity("file", namespace, f.source.Name)
+	f.identity = func() hash.Hash { return identity("file", namespace, f.source.Name) }
+	h := f.identity()
 	block := make([]byte, 64<<10)
 	for ctx != nil && ctx.Err() == nil { // what is wrong with ctx is said later
 		n, err := r.Read(block)
@@ -138,7 +145,35 @@ func (f *fileForm) stableID(ctx context.Context, namespace string) (string, erro
 			return "", badFile("cannot be read", err)
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	f.id = hex.EncodeToString(h.Sum(nil))
+	return f.id, nil
+}
+
+// identified is a content whose id was derived from it. Another content must not
+// go out under that id: it ends with an error in place of its end.
+type identified struct {
+	io.Reader
+	form *fileForm
+	hash hash.Hash
+}
+
+var errOtherContent = errors.New("the file changed after its StableID was derived")
+
+// Read implements [io.Reader].
+func (i *identified) Read(p []byte) (int, error) {
+	n, err := i.Reader.Read(p)
+	i.hash.Write(p[:n])
+	if err == io.EOF && hex.EncodeToString(i.hash.Sum(nil)) != i.form.id || errors.Is(err, errShorter) {
+		i.form.changed.Store(true)
+		return n, errOtherContent
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (i *identified) Close() error {
+	pack.Close(i.Reader)
+	return nil
 }
 
 // write makes what stands before and after the file's content.
@@ -171,9 +206,15 @@ func (f *fileForm) content() (io.Reader, error) {
 
 // open makes a body.
 func (f *fileForm) open() (io.Reader, error) {
+	if f.changed.Load() {
+		return nil, badFile("changed after its StableID was derived", nil)
+	}
 	file, err := f.content()
 	if err != nil {
 		return nil, badFile("cannot be opened", err)
+	}
+	if f.identity != nil {
+		file = &identified{file, f, f.identity()}
 	}
 	body := &formBody{form: f, head: bytes.NewReader(f.before), file: file}
 	if f.size < 0 {

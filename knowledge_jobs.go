@@ -3,11 +3,9 @@ package connic
 import (
 	"context"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
-	"github.com/connic-go/connic/internal/mask"
 )
 
 // Job is the ingestion of an uploaded entry.
@@ -81,14 +79,14 @@ func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobLi
 	}
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // Jobs returns one page of ingestion jobs. It costs one request.
 //
-// API: GET /projects/{project}/knowledge/jobs
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...RequestOption) (*Page[Job], error) {
 	l, params := s.jobListing(p)
 	return s.jobPage(ctx, &l, params, opts)
@@ -97,9 +95,9 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 // AllJobs iterates over the ingestion jobs, from the given offset on. It costs
 // one request per 100 jobs, or per Limit.
 //
-// API: GET /projects/{project}/knowledge/jobs
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
 	l, params := s.jobListing(p)
 	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
@@ -109,9 +107,9 @@ func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts .
 
 // GetJob returns an ingestion job. It costs one request.
 //
-// API: GET /projects/{project}/knowledge/jobs/{job}
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs/{job}
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) GetJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...RequestOption) (*Job, error) {
 	return s.getJob(ctx, jobID, p, LaneCall, opts)
 }
@@ -122,7 +120,7 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 		return nil, err
 	}
 	r.id, r.lane = id, lane
-	return do(ctx, s.client, r, decodeInto[Job], opts)
+	return do(ctx, (*service)(s).of(), r, decodeInto[Job], opts)
 }
 
 // WaitJob waits until an ingestion has ended, and returns the job. Until then
@@ -133,9 +131,9 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 // It costs one request per poll: at once, after 2 s, and then less and less often
 // down to every 15 s (see [WithPoll]).
 //
-// API: GET /projects/{project}/knowledge/jobs/{job}
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs/{job}
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...WaitOption) (*Job, error) {
 	conf := newWaitConfig(opts)
 	job, err := poll(ctx, conf, waiting[Job]{
@@ -161,23 +159,12 @@ func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *Knowled
 type JobError struct{ Job *Job }
 
 func (e *JobError) Error() string {
-	var b strings.Builder
-	b.WriteString("connic: ingestion job " + e.Job.ID)
-	if e.Job.EntryID != "" {
-		b.WriteString(" of entry " + e.Job.EntryID)
+	j := e.Job
+	if j == nil {
+		return endedText("ingestion job", "", "", "", false, "")
 	}
-	switch status := e.Job.effectiveStatus(); {
-	case status == "":
-		b.WriteString(" was returned without a status")
-	case status.Known():
-		b.WriteString(" ended: " + string(status))
-	default:
-		b.WriteString(" has the unknown status " + string(status))
-	}
-	if e.Job.Error != "" {
-		b.WriteString(": " + shorten(e.Job.Error))
-	}
-	return mask.Text(b.String())
+	status := j.effectiveStatus()
+	return endedText("ingestion job", j.ID, about("entry", j.EntryID), string(status), status.Known(), j.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns, so
@@ -186,5 +173,5 @@ func (e *JobError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil
 
 // Is matches [ErrUnknownStatus] where the status is not known.
 func (e *JobError) Is(target error) bool {
-	return target == ErrUnknownStatus && !e.Job.effectiveStatus().Known()
+	return target == ErrUnknownStatus && e.Job != nil && !e.Job.effectiveStatus().Known()
 }

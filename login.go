@@ -145,8 +145,9 @@ func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Dura
 		var decode *DecodeError
 		switch {
 		case errors.As(err, &answer):
+			state := loginState(answer)
 			scrub(answer, code)
-			switch state := loginState(answer); {
+			switch {
 			case state == "authorization_pending", answer.StatusCode >= 500, answer.StatusCode == http.StatusRequestTimeout:
 			case answer.StatusCode == http.StatusTooManyRequests, state == "slow_down":
 				interval = min(interval+loginSlower, maxLoginInterval)

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 const (
@@ -184,7 +186,7 @@ func (w *watch[T]) look() {
 		failed := recover()
 		w.mu.Lock()
 		if failed != nil {
-			w.failAll(fmt.Errorf("%w: %v", errPanicked, failed), time.Now(), true)
+			w.failAll(fmt.Errorf("%w: %s", errPanicked, mask.Text(fmt.Sprint(failed))), time.Now(), true)
 		}
 		w.cancel = nil
 		w.last = time.Now()
@@ -405,7 +407,7 @@ func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
 			s.event.Next = 0
 			s.value = t.seen
 			s.err = &WaitError{
-				Kind: w.kind.name, ID: t.id, Pending: []string{t.id}, LastStatus: w.lastStatus(t), Polls: x.polls, Err: err,
+				Kind: w.kind.name, ID: t.id, Pending: []string{t.id}, LastStatus: mask.Line(w.lastStatus(t), maxID), Polls: x.polls, Err: err,
 			}
 		}
 		x.deliver(s)

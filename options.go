@@ -3,6 +3,7 @@ package connic
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -150,7 +151,7 @@ func WithEnvironment(id string) Option {
 // one. The key argument of New may then be empty.
 func WithKeySource(s KeySource) Option {
 	return func(c *config) error {
-		if s == nil {
+		if f, ok := s.(KeySourceFunc); s == nil || ok && f == nil {
 			return badOption("WithKeySource", "is nil")
 		}
 		c.keys = s
@@ -242,6 +243,7 @@ func WithMaxResponseBytes(n int64) Option {
 		if n <= 0 {
 			return badOption("WithMaxResponseBytes", "is not positive")
 		}
+		n = min(n, math.MaxInt64-1) // one byte more is read, to see the end
 		c.maxBody, c.maxErrorBody = n, min(n, defaultMaxErrorBody)
 		return nil
 	}

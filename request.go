@@ -63,7 +63,7 @@ func (c *Client) buildPath(k *call, id string) (path, raw string, err error) {
 	var buf [256]byte
 	plain := append(buf[:0], c.base.Path...)
 	escaped := false
-	for rest := k.route; rest != ""; {
+	for rest := k.route(); rest != ""; {
 		open := strings.IndexByte(rest, '{')
 		if open < 0 {
 			plain = append(plain, rest...)
@@ -121,7 +121,9 @@ func checkSegment(s string) string {
 		switch {
 		case s == "":
 			return "is empty"
-		case s == "." || s == "..":
+		case strings.TrimSpace(s) == "":
+			return "is blank"
+		case dotSegment(s):
 			return "is a dot segment"
 		case strings.ContainsAny(s, `/\`):
 			return "contains a slash or a backslash, or a percent form of one"
@@ -137,6 +139,14 @@ func checkSegment(s string) string {
 		s = decoded
 	}
 	return "is percent-encoded too often"
+}
+
+// dotSegment reports whether s is "." or "..", also with parameters behind a
+// semicolon, which some servers take off before they resolve it.
+func dotSegment(s string) bool {
+	s, _, _ = strings.Cut(s, ";")
+	s = strings.TrimSpace(s)
+	return s == "." || s == ".."
 }
 
 // unescapeOnce decodes the valid percent forms in s and leaves the rest.

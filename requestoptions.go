@@ -17,7 +17,10 @@ type callOptions struct {
 	attempts int
 	failFast bool
 	lane     *Lane
+	spare    time.Duration // see request
+	admitted func()        // see request
 	capture  *Response
+	timeout  time.Duration // of an attempt; 0: the usual one
 	raw      bool
 	outside  bool // the path has no project in front
 	bad      *ArgumentError
@@ -92,6 +95,12 @@ func WithQuery(key, value string) RequestOption {
 // whatever comes back, a 429 included. Less than 1 changes nothing.
 func WithMaxAttempts(n int) RequestOption {
 	return func(o *callOptions) { o.attempts = n }
+}
+
+// WithAttemptTimeout bounds each attempt of the call, in place of [WithTimeout]
+// and of the longer time that some operations have. Less than 1 ns changes nothing.
+func WithAttemptTimeout(d time.Duration) RequestOption {
+	return func(o *callOptions) { o.timeout = d }
 }
 
 // FailFast makes the call fail with [ErrRateLimited] at once where it would have

@@ -142,7 +142,6 @@ func backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
 func (k *call) judge(now time.Time) bool {
 	policy := &k.client.retry
 	act := retryTable[k.class][k.result]
-	k.unknown = act == stopUnknown
 	if act != retry || k.Err() != nil {
 		return false
 	}
@@ -169,6 +168,9 @@ func (k *call) judge(now time.Time) bool {
 			return false
 		}
 		k.wait = max(asked, policy.backoff(int(k.failures)))
+		if k.stale && k.failures == 1 {
+			k.wait = 0 // nothing is wrong with the service
+		}
 		if deadline, ok := k.Deadline(); ok && now.Add(k.wait).After(deadline) {
 			return false
 		}

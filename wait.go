@@ -135,7 +135,7 @@ func (e *WaitError) Error() string {
 	if e.Err != nil {
 		s += ": " + strings.TrimPrefix(e.Err.Error(), "connic: ")
 	}
-	return mask.Text(s)
+	return mask.Line(s, maxText)
 }
 
 // Unwrap returns the cause.
@@ -167,7 +167,7 @@ func poll[T any](ctx context.Context, conf waitConfig, w waiting[T]) (*T, error)
 	)
 	stopped := func(err error) (*T, error) {
 		return last, &WaitError{
-			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: event.Status, Polls: event.Polls, Err: err,
+			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: mask.Line(event.Status, maxID), Polls: event.Polls, Err: err,
 		}
 	}
 	for {

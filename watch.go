@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // watchKind describes things of one kind that are waited for.
@@ -310,7 +312,7 @@ func (x *wait[T]) pending(err error) *WaitError {
 	}
 	if len(e.Pending) > 0 {
 		e.ID = e.Pending[0]
-		e.LastStatus = x.watch.lastStatus(x.parts[e.ID].thing)
+		e.LastStatus = mask.Line(x.watch.lastStatus(x.parts[e.ID].thing), maxID)
 	}
 	return e
 }
@@ -319,7 +321,7 @@ func (w *watch[T]) lastStatus(t *thing[T]) string {
 	if t.seen == nil {
 		return ""
 	}
-	return w.kind.state(t.seen).status
+	return mask.Text(w.kind.state(t.seen).status)
 }
 
 // one waits for one thing. It returns it as it was last seen, nil if it never was,

@@ -1,14 +1,9 @@
 package connictest
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,14 +70,18 @@ func (in Input) Cost(amount, currency string) {
 // Step runs f as a span of the run.
 func (in Input) Step(name, kind string, f func() error) error {
 	in.server.mu.Lock()
-	span := in.run.open(name, kind, in.run.current)
+	span := in.run.open(in.server.now(), name, kind, in.run.current)
 	in.run.current = span
 	in.server.mu.Unlock()
+	problem := "the step " + ranAway
+	defer func() {
+		in.server.mu.Lock()
+		defer in.server.mu.Unlock()
+		span.end(in.server.now(), problem)
+		in.run.current = span.parent
+	}()
 	err := f()
-	in.server.mu.Lock()
-	defer in.server.mu.Unlock()
-	span.end(err)
-	in.run.current = span.parent
+	problem = errorText(err)
 	return err
 }
 
@@ -90,16 +89,18 @@ func (in Input) Step(name, kind string, f func() error) error {
 func (in Input) Log(message string) {
 	in.server.mu.Lock()
 	defer in.server.mu.Unlock()
-	span := in.run.open(message, "log", in.run.current)
+	span := in.run.open(in.server.now(), message, "log", in.run.current)
 	span.metadata = object{"message": message}
-	span.end(nil)
+	span.end(in.server.now(), "")
 }
 
 // AwaitApproval puts the run into the state awaiting_approval until it is
 // approved ([Server.Approve]) or its context ends.
 func (in Input) AwaitApproval(ctx context.Context) error {
 	in.server.mu.Lock()
-	in.run.status = connic.RunAwaitingApproval
+	if in.run.status == connic.RunRunning { // and not cancelled meanwhile
+		in.run.status = connic.RunAwaitingApproval
+	}
 	in.server.mu.Unlock()
 	select {
 	case <-in.run.approved:
@@ -108,7 +109,9 @@ func (in Input) AwaitApproval(ctx context.Context) error {
 	}
 	in.server.mu.Lock()
 	defer in.server.mu.Unlock()
-	in.run.status = connic.RunRunning
+	if in.run.status == connic.RunAwaitingApproval {
+		in.run.status = connic.RunRunning
+	}
 	return nil
 }
 
@@ -136,7 +139,8 @@ func (a *agent) object() object {
 	}
 }
 
-// Agent adds an agent to the default environment, or replaces one of this name.
+// Agent adds an agent to the default environment, or replaces what one of this name
+// does.
 func (s *Server) Agent(name string, do AgentFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,9 +148,23 @@ func (s *Server) Agent(name string, do AgentFunc) {
 		a.do = do
 		return
 	}
-	s.agents = append(s.agents, &agent{
-		id: s.newID("agent"), name: name, environment: s.environments[0].ID, created: time.Now(), do: do,
-	})
+	s.add(name, s.deployTarget(), do)
+}
+
+// AgentIn adds an agent to an environment, or moves one of this name there. Names
+// are unique in the whole project, unlike in the service.
+func (s *Server) AgentIn(environmentID, name string, do AgentFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.findAgent(name); a != nil {
+		a.environment, a.do = environmentID, do
+		return
+	}
+	s.add(name, environmentID, do)
+}
+
+func (s *Server) add(name, environment string, do AgentFunc) {
+	s.agents = append(s.agents, &agent{id: s.newID("agent"), name: name, environment: environment, created: s.now(), do: do})
 }
 
 func (s *Server) findAgent(name string) *agent {
@@ -194,20 +212,20 @@ type span struct {
 	metadata object
 }
 
-func (r *run) open(name, kind string, parent *span) *span {
+func (r *run) open(now time.Time, name, kind string, parent *span) *span {
 	s := &span{
 		id: fmt.Sprintf("%s-span-%d", r.id, len(r.spans)+1), parent: parent, order: len(r.spans),
-		name: name, kind: kind, status: "running", start: time.Now(),
+		name: name, kind: kind, status: "running", start: now,
 	}
 	r.spans = append(r.spans, s)
 	return s
 }
 
-func (s *span) end(err error) {
-	s.duration, s.status = time.Since(s.start), "ok"
-	if err != nil {
+func (s *span) end(now time.Time, problem string) {
+	s.duration, s.status = now.Sub(s.start), "ok"
+	if problem != "" {
 		s.status = "error"
-		s.metadata = object{"error": err.Error()}
+		s.metadata = object{"error": problem}
 	}
 }
 
@@ -284,7 +302,7 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	ctx, cancel := context.WithCancel(s.ctx)
 	r := &run{
 		id: s.newID("run"), agent: a.name, environment: a.environment, parent: parent, status: connic.RunQueued,
-		input: in.Message, body: body, created: time.Now(), cancel: cancel, approved: make(chan struct{}),
+		input: in.Message, body: body, created: s.now(), cancel: cancel, approved: make(chan struct{}),
 		done: make(chan struct{}),
 	}
 	if r.input == "" && len(in.Payload) > 0 {
@@ -292,14 +310,21 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	}
 	in.RunID, in.run = r.id, r
 	s.runs, s.begun = append(s.runs, r), append(s.begun, r)
-	s.work.Go(func() {
+	if !s.begin() {
+		r.status, r.ended = connic.RunCancelled, s.now()
+		close(r.done)
+		cancel()
+		return r
+	}
+	go func() {
+		defer s.work.Done()
+		defer s.end(r)
 		s.perform(ctx, a.do, in)
-		s.ended(r)
-	})
+	}()
 	return r
 }
 
-// perform lets the agent work and takes its result.
+// perform lets the agent work and takes its result, however it ends.
 func (s *Server) perform(ctx context.Context, do AgentFunc, in Input) {
 	r := in.run
 	defer r.cancel()
@@ -307,40 +332,56 @@ func (s *Server) perform(ctx context.Context, do AgentFunc, in Input) {
 		return
 	}
 	s.mu.Lock()
-	if r.started = time.Now(); r.status == connic.RunQueued { // and not cancelled meanwhile
+	if r.started = s.now(); r.status == connic.RunQueued { // and not cancelled meanwhile
 		r.status = connic.RunRunning
 	}
-	r.current = r.open(r.agent, "agent", nil)
+	r.current = r.open(r.started, r.agent, "agent", nil)
 	root := r.current
 	s.mu.Unlock()
 
-	output, err := guard(ctx, do, in)
+	output, problem := "", "the agent "+ranAway
+	defer func() {
+		if p := recover(); p != nil {
+			problem = fmt.Sprintf("the agent panicked: %v", p)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.finish(r, root, output, problem)
+	}()
+	result, err := do(ctx, in)
+	if err == nil {
+		output, err = outputText(result)
+	}
+	problem = errorText(err)
+}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	root.end(err)
-	r.ended = time.Now()
+// finish ends a run. The caller holds the mutex.
+func (s *Server) finish(r *run, root *span, output, problem string) {
+	now := s.now()
+	root.end(now, problem)
+	r.current = nil
+	if r.ended.IsZero() { // else Close has given up on it
+		r.ended = now
+	}
 	switch {
 	case r.status == connic.RunCancelled:
-	case err != nil:
-		r.status, r.error = connic.RunFailed, err.Error()
+	case problem != "":
+		r.status, r.error = connic.RunFailed, problem
 	default:
-		r.status = connic.RunCompleted
-		if r.output, err = outputText(output); err != nil {
-			r.status, r.error = connic.RunFailed, err.Error()
-		}
+		r.status, r.output = connic.RunCompleted, output
 	}
 	s.judgeRun(r)
 }
 
-// guard makes a panic of the agent the end of its run and not of the test.
-func guard(ctx context.Context, do AgentFunc, in Input) (output any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the agent panicked: %v", p)
-		}
-	}()
-	return do(ctx, in)
+// errorText is the text of an error, empty for none only.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	if text := err.Error(); text != "" {
+		return text
+	}
+	return "an error without a text"
 }
 
 func outputText(v any) (string, error) {
@@ -353,161 +394,4 @@ func outputText(v any) (string, error) {
 		raw, err := json.Marshal(v)
 		return string(raw), err
 	}
-}
-
-func (s *Server) listAgents(x *exchange) answer {
-	var items []object
-	for _, a := range s.agents {
-		if !x.differs("environment_id", a.environment) {
-			items = append(items, a.object())
-		}
-	}
-	return x.page(items)
-}
-
-func (s *Server) getAgent(x *exchange) answer {
-	a := s.findAgent(x.id)
-	if a == nil || x.differs("environment_id", a.environment) {
-		return notFound("Agent")
-	}
-	return ok(a.object())
-}
-
-func (s *Server) triggerAgent(x *exchange) answer {
-	a := s.findAgent(x.id)
-	if a == nil {
-		return notFound("Agent")
-	}
-	var body struct {
-		Message json.RawMessage `json:"message"`
-		Files   json.RawMessage `json:"files"`
-	}
-	if complaint := x.decode(&body); complaint != nil {
-		return *complaint
-	}
-	if len(body.Message) > 0 && body.Message[0] != '"' {
-		return *invalid("Input should be a valid string", "string_type", "body", "message")
-	}
-	if complaint := checkFiles(body.Files); complaint != nil {
-		return *complaint
-	}
-	r := s.start(a, x.body, "")
-	s.changed(x, "run", r.id, nil, r.object(false))
-	return started(r)
-}
-
-// checkFiles refuses what is no list of files.
-func checkFiles(raw json.RawMessage) *answer {
-	if len(raw) == 0 {
-		return nil
-	}
-	var files []struct {
-		Name     string  `json:"name"`
-		MIMEType string  `json:"mime_type"`
-		Data     *string `json:"data"`
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&files); err != nil {
-		return invalid(err.Error(), "type_error", "body", "files")
-	}
-	for _, f := range files {
-		if f.Name == "" || f.MIMEType == "" || f.Data == nil {
-			return invalid("Each file needs a name, a mime_type and data", "missing", "body", "files")
-		}
-		if _, err := base64.StdEncoding.DecodeString(*f.Data); err != nil {
-			return invalid("The data of a file should be base64", "base64", "body", "files")
-		}
-	}
-	return nil
-}
-
-// started is the answer of the operations that start a run.
-func started(r *run) answer {
-	return ok(object{"run_id": r.id, "status": string(r.status), "agent_name": r.agent})
-}
-
-func (s *Server) getRun(x *exchange) answer {
-	if r := s.findRun(x.id); r != nil {
-		return ok(r.object(true))
-	}
-	return notFound("Run")
-}
-
-func (s *Server) cancelRun(x *exchange) answer {
-	r := s.findRun(x.id)
-	switch {
-	case r == nil:
-		return notFound("Run")
-	case r.status == connic.RunCancelled: // again
-	case r.status.Finished():
-		return problem(http.StatusConflict, "The run has finished already")
-	default:
-		before := r.object(false)
-		r.status = connic.RunCancelled
-		r.cancel()
-		s.changed(x, "run", r.id, before, r.object(false))
-	}
-	return ok(r.object(false))
-}
-
-func (s *Server) rerunRun(x *exchange) answer {
-	old := s.findRun(x.id)
-	if old == nil {
-		return notFound("Run")
-	}
-	a := s.findAgent(old.agent)
-	if a == nil {
-		return notFound("Agent")
-	}
-	r := s.start(a, old.body, old.id)
-	s.changed(x, "run", r.id, nil, r.object(false))
-	return started(r)
-}
-
-func (s *Server) deleteRun(x *exchange) answer {
-	r := s.findRun(x.id)
-	switch {
-	case r == nil:
-		return notFound("Run")
-	case !r.status.Finished():
-		return problem(http.StatusConflict, "The run has not finished yet")
-	}
-	s.runs = slices.DeleteFunc(s.runs, func(other *run) bool { return other == r })
-	s.changed(x, "run", r.id, r.object(false), nil)
-	return noContent()
-}
-
-func (s *Server) listRuns(x *exchange) answer {
-	after, complaint := x.time("created_after")
-	if complaint != nil {
-		return *complaint
-	}
-	before, complaint := x.time("created_before")
-	if complaint != nil {
-		return *complaint
-	}
-	for _, status := range x.query["status"] {
-		if !connic.RunStatus(status).Known() {
-			return *invalid("Input should be a run status", "enum", "query", "status")
-		}
-	}
-	var items []object
-	for _, r := range slices.Backward(s.runs) {
-		switch {
-		case x.differs("agent_name", r.agent), x.differs("environment_id", r.environment),
-			x.differs("parent_run_id", r.parent), x.differs("deployment_id", ""):
-		case len(x.query["status"]) > 0 && !slices.Contains(x.query["status"], string(r.status)):
-		case !after.IsZero() && !r.created.After(after), !before.IsZero() && !r.created.Before(before):
-		default:
-			items = append(items, r.object(false))
-		}
-	}
-	return x.page(items)
-}
-
-// differs reports whether a filter is set and excludes the value.
-func (x *exchange) differs(name, value string) bool {
-	want := x.param(name)
-	return want != "" && !strings.EqualFold(want, value)
 }

@@ -34,7 +34,7 @@ func (s *Server) AuditLog() []AuditEntry {
 func (s *Server) changed(x *exchange, resourceType, id string, before, after object) {
 	s.audit = append(s.audit, AuditEntry{
 		ID: s.newID("audit"), Action: x.op.Name, Actor: x.key.String(), ResourceType: resourceType, ResourceID: id,
-		Before: masked(before), After: masked(after), At: time.Now(),
+		Before: masked(before), After: masked(after), At: s.now(),
 	})
 }
 

@@ -28,7 +28,7 @@ func (s *Server) Notices() []Notice {
 }
 
 func (s *Server) notice(kind, id, name, text string) {
-	s.notices = append(s.notices, Notice{At: time.Now(), Kind: kind, ID: id, Name: name, Text: text})
+	s.notices = append(s.notices, Notice{At: s.now(), Kind: kind, ID: id, Name: name, Text: text})
 }
 
 // charge is money that was spent.
@@ -44,7 +44,7 @@ type charge struct {
 // run is deleted. The caller holds the mutex.
 func (s *Server) charge(r *run, amount connic.Decimal, currency string, judge bool) {
 	s.charges = append(s.charges, charge{
-		at: time.Now(), agent: r.agent, environment: r.environment, amount: amount, currency: strings.ToUpper(currency), judge: judge,
+		at: s.now(), agent: r.agent, environment: r.environment, amount: amount, currency: strings.ToUpper(currency), judge: judge,
 	})
 	s.checkAlerts()
 }
@@ -70,7 +70,7 @@ func (b *budget) covers(agent, environment string) bool {
 // spent is what was spent of a budget in the current period.
 func (s *Server) spent(b *budget) connic.Decimal {
 	sum, _ := connic.ParseDecimal("0")
-	start := b.Period.Start(time.Now())
+	start := b.Period.Start(s.now())
 	for _, c := range s.charges {
 		if c.currency == b.Currency && !c.at.Before(start) && b.covers(c.agent, c.environment) {
 			sum = sum.Add(c.amount)
@@ -86,7 +86,7 @@ func (s *Server) usedUp(b *budget) bool { return b.Enabled && s.spent(b).Cmp(b.A
 // period.
 func (s *Server) checkAlerts() {
 	for _, b := range s.budgets {
-		start := b.Period.Start(time.Now())
+		start := b.Period.Start(s.now())
 		if b.Kind == connic.BudgetAlert && !b.noticed.Equal(start) && s.usedUp(b) {
 			b.noticed = start
 			s.notice("budget", b.ID, b.Name, s.spent(b).String()+" of "+b.Amount.String()+" "+b.Currency+" are spent")
@@ -102,13 +102,13 @@ func (s *Server) hold(ctx context.Context, r *run) error {
 		s.mu.Lock()
 		until, changed := s.heldUntil(r), s.budgetsChanged
 		if ctx.Err() != nil {
-			r.ended = time.Now()
+			r.ended = s.now()
 		}
 		s.mu.Unlock()
 		if ctx.Err() != nil || until.IsZero() {
 			return ctx.Err()
 		}
-		timer := time.NewTimer(time.Until(until))
+		timer := time.NewTimer(until.Sub(s.now()))
 		select {
 		case <-timer.C:
 		case <-changed:
@@ -126,7 +126,7 @@ func (s *Server) heldUntil(r *run) time.Time {
 		if b.Kind != connic.BudgetLimit || !b.covers(r.agent, r.environment) || !s.usedUp(b) {
 			continue
 		}
-		if end := b.Period.End(time.Now()); until.IsZero() || end.Before(until) {
+		if end := b.Period.End(s.now()); until.IsZero() || end.Before(until) {
 			until = end
 		}
 	}
@@ -144,7 +144,7 @@ func (s *Server) budgetObject(b *budget) object {
 	return object{
 		"id": b.ID, "name": b.Name, "kind": string(b.Kind), "scope": string(b.Scope), "environment_id": text(b.EnvironmentID),
 		"agent_name": text(b.AgentName), "period": string(b.Period), "amount": b.Amount.String(), "currency": b.Currency,
-		"spent": s.spent(b).String(), "resets_at": timestamp(b.Period.End(time.Now())), "enabled": b.Enabled,
+		"spent": s.spent(b).String(), "resets_at": timestamp(b.Period.End(s.now())), "enabled": b.Enabled,
 		"created_at": timestamp(b.CreatedAt), "updated_at": timestamp(b.UpdatedAt),
 	}
 }
@@ -228,7 +228,7 @@ func (s *Server) getBudget(x *exchange) answer {
 }
 
 func (s *Server) createBudget(x *exchange) answer {
-	b := &budget{Budget: connic.Budget{Enabled: true, CreatedAt: time.Now(), UpdatedAt: time.Now()}}
+	b := &budget{Budget: connic.Budget{Enabled: true, CreatedAt: s.now(), UpdatedAt: s.now()}}
 	if complaint := s.changeBudget(x, b); complaint != nil {
 		return *complaint
 	}
@@ -249,7 +249,7 @@ func (s *Server) updateBudget(x *exchange) answer {
 		return *complaint
 	}
 	before := s.budgetObject(b)
-	after.UpdatedAt = time.Now()
+	after.UpdatedAt = s.now()
 	*b = after
 	s.changed(x, "budget", b.ID, before, s.budgetObject(b))
 	s.budgetsMoved()

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
@@ -155,9 +154,6 @@ func (s *Server) connectorAt(path string) (c *Connector, found bool) {
 
 // respond answers a request to a connector, nil for an unknown one.
 func (c *Connector) respond(s *Server, r *http.Request, body []byte) answer {
-	header := r.Header.Clone()
-	header.Del("Authorization")
-	header.Del("X-Connic-Secret")
 	query := r.URL.Query()
 	query.Del("secret")
 	op := ""
@@ -168,39 +164,26 @@ func (c *Connector) respond(s *Server, r *http.Request, body []byte) answer {
 			op = "connectors.inbound"
 		}
 	}
-	index := len(s.requests)
-	s.requests = append(s.requests, Request{
-		Op: op, Method: r.Method, Path: r.URL.Path, Query: query.Encode(), Header: header, Body: body, At: time.Now(),
-	})
+	request := s.note(op, r, body)
+	request.Query = query.Encode()
+	request.Header.Del("X-Connic-Secret")
 	f := s.nextFault(op)
 	s.mu.Unlock()
 	a := answer{truncate: -1}
-	if f.Latency > 0 && !s.pass(r.Context(), f.Latency) {
+	if !s.pass(r.Context(), f.Latency) {
 		return answer{drop: true, truncate: -1}
 	}
 	if f.executes() {
 		a = c.execute(s, op, r, body)
 	}
-	a = f.apply(a)
+	a = f.apply(a).whole()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !a.drop {
-		s.requests[index].Status = a.status
+		a.header["X-Request-Id"] = request.ID
+		request.Status = a.status
 	}
 	return a
-}
-
-// pass lets time pass. It reports whether nobody has left meanwhile.
-func (s *Server) pass(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-	case <-s.ctx.Done():
-	}
-	return false
 }
 
 func (c *Connector) execute(s *Server, op string, r *http.Request, body []byte) answer {

@@ -1,11 +1,8 @@
 package connictest
 
 import (
-	"maps"
 	"net/http"
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -75,8 +72,6 @@ func (s *Server) serve(d *deployment) {
 }
 
 func (s *Server) uploadDeployment(x *exchange) answer {
-	now := time.Now()
-	s.roll(now)
 	var body struct {
 		Data      *string `json:"files_data"`
 		Hash      *string `json:"files_hash"`
@@ -88,9 +83,12 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 	if complaint := x.decode(&body); complaint != nil {
 		return *complaint
 	}
-	environment, complaint := s.target(x.param("environment_id"))
+	environment, complaint := s.target(x.param("environment_id"), s.deployTarget)
 	if complaint != nil {
 		return *complaint
+	}
+	if environment.NoDeploy {
+		return problem(http.StatusForbidden, "The key may not deploy to this environment")
 	}
 	if body.Hash == nil {
 		return *invalid("Field required", "missing", "body", "files_hash")
@@ -99,18 +97,34 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 	if complaint != nil {
 		return *complaint
 	}
-	d := &deployment{id: s.newID("deployment"), environment: environment, created: now, begins: now}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if agent, ok := strings.CutPrefix(name, "agents/"); ok && !strings.Contains(agent, "/") && path.Ext(agent) != ".py" {
-			d.agents = append(d.agents, strings.TrimSuffix(agent, path.Ext(agent)))
-		}
+	d := &deployment{id: s.newID("deployment"), environment: environment.ID}
+	p := UploadedProject{ID: d.id, EnvironmentID: d.environment, Files: files}
+	skip := body.SkipTests || environment.NoGateTests
+	var cases []connic.TestCase
+	problem := ""
+	if !skip {
+		cases, problem = s.examine(x, &p)
 	}
+	d.agents = agentNames(files)
+	broken := ""
+	if fail := s.failDeployment; fail != nil {
+		text, err := ask(x.ctx, s, "the function of FailDeployment", func() string { return errorText(fail(p)) })
+		broken = text + errorText(err)
+	}
+	if x.ctx.Err() != nil || s.ctx.Err() != nil {
+		return answer{drop: true, truncate: -1}
+	}
+
+	// From here on nobody else comes in between.
+	now := s.now()
+	s.roll(now)
+	d.created, d.begins = now, now
 	for _, other := range s.deployments {
-		if other.environment == environment && other.ends().After(d.begins) {
+		if other.environment == d.environment && other.ends().After(d.begins) {
 			d.begins = other.ends() // it queues behind the others
 		}
 	}
-	s.plan(d, UploadedProject{ID: d.id, EnvironmentID: environment, Files: files}, body.SkipTests)
+	s.plan(d, broken, skip, cases, problem)
 	s.deployments = append(s.deployments, d)
 	s.roll(now)
 	s.changed(x, "deployment", d.id, nil, d.object(now))
@@ -122,33 +136,33 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 }
 
 // plan settles what will become of a deployment.
-func (s *Server) plan(d *deployment, p UploadedProject, skipTests bool) {
+func (s *Server) plan(d *deployment, broken string, skipTests bool, cases []connic.TestCase, problem string) {
 	at := d.begins
 	step := func(name string, status connic.DeploymentStatus) {
 		at = at.Add(s.phaseTime)
 		d.phases = append(d.phases, phase{name, status, at})
 	}
 	step("build", connic.DeploymentBuilding)
-	if s.failDeployment != nil {
-		if err := s.failDeployment(p); err != nil {
-			d.problem = err.Error()
-			return
-		}
+	if d.problem = broken; broken != "" {
+		return
 	}
 	if !skipTests {
 		step("tests", connic.DeploymentTesting)
-		for _, c := range s.cases(p) {
+		d.problem = problem
+		for _, c := range cases {
 			if !c.Passed {
 				d.problem = "The test " + c.TestName + " failed"
-				return
 			}
+		}
+		if d.problem != "" {
+			return
 		}
 	}
 	step("deploy", connic.DeploymentDeploying)
 }
 
 func (s *Server) findDeployment(id string) *deployment {
-	s.roll(time.Now())
+	s.roll(s.now())
 	for _, d := range s.deployments {
 		if d.id == id {
 			return d
@@ -159,13 +173,13 @@ func (s *Server) findDeployment(id string) *deployment {
 
 func (s *Server) getDeployment(x *exchange) answer {
 	if d := s.findDeployment(x.id); d != nil {
-		return ok(d.object(time.Now()))
+		return ok(d.object(s.now()))
 	}
 	return notFound("Deployment")
 }
 
 func (s *Server) listDeployments(x *exchange) answer {
-	now := time.Now()
+	now := s.now()
 	s.roll(now)
 	var items []object
 	for _, d := range slices.Backward(s.deployments) {
@@ -185,7 +199,7 @@ func (s *Server) activateDeployment(x *exchange) answer {
 	case !d.ended || d.problem != "":
 		return problem(http.StatusConflict, "The deployment is not deployed")
 	}
-	now := time.Now()
+	now := s.now()
 	before := d.object(now)
 	s.serve(d)
 	s.changed(x, "deployment", d.id, before, d.object(now))

@@ -92,7 +92,7 @@ func (s *Server) createSession(x *exchange) answer {
 	if complaint := x.decode(&body); complaint != nil {
 		return *complaint
 	}
-	d := &devSession{id: s.newID("session"), name: body.Name, runs: time.Now().Add(s.phaseTime), fails: s.failSessions}
+	d := &devSession{id: s.newID("session"), name: body.Name, runs: s.now().Add(s.phaseTime), fails: s.failSessions}
 	for _, other := range s.sessions {
 		if other.name == body.Name || body.Name == "" && strings.HasPrefix(other.name, "dev-") {
 			return problem(http.StatusConflict, "A session is active already")
@@ -108,13 +108,13 @@ func (s *Server) createSession(x *exchange) answer {
 		s.environments = append(s.environments, environment{ID: d.environment, Name: d.name, Type: "test", Ephemeral: body.Name == ""})
 	}
 	s.sessions = append(s.sessions, d)
-	s.changed(x, "dev_session", d.id, nil, d.object(time.Now()))
-	return ok(d.object(time.Now()))
+	s.changed(x, "dev_session", d.id, nil, d.object(s.now()))
+	return ok(d.object(s.now()))
 }
 
 func (s *Server) getSession(x *exchange) answer {
 	if d := s.findSession(x.id); d != nil {
-		return ok(d.object(time.Now()))
+		return ok(d.object(s.now()))
 	}
 	return notFound("Session")
 }
@@ -131,7 +131,7 @@ func (s *Server) deleteSession(x *exchange) answer {
 	if d == nil {
 		return notFound("Session")
 	}
-	s.changed(x, "dev_session", d.id, d.object(time.Now()), nil)
+	s.changed(x, "dev_session", d.id, d.object(s.now()), nil)
 	return ok(object{"environment_deleted": s.endSession(d)})
 }
 
@@ -140,7 +140,7 @@ func (s *Server) uploadSession(x *exchange) answer {
 	switch {
 	case d == nil:
 		return notFound("Session")
-	case d.fails, time.Now().Before(d.runs):
+	case d.fails, s.now().Before(d.runs):
 		return problem(http.StatusBadRequest, "The session's container does not run")
 	}
 	raw, complaint := x.sessionFiles()

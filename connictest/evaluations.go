@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"reflect"
@@ -101,7 +102,7 @@ func (s *Server) judgeRun(r *run) {
 
 // evaluate begins an evaluation. The caller holds the mutex.
 func (s *Server) evaluate(j *judge, r *run) *evaluation {
-	e := &evaluation{id: s.newID("evaluation"), run: r, status: connic.EvaluationPending, created: time.Now()}
+	e := &evaluation{id: s.newID("evaluation"), run: r, status: connic.EvaluationPending, created: s.now()}
 	for _, c := range j.Criteria {
 		e.max = plus(e.max, c.MaxScore)
 	}
@@ -111,45 +112,52 @@ func (s *Server) evaluate(j *judge, r *run) *evaluation {
 		do = s.scoring[""]
 	}
 	in := JudgeInput{
-		JudgeID: j.ID, JudgeName: j.Name, Criteria: slices.Clone(j.Criteria), server: s, evaluation: e, Run: r.public(),
+		JudgeID: j.ID, JudgeName: j.Name, Criteria: slices.Clone(j.Criteria), server: s, evaluation: e, Run: shown[connic.Run](r.object(true)),
 	}
 	if j.FilterExpression != "" && j.TriggerMode == connic.JudgeAutomatic {
 		do = func(context.Context, JudgeInput) (map[string]Score, error) {
 			return nil, errors.New("connictest: the fake does not understand filter expressions")
 		}
 	}
-	s.work.Go(func() {
-		scores, err := score(s.ctx, do, in)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err == nil {
-			err = e.take(in.Criteria, scores)
-		}
-		if err != nil {
-			e.status, e.error = connic.EvaluationFailed, err.Error()
-			return
-		}
-		e.status = connic.EvaluationCompleted
-		s.alert(j)
-	})
+	if !s.begin() {
+		return e
+	}
+	go func() {
+		defer s.work.Done()
+		s.score(j, e, do, in)
+	}()
 	return e
 }
 
 // plus adds without the dust of binary fractions: 0.7 and 0.1 are 0.8.
 func plus(a, b float64) float64 { return math.Round((a+b)*1e9) / 1e9 }
 
-// score makes a panic of the function the end of its evaluation and not of the
-// test.
-func score(ctx context.Context, do JudgeFunc, in JudgeInput) (scores map[string]Score, err error) {
-	if do == nil {
-		return nil, fmt.Errorf("connictest: no function scores for the judge %q; see Server.Judge", in.JudgeName)
-	}
+// score lets a judge score, and takes its result, however it ends.
+func (s *Server) score(j *judge, e *evaluation, do JudgeFunc, in JudgeInput) {
+	var scores map[string]Score
+	problem := "the judge " + ranAway
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the judge panicked: %v", p)
+			problem = fmt.Sprintf("the judge panicked: %v", p)
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if problem == "" {
+			problem = errorText(e.take(in.Criteria, scores))
+		}
+		if problem != "" {
+			e.status, e.error = connic.EvaluationFailed, problem
+			return
+		}
+		e.status = connic.EvaluationCompleted
+		s.alert(j)
 	}()
-	return do(ctx, in)
+	if do == nil {
+		problem = fmt.Sprintf("connictest: no function scores for the judge %q; see Server.Judge", in.JudgeName)
+		return
+	}
+	result, err := do(s.ctx, in)
+	scores, problem = maps.Clone(result), errorText(err)
 }
 
 // take takes the scores, if they are scores by the judge's criteria.
@@ -192,19 +200,6 @@ func (s *Server) alert(j *judge) {
 	if average := sum / float64(n); n == window && average < j.ScoreAlert.Threshold {
 		s.notice("judge", j.ID, j.Name, fmt.Sprintf("the average score of the last %d evaluations is %v, below %v", n, average, j.ScoreAlert.Threshold))
 	}
-}
-
-// public is the run as a client sees it.
-func (r *run) public() *connic.Run {
-	raw, err := json.Marshal(r.object(true))
-	if err != nil {
-		panic(err) // it is made of plain values
-	}
-	shown := new(connic.Run)
-	if err := json.Unmarshal(raw, shown); err != nil {
-		panic(err)
-	}
-	return shown
 }
 
 // matches reports whether a run meets all filters. A field is one of the run as

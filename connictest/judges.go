@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/connic-go/connic"
 )
@@ -129,7 +128,10 @@ func (s *Server) changeJudge(x *exchange, j *judge) *answer {
 }
 
 func (s *Server) checkJudge(e *edit, j *judge) {
-	for key, value := range map[string]string{"name": j.Name, "agent_name": j.AgentName, "model": j.Model} {
+	if j.Model == "" {
+		j.Model = "connictest/default" // a judge can be made without one: the service's choice
+	}
+	for key, value := range map[string]string{"name": j.Name, "agent_name": j.AgentName} {
 		if value == "" {
 			e.refuse("Field required", "missing", key)
 		}
@@ -173,7 +175,7 @@ func (s *Server) checkJudge(e *edit, j *judge) {
 }
 
 func (s *Server) createJudge(x *exchange) answer {
-	j := &judge{Judge: connic.Judge{TriggerMode: connic.JudgeManual, Enabled: true, CreatedAt: time.Now(), UpdatedAt: time.Now()}}
+	j := &judge{Judge: connic.Judge{TriggerMode: connic.JudgeManual, Enabled: true, CreatedAt: s.now(), UpdatedAt: s.now()}}
 	if complaint := s.changeJudge(x, j); complaint != nil {
 		return *complaint
 	}
@@ -193,7 +195,7 @@ func (s *Server) updateJudge(x *exchange) answer {
 		return *complaint
 	}
 	before := j.object()
-	after.UpdatedAt = time.Now()
+	after.UpdatedAt = s.now()
 	*j = after
 	s.changed(x, "judge", j.ID, before, j.object())
 	return ok(j.object())

@@ -2,6 +2,7 @@ package connictest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -41,7 +42,7 @@ func (s *Server) IngestionTime(d time.Duration) {
 
 // FailIngestion makes ingestions fail for which f returns an error. One that
 // fails is retried once, after the same time; only if it fails again, the job has
-// failed, with the text of that error. F must not call methods of the Server. A
+// failed, with the text of that error. A
 // nil f lets all succeed again.
 func (s *Server) FailIngestion(f func(IngestedEntry) error) {
 	s.mu.Lock()
@@ -86,6 +87,7 @@ type job struct {
 	status  connic.JobStatus // final, or empty
 	problem string
 	attempt int
+	asking  bool // FailIngestion is being asked
 	takes   time.Duration
 	created time.Time
 	began   time.Time // of the attempt
@@ -122,37 +124,48 @@ func (j *job) object(now time.Time) object {
 // settle brings the ingestions up to date, in the order in which they end. There
 // is no goroutine behind it, so that none is left behind by a test that does not
 // wait for its uploads. The caller holds the mutex.
-func (s *Server) settle(now time.Time) {
+func (s *Server) settle(ctx context.Context) {
+	now := s.now()
 	for {
 		var first *job
 		for _, j := range s.jobs {
-			if j.status == "" && !j.due().After(now) && (first == nil || j.due().Before(first.due())) {
+			if j.status == "" && !j.asking && !j.due().After(now) && (first == nil || j.due().Before(first.due())) {
 				first = j
 			}
 		}
-		if first == nil {
+		if first == nil || !s.ingest(ctx, first) {
 			return
 		}
-		s.ingest(first)
 	}
 }
 
-// ingest ends an attempt of a job.
-func (s *Server) ingest(j *job) {
-	if s.failIngestion != nil {
-		e := j.entry
-		err := s.failIngestion(IngestedEntry{
-			JobID: j.id, EnvironmentID: e.environment, Namespace: e.namespace, EntryID: e.id,
-			Source: e.source, Content: e.content, Metadata: maps.Clone(e.metadata), Attempt: j.attempt,
-		})
+// ingest ends an attempt of a job. It reports false when the request that asked
+// went away meanwhile.
+func (s *Server) ingest(ctx context.Context, j *job) bool {
+	if fail := s.failIngestion; fail != nil {
+		e := IngestedEntry{
+			JobID: j.id, EnvironmentID: j.entry.environment, Namespace: j.entry.namespace, EntryID: j.entry.id,
+			Source: j.entry.source, Content: j.entry.content, Metadata: maps.Clone(j.entry.metadata), Attempt: j.attempt,
+		}
+		j.asking = true
+		problem, err := ask(ctx, s, "the function of FailIngestion", func() string { return errorText(fail(e)) })
+		j.asking = false
 		switch {
-		case err != nil && j.attempt == 1:
+		case j.status != "": // its entry was deleted
+			return true
+		case err != nil && (ctx.Err() != nil || s.ctx.Err() != nil):
+			return false
+		case err != nil:
+			problem = err.Error()
+		}
+		switch {
+		case problem != "" && j.attempt == 1:
 			j.began = j.due()
 			j.attempt++
-			return
-		case err != nil:
-			j.end(connic.JobFailed, j.due(), err.Error())
-			return
+			return true
+		case problem != "":
+			j.end(connic.JobFailed, j.due(), problem)
+			return true
 		}
 	}
 	j.end(connic.JobCompleted, j.due(), "")
@@ -164,11 +177,12 @@ func (s *Server) ingest(j *job) {
 				e.created = former.created
 				s.entries[i] = e
 			}
-			return
+			return true
 		}
 	}
 	e.created = j.ended
 	s.entries = append(s.entries, e)
+	return true
 }
 
 func (j *job) end(status connic.JobStatus, at time.Time, problem string) {
@@ -181,7 +195,7 @@ func (s *Server) abandon(deleted func(*entry) bool) bool {
 	found := false
 	for _, j := range s.jobs {
 		if j.status == "" && deleted(j.entry) {
-			j.end(connic.JobFailed, time.Now(), "The entry was deleted")
+			j.end(connic.JobFailed, s.now(), "The entry was deleted")
 			found = true
 		}
 	}
@@ -191,7 +205,7 @@ func (s *Server) abandon(deleted func(*entry) bool) bool {
 // knowledge returns the environment of a request, and brings the ingestions up to
 // date. Every handler of the section begins with it.
 func (s *Server) knowledge(x *exchange) (environment string, complaint *answer) {
-	s.settle(time.Now())
+	s.settle(x.ctx)
 	id := x.param("environment_id")
 	if id == "" {
 		return "", invalid("Field required", "missing", "query", "environment_id")
@@ -274,7 +288,7 @@ func (s *Server) accept(x *exchange, e *entry, id *string, metadata []byte, fiel
 	e.chunks = chunks(e)
 	j := &job{
 		id: s.newID("job"), number: len(s.jobs), entry: e, attempt: 1, takes: s.ingestionTime,
-		created: time.Now(), began: time.Now(),
+		created: s.now(), began: s.now(),
 	}
 	e.job = j.number
 	var before object
@@ -285,8 +299,8 @@ func (s *Server) accept(x *exchange, e *entry, id *string, metadata []byte, fiel
 	}
 	s.jobs = append(s.jobs, j)
 	s.changed(x, "knowledge_entry", e.id, before, e.object(false))
-	s.settle(time.Now())
-	status, _ := j.state(time.Now())
+	s.settle(x.ctx)
+	status, _ := j.state(s.now())
 	return ok(object{"entry_id": e.id, "job_id": j.id, "status": string(status), "queued": !status.Finished()})
 }
 
@@ -382,7 +396,7 @@ func (s *Server) listJobs(x *exchange) answer {
 		return *invalid("Input should be a job status", "enum", "query", "status")
 	}
 	var items []object
-	now := time.Now()
+	now := s.now()
 	for _, j := range slices.Backward(s.jobs) {
 		if status, _ := j.state(now); j.entry.environment == environment && (want == "" || status == want) {
 			items = append(items, j.object(now))
@@ -398,7 +412,7 @@ func (s *Server) getJob(x *exchange) answer {
 	}
 	for _, j := range s.jobs {
 		if j.id == x.id && j.entry.environment == environment {
-			return ok(j.object(time.Now()))
+			return ok(j.object(s.now()))
 		}
 	}
 	return notFound("Job")

@@ -40,7 +40,7 @@ func (s *Server) decide(userCode string, denied bool) bool {
 	defer s.mu.Unlock()
 	for _, l := range s.logins {
 		if l.user == userCode && l.decided.IsZero() {
-			l.decided, l.denied = time.Now(), denied
+			l.decided, l.denied = s.now(), denied
 			return true
 		}
 	}
@@ -57,7 +57,7 @@ func (s *Server) startLogin(x *exchange) answer {
 	if body.Hostname == nil {
 		return *invalid("Field required", "missing", "body", "hostname")
 	}
-	now := time.Now()
+	now := s.now()
 	l := &login{device: s.newID("device"), hostname: *body.Hostname, started: now}
 	l.user = fmt.Sprintf("CODE-%04d", len(s.logins)+1)
 	if s.autoApproves {
@@ -84,7 +84,7 @@ func (s *Server) pollLogin(x *exchange) answer {
 			l = other
 		}
 	}
-	now := time.Now()
+	now := s.now()
 	switch {
 	case l == nil, now.Sub(l.started) >= loginExpiry:
 		return refuse("expired_token")

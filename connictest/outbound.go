@@ -96,8 +96,8 @@ func (o *Outbound) Redeliver() {
 	o.deliver(last.RunID, last.Body, DeliveryFault{})
 }
 
-// ended tells everybody who waits for it of a run that has ended.
-func (s *Server) ended(r *run) {
+// end tells everybody who waits for it of a run that has ended.
+func (s *Server) end(r *run) {
 	s.mu.Lock()
 	close(r.done)
 	type job struct {

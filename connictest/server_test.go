@@ -403,7 +403,10 @@ func TestTheFakeAgreesWithItselfOnBothWays(t *testing.T) {
 		if _, err := c.Environments.Find(t.Context(), "nowhere"); !errors.Is(err, connic.ErrNotFound) {
 			t.Error(err)
 		}
-		if found, err := c.Environments.Find(t.Context(), "test"); err != nil || found.ID != env.TestEnvironmentID {
+		if _, err := c.Environments.Find(t.Context(), "test"); !errors.Is(err, connic.ErrNotFound) {
+			t.Errorf("an environment for tests is a target of deployments: %v", err)
+		}
+		if found, err := c.Environments.Find(t.Context(), "Production"); err != nil || found.ID != env.ID {
 			t.Errorf("%v, %+v", err, found)
 		}
 		agents, err := connic.Collect(c.Agents.All(t.Context(), nil), 0)

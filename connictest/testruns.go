@@ -9,11 +9,12 @@ import (
 
 // testRun is a run of a project's tests. Its state follows from the time.
 type testRun struct {
-	id     string
-	cases  []connic.TestCase
-	began  time.Time
-	takes  time.Duration // each phase
-	passed bool
+	id, deployment string
+	environment    string
+	cases          []connic.TestCase
+	problem        string
+	began          time.Time
+	takes          time.Duration // each phase
 }
 
 var testPhases = []string{connic.PhaseValidating, connic.PhaseBuilding, connic.PhaseStartingContainer, connic.PhaseRunningTests}
@@ -28,10 +29,15 @@ func (r *testRun) object(now time.Time) object {
 			o["phase"] = phase
 			return o
 		}
+		if i == 0 && r.problem != "" {
+			o["status"], o["phase"], o["error"] = string(connic.TestRunErrored), connic.PhaseError, r.problem
+			return o
+		}
 	}
-	o["cases"] = r.cases
-	if o["status"] = string(connic.TestRunFailed); r.passed {
-		o["status"] = string(connic.TestRunPassed)
+	o["deployment_id"], o["cases"] = r.deployment, r.cases
+	o["status"] = string(connic.TestRunPassed)
+	if slices.ContainsFunc(r.cases, func(c connic.TestCase) bool { return !c.Passed }) {
+		o["status"] = string(connic.TestRunFailed)
 	}
 	return o
 }
@@ -45,7 +51,7 @@ func (s *Server) createTestRun(x *exchange) answer {
 	if complaint := x.decode(&body); complaint != nil {
 		return *complaint
 	}
-	environment, complaint := s.target(body.EnvironmentID)
+	environment, complaint := s.target(body.EnvironmentID, s.testTarget)
 	if complaint != nil {
 		return *complaint
 	}
@@ -53,9 +59,16 @@ func (s *Server) createTestRun(x *exchange) answer {
 	if complaint != nil {
 		return *complaint
 	}
-	r := &testRun{id: s.newID("testrun"), began: time.Now(), takes: s.phaseTime}
-	r.cases = s.cases(UploadedProject{ID: r.id, EnvironmentID: environment, Files: files, Filter: body.Filter})
-	r.passed = !slices.ContainsFunc(r.cases, func(c connic.TestCase) bool { return !c.Passed })
+	r := &testRun{id: s.newID("testrun"), deployment: s.newID("deployment"), environment: environment.ID}
+	p := UploadedProject{ID: r.id, EnvironmentID: environment.ID, Files: files, Filter: body.Filter}
+	r.cases, r.problem = s.examine(x, &p)
+	if x.ctx.Err() != nil || s.ctx.Err() != nil {
+		return answer{drop: true, truncate: -1}
+	}
+	if r.cases == nil {
+		r.cases = []connic.TestCase{}
+	}
+	r.began, r.takes = s.now(), s.phaseTime
 	s.testRuns = append(s.testRuns, r)
 	s.changed(x, "test_run", r.id, nil, r.object(r.began))
 	return ok(r.object(r.began))
@@ -64,7 +77,7 @@ func (s *Server) createTestRun(x *exchange) answer {
 func (s *Server) getTestRun(x *exchange) answer {
 	for _, r := range s.testRuns {
 		if r.id == x.id {
-			return ok(r.object(time.Now()))
+			return ok(r.object(s.now()))
 		}
 	}
 	return notFound("Test run")

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -26,6 +25,10 @@ type UploadedProject struct {
 	EnvironmentID string
 	Files         map[string]string // their contents, by path
 	Filter        string            // of a test run
+	Agents        []string          // the names of its agents
+	// Cases are the cases of its test suites whose names contain the filter, all of
+	// them passed. It is empty where a suite cannot be read.
+	Cases []connic.TestCase
 }
 
 // PhaseTime sets how long each phase of deployments and test runs takes that
@@ -37,8 +40,7 @@ func (s *Server) PhaseTime(d time.Duration) {
 }
 
 // FailDeployment makes deployments fail, in the phase build, for which f returns
-// an error. It is asked when a project arrives, and must not call methods of the
-// Server. A nil f lets all succeed again.
+// an error. It is asked when a project arrives. A nil f lets all succeed again.
 func (s *Server) FailDeployment(f func(UploadedProject) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,34 +49,38 @@ func (s *Server) FailDeployment(f func(UploadedProject) error) {
 
 // Tests sets the results of a project's tests, for test runs and for the phase
 // tests of deployments: one that fails fails those. It is asked when a project
-// arrives, and must not call methods of the Server. Without it there is one test
-// for each file of the folder tests, which passes.
+// arrives, and may change the Cases that it gets and return them. Without it the
+// suites of the project are read, and all their cases pass: the fake runs no
+// tests. Of a test run whose suites cannot be read, name no agent of the project,
+// or hold no case that the filter matches, the status is "error".
 func (s *Server) Tests(f func(UploadedProject) []connic.TestCase) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tests = f
 }
 
-// cases are the results of a project's tests.
-func (s *Server) cases(p UploadedProject) []connic.TestCase {
-	if s.tests != nil {
-		return s.tests(p)
+// examine finds the agents and the cases of a project, and what is wrong with its
+// suites. The caller holds the mutex.
+func (s *Server) examine(x *exchange, p *UploadedProject) (cases []connic.TestCase, problem string) {
+	p.Agents = agentNames(p.Files)
+	all, problem := readSuites(p.Files, p.Agents)
+	p.Cases = slices.DeleteFunc(all, func(c connic.TestCase) bool { return !strings.Contains(c.TestName, p.Filter) })
+	if problem == "" && p.Filter != "" && len(p.Cases) == 0 {
+		problem = fmt.Sprintf("No test has %q in its name", p.Filter)
 	}
-	cases := []connic.TestCase{}
-	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
-		if test, ok := strings.CutPrefix(name, "tests/"); ok && !strings.Contains(test, "/") && !strings.HasPrefix(test, "__") {
-			cases = append(cases, connic.TestCase{
-				AgentName: "agent", TestName: strings.TrimSuffix(test, path.Ext(test)), Passed: true, Successes: 1, Runs: 1, SuccessThreshold: 100,
-			})
-		}
+	if f := s.tests; f != nil {
+		given := *p
+		given.Cases = slices.Clone(p.Cases)
+		cases, err := ask(x.ctx, s, "the function of Tests", func() []connic.TestCase { return slices.Clone(f(given)) })
+		return cases, errorText(err)
 	}
-	return cases
+	return p.Cases, problem
 }
 
 // What the service takes, as its own client knows it.
 const (
-	archiveLimit = 25 << 20
-	projectLimit = 5 << 20
+	archiveLimit = 25 << 20 // bytes of the tar.gz, and of all files together
+	projectLimit = 5 << 20  // bytes of the files outside tests/files
 )
 
 var (
@@ -107,7 +113,7 @@ func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 	}
 	files = make(map[string]string)
 	var problems []string
-	code := 0
+	code, sum := 0, 0
 	for entries := tar.NewReader(unzipped); ; {
 		h, err := entries.Next()
 		if errors.Is(err, io.EOF) {
@@ -115,7 +121,7 @@ func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 		}
 		var content []byte
 		if err == nil {
-			content, err = io.ReadAll(entries)
+			content, err = io.ReadAll(io.LimitReader(entries, archiveLimit+1))
 		}
 		if err != nil {
 			return bad("The archive is not a tar: %v", err)
@@ -125,16 +131,25 @@ func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 		switch {
 		case h.Typeflag == tar.TypeDir:
 			continue
-		case h.Typeflag != tar.TypeReg, path.Clean(h.Name) != h.Name:
+		case h.Typeflag != tar.TypeReg, path.Clean(h.Name) != h.Name, path.IsAbs(h.Name):
 			problems = append(problems, h.Name+" is not a plain file")
+		case strings.Contains("/"+h.Name, "/."):
+			problems = append(problems, h.Name+" is hidden")
 		case h.Name == "requirements.txt", free:
 		case !nested || !slices.Contains(projectFolders, top):
 			problems = append(problems, h.Name+" is in none of the folders "+strings.Join(projectFolders, " "))
+		case strings.HasPrefix(h.Name, "tests/builders/"):
+			if path.Ext(h.Name) != ".py" {
+				problems = append(problems, h.Name+" is no .py file")
+			}
 		case !slices.Contains(projectEndings, strings.ToLower(path.Ext(h.Name))):
 			problems = append(problems, h.Name+" has another ending than "+strings.Join(projectEndings, " "))
 		}
 		if !free {
 			code += len(content)
+		}
+		if sum += len(content); sum > archiveLimit {
+			return bad("The files have more than %d bytes together", archiveLimit)
 		}
 		files[h.Name] = string(content)
 	}
@@ -149,15 +164,40 @@ func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 	return files, nil
 }
 
-// target is the environment of an upload: the given one, or the default.
-func (s *Server) target(id string) (string, *answer) {
-	var known []string
-	for _, e := range s.environments {
-		if e.ID == id || id == "" && e.Default {
-			return e.ID, nil
-		}
-		known = append(known, e.ID)
+// target is the environment of an upload: the given one, or the one that fallback
+// names.
+func (s *Server) target(id string, fallback func() string) (*environment, *answer) {
+	if id == "" {
+		id = fallback()
+	}
+	if e := s.findEnvironment(id); e != nil {
+		return e, nil
+	}
+	known := make([]string, len(s.environments))
+	for i, e := range s.environments {
+		known[i] = e.ID
 	}
 	a := problem(http.StatusNotFound, "Environment not found; expected the id of one: "+strings.Join(known, ", "))
-	return "", &a
+	return nil, &a
+}
+
+// deployTarget is where a deployment goes that names no environment: the default.
+func (s *Server) deployTarget() string {
+	if e := s.defaultEnvironment(); e != nil {
+		return e.ID
+	}
+	return ""
+}
+
+// testTarget is where tests run that name no environment: where those of the
+// default one do, so never in production unless there is nothing else.
+func (s *Server) testTarget() string {
+	e := s.defaultEnvironment()
+	switch {
+	case e == nil:
+		return ""
+	case e.Test != "":
+		return e.Test
+	}
+	return e.ID
 }

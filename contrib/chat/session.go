@@ -5,20 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/http/httptrace"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/connector"
-	"github.com/connic-go/connic/internal/hook"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -34,70 +27,6 @@ const (
 	maxDetail    = 500 // characters
 	idPrefix     = "connic-go-"
 )
-
-// Option changes a [Session].
-type Option func(*config) error
-
-type config struct {
-	client            *http.Client
-	interval, timeout time.Duration
-	idle              time.Duration
-	maxMessage        int64
-}
-
-func badOption(name, reason string) error {
-	return &connic.ArgumentError{Op: "chat.Dial", Arg: name, Reason: reason}
-}
-
-// WithHTTPClient takes the Transport of h for the handshake. H itself is neither changed
-// nor kept.
-func WithHTTPClient(h *http.Client) Option {
-	return func(c *config) error {
-		if h == nil {
-			return badOption("WithHTTPClient", "is nil")
-		}
-		c.client = h
-		return nil
-	}
-}
-
-// WithPing sets how often the connection is probed, 30 s by default, and how long the
-// answer may take, 10 s. A session whose ping is not answered ends with [ErrLost].
-// Whether a ping counts against the session's idle time is not documented.
-func WithPing(interval, timeout time.Duration) Option {
-	return func(c *config) error {
-		if interval <= 0 || timeout <= 0 {
-			return badOption("WithPing", "is not positive")
-		}
-		c.interval, c.timeout = interval, timeout
-		return nil
-	}
-}
-
-// WithIdleTimeout bounds the time between two messages of a reply: 5 min by default. A
-// reply that gets none for so long ends with [ErrIdle].
-func WithIdleTimeout(d time.Duration) Option {
-	return func(c *config) error {
-		if d <= 0 {
-			return badOption("WithIdleTimeout", "is not positive")
-		}
-		c.idle = d
-		return nil
-	}
-}
-
-// WithMaxMessageBytes bounds one message of the service, and the text of one reply: 16
-// MiB by default. A larger message ends the session, and a larger reply itself, with
-// [ErrTooLarge].
-func WithMaxMessageBytes(n int64) Option {
-	return func(c *config) error {
-		if n < 1 {
-			return badOption("WithMaxMessageBytes", "is less than 1")
-		}
-		c.maxMessage = n
-		return nil
-	}
-}
 
 // Session is a conversation with an agent over one connection. It is safe for concurrent
 // use, has one reply at a time and two goroutines of its own, and has to be closed.
@@ -123,118 +52,6 @@ type Session struct {
 type outgoing struct {
 	data  []byte
 	reply *Reply
-}
-
-// Dial begins a session. It returns after the service's first message, so that a wrong
-// secret, or a URL that is none of a WebSocket connector, is an error here: a [*DialError].
-// It takes 10 s at most. The context is for dialing only.
-//
-// The URL is wss or https, or ws or http for loopback addresses. The secret goes as a
-// header, also where it stands in the URL. No redirect is followed.
-func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...Option) (*Session, error) {
-	if ctx == nil {
-		return nil, badOption("context", "is nil")
-	}
-	h, problem := hook.Parse(rawURL, string(secret))
-	if problem != nil {
-		return nil, badOption(problem.Arg, problem.Reason)
-	}
-	conf := config{interval: pingInterval, timeout: pingTimeout, idle: idleTime, maxMessage: maxMessage}
-	for _, opt := range opts {
-		if opt == nil {
-			continue
-		}
-		if err := opt(&conf); err != nil {
-			return nil, err
-		}
-	}
-	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{})}
-	if err := s.dial(ctx, h); err != nil {
-		return nil, err
-	}
-	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.loops.Go(s.read)
-	s.loops.Go(s.write)
-	return s, nil
-}
-
-func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
-	bounded, stop := context.WithTimeoutCause(ctx, dialTime, errors.New("the first message has not come within 10 s"))
-	defer stop()
-	fail := &DialError{Host: h.Host()}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if s.conf.client != nil {
-		client.Transport = s.conf.client.Transport
-	}
-	header := http.Header{"User-Agent": {"connic-go/" + connic.Version}}
-	if h.Secret != "" {
-		header[hook.SecretHeader] = []string{h.Secret}
-	}
-	traced := httptrace.WithClientTrace(bounded, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { s.wire = info.Conn }})
-	conn, resp, err := websocket.Dial(traced, h.URL.String(), &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
-	if err != nil {
-		if resp != nil {
-			fail.StatusCode = resp.StatusCode
-			body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what there is
-			e := parseEvent(body)
-			fail.Detail, _ = e.text("detail", "message", "error")
-			fail.Detail = s.line(fail.Detail)
-			_ = resp.Body.Close()
-		}
-		if fail.StatusCode == 0 {
-			fail.Err = s.cause(bounded, err)
-		} else if fail.StatusCode == http.StatusSwitchingProtocols || fail.StatusCode < http.StatusMultipleChoices {
-			fail.Err = errors.New("the answer is none to a WebSocket handshake")
-		}
-		return fail
-	}
-	conn.SetReadLimit(s.conf.maxMessage)
-	for {
-		_, data, err := conn.Read(bounded)
-		if err != nil {
-			var closed websocket.CloseError
-			if errors.As(err, &closed) {
-				fail.Code, fail.Detail = int(closed.Code), s.line(closed.Reason)
-			} else {
-				fail.Err = s.cause(bounded, err)
-			}
-			_ = conn.CloseNow()
-			return fail
-		}
-		e := parseEvent(data)
-		if id, ok := e.text("connector_run_id"); ok {
-			s.conn, s.id = conn, id
-			return nil
-		}
-		if detail, bad := e.text("error", "detail", "message"); e.kind == "error" || (bad && e.kind == "") {
-			fail.Detail = s.line(detail)
-			fail.Err = errors.New("the service refuses the session")
-			_ = conn.CloseNow()
-			return fail
-		}
-	}
-}
-
-// cause is the error of the connection, or what has ended the context. The library's own
-// errors have the URL in them.
-func (s *Session) cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return causeOf(ctx)
-	}
-	var request *url.Error // it prints the URL
-	if errors.As(err, &request) {
-		err = request.Err
-	}
-	return s.mask.Error(err)
-}
-
-// causeOf says why a context has ended. The error matches that of the context too.
-func causeOf(ctx context.Context) error {
-	err, why := ctx.Err(), context.Cause(ctx)
-	if errors.Is(why, err) {
-		return why
-	}
-	return fmt.Errorf("%w: %w", err, why)
 }
 
 func (s *Session) line(text string) string { return s.mask.Line(text, maxDetail) }

@@ -121,10 +121,10 @@ func (c *comparison) names(op *api.Operation, path string, ours, theirs object) 
 			continue
 		}
 		found, how := theirOwn, name
-		switch {
-		case p["type"] == "array":
+		switch p["type"] {
+		case "array":
 			found, how = member(theirOwn, "items"), name+"[]"
-		case p["type"] == "object":
+		case "object":
 			inner := member(p, "properties")
 			at := ""
 			for key := range sorted(inner) {

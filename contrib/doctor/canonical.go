@@ -20,10 +20,7 @@ func canonical(v any, keepNull bool) object {
 	}
 	s = maps.Clone(s)
 	s = merged(s)
-	null := false
-	if s["nullable"] == true {
-		null = true
-	}
+	null := s["nullable"] == true
 	delete(s, "nullable")
 	for _, of := range []string{"anyOf", "oneOf"} {
 		options, ok := s[of].([]any)

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oasdiff/oasdiff/checker"
-
 	"github.com/connic-go/connic/internal/api"
+	"github.com/oasdiff/oasdiff/checker"
 )
 
 // change makes a finding of a change that oasdiff found. It took our document for

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,9 +29,7 @@ func (d dated) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	response.Header.Set("Date", time.Now().Add(d.off).UTC().Format(http.TimeFormat))
-	for name, values := range d.header {
-		response.Header[name] = values
-	}
+	maps.Copy(response.Header, d.header)
 	return response, nil
 }
 

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/connic-go/connic/docs"
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/oasdiff/oasdiff/checker"
 	"github.com/oasdiff/oasdiff/diff"
 	"github.com/oasdiff/oasdiff/load"
-
-	"github.com/connic-go/connic/docs"
-	"github.com/connic-go/connic/internal/api"
 )
 
 // Drift compares the client's document with one that was downloaded from the
@@ -157,12 +157,13 @@ func (c *comparison) contents(op *api.Operation, a, b *operation) {
 		return object{strings.ToLower(op.Method): operation}
 	}
 	ours, theirs := answerOf(a), answerOf(b)
-	if ours == nil {
+	switch {
+	case ours == nil:
 		theirs = nil // nothing is read
-	} else if theirs == nil {
+	case theirs == nil:
 		c.add(op, Error, "answer-missing", "", "Their document describes no answer in JSON, and the client reads one.", "")
 		ours = nil
-	} else {
+	default:
 		ours, theirs = c.answers(op, ours, theirs)
 	}
 	if first, second := form(a, ours), form(b, theirs); !same(first, second) {
@@ -332,7 +333,11 @@ func (c *comparison) states() {
 		}
 	}
 	for i := range api.Table {
-		c.report.Operations = append(c.report.Operations, *c.results[api.Table[i].Name])
+		r := *c.results[api.Table[i].Name]
+		for _, s := range []*string{&r.Theirs, &r.Envelope, &r.Paging} {
+			*s = mask.Line(*s, maxText) // it is the service's
+		}
+		c.report.Operations = append(c.report.Operations, r)
 	}
 }
 

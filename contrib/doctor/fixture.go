@@ -79,7 +79,11 @@ func redact(op *api.Operation, query url.Values, r *connic.Response, schema obje
 	}
 	x := &redactor{ids: make(map[string]string)}
 	clean := x.value("", value, schema)
-	f.Body, _ = json.Marshal(clean) // it came as JSON
+	text, err := json.Marshal(clean)
+	if err != nil { // it came as JSON
+		text = []byte(`"not JSON"`)
+	}
+	f.Body = text
 	return f
 }
 

@@ -6,10 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/connic-go/connic"
@@ -164,9 +165,7 @@ func (l *live) ask(ctx context.Context, p probe) error {
 // query is what a request asks with.
 func (l *live) query(p probe, item object) url.Values {
 	query := url.Values{}
-	for name, values := range p.query {
-		query[name] = values
-	}
+	maps.Copy(query, p.query)
 	if query.Has("environment_id") {
 		query.Set("environment_id", l.environment)
 	}
@@ -232,14 +231,14 @@ func (l *live) refused(op *api.Operation, result *Result, err error) {
 		l.add(op, Error, "not-found", "404", "Nothing stands at "+op.Route+"."+detail,
 			"See where it stands in the API reference, and use connic.WithRoute.")
 	case http.StatusUnprocessableEntity, http.StatusBadRequest:
-		l.add(op, Error, "refused", fmt.Sprint(result.Status), "The request is not what the service takes."+detail, "")
+		l.add(op, Error, "refused", strconv.Itoa(result.Status), "The request is not what the service takes."+detail, "")
 	default:
-		l.add(op, Error, "status", fmt.Sprint(result.Status), "The service answered with an error."+detail, "")
+		l.add(op, Error, "status", strconv.Itoa(result.Status), "The service answered with an error."+detail, "")
 	}
 	if refusal != nil && json.Valid(refusal.Body) && bytes.HasPrefix(bytes.TrimSpace(refusal.Body), []byte("{")) {
 		var body object
 		if json.Unmarshal(refusal.Body, &body) == nil && body["detail"] == nil {
-			l.add(op, Warning, "error-shape", fmt.Sprint(result.Status), "The error has no detail.", "connic.Error.Body has all of it.")
+			l.add(op, Warning, "error-shape", strconv.Itoa(result.Status), "The error has no detail.", "connic.Error.Body has all of it.")
 		}
 	}
 }

@@ -113,7 +113,7 @@ func look(t *testing.T, o LiveOptions, change func(path string, body any) (int, 
 		srv := furnished(t)
 		defer srv.Close()
 		before := len(srv.Requests())
-		wire := http.RoundTripper(srv.Transport())
+		wire := srv.Transport()
 		if change != nil {
 			wire = rewriting{wire, change}
 		}
@@ -285,7 +285,7 @@ func TestAnswersThatAreAsExpected(t *testing.T) {
 	}
 	for _, o := range report.Operations {
 		op, _ := api.Lookup(o.Operation)
-		asked := op.Method == "GET" && op.Op != api.TestRunsGet
+		asked := calls[op.Op] != nil
 		if asked != (o.State == Same) || asked && o.Status != 200 {
 			t.Errorf("%+v", o)
 		}
@@ -302,7 +302,7 @@ func TestFixtures(t *testing.T) {
 	look(t, LiveOptions{Keep: func(f Fixture) error {
 		path, err := f.Write(dir)
 		check(t, err)
-		text, err := os.ReadFile(path) //nolint:gosec // ours
+		text, err := os.ReadFile(path)
 		check(t, err)
 		for _, part := range private {
 			if bytes.Contains(text, []byte(part)) {
@@ -352,10 +352,27 @@ func TestCases(t *testing.T) {
 		var have, want any
 		check(t, json.Unmarshal(text, &have))
 		check(t, json.Unmarshal(f.Want, &want))
-		if !reflect.DeepEqual(have, want) {
+		if !holds(have, want) {
 			t.Errorf("%s: the client makes %s of it, want %s", path, text, f.Want)
 		}
 	}
+}
+
+// holds reports whether a value is what was wanted. An object may have more
+// members: those of fields that the client has learned since.
+func holds(have, want any) bool {
+	switch w := want.(type) {
+	case map[string]any:
+		h, ok := have.(map[string]any)
+		for name := range w {
+			ok = ok && holds(h[name], w[name])
+		}
+		return ok
+	case []any:
+		h, ok := have.([]any)
+		return ok && slices.EqualFunc(h, w, holds)
+	}
+	return reflect.DeepEqual(have, want)
 }
 
 func TestRedaction(t *testing.T) {

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/connic-go/connic/internal/api"
 )
 
 // pair is an operation of ours and the one of theirs that it seems to be.
@@ -147,10 +145,4 @@ func overlapOnly(a, b map[string]bool) float64 {
 		return 1
 	}
 	return 2 * float64(both) / float64(len(a)+len(b))
-}
-
-// operationOf is the entry of the table.
-func operationOf(o *operation) *api.Operation {
-	op, _ := api.Lookup(o.id())
-	return op
 }

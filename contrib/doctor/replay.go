@@ -23,7 +23,7 @@ func Replay(ctx context.Context, f *Fixture) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	return calls[op.Op](ctx, client)
 }
 

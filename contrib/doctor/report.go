@@ -18,11 +18,11 @@ import (
 type Severity int
 
 const (
-	// Info: the client copes with it, or it is something more.
+	// Info is what the client copes with, or something more.
 	Info Severity = iota
-	// Warning: something is not there that the client reads or offers.
+	// Warning is that something is not there that the client reads or offers.
 	Warning
-	// Error: calls of the operation fail, or say something else than they mean.
+	// Error is that calls of the operation fail, or say something else than they mean.
 	Error
 )
 

@@ -4,6 +4,8 @@
 // read this table, so they cannot disagree about it.
 package api
 
+import "time"
+
 // Op identifies an operation. It is an index into [Table].
 type Op uint8
 
@@ -124,6 +126,9 @@ type Operation struct {
 	Access string
 	Class  Class
 	Mark   Mark
+	// Timeout is how long an attempt may take where that is longer than usual; 0
+	// means the client's timeout. Source: the vendor's command-line client.
+	Timeout time.Duration
 	// Words is set on an assumed operation whose capability the vendor describes
 	// in words.
 	Words bool
@@ -341,7 +346,8 @@ var Table = [NumOps]Operation{
 
 	{
 		Op: TestRunsCreate, Name: "test_runs.create", Method: "POST", Route: project + "/test-runs",
-		Class: Unsafe, Mark: Observed,
+		Timeout: 10 * time.Minute,
+		Class:   Unsafe, Mark: Observed,
 		Body: []string{"files_data", "environment_id", "test_filter"},
 	},
 	{

@@ -2,11 +2,14 @@
 // are not written in Go, and to try things by hand.
 //
 //	connic-fake -addr 127.0.0.1:8080
+//	connic-fake -config fake.json
 //
 // It has three agents: echo answers with its message, slow does so after 5 s, and
-// fail fails. It has two connectors of the agent echo: one is sync, one inbound. It
-// prints the variables that lead a client to it. At
-// /openapi.json it serves the document of the API.
+// fail fails; a configuration replaces them (see docs/guide/testing.md). It has two
+// connectors of its first agent: one is sync, one inbound. It prints the variables
+// that lead a client to it, logs each request on standard error, with keys masked,
+// and stops on an interrupt or SIGTERM. At /openapi.json it serves the document of
+// the API.
 package main
 
 import (
@@ -19,6 +22,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,54 +44,115 @@ func main() {
 
 var models = map[string]connictest.Window{
 	"fixed": connictest.FixedWindow, "sliding": connictest.SlidingWindow, "bucket": connictest.TokenBucket,
+	"sliding-rejects": connictest.SlidingWindowRejects,
+}
+
+// options are the flags. Each that is given goes before the configuration.
+type options struct {
+	addr, config string
+	quiet        bool
+	rate         int
+	per, phase   time.Duration
+	window, git  string
+	failDeploy   string
+	failTests    []string
+	given        map[string]bool
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := &options{given: make(map[string]bool)}
+	flags := flag.NewFlagSet("connic-fake", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 takes any")
+	flags.StringVar(&o.config, "config", "", "`file` with a configuration in JSON")
+	flags.BoolVar(&o.quiet, "quiet", false, "do not log requests")
+	flags.IntVar(&o.rate, "rate", 60, "requests per window; 0 for no quota")
+	flags.DurationVar(&o.per, "per", time.Minute, "the window of the quota")
+	flags.StringVar(&o.window, "window", "fixed", "how requests are counted: fixed, sliding, sliding-rejects or bucket")
+	flags.StringVar(&o.git, "git", "", "Git `provider` that the project is connected with")
+	flags.DurationVar(&o.phase, "phase", time.Second, "how long each phase of deployments and test runs takes")
+	flags.StringVar(&o.failDeploy, "fail-deployments", "", "let deployments fail with this `text`")
+	flags.Func("fail-test", "`agent/test` that fails; may be repeated", func(name string) error {
+		if agent, test, ok := strings.Cut(name, "/"); !ok || agent == "" || test == "" {
+			return errors.New("expected an agent, a slash and the name of a test")
+		}
+		o.failTests = append(o.failTests, name)
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	flags.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	return o, nil
+}
+
+// merge puts the flags that were given over a configuration.
+func (o *options) merge(c *Config) {
+	if c.Quota == nil {
+		c.Quota = &Quota{Limit: 60, Per: Duration(time.Minute), Window: "fixed"}
+	}
+	if o.given["rate"] {
+		c.Quota.Limit = o.rate
+	}
+	if o.given["per"] {
+		c.Quota.Per = Duration(o.per)
+	}
+	if o.given["window"] {
+		c.Quota.Window = o.window
+	}
+	if o.given["git"] {
+		c.GitProvider = o.git
+	}
+	if o.given["phase"] {
+		phase := Duration(o.phase)
+		c.PhaseTime = &phase
+	}
+	if o.given["fail-deployments"] {
+		c.FailDeployments = append(c.FailDeployments, FailDeployment{Error: o.failDeploy})
+	}
+	for _, name := range o.failTests {
+		agent, test, _ := strings.Cut(name, "/")
+		c.Tests = append(c.Tests, TestResult{Agent: agent, Test: test, Reason: "it was told to fail"})
+	}
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("connic-fake", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes any")
-	rate := flags.Int("rate", 60, "requests per minute")
-	window := flags.String("window", "fixed", "how they are counted: fixed, sliding or bucket")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	model, ok := models[*window]
-	switch {
-	case flags.NArg() > 0:
-		return fmt.Errorf("unknown argument %q", flags.Arg(0))
-	case !ok:
-		return fmt.Errorf("-window is none of fixed, sliding and bucket: %q", *window)
-	case *rate < 1:
-		return errors.New("-rate is less than 1")
-	}
-
-	srv := connictest.New()
-	defer srv.Close()
-	srv.RateLimit(*rate, time.Minute, model)
-	srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) { return in.Message, nil })
-	srv.Agent("slow", func(ctx context.Context, in connictest.Input) (any, error) {
-		select {
-		case <-time.After(5 * time.Second):
-			return in.Message, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	})
-	srv.Agent("fail", func(context.Context, connictest.Input) (any, error) {
-		return nil, errors.New("this agent always fails")
-	})
-
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
+	o, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: withDocument(srv), ReadHeaderTimeout: time.Minute}
+	config := new(Config)
+	if o.config != "" {
+		if config, err = load(o.config); err != nil {
+			return err
+		}
+	}
+	o.merge(config)
+	srv := connictest.New()
+	defer srv.Close()
+	key, err := config.apply(ctx, srv)
+	if err != nil {
+		return err
+	}
+
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.addr)
+	if err != nil {
+		return err
+	}
+	handler := withDocument(srv)
+	if !o.quiet {
+		handler = logged(handler, stderr)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
-		listener.Addr(), connictest.ProjectID, string(srv.Key()))
+		listener.Addr(), connictest.ProjectID, string(key))
 	for _, c := range []struct {
 		mode string
 		*connictest.Connector
-	}{{"SYNC", srv.Connector("echo")}, {"INBOUND", srv.Connector("echo").Inbound()}} {
+	}{{"SYNC", srv.Connector(config.Agents[0].Name)}, {"INBOUND", srv.Connector(config.Agents[0].Name).Inbound()}} {
 		_, _ = fmt.Fprintf(stdout, "export %s_URL=http://%s%s\nexport %s_SECRET=%s\n", c.mode, listener.Addr(), c.Path(), c.mode, string(c.Secret()))
 	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })

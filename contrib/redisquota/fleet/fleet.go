@@ -37,6 +37,7 @@ type result struct {
 	Refused    float64 // part of the requests that got a 429
 	Share      float64 // of the quota
 	Fairness   float64 // Jain's index over the processes
+	Settled    float64 // the same without the first window, in which not all are there yet
 	Operations float64 // of the store, per admission
 	Failed     int
 	LastError  string
@@ -126,32 +127,52 @@ func run(ctx context.Context, f fleet, during func(*connictest.Server)) (*result
 
 // count reads the server's book.
 func (r *result) count(srv *connictest.Server, processes int) {
-	each := make(map[string]float64, processes)
-	for _, q := range srv.Requests() {
+	var all, settled fairness
+	requests := srv.Requests()
+	slices.SortStableFunc(requests, func(a, b connictest.Request) int { return a.At.Compare(b.At) })
+	for _, q := range requests {
 		name, _, _ := strings.Cut(q.Header.Get("User-Agent"), "/")
 		switch q.Status {
 		case http.StatusOK:
+			all.add(name)
+			if len(r.Requests) >= quota {
+				settled.add(name)
+			}
 			r.Requests = append(r.Requests, q.At)
-			each[name]++
 		case http.StatusTooManyRequests:
 			r.Denied = append(r.Denied, q.At)
 		}
 	}
 	r.Accepted, r.Refusals = len(r.Requests), len(r.Denied)
 	r.Refused = float64(r.Refusals) / float64(max(1, r.Accepted+r.Refusals))
-	slices.SortFunc(r.Requests, time.Time.Compare)
+	r.Fairness, r.Settled = all.index(processes), settled.index(processes)
 	// A whole number of windows' worth, from a first request to a first request:
 	// so the burst at the beginning counts as what it is.
 	if whole := (len(r.Requests) - 1) / quota * quota; whole > 0 {
 		took := r.Requests[whole].Sub(r.Requests[0])
 		r.Share = float64(whole) / quota / (float64(took) / float64(window))
 	}
+}
+
+// fairness counts what each process got.
+type fairness map[string]float64
+
+func (f *fairness) add(name string) {
+	if *f == nil {
+		*f = make(fairness)
+	}
+	(*f)[name]++
+}
+
+// index is Jain's: 1 when all got the same, 1/n when one got everything.
+func (f *fairness) index(processes int) float64 {
 	var sum, squares float64
-	for _, n := range each {
+	for _, n := range *f {
 		sum += n
 		squares += n * n
 	}
-	if squares > 0 {
-		r.Fairness = sum * sum / (float64(processes) * squares)
+	if squares == 0 {
+		return 0
 	}
+	return sum * sum / (float64(processes) * squares)
 }

@@ -103,7 +103,9 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 		b.gate.judged(r, nil, fmt.Errorf("not judged, because it cannot be noted down: %w", err))
 		return true
 	}
-	e, err := b.gate.client.Judges.Evaluate(ctx, judge, r.RunID)
+	call := patient(ctx)
+	defer call.done()
+	e, err := b.gate.client.Judges.Evaluate(call, judge, r.RunID)
 	switch {
 	case err == nil && e.Status.Finished():
 		b.gate.judged(r, e, nil)
@@ -111,7 +113,7 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	case err == nil:
 		a.id = e.ID
 		r.record.Evaluation = e.ID
-	case errors.Is(err, connic.ErrOutcomeUnknown): // the list will show it, if there is one
+	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp(): // the list will show it, if there is one
 		return false
 	default:
 		r.record.Judged = time.Time{}

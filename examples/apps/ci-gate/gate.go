@@ -163,7 +163,9 @@ func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 		g.fail(r, fmt.Errorf("not started, because it cannot be noted down: %w", err))
 		return false
 	}
-	answer, err := g.client.Agents.Trigger(ctx, g.suite.Agent, r.Case.request)
+	call := patient(ctx)
+	defer call.done()
+	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.request)
 	switch {
 	case answer != nil && answer.RunID != "": // also where the answer broke off behind it
 		record.RunID = answer.RunID
@@ -175,7 +177,7 @@ func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 	case err == nil: // the answer is the finished run, without an id
 		g.finish(ctx, r, &connic.Run{AgentName: g.suite.Agent, Status: answer.Status, Output: answer.Output}, nil)
 		return false
-	case errors.Is(err, connic.ErrOutcomeUnknown):
+	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp():
 		r.record = record
 		return true
 	}
@@ -188,6 +190,9 @@ func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 		return false
 	}
 	g.fail(r, err)
+	if errors.As(err, new(*connic.LimitError)) { // the time is too short for the quota
+		r.Verdict = Skipped
+	}
 	return false
 }
 

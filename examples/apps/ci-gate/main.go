@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 	"github.com/connic-go/connic/examples/apps/internal/service"
 )
@@ -68,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "ci-gate:", progress.Clean(err.Error()))
 		return exitUsage
 	}
-	where, err := service.Connect("connic-ci-gate", furnish)
+	where, err := service.Connect("connic-ci-gate", furnish, connic.WithTransport(tellFlight))
 	if err != nil {
 		return bad(err)
 	}

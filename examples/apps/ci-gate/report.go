@@ -88,16 +88,38 @@ func (r *report) table(out io.Writer) error {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Verdict, line(x.Case.Name), duration(x), cost(x), score(x), cmp.Or(line(x.RunID), "-"))
 	}
 	_ = w.Flush()
-	for _, x := range r.results {
-		if x.Why != "" && x.Verdict != Skipped {
-			_, _ = fmt.Fprintf(out, "\n%s %s: %s\n", x.Verdict, line(x.Case.Name), line(x.Why))
-		}
+	for _, reason := range r.reasons() {
+		_, _ = fmt.Fprintf(out, "\n%s\n", reason)
 	}
 	if r.err != nil {
 		_, _ = fmt.Fprintf(out, "\nThe gate ended early: %s\n", line(r.err.Error()))
 	}
 	_, err := fmt.Fprintf(out, "\n%s\n", line(r.verdict()))
 	return err
+}
+
+// reasons says why cases did not pass, the same reason once.
+func (r *report) reasons() (all []string) {
+	names := make(map[string][]string)
+	var order []string
+	for _, x := range r.results {
+		if x.Why == "" || x.Verdict == Skipped {
+			continue
+		}
+		if names[x.Why] == nil {
+			order = append(order, x.Why)
+		}
+		names[x.Why] = append(names[x.Why], line(x.Case.Name))
+	}
+	const most = 3
+	for _, why := range order {
+		who := names[why]
+		if more := len(who) - most; more > 1 {
+			who = append(who[:most:most], fmt.Sprintf("and %d more", more))
+		}
+		all = append(all, strings.Join(who, ", ")+": "+line(why))
+	}
+	return all
 }
 
 // summary writes the report as Markdown, for GITHUB_STEP_SUMMARY.

@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"go/ast"
 	"maps"
 	"os"
 	"path/filepath"
@@ -117,8 +118,8 @@ func fields(b *bytes.Buffer, types *source.Types) {
 			if f.Words {
 				known += ", in words"
 			}
-			if known == "" {
-				continue // it does not travel
+			if known == "" || !ast.IsExported(name) {
+				continue // it does not travel, or is nobody's to use
 			}
 			others := make([]string, len(f.Aliases))
 			for i := range f.Aliases {

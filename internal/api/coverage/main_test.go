@@ -58,8 +58,14 @@ func TestWriteMakesTheDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// There is no method in an empty directory.
-	if n := strings.Count(string(text), "| none yet |"); n != len(api.Table) {
-		t.Errorf("%d operations have no method, want all %d", n, len(api.Table))
+	// There is no method in an empty directory. A login is not one.
+	want := 0
+	for i := range api.Table {
+		if !api.Table[i].Keyless {
+			want++
+		}
+	}
+	if n := strings.Count(string(text), "| none yet |"); n != want {
+		t.Errorf("%d operations have no method, want %d", n, want)
 	}
 }

@@ -16,6 +16,8 @@ type result struct {
 	list string // the section's own name for the array, if it is a list
 	// member is a name under which the object may stand in another one.
 	member string
+	// field and type, in place of of, are the only member that is read.
+	field, fieldType string
 }
 
 var results = map[api.Op]result{
@@ -67,6 +69,18 @@ var results = map[api.Op]result{
 
 	api.TestRunsCreate: {of: "TestRun", member: "test_run"},
 	api.TestRunsGet:    {of: "TestRun", member: "test_run"},
+
+	api.DevSessionsCreate: {of: "DevSession"},
+	api.DevSessionsGet:    {of: "DevSession"},
+	api.DevSessionsStatus: {field: "status", fieldType: "DevSessionStatus"},
+	api.DevSessionsUpload: {of: "DevUpload"},
+	api.DevSessionsDelete: {field: "environment_deleted", fieldType: "bool"},
+
+	api.BridgesRoutes:    {of: "bridgeRoutes"},
+	api.BridgesSetRoutes: {},
+
+	api.LoginStart: {of: "loginStart"},
+	api.LoginToken: {of: "loginToken"},
 }
 
 // bodies are the Go types that are sent as they are.
@@ -75,10 +89,12 @@ var bodies = map[api.Op]string{
 	api.JudgesUpdate:  "JudgeUpdate",
 	api.BudgetsCreate: "BudgetCreate",
 	api.BudgetsUpdate: "BudgetUpdate",
+
+	api.BridgesSetRoutes: "bridgeRoutes",
 }
 
 // required are the keys that the other bodies need.
-var required = []string{"content", "query", "run_id", "file", "files_data", "routes"}
+var required = []string{"content", "query", "run_id", "file", "files_data", "hostname", "device_code"}
 
 // key is the schema of a key of the other bodies.
 func (g *generator) key(op *api.Operation, name string) (object, error) {
@@ -111,7 +127,9 @@ func (g *generator) key(op *api.Operation, name string) (object, error) {
 		return object{"type": "boolean"}, nil
 	case "run_id":
 		return object{"type": "string", "minLength": 1}, nil
-	case "environment_id", "test_filter":
+	case "device_code":
+		return object{"type": "string", "minLength": 1}, nil
+	case "environment_id", "test_filter", "name", "hostname":
 		return text, nil
 	}
 	return nil, fmt.Errorf("%s: the key %s of the body has no schema", op.Name, name)
@@ -184,7 +202,7 @@ func (g *generator) body(op *api.Operation) (object, error) {
 		s["required"] = needed
 	}
 	media := "application/json"
-	if op.Op == api.KnowledgeUploadFile {
+	if op.Op == api.KnowledgeUploadFile || op.Op == api.DevSessionsUpload {
 		media = "multipart/form-data"
 	}
 	return content(media, s), nil
@@ -267,12 +285,15 @@ func (g *generator) operations(doc *spec) error {
 
 func (g *generator) operation(op *api.Operation) (object, error) {
 	methods := source.Of(g.methods, op)
-	if len(methods) == 0 {
-		return nil, fmt.Errorf("%s has no method", op.Name)
-	}
 	names := make([]string, len(methods))
 	for i, m := range methods {
 		names[i] = m.String()
+	}
+	if op.Keyless { // there is no client yet: a function makes both calls
+		names = []string{"Login"}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%s has no method", op.Name)
 	}
 	parameters := []any{}
 	for segment := range strings.SplitSeq(op.Route, "/") {
@@ -301,6 +322,9 @@ func (g *generator) operation(op *api.Operation) (object, error) {
 		"operationId": op.Name, "parameters": parameters, "x-go": names,
 		"x-status": string(op.Mark), "x-source": from, "x-retry": op.Class.String(), "x-permission": source.Access(op),
 	}
+	if op.Keyless {
+		o["security"] = []object{}
+	}
 	body, err := g.body(op)
 	if err != nil {
 		return nil, err
@@ -323,7 +347,17 @@ func (g *generator) answers(op *api.Operation) (object, error) {
 		return nil, fmt.Errorf("it is not known what %s answers", op.Name)
 	}
 	all := object{}
+	success := func(s object) {
+		all["2XX"] = object{"description": "Success.", "content": object{"application/json": object{"schema": s}}}
+	}
 	switch {
+	case r.field != "":
+		s, err := g.schema(r.fieldType, answer)
+		if err != nil {
+			return nil, err
+		}
+		describe(s, op.Mark, "")
+		success(object{"type": "object", "properties": object{r.field: s}})
 	case r.of == "":
 		// Whatever comes is taken for done.
 		all["2XX"] = object{"description": "Done. The client does not read a body."}
@@ -338,14 +372,13 @@ func (g *generator) answers(op *api.Operation) (object, error) {
 		case r.member != "":
 			s = object{"x-member": r.member, "anyOf": []object{s, {"type": "object", "properties": object{r.member: s}, "required": []string{r.member}}}}
 		}
-		success := object{"description": "Success.", "content": object{"application/json": object{"schema": s}}}
+		success(s)
 		if op.Op == api.DeploymentsUpload {
-			success["headers"] = object{"X-Deployment-Queued": object{
+			all["2XX"].(object)["headers"] = object{"X-Deployment-Queued": object{
 				"schema": object{"type": "string"}, "description": "true where another deployment is being built, and this one waits for it.",
 				"x-status": string(api.Observed), "x-source": sources[api.Observed],
 			}}
 		}
-		all["2XX"] = success
 	}
 	for _, status := range []int{400, 401, 403, 404, 409, 422, 429, 500, 503} {
 		all[strconv.Itoa(status)] = object{"$ref": "#/components/responses/" + strconv.Itoa(status)}

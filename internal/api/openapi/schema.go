@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"go/ast"
 	"maps"
 	"slices"
 	"strings"
@@ -58,11 +59,11 @@ func newGenerator(root string) (*generator, error) {
 func (g *generator) reference(name string, d direction) (object, error) {
 	of := g.types.Structs[name]
 	if of == nil {
-		return nil, fmt.Errorf("there is no exported struct %s", name)
+		return nil, fmt.Errorf("there is no struct %s", name)
 	}
-	title := name
-	if other, ok := g.used[name]; d == request && !strings.HasSuffix(name, "Create") && !strings.HasSuffix(name, "Update") && (!ok || other.direction == answer) {
-		title = name + "Input"
+	title := strings.ToUpper(name[:1]) + name[1:]
+	if other, ok := g.used[title]; d == request && !strings.HasSuffix(name, "Create") && !strings.HasSuffix(name, "Update") && (!ok || other.direction == answer) {
+		title += "Input"
 	}
 	g.used[title] = component{of, d}
 	return object{"$ref": "#/components/schemas/" + title}, nil
@@ -101,15 +102,15 @@ func (g *generator) object(c component) (object, error) {
 		if inner, ok := strings.CutPrefix(expression, "Nullable["); ok && !slices.Contains(clearable[c.of.Name], f.JSON) {
 			expression = strings.TrimSuffix(inner, "]")
 		}
+		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may come as a text or as it is
+			expression = "any"
+		}
 		s, err := g.schema(expression, c.direction)
 		if c.of.Name+"."+f.Name == "Deployment.Agents" && err == nil { // names, or objects that have one
 			s["items"] = object{"type": []string{"string", "object"}, "properties": object{"name": object{"type": "string"}}}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
-		}
-		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may come as a text or as it is
-			s, err = g.schema("any", c.direction)
 		}
 		if f.Mark == "" {
 			return nil, fmt.Errorf("%s: its tag does not say how it is known", f.Name)
@@ -127,7 +128,9 @@ func (g *generator) object(c component) (object, error) {
 		if f.Words {
 			s["x-source"] = inWords
 		}
-		s["x-go"] = c.of.Name + "." + f.Name
+		if ast.IsExported(c.of.Name) {
+			s["x-go"] = c.of.Name + "." + f.Name
+		}
 		properties[f.JSON] = s
 		if c.direction == request && !f.Omitted {
 			required = append(required, f.JSON)
@@ -178,6 +181,8 @@ var bounds = map[string]object{
 	"currency":    {"enum": []string{"EUR", "USD"}},
 	"amount":      {"pattern": `^[0-9]+(\.[0-9]+)?$`},
 	"mime_type":   {"minLength": 1},
+	"target":      {"minLength": 1},
+	"port":        {"minimum": 1, "maximum": 65535},
 }
 
 // places are where else an answer may have a field, besides the names that its tag

@@ -108,7 +108,7 @@ func (p program) check(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return unknown, err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	checkup, err := doctor.Check(ctx, client, cmp.Or(p.env("CONNIC_API_URL"), "https://api.connic.co/v1"))
 	if checkup == nil {
 		return unknown, err
@@ -189,7 +189,7 @@ func (p program) document(name string) (*doctor.Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		in = file
 	}
 	text, err := io.ReadAll(io.LimitReader(in, doctor.MaxDocument+1))
@@ -204,7 +204,7 @@ func (p program) live(ctx context.Context, o doctor.LiveOptions, fixtures string
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	_, _ = fmt.Fprintf(p.err, "At most %d requests, all of them reads.\n", o.Requests())
 	if o.Requests() > askAbove && !yes && !p.agreed() {
 		return nil, errors.New("nothing was sent")

@@ -16,7 +16,7 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Struct is an exported struct type of the client, whose fields travel as JSON.
+// Struct is a struct type of the client, whose exported fields travel as JSON.
 type Struct struct {
 	Name   string
 	Doc    string
@@ -47,7 +47,7 @@ type Types struct {
 	Enums map[string][]string
 }
 
-// ParseTypes reads the exported types of the package in a directory.
+// ParseTypes reads the types of the package in a directory.
 func ParseTypes(dir string) (*Types, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -82,7 +82,7 @@ func (t *Types) read(d *ast.GenDecl) error {
 		switch spec := spec.(type) {
 		case *ast.TypeSpec:
 			body, ok := spec.Type.(*ast.StructType)
-			if !ok || !spec.Name.IsExported() {
+			if !ok {
 				continue
 			}
 			doc := spec.Doc

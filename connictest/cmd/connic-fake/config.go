@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+)
+
+// Config is a configuration: a JSON object with these keys. All may be left out;
+// unknown ones are an error. Durations are texts like "1m30s".
+type Config struct {
+	// Seed makes the ids UUIDs that follow from a number.
+	Seed *uint64 `json:"seed"`
+	// Time is the fake's clock at the start.
+	Time time.Time `json:"time"`
+	// Lenient takes unknown parameters and body keys.
+	Lenient bool `json:"lenient"`
+
+	Environments []Environment `json:"environments"`
+	Agents       []Agent       `json:"agents"`
+	// Runs are started before the first request comes, and are not counted by the
+	// quota.
+	Runs []Run `json:"runs"`
+	// Keys are valid beside the one that is printed.
+	Keys []Key `json:"keys"`
+
+	GitProvider     string           `json:"git_provider"`
+	Tests           []TestResult     `json:"tests"`
+	FailDeployments []FailDeployment `json:"fail_deployments"`
+	PhaseTime       *Duration        `json:"phase_time"`
+	IngestionTime   *Duration        `json:"ingestion_time"`
+
+	// ApproveLogins confirms each login by a browser after so long; without it,
+	// after 1 s.
+	ApproveLogins *Duration `json:"approve_logins"`
+	// Bridges are the ids of bridges, which have no routes yet.
+	Bridges []string `json:"bridges"`
+	// FailDevSessions makes the containers of dev sessions fail.
+	FailDevSessions bool `json:"fail_dev_sessions"`
+
+	Quota  *Quota  `json:"quota"`
+	Faults []Fault `json:"faults"`
+}
+
+// Environment is an environment; see [connictest.Environment]. The flags that it
+// leaves out are true.
+type Environment struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	Type          string `json:"env_type"`
+	Default       bool   `json:"is_default"`
+	Test          string `json:"test_environment_id"`
+	Ephemeral     bool   `json:"is_ephemeral"`
+	CanDeploy     *bool  `json:"can_deploy"`
+	CanDevSession *bool  `json:"can_use_dev_session"`
+	GateTests     *bool  `json:"deploy_gate_tests_enabled"`
+}
+
+// Run is a run that is started.
+type Run struct {
+	Agent   string          `json:"agent"`
+	Message string          `json:"message"`
+	Payload json.RawMessage `json:"payload"`
+}
+
+// Key is a key. Without permissions it has full access.
+type Key struct {
+	Key         string   `json:"key"`
+	Permissions []string `json:"permissions"`
+}
+
+// TestResult changes the result of a test case; others pass.
+type TestResult struct {
+	Agent     string   `json:"agent"`
+	Test      string   `json:"test"`
+	Passed    bool     `json:"passed"`
+	Successes int      `json:"successes"`
+	Reason    string   `json:"failure_reason"`
+	RunIDs    []string `json:"agent_run_ids"`
+}
+
+// FailDeployment lets deployments fail.
+type FailDeployment struct {
+	Environment string `json:"environment_id"` // empty: all
+	Error       string `json:"error"`
+}
+
+// Quota is the quota of the project.
+type Quota struct {
+	Limit  int      `json:"limit"` // 0: none
+	Per    Duration `json:"per"`
+	Window string   `json:"window"` // fixed, sliding, sliding-rejects or bucket
+}
+
+// Fault is a fault; see [connictest.Fault].
+type Fault struct {
+	Op         string         `json:"op"`
+	Nth        int            `json:"nth"`
+	Times      int            `json:"times"`
+	Latency    Duration       `json:"latency"`
+	After      bool           `json:"after"`
+	Drop       bool           `json:"drop"`
+	Truncate   int            `json:"truncate"`
+	Status     int            `json:"status"`
+	RetryAfter string         `json:"retry_after"`
+	HTML       bool           `json:"html"`
+	Set        map[string]any `json:"set"`
+	Remove     []string       `json:"remove"`
+	Retype     []string       `json:"retype"`
+	Envelope   string         `json:"envelope"`
+}
+
+// Duration is a time.Duration as a text.
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err == nil && parsed < 0 {
+		err = errors.New("the duration is negative")
+	}
+	*d = Duration(parsed)
+	return err
+}
+
+func load(name string) (*Config, error) {
+	raw, err := os.ReadFile(name) //nolint:gosec // the user names the file
+	if err != nil {
+		return nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	c := new(Config)
+	if err := decoder.Decode(c); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if decoder.More() {
+		return nil, fmt.Errorf("%s: there is more behind the configuration", name)
+	}
+	return c, nil
+}
+
+// apply sets up the fake, and returns a key with full access.
+func (c *Config) apply(ctx context.Context, srv *connictest.Server) (connic.APIKey, error) {
+	window, ok := models[c.Quota.Window]
+	switch {
+	case c.Quota.Window == "":
+		window = connictest.FixedWindow
+	case !ok:
+		return "", fmt.Errorf("the window is none of fixed, sliding, sliding-rejects and bucket: %q", c.Quota.Window)
+	}
+	switch {
+	case c.Quota.Limit < 0:
+		return "", errors.New("the rate is less than 0")
+	case c.Quota.Per < 0 || c.Quota.Limit > 0 && c.Quota.Per == 0:
+		return "", errors.New("the window of the quota has no length")
+	}
+	if c.Seed != nil {
+		srv.Seed(*c.Seed)
+	}
+	if !c.Time.IsZero() {
+		srv.SetTime(c.Time)
+	}
+	if c.Lenient {
+		srv.Lenient()
+	}
+	if err := c.environments(srv); err != nil {
+		return "", err
+	}
+	if err := c.agents(srv); err != nil {
+		return "", err
+	}
+	srv.GitProvider(c.GitProvider)
+	if c.PhaseTime != nil {
+		srv.PhaseTime(time.Duration(*c.PhaseTime))
+	}
+	if c.IngestionTime != nil {
+		srv.IngestionTime(time.Duration(*c.IngestionTime))
+	}
+	approve := Duration(time.Second)
+	if c.ApproveLogins != nil {
+		approve = *c.ApproveLogins
+	}
+	srv.ApproveLogins(time.Duration(approve))
+	srv.FailDevSessions(c.FailDevSessions)
+	for _, id := range c.Bridges {
+		srv.Bridge(id)
+	}
+	c.projects(srv)
+	for _, k := range c.Keys {
+		if _, err := connic.New(connictest.ProjectID, connic.APIKey(k.Key)); err != nil {
+			return "", fmt.Errorf("a key of the configuration is none: %w", err)
+		}
+		srv.SetKey(connic.APIKey(k.Key), k.Permissions...)
+	}
+	if err := c.start(ctx, srv); err != nil {
+		return "", err
+	}
+	srv.RateLimit(c.Quota.Limit, time.Duration(c.Quota.Per), window)
+	for _, f := range c.Faults {
+		if err := f.set(srv); err != nil {
+			return "", err
+		}
+	}
+	return srv.Key(), nil
+}
+
+func (c *Config) environments(srv *connictest.Server) error {
+	if len(c.Environments) == 0 {
+		return nil
+	}
+	off := func(flag *bool) bool { return flag != nil && !*flag }
+	all := make([]connictest.Environment, len(c.Environments))
+	for i, e := range c.Environments {
+		if e.ID == "" || e.Name == "" {
+			return fmt.Errorf("environment %d needs an id and a name", i+1)
+		}
+		all[i] = connictest.Environment{
+			ID: e.ID, Name: e.Name, Type: e.Type, Default: e.Default, Test: e.Test, Ephemeral: e.Ephemeral,
+			NoDeploy: off(e.CanDeploy), NoDevSession: off(e.CanDevSession), NoGateTests: off(e.GateTests),
+		}
+	}
+	srv.Environments(all...)
+	return nil
+}
+
+// start starts the runs.
+func (c *Config) start(ctx context.Context, srv *connictest.Server) error {
+	srv.RateLimit(0, 0, connictest.FixedWindow)
+	client := srv.Client()
+	defer client.Close()
+	for _, r := range c.Runs {
+		request := connic.TriggerRequest{Message: r.Message}
+		if len(r.Payload) > 0 {
+			request.Payload = r.Payload
+		}
+		if _, err := client.Agents.Trigger(ctx, r.Agent, request); err != nil {
+			return fmt.Errorf("a run of the configuration: %w", err)
+		}
+	}
+	srv.ClearRequests()
+	return nil
+}
+
+// projects sets what becomes of uploaded projects.
+func (c *Config) projects(srv *connictest.Server) {
+	if len(c.Tests) > 0 {
+		srv.Tests(func(p connictest.UploadedProject) []connic.TestCase {
+			for i := range p.Cases {
+				for _, t := range c.Tests {
+					if found := &p.Cases[i]; found.AgentName == t.Agent && found.TestName == t.Test {
+						t.give(found)
+					}
+				}
+			}
+			return p.Cases
+		})
+	}
+	if len(c.FailDeployments) > 0 {
+		srv.FailDeployment(func(p connictest.UploadedProject) error {
+			for _, f := range c.FailDeployments {
+				if f.Environment == "" || f.Environment == p.EnvironmentID {
+					return errors.New(f.Error)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+func (t *TestResult) give(c *connic.TestCase) {
+	c.Passed, c.FailureReason, c.AgentRunIDs = t.Passed, t.Reason, t.RunIDs
+	if c.Successes = t.Successes; t.Passed && t.Successes == 0 {
+		c.Successes = c.Runs
+	}
+	c.AgentRunPassed = make([]bool, len(t.RunIDs))
+	for i := range c.AgentRunPassed {
+		c.AgentRunPassed[i] = i < t.Successes
+	}
+}
+
+// set sets a fault. One that names an operation that does not exist is an error.
+func (f *Fault) set(srv *connictest.Server) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a fault of the configuration: %v", p)
+		}
+	}()
+	srv.Fault(connictest.Fault{
+		Op: f.Op, Nth: f.Nth, Times: f.Times, Latency: time.Duration(f.Latency), After: f.After, Drop: f.Drop,
+		Truncate: f.Truncate, Status: f.Status, RetryAfter: f.RetryAfter, HTML: f.HTML,
+		Set: f.Set, Remove: f.Remove, Retype: f.Retype, Envelope: f.Envelope,
+	})
+	return nil
+}

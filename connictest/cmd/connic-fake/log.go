@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// logged writes a line about each request.
+func logged(next http.Handler, w io.Writer) http.Handler {
+	var mu sync.Mutex
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		answer := &recorder{ResponseWriter: rw}
+		start := time.Now()
+		defer func() {
+			mu.Lock()
+			defer mu.Unlock()
+			status := "no answer"
+			if answer.status != 0 {
+				status = strconv.Itoa(answer.status)
+			}
+			_, _ = fmt.Fprintf(w, "%s %s %s %s (%v) %s\n", start.Format(time.TimeOnly), r.Method,
+				masked(r.URL.RequestURI()), status, time.Since(start).Round(time.Millisecond), masked(r.Header.Get("Authorization")))
+		}()
+		next.ServeHTTP(answer, r)
+	})
+}
+
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap leads http.ResponseController to the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+var (
+	keys     = regexp.MustCompile(`(cnc_|cbr_)[^\s"'&,;/]+`)
+	controls = regexp.MustCompile(`[\x00-\x1f\x7f]`)
+)
+
+// masked takes keys out of a text, and what a terminal could take for a command.
+func masked(text string) string {
+	return controls.ReplaceAllString(keys.ReplaceAllString(text, "$1…"), "?")
+}

@@ -1,0 +1,166 @@
+package connic
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/mask"
+)
+
+const (
+	maxDetail    = 500 // characters of Error.Detail
+	maxErrorBody = 64 << 10
+	maxFields    = 100 // of Error.Fields
+	maxNesting   = 8   // of lists and objects that are looked into
+	maxID        = 200 // characters of a request id, a path or a redirect's target
+)
+
+// parseError makes the *Error of an answer. Body is not kept.
+func parseError(op *api.Operation, method, path string, resp *http.Response, body []byte, m *mask.Mask) *Error {
+	e := &Error{
+		Op: op.Name, Method: method, Path: m.Line(path, maxID), StatusCode: resp.StatusCode,
+		Section: op.Section, Access: op.Access,
+		RequestID:  m.Line(requestID(resp.Header), maxID),
+		RetryAfter: retryAfter(resp.Header, time.Now()),
+	}
+	if len(body) == 0 {
+		return e
+	}
+	kept := body[:min(len(body), maxErrorBody)]
+	e.Body = m.Bytes(kept)
+	e.Detail, e.Fields = parseDetail(e.Body)
+	e.Detail = m.Text(e.Detail) // which may have been escaped in the body
+	return e
+}
+
+func requestID(h http.Header) string {
+	for _, name := range [...]string{"X-Request-Id", "X-Correlation-Id", "Cf-Ray"} {
+		if id := h[name]; len(id) > 0 {
+			return id[0]
+		}
+	}
+	return ""
+}
+
+// parseDetail finds the explanation in the body of an error. It accepts a
+// "detail" of any JSON type, the keys that other frameworks use in its place,
+// and bodies that are not JSON at all.
+func parseDetail(body []byte) (string, []FieldError) {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if len(body) == 0 {
+		return "", nil
+	}
+	var envelope struct {
+		Detail  json.RawMessage `json:"detail"`
+		Message json.RawMessage `json:"message"`
+		Error   json.RawMessage `json:"error"`
+	}
+	if body[0] != '{' || json.Unmarshal(body, &envelope) != nil {
+		return shorten(plainText(body)), nil
+	}
+	for _, raw := range [...]json.RawMessage{envelope.Detail, envelope.Message, envelope.Error} {
+		if len(raw) > 0 && string(raw) != "null" {
+			text, fields := flatten(raw, maxNesting)
+			return shorten(text), fields
+		}
+	}
+	return "", nil
+}
+
+// flatten turns any JSON value into a text, and a list of {loc, msg, type} into
+// fields as well.
+func flatten(raw json.RawMessage, depth int) (string, []FieldError) {
+	if depth == 0 {
+		return "…", nil
+	}
+	switch raw[0] {
+	case '"':
+		return lenient.Text(raw), nil
+	case '[':
+		var items []json.RawMessage
+		if json.Unmarshal(raw, &items) != nil {
+			return string(raw), nil
+		}
+		var texts []string
+		var fields []FieldError
+		for _, item := range items[:min(len(items), maxFields)] {
+			if field, ok := parseField(item); ok {
+				fields = append(fields, field)
+				texts = append(texts, field.Loc+": "+field.Msg)
+				continue
+			}
+			text, inner := flatten(item, depth-1)
+			texts = append(texts, text)
+			fields = append(fields, inner[:min(len(inner), maxFields-len(fields))]...)
+		}
+		return strings.Join(texts, "; "), fields
+	case '{':
+		var inner struct {
+			Detail  json.RawMessage `json:"detail"`
+			Message string          `json:"message"`
+			Msg     string          `json:"msg"`
+		}
+		if json.Unmarshal(raw, &inner) == nil {
+			switch {
+			case inner.Message != "":
+				return inner.Message, nil
+			case inner.Msg != "":
+				return inner.Msg, nil
+			case len(inner.Detail) > 0:
+				return flatten(inner.Detail, depth-1)
+			}
+		}
+	}
+	return string(raw), nil
+}
+
+func parseField(raw json.RawMessage) (FieldError, bool) {
+	var item struct {
+		Loc  []any  `json:"loc"`
+		Msg  string `json:"msg"`
+		Type string `json:"type"`
+	}
+	if raw[0] != '{' || json.Unmarshal(raw, &item) != nil || item.Msg == "" || len(item.Loc) == 0 {
+		return FieldError{}, false
+	}
+	parts := make([]string, len(item.Loc))
+	for i, part := range item.Loc {
+		switch p := part.(type) {
+		case string:
+			parts[i] = p
+		case float64:
+			parts[i] = strconv.FormatFloat(p, 'f', -1, 64)
+		default:
+			parts[i] = "?"
+		}
+	}
+	return FieldError{Loc: shorten(strings.Join(parts, ".")), Msg: shorten(item.Msg), Type: shorten(item.Type)}, true
+}
+
+// plainText reduces an HTML page to its title and keeps other texts.
+func plainText(body []byte) string {
+	if body[0] != '<' {
+		return strings.ToValidUTF8(string(body), "�")
+	}
+	lower := bytes.ToLower(body)
+	for _, tag := range [...]string{"title", "h1"} {
+		start := bytes.Index(lower, []byte("<"+tag+">"))
+		if start < 0 {
+			continue
+		}
+		start += len(tag) + 2
+		if end := bytes.Index(lower[start:], []byte("</"+tag)); end > 0 && start+end <= len(body) {
+			return strings.ToValidUTF8(strings.TrimSpace(string(body[start:start+end])), "�")
+		}
+	}
+	return "the answer is an HTML page"
+}
+
+// shorten makes a text one safe line of at most maxDetail characters.
+func shorten(s string) string { return mask.Line(s, maxDetail) }

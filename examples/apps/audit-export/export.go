@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/examples/apps/internal/progress"
+)
+
+type exporter struct {
+	client   *connic.Client
+	conf     options
+	state    *state
+	out      *output
+	line     *progress.Line
+	exported int
+}
+
+// lineOf is an entry as one line, as the service sent it, and what it is known by.
+func lineOf(e *connic.AuditEntry) (line []byte, key string, err error) {
+	raw := e.Raw()
+	if raw == nil {
+		return nil, "", errors.New("the entry has lost its JSON")
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil {
+		return nil, "", err
+	}
+	line = append(b.Bytes(), '\n')
+	return line, keyOf(e, line), nil
+}
+
+func keyOf(e *connic.AuditEntry, line []byte) string {
+	if e.ID != "" {
+		return e.ID
+	}
+	sum := sha256.Sum256(line)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// since is where the next export begins.
+func (x *exporter) since() time.Time {
+	if x.state.Through.IsZero() {
+		return x.conf.params.From
+	}
+	if since := x.state.Through.Add(-overlap); since.After(x.conf.params.From) {
+		return since
+	}
+	return x.conf.params.From
+}
+
+// catchUp exports what there is. The service lists the newest entries first, and
+// the export is oldest first: so entries wait in a file until all have come. If it
+// is interrupted, the next one goes on where this one stood, and then looks for
+// what has come meanwhile.
+func (x *exporter) catchUp(ctx context.Context) error {
+	for {
+		s, err := openSpool(x.conf.state, head{x.state.Query, x.since().UTC(), x.conf.params.To.UTC()})
+		if err != nil {
+			return err
+		}
+		resumed := len(s.items) > 0
+		if err = x.fetch(ctx, s); err == nil {
+			err = x.deliver(s)
+		}
+		if err = errors.Join(err, s.close(err == nil)); err != nil || !resumed {
+			return err
+		}
+	}
+}
+
+// fetch fills the spool with the entries that it lacks.
+func (x *exporter) fetch(ctx context.Context, s *spool) error {
+	params := x.conf.params
+	params.From = s.head.Since
+	if oldest := s.oldest(); !oldest.IsZero() {
+		params.To = oldest.Add(overlap)
+	}
+	for e, err := range x.client.AuditLogs.All(ctx, &params, connic.KeepRaw()) {
+		if err != nil {
+			return err
+		}
+		// The service may not filter by time.
+		if at := e.Timestamp; !at.IsZero() && (at.Before(s.head.Since) || !x.conf.params.To.IsZero() && !at.Before(x.conf.params.To)) {
+			continue
+		}
+		line, key, err := lineOf(e)
+		if err != nil {
+			return err
+		}
+		if _, old := x.state.Recent[key]; old || s.has(key) {
+			continue
+		}
+		if err := s.add(line, key, e.Timestamp); err != nil {
+			return err
+		}
+		x.line.Show("%d entries, back to %s", len(s.items), stamp(e.Timestamp))
+	}
+	return nil
+}
+
+// deliver appends the spool to the output, oldest first.
+func (x *exporter) deliver(s *spool) error {
+	if len(s.items) == 0 {
+		return nil
+	}
+	slices.Reverse(s.items)
+	slices.SortStableFunc(s.items, func(a, b item) int { return a.at.Compare(b.at) })
+	if err := x.open(); err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(x.out, 64<<10)
+	for _, i := range s.items {
+		if err := s.copy(w, i); err != nil {
+			return err
+		}
+		x.state.seen(i.key, i.at)
+	}
+	if err := cmp.Or(w.Flush(), x.out.sync()); err != nil {
+		return err
+	}
+	x.exported += len(s.items)
+	x.state.Open, x.state.Size = false, x.out.size
+	return x.state.save()
+}
+
+// open notes down that the output is being written.
+func (x *exporter) open() error {
+	x.state.Open, x.state.Size = true, x.out.size
+	return x.state.save()
+}
+
+const saveEvery = time.Second
+
+// follow exports what comes.
+func (x *exporter) follow(ctx context.Context) (err error) {
+	params := x.conf.params
+	if params.From = x.since(); params.From.IsZero() { // nothing has happened yet
+		params.From = time.Now().Add(-overlap)
+	}
+	if err := x.open(); err != nil {
+		return err
+	}
+	var saved time.Time
+	save := func(open bool) error {
+		saved = time.Now()
+		x.state.Open, x.state.Size = open, x.out.size
+		return cmp.Or(x.out.sync(), x.state.save())
+	}
+	defer func() { err = errors.Join(err, save(false)) }()
+	x.line.Say("following")
+	for e, err := range x.client.AuditLogs.Follow(ctx, &params, connic.WithRequestOptions(connic.KeepRaw())) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil // that is how following ends
+			}
+			return err
+		}
+		line, key, err := lineOf(e)
+		if err != nil {
+			return err
+		}
+		if _, old := x.state.Recent[key]; old {
+			continue
+		}
+		if _, err := x.out.Write(line); err != nil {
+			return err
+		}
+		x.state.seen(key, e.Timestamp)
+		x.exported++
+		x.line.Show("%d entries, the newest of %s", x.exported, stamp(e.Timestamp))
+		if time.Since(saved) >= saveEvery {
+			if err := save(true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// spool is a file of entries in the order in which the service lists them. In
+// memory it is what they are known by. It outlives an interrupted export where
+// there is a state: at its path with the ending .part.
+type spool struct {
+	file  *os.File
+	w     *bufio.Writer
+	size  int64
+	head  head
+	keep  bool
+	items []item
+	keys  map[string]bool
+}
+
+type item struct {
+	key    string
+	at     time.Time
+	offset int64
+	length int
+}
+
+// head is the first line of a spool: what the export is of.
+type head struct {
+	Query string    `json:"query"`
+	Since time.Time `json:"since"`
+	To    time.Time `json:"to"`
+}
+
+func openSpool(state string, h head) (*spool, error) {
+	s := &spool{head: h, keep: state != "", keys: make(map[string]bool)}
+	var err error
+	if !s.keep {
+		if s.file, err = os.CreateTemp("", "audit-export-*.part"); err != nil {
+			return nil, err
+		}
+	} else {
+		if s.file, err = os.OpenFile(state+".part", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+			return nil, err
+		}
+		if err := s.recover(); err != nil {
+			return nil, errors.Join(err, s.file.Close())
+		}
+	}
+	s.w = bufio.NewWriterSize(s.file, 64<<10)
+	if s.size == 0 {
+		raw, err := json.Marshal(h)
+		if err == nil {
+			_, err = s.w.Write(append(raw, '\n'))
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.file.Close())
+		}
+		s.size = int64(len(raw)) + 1
+	}
+	return s, nil
+}
+
+// recover reads what an interrupted export has left, as far as it is whole and of
+// use.
+func (s *spool) recover() error {
+	r := bufio.NewReader(s.file)
+	first, err := r.ReadBytes('\n')
+	var h head
+	if err == nil && json.Unmarshal(first, &h) == nil && h == s.head {
+		s.size = int64(len(first))
+		for {
+			line, err := r.ReadBytes('\n')
+			if errors.Is(err, io.EOF) {
+				break // half a line, or none
+			}
+			if err != nil {
+				return err
+			}
+			var e connic.AuditEntry
+			if json.Unmarshal(line, &e) != nil {
+				break
+			}
+			s.note(keyOf(&e, line), e.Timestamp, len(line))
+		}
+	}
+	if err := s.file.Truncate(s.size); err != nil {
+		return err
+	}
+	_, err = s.file.Seek(s.size, io.SeekStart)
+	return err
+}
+
+func (s *spool) note(key string, at time.Time, length int) {
+	s.keys[key] = true
+	s.items = append(s.items, item{key, at, s.size, length})
+	s.size += int64(length)
+}
+
+func (s *spool) has(key string) bool { return s.keys[key] }
+
+func (s *spool) add(line []byte, key string, at time.Time) error {
+	_, err := s.w.Write(line)
+	s.note(key, at, len(line))
+	return err
+}
+
+// oldest is the time of the oldest entry, zero if there is none.
+func (s *spool) oldest() (at time.Time) {
+	for _, i := range s.items {
+		if !i.at.IsZero() && (at.IsZero() || i.at.Before(at)) {
+			at = i.at
+		}
+	}
+	return at
+}
+
+// copy copies an entry to w.
+func (s *spool) copy(w io.Writer, i item) error {
+	if err := s.w.Flush(); err != nil {
+		return err
+	}
+	_, err := io.Copy(w, io.NewSectionReader(s.file, i.offset, int64(i.length)))
+	return err
+}
+
+// close closes the spool, and removes it unless it is of use to the next export.
+func (s *spool) close(done bool) error {
+	err := errors.Join(s.w.Flush(), s.file.Close())
+	if done || len(s.items) == 0 || !s.keep {
+		err = errors.Join(err, os.Remove(s.file.Name()))
+	}
+	return err
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// overlap is how far back each export reaches beyond the newest entry of the last
+// one: entries are written by several machines, and some come late.
+const overlap = 2 * time.Minute
+
+// state is how far the export has come. A state without a path is not kept.
+type state struct {
+	// Query is what was asked for: an export of something else is another export.
+	Query string `json:"query"`
+	// Through is the time of the newest entry that was exported.
+	Through time.Time `json:"through,omitzero"`
+	// Recent holds the entries that the next export will see again.
+	Recent map[string]time.Time `json:"recent,omitempty"`
+	// Size is where the output ends, as far as it is whole. Open is set while it is
+	// being written: then what stands behind Size is of a process that ended before
+	// its time, and comes again.
+	Size int64 `json:"size"`
+	Open bool  `json:"open,omitempty"`
+
+	path string
+}
+
+func openState(conf options) (*state, error) {
+	p := conf.params
+	p.From, p.To = time.Time{}, time.Time{} // they may move
+	query, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &state{Query: string(query), Recent: make(map[string]time.Time), path: conf.state}
+	if conf.state == "" {
+		return fresh, nil
+	}
+	raw, err := os.ReadFile(conf.state)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fresh, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &state{path: conf.state}
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("%s is no state of an export: %w", conf.state, err)
+	}
+	if s.Query != fresh.Query {
+		return nil, fmt.Errorf("%s belongs to an export with other flags: %s", conf.state, s.Query)
+	}
+	if s.Recent == nil {
+		s.Recent = make(map[string]time.Time)
+	}
+	return s, nil
+}
+
+// seen takes note of an entry that has been exported.
+func (s *state) seen(key string, at time.Time) {
+	s.Recent[key] = at
+	if at.After(s.Through) {
+		s.Through = at
+	}
+}
+
+// save replaces the file in one step.
+func (s *state) save() error {
+	if s.path == "" {
+		return nil
+	}
+	horizon := s.Through.Add(-2 * overlap)
+	maps.DeleteFunc(s.Recent, func(_ string, at time.Time) bool { return !at.IsZero() && at.Before(horizon) })
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(raw, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), s.path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// output is where the lines go.
+type output struct {
+	w    io.Writer
+	file *os.File // nil: standard output
+	size int64
+	disk bool // it is a file that can be asked to be on the disk
+}
+
+func openOutput(conf options, s *state, stdout io.Writer) (*output, error) {
+	if conf.out == "" {
+		return &output{w: stdout}, nil
+	}
+	// The log says who did what: it is not for everybody.
+	f, err := os.OpenFile(conf.out, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	o := &output{w: f, file: f}
+	if info, failed := f.Stat(); failed == nil {
+		o.disk = info.Mode().IsRegular()
+	}
+	if o.size, err = f.Seek(0, io.SeekEnd); err == nil {
+		switch {
+		case o.size > 0 && conf.state == "":
+			err = fmt.Errorf("%s exists; with -state it would be gone on with", conf.out)
+		case o.size > 0 && s.Through.IsZero() && !s.Open:
+			err = fmt.Errorf("%s exists, and %s is new: give them names that belong together", conf.out, conf.state)
+		case s.Open && o.size > s.Size:
+			if err = f.Truncate(s.Size); err == nil {
+				o.size, err = f.Seek(s.Size, io.SeekStart)
+			}
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return o, nil
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	o.size += int64(n)
+	return n, err
+}
+
+func (o *output) sync() error {
+	if !o.disk {
+		return nil
+	}
+	return o.file.Sync()
+}
+
+func (o *output) close() error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Close()
+}

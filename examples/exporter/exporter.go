@@ -1,0 +1,229 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// settings of the exporter.
+type settings struct {
+	interval, lookback time.Duration
+	share              float64
+	pages              int
+}
+
+// maxBudgets bounds the series of budgets, and maxSeries those of runs.
+const (
+	maxBudgets = 200
+	maxSeries  = 2000
+)
+
+// counts are what the exporter's own client does, by its observer.
+type counts struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	sent     atomic.Int64
+}
+
+func newCounts() *counts {
+	return &counts{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "connic_client_requests_total", Help: "Requests that the exporter sent, by operation and status code (0: no answer).",
+		}, []string{"operation", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "connic_client_request_duration_seconds", Help: "Duration of the exporter's requests.", Buckets: prometheus.DefBuckets,
+		}, []string{"operation"}),
+	}
+}
+
+func (c *counts) observe(_ context.Context, e connic.Event) {
+	if e.Kind == connic.EventAttempt {
+		c.sent.Add(1)
+		c.requests.WithLabelValues(e.Op, strconv.Itoa(e.StatusCode)).Inc()
+		c.duration.WithLabelValues(e.Op).Observe(e.Duration.Seconds())
+	}
+}
+
+// runKey are the labels of runs.
+type runKey struct{ agent, environment, status string }
+
+// moneyKey are the labels of cost.
+type moneyKey struct{ agent, environment, currency string }
+
+// snapshot is what one look saw.
+type snapshot struct {
+	at      time.Time
+	runs    map[runKey]int
+	tokens  map[[2]string]int64 // agent and kind
+	cost    map[moneyKey]connic.Decimal
+	budgets []*connic.Budget
+	whole   bool // all runs of the time were seen
+}
+
+// exporter looks at the service on its own clock. A scrape sends nothing.
+type exporter struct {
+	client *connic.Client
+	counts *counts
+	conf   settings
+	last   atomic.Pointer[snapshot]
+	up     atomic.Bool
+}
+
+func newExporter(client *connic.Client, c *counts, conf settings) *exporter {
+	return &exporter{client: client, counts: c, conf: conf}
+}
+
+// run looks until ctx ends. What a look cost decides when the next one comes, so
+// that looks never take more than their share of the quota.
+func (e *exporter) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		before := e.counts.sent.Load()
+		s, err := e.look(ctx)
+		e.up.Store(err == nil)
+		if err == nil {
+			e.last.Store(s)
+		}
+		timer := time.NewTimer(e.pause(int(e.counts.sent.Load() - before)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// pause is how long so many requests last.
+func (e *exporter) pause(requests int) time.Duration {
+	limit := e.client.RateLimit()
+	if limit.Limit == 0 || e.conf.share <= 0 {
+		return e.conf.interval
+	}
+	perRequest := float64(limit.Window) / (float64(limit.Limit) * e.conf.share)
+	return max(e.conf.interval, time.Duration(float64(requests)*perRequest))
+}
+
+// look asks the service once, in the low lane: anybody else goes first.
+func (e *exporter) look(ctx context.Context) (*snapshot, error) {
+	s := &snapshot{
+		at: time.Now(), runs: map[runKey]int{}, tokens: map[[2]string]int64{}, cost: map[moneyKey]connic.Decimal{}, whole: true,
+	}
+	seen := 0
+	for run, err := range e.client.Runs.All(ctx, &connic.RunListParams{CreatedAfter: s.at.Add(-e.conf.lookback)}, connic.WithLane(connic.LaneLow)) {
+		if err != nil {
+			return nil, err
+		}
+		if seen++; seen > 100*e.conf.pages {
+			s.whole = false
+			break
+		}
+		s.add(run)
+	}
+	for b, err := range e.client.Budgets.All(ctx, nil, connic.WithLane(connic.LaneLow)) {
+		if err != nil {
+			return nil, err
+		}
+		if len(s.budgets) == maxBudgets {
+			break
+		}
+		s.budgets = append(s.budgets, b)
+	}
+	return s, nil
+}
+
+func (s *snapshot) add(run *connic.Run) {
+	agent, environment := run.AgentName, run.EnvironmentID
+	if len(s.runs) >= maxSeries {
+		agent, environment = "other", "other"
+	}
+	s.runs[runKey{agent, environment, cmp.Or(string(run.Status), "unknown")}]++
+	u := run.TokenUsage
+	for kind, n := range map[string]int64{"input": u.Input, "output": u.Output, "thinking": u.Thinking, "cached": u.Cached} {
+		if n != 0 {
+			s.tokens[[2]string{agent, kind}] += n
+		}
+	}
+	if !run.Cost.IsZero() {
+		key := moneyKey{agent, environment, run.Currency}
+		s.cost[key] = s.cost[key].Add(run.Cost)
+	}
+}
+
+var names []string // of what Collect may send
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	names = append(names, name)
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	up       = desc("connic_exporter_up", "1 when the last look at the service succeeded.")
+	looked   = desc("connic_exporter_last_success_timestamp_seconds", "When the figures were read.")
+	whole    = desc("connic_exporter_complete", "1 when the last look saw all runs of its time.")
+	runs     = desc("connic_runs_recent", "Runs created in the time that the exporter looks back, by their status now.", "agent", "environment", "status")
+	tokens   = desc("connic_tokens_recent", "Tokens of these runs.", "agent", "kind")
+	cost     = desc("connic_cost_recent", "Cost of these runs.", "agent", "environment", "currency")
+	amount   = desc("connic_budget_amount", "Amount of a budget.", "budget", "name", "currency")
+	spent    = desc("connic_budget_spent", "What was spent of a budget in its period.", "budget", "name", "currency")
+	limit    = desc("connic_client_quota_limit", "Requests per window that the exporter's client keeps to.")
+	used     = desc("connic_client_quota_used", "Requests of the exporter that count against the window.")
+	waiting  = desc("connic_client_quota_waiting", "Requests of the exporter that stand in line.")
+	refusals = desc("connic_client_refusals_total", "Requests of the exporter that the service refused with 429.")
+)
+
+// Describe implements [prometheus.Collector].
+func (e *exporter) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{up, looked, whole, runs, tokens, cost, amount, spent, limit, used, waiting, refusals} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector]. What is not known is left out, so that
+// its series ends, and is not 0.
+func (e *exporter) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	q := e.client.RateLimit()
+	gauge(limit, float64(q.Limit))
+	gauge(used, float64(q.Used))
+	gauge(waiting, float64(q.Waiting+q.Polling))
+	ch <- prometheus.MustNewConstMetric(refusals, prometheus.CounterValue, float64(q.Refusals))
+	gauge(up, flagOf(e.up.Load()))
+	s := e.last.Load()
+	if s == nil {
+		return
+	}
+	gauge(looked, float64(s.at.UnixMilli())/1000)
+	if !e.up.Load() && time.Since(s.at) > 5*e.conf.interval {
+		return // too old to be shown as if it were now
+	}
+	gauge(whole, flagOf(s.whole))
+	for k, n := range s.runs {
+		gauge(runs, float64(n), k.agent, k.environment, k.status)
+	}
+	for k, n := range s.tokens {
+		gauge(tokens, float64(n), k[0], k[1])
+	}
+	for k, c := range s.cost {
+		gauge(cost, c.Float64(), k.agent, k.environment, k.currency)
+	}
+	for _, b := range s.budgets {
+		gauge(amount, b.Amount.Float64(), b.ID, b.Name, b.Currency)
+		if !b.Spent.IsZero() {
+			gauge(spent, b.Spent.Float64(), b.ID, b.Name, b.Currency)
+		}
+	}
+}
+
+func flagOf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

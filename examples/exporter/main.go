@@ -1,0 +1,62 @@
+// Command exporter shows a Connic project to Prometheus: its runs, tokens, cost and
+// budgets, the quota, and what the exporter's own client does.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+func main() {
+	addr := flag.String("listen", "localhost:9464", "address to be scraped at")
+	conf := settings{}
+	flag.DurationVar(&conf.interval, "interval", time.Minute, "time between two looks at the service, at least")
+	flag.DurationVar(&conf.lookback, "lookback", 15*time.Minute, "age of the runs that are counted")
+	flag.Float64Var(&conf.share, "share", 0.1, "part of the quota that looks may take, at most")
+	flag.IntVar(&conf.pages, "pages", 10, "pages of 100 runs that one look reads, at most")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := serve(ctx, *addr, conf)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "exporter:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context, addr string, conf settings) error {
+	counts := newCounts()
+	client, err := connic.NewFromEnv(connic.WithObserver(counts.observe), connic.WithReadOnly())
+	if err != nil {
+		return err
+	}
+	e := newExporter(client, counts, conf)
+	srv := &http.Server{Addr: addr, Handler: e.handler(), ReadHeaderTimeout: 10 * time.Second}
+	go e.run(ctx)
+	go func() {
+		<-ctx.Done()
+		_ = srv.Close()
+	}()
+	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (e *exporter) handler() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(e, e.counts.requests, e.counts.duration)
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
+}

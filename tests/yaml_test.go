@@ -1,0 +1,36 @@
+package tests
+
+import (
+	"encoding/json"
+	"testing"
+
+	reference "go.yaml.in/yaml/v3"
+
+	"github.com/connic-go/connic/internal/yaml"
+)
+
+// FuzzYAMLAgainstTheReference checks that what the fake's reader of YAML
+// understands means the same to a complete one.
+func FuzzYAMLAgainstTheReference(f *testing.F) {
+	for _, text := range []string{
+		"a: [1, {b: 'c'}]\n", "a: |\n  b\n\n  c\nd: >-\n  e\n  f\n", "tests:\n- name: x\n  payload: \"y\\n\"\n", "a: 1.5 # c\nb: x#y\n", "- - a\n  - b: c\n-\n",
+		"a: >+\n\n  x\n\n\n", "a: |-\n\n  x\n", "- |\n x\n- y", "{a: 1, \"b\":2}", "a: 'it''s'", "a: ~\nb:\n", "a: - b", "a: ?x", "a: [a b, 'c' ]",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := yaml.Decode([]byte(text))
+		if err != nil {
+			return // it may understand less
+		}
+		var want any
+		if err := reference.Unmarshal([]byte(text), &want); err != nil {
+			t.Fatalf("%q is %v, and to the reference an error: %v", text, got, err)
+		}
+		ours, _ := json.Marshal(got)
+		theirs, err := json.Marshal(want)
+		if err != nil || string(ours) != string(theirs) {
+			t.Fatalf("%q is %s, and to the reference %s (%v)", text, ours, theirs, err)
+		}
+	})
+}
