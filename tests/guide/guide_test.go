@@ -82,6 +82,7 @@ var packages = map[string]string{
 	"connicotel": "github.com/connic-go/connic/contrib/otel", "chat": "github.com/connic-go/connic/contrib/chat",
 	"redis": "github.com/redis/go-redis/v9", "synctest": "testing/synctest", "http": "net/http", "json": "encoding/json",
 	"slog": "log/slog", "url": "net/url", "rand": "crypto/rand", "fs": "io/fs", "filepath": "path/filepath", "fstest": "testing/fstest",
+	"tls": "crypto/tls", "x509": "crypto/x509",
 }
 
 // source returns a block as a file that stands by itself.
