@@ -264,6 +264,6 @@ func service(t *testing.T, work string) []string {
 	}
 	return []string{
 		"CONNIC_API_KEY=" + string(srv.Key()), "CONNIC_PROJECT_ID=" + connictest.ProjectID,
-		"CONNIC_API_URL=" + srv.URL(), "CONNIC_ENVIRONMENT=env-test",
+		"CONNIC_API_URL=" + srv.URL(), "CONNIC_ENVIRONMENT=env-production",
 	}
 }
