@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -60,7 +61,7 @@ func (s *AgentsService) listing(p *AgentListParams) (listing[Agent], AgentListPa
 		params = *p
 	}
 	if params.EnvironmentID == "" {
-		params.EnvironmentID = s.client.environment
+		params.EnvironmentID = (*service)(s).of().environment
 	}
 	return listing[Agent]{
 		name:  "agents",
@@ -73,14 +74,14 @@ func (s *AgentsService) page(ctx context.Context, l *listing[Agent], p AgentList
 	r := request{op: api.AgentsList}
 	r.query.add("environment_id", p.EnvironmentID)
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of agents. It costs one request.
 //
-// API: GET /projects/{project}/agents
-// Access: agents read
-// Status: assumed
+//	API:    GET /projects/{project}/agents
+//	Access: agents read
+//	Status: assumed
 func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...RequestOption) (*Page[Agent], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, opts)
@@ -89,9 +90,9 @@ func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...Re
 // All iterates over the agents, from the given offset on. It costs one request
 // per 100 agents, or per Limit.
 //
-// API: GET /projects/{project}/agents
-// Access: agents read
-// Status: assumed
+//	API:    GET /projects/{project}/agents
+//	Access: agents read
+//	Status: assumed
 func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...RequestOption) iter.Seq2[*Agent, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "agents.list", func(ctx context.Context, l *listing[Agent]) (*Page[Agent], error) {
@@ -102,13 +103,13 @@ func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...Req
 // Get returns an agent by its name, in the client's environment if it has one.
 // It costs one request.
 //
-// API: GET /projects/{project}/agents/{agent}
-// Access: agents read
-// Status: assumed
+//	API:    GET /projects/{project}/agents/{agent}
+//	Access: agents read
+//	Status: assumed
 func (s *AgentsService) Get(ctx context.Context, agent string, opts ...RequestOption) (*Agent, error) {
 	r := request{op: api.AgentsGet, id: agent}
-	r.query.add("environment_id", s.client.environment)
-	return do(ctx, s.client, r, decodeInto[Agent], opts)
+	r.query.add("environment_id", (*service)(s).of().environment)
+	return do(ctx, (*service)(s).of(), r, decodeInto[Agent], opts)
 }
 
 // TriggerRequest is what an agent gets to work on: a message, a structured
@@ -137,7 +138,11 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 	if r.Message == "" && r.Payload == nil && len(r.Files) == 0 {
 		return bad("request", "is empty: it has neither message nor payload nor files")
 	}
-	for _, f := range r.Files {
+	files := slices.Clone(r.Files)
+	for i, f := range files {
+		if f.Data == nil {
+			files[i].Data = []byte{} // an empty file, and not null
+		}
 		if f.Name == "" {
 			return bad("file", "has no name")
 		}
@@ -150,7 +155,7 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 		encoded, err := json.Marshal(struct {
 			Message string `json:"message,omitempty"`
 			Files   []File `json:"files,omitempty"`
-		}{r.Message, r.Files})
+		}{r.Message, files})
 		if err != nil {
 			return bad("request", "cannot be encoded as JSON: "+err.Error())
 		}
@@ -274,13 +279,13 @@ func salvageTrigger(body []byte) any {
 //
 // It costs one request.
 //
-// API: POST /projects/{project}/agents/{agent}/trigger
-// Access: agents write
-// Status: documented
+//	API:    POST /projects/{project}/agents/{agent}/trigger
+//	Access: agents write
+//	Status: documented
 func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRequest, opts ...RequestOption) (*TriggerResult, error) {
 	body, err := req.encode()
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
 }

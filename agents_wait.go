@@ -33,9 +33,9 @@ const abortTimeout = 10 * time.Second
 // It costs one request, and its part of the looks that all waits share (see
 // [RunsService.Wait]): the first one 2 s after the trigger.
 //
-// API: POST /projects/{project}/agents/{agent}/trigger
-// Access: agents write
-// Status: documented
+//	API:    POST /projects/{project}/agents/{agent}/trigger
+//	Access: agents write
+//	Status: documented
 func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
 	body, err := req.encode()
@@ -45,7 +45,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if ctx == nil {
 		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "context", Reason: "is nil"}
 	}
-	watch := s.client.Runs.watch(&conf)
+	watch := (*service)(s).of().Runs.watch(&conf)
 	expected, begun := 1, 0
 	watch.expect(1, 0, false)
 	arrived := func() {
@@ -61,7 +61,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if _, ok := ctx.Deadline(); ok {
 		r.spare = conf.firstLook()
 	}
-	result, err := do(ctx, s.client, r, decodeTrigger, nil)
+	result, err := do(ctx, (*service)(s).of(), r, decodeTrigger, nil)
 	if result == nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	}
 	wait := watch.join(ctx, conf, !result.Status.Finished(), result.RunID)
 	arrived()
-	run, err := s.client.Runs.await(wait, ctx, result.RunID)
+	run, err := (*service)(s).of().Runs.await(wait, ctx, result.RunID)
 	if run.AgentName == "" {
 		named := *run // others may wait for it
 		named.AgentName = agent
@@ -89,7 +89,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	}
 	var ended *WaitError
 	if conf.cancelOnAbort && ctx.Err() != nil && errors.As(err, &ended) {
-		err = s.client.Runs.abort(ctx, run.ID, err)
+		err = (*service)(s).of().Runs.abort(ctx, run.ID, err)
 	}
 	return run, err
 }

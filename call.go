@@ -24,7 +24,6 @@ type call struct {
 
 	client  *Client
 	op      *api.Operation
-	route   string
 	item    string // fills the route's placeholder
 	url     url.URL
 	body    *requestBody
@@ -69,6 +68,18 @@ type call struct {
 	end   deadline
 }
 
+// route is the call's path, with placeholders.
+func (k *call) route() string {
+	switch {
+	case k.op.Op != rawOperation.Op:
+		return k.client.routes.of(k.op.Op)
+	case k.options.outside:
+		return strings.TrimPrefix(k.op.Route, projectRoute)
+	default:
+		return k.op.Route
+	}
+}
+
 // typedCall is a call together with its result.
 type typedCall[T any] struct {
 	call
@@ -99,7 +110,6 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	if r.repeatable {
 		k.class = api.Idempotent
 	}
-	k.route = c.routes.of(r.op)
 	err := c.run(ctx, &k.call, &r, opts)
 	if r.received != nil && k.resp != nil {
 		r.received(k.resp.Header)
@@ -111,6 +121,9 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOption) error {
 	if ctx == nil {
 		return k.argument("context", "is nil")
+	}
+	if c == nil || c.core == nil || c.unmade {
+		return k.argument("client", "was not made by New")
 	}
 	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions
@@ -135,7 +148,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 		if k.op.Op != rawOperation.Op {
 			return k.argument("WithoutProject", "belongs to Client.Do only")
 		}
-		if k.route = strings.TrimPrefix(k.route, projectRoute); k.route == "" {
+		if k.route() == "" {
 			return k.argument("path", "is empty")
 		}
 	}

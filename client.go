@@ -50,10 +50,15 @@ type Client struct {
 	DevSessions  *DevSessionsService
 	Bridges      *BridgesService
 
-	service service // shared by the services
+	service     service // shared by the services
+	environment string
+	*core
+}
 
+// core is what a Client has in common with those that [Client.ForEnvironment]
+// makes of it.
+type core struct {
 	project      string
-	environment  string
 	base         *url.URL
 	credential   credential
 	mask         *mask.Mask // of the fixed key; nil: of prefixes only
@@ -74,6 +79,7 @@ type Client struct {
 	watching     sync.Once
 	runWatch     *watch[Run]
 
+	unmade  bool
 	closed  atomic.Bool
 	slashed [api.NumOps + 1]atomic.Bool  // by operation: the service wants the path with a slash more or less
 	sizes   [api.NumOps + 1]atomic.Int64 // by operation: the size of its last answer
@@ -81,6 +87,22 @@ type Client struct {
 
 // service is what all services are: the way to their client.
 type service struct{ client *Client }
+
+// of is the client of a service. That of the zero value of a service or a Client
+// refuses all calls.
+func (s *service) of() *Client {
+	if s == nil || s.client == nil || s.client.core == nil {
+		return &unmade
+	}
+	return s.client
+}
+
+// unmade stands for clients that New did not make.
+var unmade = func() (c Client) {
+	c.core = &core{limiter: NewLimiter(0, defaultWindow), template: new(http.Request), base: new(url.URL), unmade: true}
+	c.serve()
+	return c
+}()
 
 // New makes a Client for a project. It checks its arguments and does nothing
 // else: it sends nothing and reads neither environment nor files. What it objects
@@ -106,13 +128,13 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{
-		project: projectID, environment: conf.environment, base: base,
+	c := &Client{environment: conf.environment, core: &core{
+		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
 		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
 		userAgent: userAgent(conf.application),
-	}
+	}}
 	c.budget.init(c.retry.Budget)
 	if conf.keys != nil {
 		c.credential = sourceCredential(conf.keys)
@@ -176,17 +198,10 @@ func (c *Client) serve() {
 
 // ForEnvironment returns a Client that differs in its environment only: the one
 // for calls that need an environment and are not given another. An empty id means
-// none. It shares the rate limit, the connections and all options with c. Closing
-// one closes the connections that are idle, and does not close the other. Waits
-// of the two do not share looks.
+// none. It shares everything else with c: the rate limit, the connections, the
+// looks of waits. Closing one of them closes both.
 func (c *Client) ForEnvironment(id string) *Client {
-	d := &Client{
-		project: c.project, environment: id, base: c.base, credential: c.credential, http: c.http, template: c.template,
-		limiter: c.limiter, retry: c.retry, timeout: c.timeout, maxBody: c.maxBody, maxErrorBody: c.maxErrorBody,
-		userAgent: c.userAgent, observer: c.observer, readOnly: c.readOnly, routes: c.routes, close: c.close,
-	}
-	d.budget.init(c.retry.Budget)
-	d.closed.Store(c.closed.Load())
+	d := &Client{environment: id, core: c.core}
 	d.serve()
 	return d
 }
@@ -221,7 +236,7 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 // Calls that come later fail with [ErrClosed]; those under way go on. It always
 // returns nil.
 func (c *Client) Close() error {
-	if !c.closed.Swap(true) && c.close != nil {
+	if c.core != nil && !c.closed.Swap(true) && c.close != nil {
 		c.close()
 	}
 	return nil
@@ -229,10 +244,18 @@ func (c *Client) Close() error {
 
 // RateLimit describes the state of the rate limit, as far as this Client's
 // [Limiter] knows it. It costs no request.
-func (c *Client) RateLimit() RateLimitStatus { return c.limiter.Status() }
+func (c *Client) RateLimit() RateLimitStatus {
+	if c.core == nil {
+		return RateLimitStatus{}
+	}
+	return c.limiter.Status()
+}
 
 // String describes the client. It contains the key in its redacted form only.
 func (c *Client) String() string {
+	if c == nil || c.core == nil {
+		return "connic.Client(not made by New)"
+	}
 	return fmt.Sprintf("connic.Client(project %s at %s, key %s)", c.project, c.base, c.credential.name())
 }
 

@@ -43,9 +43,9 @@ const clockMargin = time.Minute
 // where middleware of the agent takes the marker out of the input, or where the
 // input was masked or shortened.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) FindTriggered(ctx context.Context, search RunSearch, opts ...RequestOption) ([]*Run, error) {
 	bad := func(arg, reason string) ([]*Run, error) {
 		return nil, &ArgumentError{Op: api.Table[api.RunsList].Name, Arg: arg, Reason: reason}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
@@ -31,7 +32,7 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	k := &rawCall{out: out, operation: rawOperation}
 	k.answer = k
 	k.operation.Method, k.operation.Route = method, projectRoute+path
-	k.op, k.route = &k.operation, k.operation.Route
+	k.op = &k.operation
 	switch method {
 	case http.MethodGet, http.MethodHead:
 		k.class = api.Safe
@@ -41,6 +42,9 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 		k.class = api.Unsafe
 	default:
 		return k.argument("method", "is none of GET, HEAD, PUT, DELETE, POST and PATCH")
+	}
+	if reason := checkTarget(out); reason != "" {
+		return k.argument("out", reason)
 	}
 	if path != "" && path[0] != '/' {
 		return k.argument("path", "does not begin with a slash")
@@ -61,6 +65,21 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 		r.query = []byte(query.Encode())
 	}
 	return c.run(ctx, &k.call, &r, opts)
+}
+
+// checkTarget returns what is wrong with what an answer is to be decoded into, ""
+// if nothing is. After the request it would be too late to say.
+func checkTarget(out any) string {
+	if out == nil {
+		return ""
+	}
+	switch v := reflect.ValueOf(out); {
+	case v.Kind() != reflect.Pointer:
+		return "is not a pointer"
+	case v.IsNil():
+		return "is a nil pointer"
+	}
+	return ""
 }
 
 // rawOperation stands for the calls of Client.Do.

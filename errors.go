@@ -85,6 +85,7 @@ func (e *Error) Error() string {
 	if e.Detail != "" {
 		b.WriteString(": " + shorten(e.Detail))
 	}
+	b.WriteString(itemText(e.item, e.RequestID))
 	if e.StatusCode == http.StatusForbidden && e.Section != "" {
 		fmt.Fprintf(&b, " (needs %s %s)", e.Section, e.Access)
 	}
@@ -94,20 +95,25 @@ func (e *Error) Error() string {
 	if e.StatusCode == http.StatusTooManyRequests && e.RetryAfter > 0 {
 		fmt.Fprintf(&b, " (retry after %v)", e.RetryAfter)
 	}
-	return errorText(&b, e.item, e.RequestID, e.Attempts, nil, e.unknown)
+	return errorText(&b, e.Attempts, nil, e.unknown)
 }
 
-// errorText ends the text of an error: with what it is about, how often it was
-// tried, and what is left open. It makes the text one safe line.
-func errorText(b *strings.Builder, item, request string, attempts int, last *Error, unknown bool) string {
+// itemText says what a call was about, and the service's name for it.
+func itemText(item, request string) string {
 	switch {
 	case item != "" && request != "":
-		b.WriteString(" (" + item + ", request " + request + ")")
+		return " (" + item + ", request " + request + ")"
 	case item != "":
-		b.WriteString(" (" + item + ")")
+		return " (" + item + ")"
 	case request != "":
-		b.WriteString(" (request " + request + ")")
+		return " (request " + request + ")"
 	}
+	return ""
+}
+
+// errorText ends the text of an error: with how often it was tried, and what is
+// left open. It makes the text one safe line.
+func errorText(b *strings.Builder, attempts int, last *Error, unknown bool) string {
 	if attempts > 1 {
 		fmt.Fprintf(b, " after %d attempts", attempts)
 	}
@@ -199,8 +205,8 @@ type TransportError struct {
 
 func (e *TransportError) Error() string {
 	var b strings.Builder
-	b.WriteString("connic: " + e.Op + ": " + causeText(e.Err))
-	return errorText(&b, e.item, "", e.Attempts, e.Last, e.unknown)
+	b.WriteString("connic: " + e.Op + ": " + causeText(e.Err) + itemText(e.item, ""))
+	return errorText(&b, e.Attempts, e.Last, e.unknown)
 }
 
 // Is matches [ErrOutcomeUnknown] where it holds.
@@ -278,8 +284,8 @@ type DecodeError struct {
 
 func (e *DecodeError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "connic: %s: the answer with status %d cannot be decoded: %s", e.Op, e.StatusCode, causeText(e.Err))
-	return errorText(&b, e.item, e.RequestID, e.Attempts, nil, e.unknown)
+	fmt.Fprintf(&b, "connic: %s: the answer with status %d cannot be decoded: %s%s", e.Op, e.StatusCode, causeText(e.Err), itemText(e.item, e.RequestID))
+	return errorText(&b, e.Attempts, nil, e.unknown)
 }
 
 // Is matches [ErrOutcomeUnknown] where it holds.
@@ -305,3 +311,6 @@ func (e *LimitError) MarshalText() ([]byte, error) { return []byte(e.Error()), n
 
 // MarshalText implements [encoding.TextMarshaler] with what Error returns.
 func (e *DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+func (e *WaitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }

@@ -30,9 +30,9 @@ const (
 // each, and one more per 100 new entries: 5 s after news, and then less and less
 // often down to every 30 s (see [WithPoll]).
 //
-// API: GET /projects/{project}/audit-logs
-// Access: audit-logs read
-// Status: assumed
+//	API:    GET /projects/{project}/audit-logs
+//	Access: audit-logs read
+//	Status: assumed
 func (s *AuditLogsService) Follow(ctx context.Context, p *AuditLogListParams, opts ...WaitOption) iter.Seq2[*AuditEntry, error] {
 	conf := newWaitConfig(append([]WaitOption{WithPoll(followInitial, followMax)}, opts...))
 	return func(yield func(*AuditEntry, error) bool) {

@@ -60,11 +60,18 @@ type Operation struct {
 	Status  string // "documented", "observed" or "assumed"
 }
 
+// rawRoute stands for the paths of [Client.Do], of which there may be many.
+const rawRoute = "{path}"
+
 func operation(op *api.Operation, class api.Class) Operation {
-	return Operation{
+	o := Operation{
 		Name: op.Name, Method: op.Method, Route: op.Route, Section: op.Section, Access: op.Access,
 		Class: class.String(), Status: string(op.Mark),
 	}
+	if op.Op == rawOperation.Op {
+		o.Route = rawRoute
+	}
+	return o
 }
 
 // OperationFromContext returns the operation that a request's context belongs
@@ -83,7 +90,10 @@ func (k *call) observe(e Event) {
 	if k.client.observer == nil {
 		return
 	}
-	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route
+	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route()
+	if k.op.Op == rawOperation.Op {
+		e.Route = rawRoute
+	}
 	e.Attempt, e.Lane = int(k.attempts), k.lane
 	if e.Kind != EventQueued {
 		e.StatusCode, e.RequestID = k.status(), k.requestID()

@@ -244,14 +244,14 @@ func (s *RunsService) page(ctx context.Context, l *listing[Run], p RunListParams
 	r.query.addTime("created_after", p.CreatedAfter)
 	r.query.addTime("created_before", p.CreatedBefore)
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of runs, newest first. It costs one request.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...RequestOption) (*Page[Run], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, LaneCall, opts)
@@ -261,9 +261,9 @@ func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...Reques
 // that come meanwhile shift the others: All leaves out what stood on the page
 // before already. It costs one request per 100 runs, or per Limit.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...RequestOption) iter.Seq2[*Run, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "runs.list", func(ctx context.Context, l *listing[Run]) (*Page[Run], error) {
@@ -273,22 +273,22 @@ func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...Request
 
 // Get returns a run. It costs one request.
 //
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Run, error) {
-	return do(ctx, s.client, request{op: api.RunsGet, id: id}, decodeRun, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.RunsGet, id: id}, decodeRun, opts)
 }
 
 // Cancel asks the service to stop a run. It returns when the service has taken
 // note; see [RunsService.Wait] for the run's end. It costs one request, which goes
 // to the head of the line for the rate limit.
 //
-// API: POST /projects/{project}/runs/{run}/cancel
-// Access: runs write
-// Status: assumed
+//	API:    POST /projects/{project}/runs/{run}/cancel
+//	Access: runs write
+//	Status: assumed
 func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
 	return err
 }
 
@@ -296,22 +296,22 @@ func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOpti
 // id. As with [AgentsService.Trigger] it is not repeated blindly: see
 // [ErrOutcomeUnknown]. It costs one request.
 //
-// API: POST /projects/{project}/runs/{run}/rerun
-// Access: runs write
-// Status: assumed
+//	API:    POST /projects/{project}/runs/{run}/rerun
+//	Access: runs write
+//	Status: assumed
 func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOption) (*TriggerResult, error) {
-	return do(ctx, s.client, request{op: api.RunsRerun, id: id, salvage: salvageTrigger}, decodeTrigger, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.RunsRerun, id: id, salvage: salvageTrigger}, decodeTrigger, opts)
 }
 
 // Delete removes a run. Deleting it again, or a run that does not exist, is an
 // [ErrNotFound]; a retry of a request whose answer was lost can end in one too.
 // It costs one request.
 //
-// API: DELETE /projects/{project}/runs/{run}
-// Access: runs write
-// Status: assumed
+//	API:    DELETE /projects/{project}/runs/{run}
+//	Access: runs write
+//	Status: assumed
 func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.RunsDelete, id: id}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: api.RunsDelete, id: id}, decodeNone, opts)
 	return err
 }
 

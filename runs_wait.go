@@ -17,7 +17,7 @@ func (s *RunsService) kind() watchKind[Run] {
 			return waitState{status: string(r.effectiveStatus()), done: r.finished()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*Run, error) {
-			run, err := do(ctx, s.client, request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, opts)
+			run, err := do(ctx, (*service)(s).of(), request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, opts)
 			if err == nil && run.ID == "" {
 				run.ID = id
 			}
@@ -55,9 +55,9 @@ func (s *RunsService) look(seen []*Run, opts []RequestOption) func(context.Conte
 // watch is the client's watch, or one of its own for a wait with request options.
 func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 	if len(conf.request) > 0 {
-		return newWatch(s.client, s.kind(), conf.request)
+		return newWatch((*service)(s).of(), s.kind(), conf.request)
 	}
-	c := s.client
+	c := (*service)(s).of()
 	c.watching.Do(func() { c.runWatch = newWatch(c, s.kind(), nil) })
 	return c.runWatch
 }
@@ -81,9 +81,9 @@ func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 // completed without an output there is asked for once more. If the service's list
 // leaves out the traces, [RunsService.Get] has them.
 //
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
 	if err := checkRun(ctx, "runs.wait", id); err != nil {
@@ -129,9 +129,9 @@ func checkRun(ctx context.Context, op, id string) error {
 // quota of 60, or 30 where each run is asked for. Otherwise it is as
 // [RunsService.Wait].
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
@@ -157,9 +157,9 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 //
 // A run is looked for 2 s after its id came, together with the others.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {

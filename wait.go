@@ -167,7 +167,7 @@ func poll[T any](ctx context.Context, conf waitConfig, w waiting[T]) (*T, error)
 	)
 	stopped := func(err error) (*T, error) {
 		return last, &WaitError{
-			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: mask.Text(event.Status), Polls: event.Polls, Err: err,
+			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: mask.Line(event.Status, maxID), Polls: event.Polls, Err: err,
 		}
 	}
 	for {

@@ -52,9 +52,9 @@ func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op
 // what [RunsService.WaitAll] is to [RunsService.Wait]: a look costs one list
 // request per 100 jobs, and a single request for what the list does not show.
 //
-// API: GET /projects/{project}/knowledge/jobs
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *KnowledgeParams, opts ...WaitOption) iter.Seq2[*Job, error] {
 	conf := newWaitConfig(opts)
 	kind := watchKind[Job]{
@@ -76,7 +76,7 @@ func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *Kno
 			})
 		},
 	}
-	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.KnowledgeJobsList, jobIDs, func(j *Job) error {
+	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.KnowledgeJobsList, jobIDs, func(j *Job) error {
 		if j.effectiveStatus() == JobCompleted {
 			return nil
 		}
@@ -90,9 +90,9 @@ func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *Kno
 // request per 100 evaluations; otherwise it is to [JudgesService.WaitEvaluation]
 // what [RunsService.WaitAll] is to [RunsService.Wait].
 //
-// API: GET /projects/{project}/judges/{judge}/evaluations
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges/{judge}/evaluations
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, evaluationIDs []string, opts ...WaitOption) iter.Seq2[*Evaluation, error] {
 	conf := newWaitConfig(opts)
 	kind := watchKind[Evaluation]{
@@ -107,7 +107,7 @@ func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, eva
 			})
 		},
 	}
-	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.JudgesEvaluations, evaluationIDs, (*Evaluation).failure)
+	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.JudgesEvaluations, evaluationIDs, (*Evaluation).failure)
 }
 
 // WaitAll waits for many test runs and yields each as it ends: one that did not
@@ -117,9 +117,9 @@ func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, eva
 // Otherwise it is to [TestRunsService.Wait] what [RunsService.WaitAll] is to
 // [RunsService.Wait].
 //
-// API: GET /projects/{project}/test-runs/{test_run}
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}/test-runs/{test_run}
+//	Access: undocumented
+//	Status: observed
 func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*TestRun, error] {
 	conf := newWaitConfig(opts)
 	kind := watchKind[TestRun]{
@@ -129,10 +129,10 @@ func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...Wai
 			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
-			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
+			return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
 		},
 	}
-	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.TestRunsGet, ids, func(r *TestRun) error {
+	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.TestRunsGet, ids, func(r *TestRun) error {
 		if r.Status == TestRunPassed {
 			return nil
 		}

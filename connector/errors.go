@@ -91,6 +91,20 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
+// As sets a [*connic.Error] to what it says of the answer, so that
+// [connic.RetryAfter] and [connic.Describe] know this error too.
+func (e *Error) As(target any) bool {
+	answer, ok := target.(**connic.Error)
+	if !ok || e.StatusCode == 0 {
+		return false
+	}
+	*answer = &connic.Error{
+		Op: "connectors." + e.Op, Method: http.MethodPost, StatusCode: e.StatusCode, Detail: e.Detail,
+		RetryAfter: e.RetryAfter, Attempts: e.Attempts, Location: e.Location, Body: e.Body,
+	}
+	return true
+}
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

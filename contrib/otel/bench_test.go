@@ -60,7 +60,7 @@ func BenchmarkGet(b *testing.B) {
 
 // TestWhatTelemetryCosts prints the ratio, short rounds in turn and minimum against
 // minimum, and asserts the allocations, which do not depend on the machine.
-func TestWhatTelemetryCosts(t *testing.T) {
+func TestWhatTelemetryCosts(t *testing.T) { //nolint:paralleltest // it takes times
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) }))
 	defer srv.Close()
 	ways := map[string]func(...connic.Option) *connic.Client{

@@ -18,11 +18,12 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer quota.Unregister()
+	defer func() { _ = quota.Unregister() }()
 	ctx := context.Background()
 	run, err := client.Agents.TriggerAndWait(ctx, "support", connic.TriggerRequest{Message: "hello"})
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	connicotel.ExportRun(ctx, otel.Tracer("support"), run)
 }

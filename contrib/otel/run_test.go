@@ -26,7 +26,7 @@ var day = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 func at(ms int) connic.Time { return connic.Time{Time: day.Add(time.Duration(ms) * time.Millisecond)} }
 
-func exportTo(t *testing.T, ctx context.Context, run *connic.Run, opts ...Option) map[string]sdktrace.ReadOnlySpan {
+func exportTo(ctx context.Context, t *testing.T, run *connic.Run, opts ...Option) map[string]sdktrace.ReadOnlySpan {
 	t.Helper()
 	recorder := tracetest.NewSpanRecorder()
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder), sdktrace.WithRawSpanLimits(sdktrace.SpanLimits{
@@ -75,7 +75,7 @@ func fullRun() *connic.Run {
 
 func TestARunBecomesSpans(t *testing.T) {
 	t.Parallel()
-	spans := exportTo(t, t.Context(), fullRun())
+	spans := exportTo(t.Context(), t, fullRun())
 	if len(spans) != 5 {
 		t.Fatalf("%d spans", len(spans))
 	}
@@ -141,7 +141,7 @@ func TestTextsAreOptional(t *testing.T) {
 	run := fullRun()
 	run.Status, run.Error = connic.RunFailed, "secret reason cnc_0123456789abcdef"
 	run.Output = "ää\xffä"
-	spans := exportTo(t, t.Context(), run, WithTexts(5))
+	spans := exportTo(t.Context(), t, run, WithTexts(5))
 	got := values(spans["run"].Attributes())
 	if got["connic.run.input"] != "secre" || got["connic.run.output"] != "ää" || got["error.type"] != "failed" {
 		t.Errorf("%v", got)
@@ -152,7 +152,7 @@ func TestTextsAreOptional(t *testing.T) {
 	if got := values(spans["s3"].Attributes())["connic.span.metadata"]; got != `{"too` {
 		t.Errorf("metadata %q", got)
 	}
-	if s := exportTo(t, t.Context(), run, WithTexts(1000))["run"].Status(); strings.Contains(s.Description, "456789") || !strings.Contains(s.Description, "reason") {
+	if s := exportTo(t.Context(), t, run, WithTexts(1000))["run"].Status(); strings.Contains(s.Description, "456789") || !strings.Contains(s.Description, "reason") {
 		t.Errorf("%v", s)
 	}
 }
@@ -161,11 +161,11 @@ func TestARunIsLinkedToItsCall(t *testing.T) {
 	t.Parallel()
 	tp := sdktrace.NewTracerProvider()
 	ctx, call := tp.Tracer("app").Start(t.Context(), "trigger")
-	run := exportTo(t, ctx, fullRun())["run"]
+	run := exportTo(ctx, t, fullRun())["run"]
 	if links := run.Links(); len(links) != 1 || links[0].SpanContext.SpanID() != call.SpanContext().SpanID() || run.Parent().IsValid() {
 		t.Errorf("links %v, parent %v", links, run.Parent())
 	}
-	run = exportTo(t, ctx, fullRun(), AsChild())["run"]
+	run = exportTo(ctx, t, fullRun(), AsChild())["run"]
 	if run.Parent().SpanID() != call.SpanContext().SpanID() || len(run.Links()) != 0 {
 		t.Errorf("as a child: links %v, parent %v", run.Links(), run.Parent())
 	}
@@ -192,12 +192,12 @@ func TestRunsThatAreNotWell(t *testing.T) {
 		"child first": {&connic.Run{Traces: []connic.Span{{ID: "a", StartTime: at(1000), DurationMS: 1}, {ID: "b", ParentID: "a", StartTime: at(0), DurationMS: 5000}}}, 3},
 	}
 	for name, test := range tests {
-		if got := len(exportTo(t, t.Context(), test.run)); got != test.spans {
+		if got := len(exportTo(t.Context(), t, test.run)); got != test.spans {
 			t.Errorf("%s: %d spans, want %d", name, got, test.spans)
 		}
 	}
 	// A child longer than its parent keeps its own times.
-	spans := exportTo(t, t.Context(), tests["child first"].run)
+	spans := exportTo(t.Context(), t, tests["child first"].run)
 	if s := spans["b"]; !s.StartTime().Equal(at(0).Time) || !s.EndTime().Equal(at(5000).Time) {
 		t.Errorf("from %v to %v", s.StartTime(), s.EndTime())
 	}
@@ -211,7 +211,7 @@ func TestTenThousandSteps(t *testing.T) {
 		wide.Traces = append(wide.Traces, connic.Span{ID: fmt.Sprint(i), Order: -i})
 	}
 	for _, run := range []*connic.Run{chain, wide} {
-		if got := len(exportTo(t, t.Context(), run)); got != 10_001 {
+		if got := len(exportTo(t.Context(), t, run)); got != 10_001 {
 			t.Errorf("%s: %d spans", run.ID, got)
 		}
 	}

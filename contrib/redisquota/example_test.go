@@ -12,7 +12,6 @@ import (
 
 func Example() {
 	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{"localhost:6379"}})
-	defer rdb.Close()
 	const project = "my-project"
 	limiter, err := redisquota.New(rdb, project,
 		redisquota.WithQuota(60, time.Minute),

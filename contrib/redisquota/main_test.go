@@ -147,7 +147,7 @@ func (r *raw) send(want [lanes]int, open, ends []trip) *reply {
 func goroutines() int {
 	buf := make([]byte, 1<<20)
 	n := 0
-	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 		if strings.Contains(g, "redisquota.(*limiter).exchange") || strings.Contains(g, "redisquota.(*events).run") {
 			n++
 		}

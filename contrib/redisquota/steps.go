@@ -30,7 +30,7 @@ func (l *limiter) advance(now time.Time) {
 			at = l.due
 		}
 	}
-	if at == never {
+	if at.Equal(never) {
 		return
 	}
 	if wait := max(0, at.Sub(now)); l.timer == nil {

@@ -26,8 +26,9 @@ func main() {
 	flag.IntVar(&conf.pages, "pages", 10, "pages of 100 runs that one look reads, at most")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := serve(ctx, *addr, conf); err != nil {
+	err := serve(ctx, *addr, conf)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "exporter:", err)
 		os.Exit(1)
 	}

@@ -88,8 +88,11 @@ type span struct {
 // replace returns s with whatever the needles find replaced.
 func (n *needles) replace(s string) string {
 	var found []span
-	for _, d := range n.digits {
-		found = append(found, d.runs(s)...)
+	if len(n.digits) > 0 {
+		lowered := lower(s)
+		for _, d := range n.digits {
+			found = append(found, d.runs(s, lowered)...)
+		}
 	}
 	plain := text{b: []byte(s)}
 	for round := 0; ; round++ {
@@ -142,10 +145,10 @@ func (n needle) in(lowered []byte, at []int) (found []span) {
 }
 
 // runs finds the runs of digits that contain the needle.
-func (n needle) runs(s string) (found []span) {
+func (n needle) runs(s, lowered string) (found []span) {
 	in := s
 	if !n.part('g') {
-		in = lower(s) // hexadecimal
+		in = lowered // hexadecimal
 	}
 	for from := 0; ; {
 		i := strings.Index(in[from:], n.text)

@@ -165,9 +165,9 @@ func (f *fairness) add(name string) {
 }
 
 // index is Jain's: 1 when all got the same, 1/n when one got everything.
-func (f fairness) index(processes int) float64 {
+func (f *fairness) index(processes int) float64 {
 	var sum, squares float64
-	for _, n := range f {
+	for _, n := range *f {
 		sum += n
 		squares += n * n
 	}

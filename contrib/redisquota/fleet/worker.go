@@ -37,7 +37,7 @@ func work(spec string) error {
 		return err
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: w.Redis})
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }()
 	r := report{Process: w.Process}
 	var operations, fallbacks atomic.Int64
 	rdb.AddHook(counter{&operations})

@@ -57,12 +57,12 @@ func Start(args ...string) (*Server, error) {
 
 // Run starts the server again, after Kill.
 func (s *Server) Run() error {
-	s.cmd = exec.CommandContext(context.Background(), "redis-server", s.args...)
+	s.cmd = exec.CommandContext(context.Background(), "redis-server", s.args...) //nolint:gosec // the arguments are those of a test
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for {
