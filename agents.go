@@ -61,7 +61,7 @@ func (s *AgentsService) listing(p *AgentListParams) (listing[Agent], AgentListPa
 		params = *p
 	}
 	if params.EnvironmentID == "" {
-		params.EnvironmentID = s.client.environment
+		params.EnvironmentID = s.client.inEnvironment()
 	}
 	return listing[Agent]{
 		name:  "agents",
@@ -108,7 +108,7 @@ func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...Req
 // Status: assumed
 func (s *AgentsService) Get(ctx context.Context, agent string, opts ...RequestOption) (*Agent, error) {
 	r := request{op: api.AgentsGet, id: agent}
-	r.query.add("environment_id", s.client.environment)
+	r.query.add("environment_id", s.client.inEnvironment())
 	return do(ctx, s.client, r, decodeInto[Agent], opts)
 }
 

@@ -45,6 +45,9 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if ctx == nil {
 		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "context", Reason: "is nil"}
 	}
+	if err := s.client.made(api.Table[api.AgentsTrigger].Name); err != nil {
+		return nil, err
+	}
 	watch := s.client.Runs.watch(&conf)
 	expected, begun := 1, 0
 	watch.expect(1, 0, false)
@@ -70,7 +73,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
 		return run, run.failure()
 	}
-	if err := checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
+	if err := s.client.checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
 		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
 			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
 		}

@@ -265,7 +265,7 @@ func (c *BudgetCreate) check(op string) error {
 // Status: assumed
 func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Budget, error) {
 	if req.Scope == BudgetEnvironment {
-		req.EnvironmentID = cmp.Or(req.EnvironmentID, s.client.environment)
+		req.EnvironmentID = cmp.Or(req.EnvironmentID, s.client.inEnvironment())
 	}
 	if err := req.check(api.Table[api.BudgetsCreate].Name); err != nil {
 		return nil, err

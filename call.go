@@ -92,6 +92,10 @@ func (k *typedCall[T]) salvage(body []byte) {
 // and retried, answer decoded. Beside an error it returns what could be salvaged
 // of the answer.
 func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
+	if err := c.made(api.Table[r.op].Name); err != nil {
+		var zero T
+		return zero, err
+	}
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane

@@ -174,6 +174,23 @@ func (c *Client) serve() {
 	c.Bridges = (*BridgesService)(&c.service)
 }
 
+// made refuses a client that New did not make: nil, as the zero value of a service
+// has it, or the zero value.
+func (c *Client) made(op string) error {
+	if c == nil || c.http == nil {
+		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made with New or NewFromEnv"}
+	}
+	return nil
+}
+
+// inEnvironment is the client's environment, "" if it has none.
+func (c *Client) inEnvironment() string {
+	if c == nil {
+		return ""
+	}
+	return c.environment
+}
+
 // ForEnvironment returns a Client that differs in its environment only: the one
 // for calls that need an environment and are not given another. An empty id means
 // none. It shares the rate limit, the connections and all options with c. Closing
@@ -181,9 +198,9 @@ func (c *Client) serve() {
 // of the two do not share looks.
 func (c *Client) ForEnvironment(id string) *Client {
 	d := &Client{
-		project: c.project, environment: id, base: c.base, credential: c.credential, http: c.http, template: c.template,
+		project: c.project, environment: id, base: c.base, credential: c.credential, mask: c.mask, http: c.http, template: c.template,
 		limiter: c.limiter, retry: c.retry, timeout: c.timeout, maxBody: c.maxBody, maxErrorBody: c.maxErrorBody,
-		userAgent: c.userAgent, observer: c.observer, readOnly: c.readOnly, routes: c.routes, close: c.close,
+		userAgent: c.userAgent, observer: c.observer, callContext: c.callContext, readOnly: c.readOnly, routes: c.routes, close: c.close,
 	}
 	d.budget.init(c.retry.Budget)
 	d.closed.Store(c.closed.Load())
@@ -229,10 +246,18 @@ func (c *Client) Close() error {
 
 // RateLimit describes the state of the rate limit, as far as this Client's
 // [Limiter] knows it. It costs no request.
-func (c *Client) RateLimit() RateLimitStatus { return c.limiter.Status() }
+func (c *Client) RateLimit() RateLimitStatus {
+	if c.limiter == nil { // the zero Client
+		return RateLimitStatus{}
+	}
+	return c.limiter.Status()
+}
 
 // String describes the client. It contains the key in its redacted form only.
 func (c *Client) String() string {
+	if c == nil || c.http == nil {
+		return "connic.Client(not made with New)"
+	}
 	return fmt.Sprintf("connic.Client(project %s at %s, key %s)", c.project, c.base, c.credential.name())
 }
 

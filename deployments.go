@@ -164,7 +164,7 @@ func (s *DeploymentsService) listing(p *DeploymentListParams) (listing[Deploymen
 
 func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment], p DeploymentListParams, opts []RequestOption) (*Page[Deployment], error) {
 	r := request{op: api.DeploymentsList}
-	r.query.add("environment_id", cmp.Or(p.EnvironmentID, s.client.environment))
+	r.query.add("environment_id", cmp.Or(p.EnvironmentID, s.client.inEnvironment()))
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
 	return do(ctx, s.client, r, l.decode, opts)
@@ -270,11 +270,14 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 		params = *p
 	}
 	const op = api.DeploymentsUpload
+	if err := s.client.made(api.Table[op].Name); err != nil {
+		return nil, err
+	}
 	open, err := checked(ctx, op, open)
 	if err != nil {
 		return nil, err
 	}
-	environment := cmp.Or(params.EnvironmentID, s.client.environment)
+	environment := cmp.Or(params.EnvironmentID, s.client.inEnvironment())
 	if environment == "" && !s.client.readOnly {
 		if environment, err = s.client.Environments.target(ctx, op, opts); err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
@@ -28,6 +29,9 @@ const projectRoute = "/projects/{project}"
 //
 // It costs one request.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, in, out any, opts ...RequestOption) error {
+	if err := c.made(rawOperation.Name); err != nil {
+		return err
+	}
 	k := &rawCall{out: out, operation: rawOperation}
 	k.answer = k
 	k.operation.Method, k.operation.Route = method, projectRoute+path
@@ -55,6 +59,9 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 		if reason := checkSegment(segment); reason != "" {
 			return k.argument("path", "has a segment that "+reason)
 		}
+	}
+	if v := reflect.ValueOf(out); out != nil && (v.Kind() != reflect.Pointer || v.IsNil()) {
+		return k.argument("out", "is not a pointer that an answer can be stored behind")
 	}
 	r := request{op: rawOperation.Op, body: in}
 	if len(query) > 0 {

@@ -36,7 +36,7 @@ const (
 // begin makes the request of an operation in an environment: the one that is
 // named, or else the client's.
 func (s *KnowledgeService) begin(op api.Op, environment string) (request, error) {
-	environment = cmp.Or(environment, s.client.environment)
+	environment = cmp.Or(environment, s.client.inEnvironment())
 	if environment == "" {
 		return request{}, badKnowledge(op, "environment id", "is missing; give it in the call, or to the client with WithEnvironment")
 	}
@@ -82,6 +82,9 @@ func checkNamespace(namespace string) string {
 // checkEntryID refuses ids that would lead to another operation: under the
 // routes as they are, /knowledge/jobs is not an entry.
 func (s *KnowledgeService) checkEntryID(op api.Op, id string) error {
+	if err := s.client.made(api.Table[op].Name); err != nil {
+		return err
+	}
 	if (id == "jobs" || id == "namespaces") && s.client.routes.of(op) == api.Table[op].Route {
 		return badKnowledge(op, "entry id", "is the name of another endpoint (see WithRoute)")
 	}

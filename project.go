@@ -196,7 +196,7 @@ func (s *EnvironmentsService) testTarget(ctx context.Context, op api.Op, opts []
 		return "", noTarget(op, err)
 	}
 	var chosen *Environment
-	if own := s.client.environment; own == "" {
+	if own := s.client.inEnvironment(); own == "" {
 		if chosen, err = defaultOf(all); err != nil {
 			return "", noTarget(op, err)
 		}

@@ -195,6 +195,9 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		}
 		open = openArchive(ctx, &req.Archive)
 	}
+	if err := s.client.made(api.Table[op].Name); err != nil {
+		return nil, err
+	}
 	open, err := checked(ctx, op, open)
 	if err != nil {
 		return nil, err
