@@ -59,7 +59,7 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 		text = block.ReplaceAllString(text, "") // whose tests are the reader's own
 		for _, name := range testName.FindAllString(text, -1) {
 			named++
-			if !known[name] && !strings.HasPrefix(name, "TestRun") { // the README's own example
+			if !known[name] && !strings.HasPrefix(name, "TestRun") {
 				t.Errorf("%s names %s, which does not exist", path, name)
 			}
 		}
