@@ -65,6 +65,7 @@ type Server struct {
 	budgets        []*budget
 	budgetsChanged chan struct{} // closed when a budget changes
 	charges        []charge
+	past           []connic.UsageRow // costs from before the test: see Usage
 	begun          []*run // all runs ever, deleted ones too
 	notices        []Notice
 
