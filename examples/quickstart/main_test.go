@@ -60,7 +60,7 @@ func TestQuickstartExplainsItself(t *testing.T) {
 		want string
 	}{
 		"bad key":       {map[string]string{"CONNIC_API_KEY": "abc", "CONNIC_PROJECT_ID": "p"}, nil, "API key does not start with cnc_"},
-		"no project":    {map[string]string{"CONNIC_API_KEY": "cnc_abc"}, nil, "lack a project id (CONNIC_PROJECT_ID)"},
+		"no project":    {map[string]string{"CONNIC_API_KEY": "cnc_abc"}, nil, "lack a project id (CONNIC_PROJECT_ID;"},
 		"no agent":      {map[string]string{"CONNIC_API_KEY": "cnc_abc", "CONNIC_PROJECT_ID": "p"}, nil, "name an agent of your project with -agent"},
 		"no such agent": {nil, []string{"-agent", "nobody"}, "Check the agent's name and CONNIC_PROJECT_ID."},
 		"too late":      {nil, []string{"-timeout", "1200ms"}, "The run goes on: look at it later with its id run-"},
