@@ -184,7 +184,7 @@ func (j *job) deleteAll(ctx context.Context) error {
 				return err
 			}
 		case ctx.Err() != nil:
-			j.stop = ctx.Err()
+			j.stop = err
 			return nil
 		default:
 			j.fail(name, fmt.Errorf("not deleted: %w", err))

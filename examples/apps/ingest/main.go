@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if err != nil {
 			return bad(err)
 		}
-		defer root.Close()
+		defer func() { _ = root.Close() }()
 		fsys = root.FS()
 		conf.state = cmp.Or(conf.state, filepath.Join(flags.Arg(0), ".connic-ingest.jsonl"))
 	case where.Fake == nil:
