@@ -138,8 +138,11 @@ func (j *job) uploadAll(ctx context.Context) error {
 			f := sent[r.Index]
 			j.uploaded++
 			jobID := r.JobID
-			if r.Status.Finished() {
+			switch {
+			case r.Status.Finished():
 				jobID = ""
+			case jobID == "":
+				j.unseen++
 			}
 			if r.Status == connic.JobFailed {
 				j.fail(f.path, errors.New("the ingestion failed"))
@@ -183,12 +186,11 @@ func (j *job) deleteAll(ctx context.Context) error {
 			if err := j.state.note(record{Path: name, Gone: true}); err != nil {
 				return err
 			}
-		case ctx.Err() != nil:
-			j.stop = err
-			return nil
 		default:
-			j.fail(name, fmt.Errorf("not deleted: %w", err))
-			if errors.Is(err, connic.ErrUnauthorized) || errors.Is(err, connic.ErrForbidden) {
+			if ctx.Err() == nil {
+				j.fail(name, fmt.Errorf("not deleted: %w", err))
+			}
+			if ctx.Err() != nil || errors.Is(err, connic.ErrUnauthorized) || errors.Is(err, connic.ErrForbidden) {
 				j.stop = err
 				return nil
 			}
@@ -200,23 +202,28 @@ func (j *job) deleteAll(ctx context.Context) error {
 // wait sees the ingestions to their end, those of earlier runs too, all with one
 // look.
 func (j *job) wait(ctx context.Context) error {
-	paths := make(map[string]string) // by job
+	paths := make(map[string][]string) // by job, which may be one for several
+	all := 0
 	for name, r := range j.state.known {
 		if r.JobID != "" {
-			paths[r.JobID] = name
+			paths[r.JobID] = append(paths[r.JobID], name)
+			all++
 		}
 	}
-	all := len(paths)
 	for got, err := range j.client.Knowledge.WaitJobs(ctx, slices.Sorted(maps.Keys(paths)), &connic.KnowledgeParams{EnvironmentID: j.where.Environment}) {
 		var ended *connic.JobError
 		var gone *connic.WaitError
 		switch {
 		case err == nil:
-			j.completed++
+			j.completed += len(paths[got.ID])
 			err = j.settle(paths[got.ID])
 		case errors.As(err, &ended):
-			j.fail(paths[got.ID], errors.New(cmp.Or(ended.Job.Error, err.Error())))
-			err = j.state.note(record{Path: paths[got.ID]}) // again next time
+			why := errors.New(cmp.Or(ended.Job.Error, err.Error()))
+			err = nil
+			for _, name := range paths[got.ID] {
+				j.fail(name, why)
+				err = errors.Join(err, j.state.note(record{Path: name})) // again next time
+			}
 		case !errors.As(err, &gone):
 			return err
 		case errors.Is(err, connic.ErrNotFound), errors.Is(err, connic.ErrForbidden):
@@ -227,7 +234,7 @@ func (j *job) wait(ctx context.Context) error {
 				unseen = []string{gone.ID}
 			}
 			for _, id := range unseen {
-				j.unseen++
+				j.unseen += len(paths[id])
 				err = errors.Join(err, j.settle(paths[id]))
 			}
 		default: // it is waited for next time
@@ -241,14 +248,15 @@ func (j *job) wait(ctx context.Context) error {
 	return nil
 }
 
-// settle notes that nothing more is to come of an upload.
-func (j *job) settle(name string) error {
-	r, ok := j.state.known[name]
-	if !ok {
-		return nil
+// settle notes that nothing more is to come of some uploads.
+func (j *job) settle(names []string) error {
+	var err error
+	for _, name := range names {
+		r := j.state.known[name]
+		r.JobID = ""
+		err = errors.Join(err, j.state.note(r))
 	}
-	r.JobID = ""
-	return j.state.note(r)
+	return err
 }
 
 func (j *job) fail(name string, err error) {

@@ -425,7 +425,10 @@ func TestRun(t *testing.T) {
 	if code := run(t.Context(), []string{"-n"}, &out, &lines); code != exitDone || !strings.Contains(out.String(), "new      policies/returns.md\n") {
 		t.Errorf("exit code %d: %s%s", code, &out, &lines)
 	}
-	for _, args := range [][]string{{"a", "b"}, {"-x"}, {"missing"}} {
+	if err := os.Mkdir("docs", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"a", "b"}, {"-x"}, {"missing"}, {"-state", "docs/state.jsonl", "docs"}} {
 		if code := run(t.Context(), args, &out, &lines); code != exitUsage {
 			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
 		}
@@ -464,4 +467,39 @@ func mustHash(t *testing.T, fsys fs.FS, name string) string {
 		t.Fatal(err)
 	}
 	return f.sha256
+}
+
+// A service may have one job for several files, or name none.
+func TestJobsOfSeveral(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.run(t.Context(), tree("a.md", "one"), exitDone, "1 uploaded")
+		s, err := openState(d.conf.state, place{"env-production", "docs"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var job string
+		for j, err := range d.client.Knowledge.AllJobs(t.Context(), &connic.JobListParams{EnvironmentID: "env-production"}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			job = j.ID
+		}
+		for _, name := range []string{"a.md", "b.md"} {
+			s.known[name] = record{Path: name, SHA256: s.known["a.md"].SHA256, JobID: job}
+		}
+		if err := errors.Join(s.begin(), s.close()); err != nil {
+			t.Fatal(err)
+		}
+		d.run(t.Context(), tree("a.md", "one", "b.md", "one"), exitDone, "2 unchanged")
+		if s, err = openState(d.conf.state, s.where); err != nil {
+			t.Fatal(err)
+		}
+		for name, r := range s.known {
+			if r.JobID != "" {
+				t.Errorf("%s is still waited for", name)
+			}
+		}
+	})
 }
