@@ -171,6 +171,9 @@ func (k *call) settle() {
 	if k.failure != nil {
 		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 	}
+	if k.err == nil {
+		return
+	}
 	var decode *DecodeError
 	if errors.As(k.err, &decode) {
 		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
