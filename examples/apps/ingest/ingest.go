@@ -192,8 +192,10 @@ func (j *job) deleteAll(ctx context.Context) error {
 			}
 			if ctx.Err() != nil || errors.Is(err, connic.ErrUnauthorized) || errors.Is(err, connic.ErrForbidden) {
 				j.stop = err
-				return nil
 			}
+		}
+		if j.stop != nil {
+			break
 		}
 	}
 	return nil
