@@ -66,7 +66,7 @@ type Server struct {
 	budgetsChanged chan struct{} // closed when a budget changes
 	charges        []charge
 	past           []connic.UsageRow // costs from before the test: see Usage
-	begun          []*run // all runs ever, deleted ones too
+	begun          []*run            // all runs ever, deleted ones too
 	notices        []Notice
 
 	sessions     []*devSession

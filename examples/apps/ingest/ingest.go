@@ -96,9 +96,7 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	if j.stop == nil {
-		if err := j.deleteAll(ctx); err != nil {
-			return err
-		}
+		j.deleteAll(ctx)
 	}
 	if j.stop == nil {
 		return j.wait(ctx)
@@ -176,28 +174,27 @@ func (j *job) document(f *file) (connic.Document, error) {
 	}, nil
 }
 
-func (j *job) deleteAll(ctx context.Context) error {
+func (j *job) deleteAll(ctx context.Context) {
 	for i, name := range j.remove {
 		j.line.Show("%s", bar("deleting", i, len(j.remove), 0))
-		err := j.client.Knowledge.Delete(ctx, entryID(name), &connic.EntryParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace})
-		switch {
-		case err == nil, errors.Is(err, connic.ErrNotFound): // gone already
-			j.deleted++
-			if err := j.state.note(record{Path: name, Gone: true}); err != nil {
-				return err
-			}
-		default:
-			if ctx.Err() == nil {
-				j.fail(name, fmt.Errorf("not deleted: %w", err))
-			}
-			if ctx.Err() != nil || errors.Is(err, connic.ErrUnauthorized) || errors.Is(err, connic.ErrForbidden) {
-				j.stop = err
-			}
-		}
-		if j.stop != nil {
-			break
+		if j.stop = j.delete(ctx, name); j.stop != nil {
+			return
 		}
 	}
+}
+
+// delete deletes the entry of a path. The error is one after which no other can be
+// deleted.
+func (j *job) delete(ctx context.Context, name string) error {
+	err := j.client.Knowledge.Delete(ctx, entryID(name), &connic.EntryParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace})
+	switch {
+	case err == nil, errors.Is(err, connic.ErrNotFound): // gone already
+		j.deleted++
+		return j.state.note(record{Path: name, Gone: true})
+	case ctx.Err() != nil, errors.Is(err, connic.ErrUnauthorized), errors.Is(err, connic.ErrForbidden):
+		return fmt.Errorf("%s is not deleted: %w", name, err)
+	}
+	j.fail(name, fmt.Errorf("not deleted: %w", err))
 	return nil
 }
 

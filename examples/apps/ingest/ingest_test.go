@@ -503,3 +503,28 @@ func TestJobsOfSeveral(t *testing.T) {
 		}
 	})
 }
+
+// A deletion that fails is named and tried again; one that is forbidden ends the
+// run.
+func TestDeletionFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.conf.environment = "env-production"
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two", "c.md", "three"), exitDone, "3 uploaded")
+		d.fake.Fault(connictest.Fault{Op: "knowledge.delete", Status: 409})
+		lines := d.run(t.Context(), tree("c.md", "three"), exitFailed, "0 uploaded, 1 deleted, 1 unchanged, 0 left out, 1 failed")
+		if !strings.Contains(lines, "a.md: not deleted: knowledge.delete: 409") {
+			t.Errorf("the lines are\n%s", lines)
+		}
+		full := d.client
+		d.client = d.fake.ClientWithKey(d.fake.Key("knowledge:read"))
+		lines = d.run(t.Context(), tree("c.md", "three"), exitFailed, "0 deleted")
+		if !strings.Contains(lines, "stopped: a.md is not deleted: ") || !strings.Contains(lines, "403") {
+			t.Errorf("the lines are\n%s", lines)
+		}
+		d.client = full
+		d.run(t.Context(), tree("c.md", "three"), exitDone, "1 deleted")
+		d.has(map[string]string{"docs/c.md": "three"})
+	})
+}
