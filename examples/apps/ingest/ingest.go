@@ -194,7 +194,7 @@ func (j *job) delete(ctx context.Context, name string) error {
 	case ctx.Err() != nil, errors.Is(err, connic.ErrUnauthorized), errors.Is(err, connic.ErrForbidden):
 		return fmt.Errorf("%s is not deleted: %w", name, err)
 	}
-	j.fail(name, fmt.Errorf("not deleted: %w", err))
+	j.fail(name, errors.New("not deleted: "+reason(err)))
 	return nil
 }
 
