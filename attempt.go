@@ -244,7 +244,13 @@ var errResent = errors.New("the connection ended before the answer came")
 // noAnswer classifies an attempt that ended without an answer.
 func (k *call) noAnswer(end *deadline, err error) {
 	wire := end.watched()
+	panicked, ran := end.ranAway()
+	if panicked != nil {
+		panic(panicked) // where the caller can recover from it
+	}
 	switch {
+	case ran:
+		err = errRunaway
 	case end.expired():
 		err = errAttemptTimeout
 	case wire.sentAgain():

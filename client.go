@@ -193,7 +193,7 @@ func (c *core) mask() *mask.Mask {
 		if c.credential.slow || c.credential.header == nil {
 			return
 		}
-		if header, err := c.credential.header(context.Background()); err == nil {
+		if header, err := c.credential.header(context.Background()); err == nil && len(header) == 1 {
 			c.masked = mask.New(strings.TrimPrefix(header[0], bearer))
 		}
 	})
@@ -215,6 +215,14 @@ func (c *Client) serve() {
 	c.TestRuns = (*TestRunsService)(&c.service)
 	c.DevSessions = (*DevSessionsService)(&c.service)
 	c.Bridges = (*BridgesService)(&c.service)
+}
+
+// made refuses a client that New did not make.
+func (c *Client) made(op string) error {
+	if c == nil || c.core == nil || c.unmade {
+		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made by New or NewFromEnv"}
+	}
+	return nil
 }
 
 // ForEnvironment returns a Client that differs in its environment only: the one
