@@ -171,6 +171,9 @@ func (k *call) settle() {
 	if k.failure != nil {
 		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 	}
+	if k.err == nil {
+		return
+	}
 	var decode *DecodeError
 	if errors.As(k.err, &decode) {
 		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
@@ -241,7 +244,13 @@ var errResent = errors.New("the connection ended before the answer came")
 // noAnswer classifies an attempt that ended without an answer.
 func (k *call) noAnswer(end *deadline, err error) {
 	wire := end.watched()
+	panicked, ran := end.ranAway()
+	if panicked != nil {
+		panic(panicked) // where the caller can recover from it
+	}
 	switch {
+	case ran:
+		err = errRunaway
 	case end.expired():
 		err = errAttemptTimeout
 	case wire.sentAgain():

@@ -91,6 +91,9 @@ type KeySourceFunc func(ctx context.Context) (APIKey, error)
 // Key calls f.
 func (f KeySourceFunc) Key(ctx context.Context) (APIKey, error) { return f(ctx) }
 
+// bearer begins the Authorization header.
+const bearer = "Bearer "
+
 // credential yields the Authorization header of an attempt. The key lives in a
 // closure, so that printing what holds a credential cannot reach it.
 type credential struct {
@@ -100,7 +103,7 @@ type credential struct {
 }
 
 func staticCredential(key APIKey) credential {
-	header := []string{"Bearer " + string(key)}
+	header := []string{bearer + string(key)}
 	return credential{
 		header: func(context.Context) ([]string, error) { return header, nil },
 		name:   key.redacted,
@@ -117,7 +120,7 @@ func sourceCredential(source KeySource) credential {
 			if key, err = parseKey(key); err != nil {
 				return nil, fmt.Errorf("key source: %w", err)
 			}
-			return []string{"Bearer " + string(key)}, nil
+			return []string{bearer + string(key)}, nil
 		},
 		name: func() string { return "from a KeySource" },
 		slow: true,

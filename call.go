@@ -122,8 +122,8 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if ctx == nil {
 		return k.argument("context", "is nil")
 	}
-	if c == nil || c.core == nil || c.unmade {
-		return k.argument("client", "was not made by New")
+	if err := c.made(k.op.Name); err != nil {
+		return err
 	}
 	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions
@@ -198,17 +198,21 @@ func (k *call) send() error {
 	return err
 }
 
+func isLimit(err error) bool {
+	var limit *LimitError
+	return errors.As(err, &limit)
+}
+
 // outcome is the error of the whole call. Ended is set when no attempt ended it.
 func (k *call) outcome(ended error) error {
 	if ended == nil && k.result == succeeded {
 		return nil
 	}
 	ctxErr := k.Err()
-	var limit *LimitError
 	switch {
 	case ctxErr == nil && ended != nil: // the body could not be made again
 		return k.transportError(ended)
-	case ctxErr == nil || errors.As(k.err, &limit):
+	case ctxErr == nil || k.err != nil && isLimit(k.err):
 		return k.failed()
 	case ended == nil && retryTable[api.Safe][k.result] == stop && !errors.Is(k.err, ctxErr):
 		return k.failed() // the call came to an end of its own
@@ -249,8 +253,8 @@ func (k *call) transportError(cause error) *TransportError {
 		last = k.last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: k.client.mask.Line(k.url.Path, maxID), Attempts: int(k.attempts),
-		item: k.client.mask.Line(k.item, maxID), Err: k.client.mask.Error(cause), Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: k.client.mask().Line(k.url.Path, maxID), Attempts: int(k.attempts),
+		item: k.client.mask().Line(k.item, maxID), Err: k.client.mask().Error(cause), Last: last, unknown: k.unknown,
 	}
 }
 
@@ -283,7 +287,7 @@ func (k *call) requestID() string {
 	if k.resp == nil {
 		return ""
 	}
-	return k.client.mask.Line(requestID(k.resp.Header), maxID)
+	return k.client.mask().Line(requestID(k.resp.Header), maxID)
 }
 
 func (k *call) argument(name, reason string) *ArgumentError {

@@ -61,7 +61,8 @@ type core struct {
 	project      string
 	base         *url.URL
 	credential   credential
-	mask         *mask.Mask // of the fixed key; nil: of prefixes only
+	masking      sync.Once
+	masked       *mask.Mask // see mask
 	http         *retryablehttp.Client
 	template     *http.Request // what every request begins as
 	limiter      Limiter
@@ -128,13 +129,19 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{environment: conf.environment, core: &core{
+	made := new(struct {
+		client Client
+		core   core
+	})
+	c := &made.client
+	c.environment, c.core = conf.environment, &made.core
+	made.core = core{ //nolint:govet // nobody has used its locks
 		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
 		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
 		userAgent: userAgent(conf.application),
-	}}
+	}
 	c.budget.init(c.retry.Budget)
 	if conf.keys != nil {
 		c.credential = sourceCredential(conf.keys)
@@ -142,7 +149,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		if key, err = parseKey(key); err != nil {
 			return nil, err
 		}
-		c.credential, c.mask = staticCredential(key), mask.New(string(key))
+		c.credential = staticCredential(key)
 	}
 	if c.limiter == nil {
 		c.limiter = NewLimiter(defaultQuota, defaultWindow)
@@ -179,6 +186,20 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
+// mask is what hides secrets in texts: a fixed key by its value too. It is made
+// for the first text.
+func (c *core) mask() *mask.Mask {
+	c.masking.Do(func() {
+		if c.credential.slow || c.credential.header == nil {
+			return
+		}
+		if header, err := c.credential.header(context.Background()); err == nil && len(header) == 1 {
+			c.masked = mask.New(strings.TrimPrefix(header[0], bearer))
+		}
+	})
+	return c.masked
+}
+
 // serve makes the services.
 func (c *Client) serve() {
 	c.service.client = c
@@ -194,6 +215,14 @@ func (c *Client) serve() {
 	c.TestRuns = (*TestRunsService)(&c.service)
 	c.DevSessions = (*DevSessionsService)(&c.service)
 	c.Bridges = (*BridgesService)(&c.service)
+}
+
+// made refuses a client that New did not make.
+func (c *Client) made(op string) error {
+	if c == nil || c.core == nil || c.unmade {
+		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made by New or NewFromEnv"}
+	}
+	return nil
 }
 
 // ForEnvironment returns a Client that differs in its environment only: the one

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -55,7 +56,7 @@ type auditFollower struct {
 	conf    waitConfig
 	params  AuditLogListParams
 	newest  time.Time            // the time of the newest entry so far
-	seen    map[string]time.Time // by id: entries that the next look may show again
+	seen    map[string]time.Time // by auditKey: entries that the next look may show again
 }
 
 func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) bool) {
@@ -107,12 +108,16 @@ func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, er
 		if err != nil {
 			return nil, err
 		}
-		// The service may not filter by time: a page of old entries is enough.
+		// The service may not filter by time: a page of old entries is enough. Those
+		// that were seen are no sign of that, because a late one may stand behind them.
 		old := !params.From.IsZero() && !e.Timestamp.IsZero() && e.Timestamp.Before(params.From)
-		if _, seen := f.seen[e.ID]; seen || old {
+		_, seen := f.seen[auditKey(e)]
+		if old || seen && e.Timestamp.IsZero() {
 			if known++; known >= pageLimit {
 				break
 			}
+		}
+		if old || seen {
 			continue
 		}
 		fresh = append(fresh, e)
@@ -125,7 +130,7 @@ func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, er
 	}
 	f.newest = newest
 	for _, e := range fresh {
-		f.seen[e.ID] = e.Timestamp
+		f.seen[auditKey(e)] = e.Timestamp
 	}
 	for id, at := range f.seen {
 		if !at.IsZero() && at.Before(newest.Add(-2*followOverlap)) {
@@ -133,4 +138,16 @@ func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, er
 		}
 	}
 	return fresh, nil
+}
+
+// auditKey tells an entry from others: by its id or, where it has none, by what
+// else it says.
+func auditKey(e *AuditEntry) string {
+	if e.ID != "" {
+		return e.ID
+	}
+	return strings.Join([]string{
+		"", e.Timestamp.String(), e.Action, e.ResourceType, e.ResourceID, e.Actor.Type, e.Actor.ID, e.Actor.Name, e.Actor.Email,
+		string(e.Before), string(e.After), string(e.Metadata),
+	}, "\x00")
 }

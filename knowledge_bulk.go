@@ -80,7 +80,8 @@ type UploadResult struct {
 //
 // When the loop is left, documents under way are cancelled. UploadAll does not
 // return before all its goroutines have ended. The sequence is read on the
-// caller's goroutine.
+// caller's goroutine. If the code that reads a document panics, so does the loop,
+// with the same value; if it calls [runtime.Goexit], that document fails.
 //
 // To go on after a stop, pass the same documents in the same order with the same
 // [UploadProgress]. No document is sent twice unless its EntryID or StableID makes
@@ -139,6 +140,8 @@ type bulkUpload struct {
 type uploaded struct {
 	result *UploadResult
 	err    error
+	// panicked is what the code behind a document panicked with, nil if it did not.
+	panicked any
 }
 
 func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
@@ -188,15 +191,28 @@ func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
 
 func newUploadResult(index int, d Document) *UploadResult {
 	r := &UploadResult{Index: index, Document: d}
-	if d != nil {
+	if !isNil(d) {
 		r.EntryID, _ = d.entry()
 	}
 	return r
 }
 
+// isNil reports whether a document is nil, or a nil pointer to one.
+func isNil(d Document) bool {
+	switch d := d.(type) {
+	case nil:
+		return true
+	case *TextUpload:
+		return d == nil
+	case *FileUpload:
+		return d == nil
+	}
+	return false
+}
+
 // refuse returns why a document is not sent at all.
 func (b *bulkUpload) refuse(index int, d Document) error {
-	if d == nil {
+	if isNil(d) {
 		return &ArgumentError{Op: uploadAll, Arg: "document", Reason: "is nil"}
 	}
 	if _, repeatable := d.entry(); !repeatable && b.progress.isUnknown(index) {
@@ -208,21 +224,34 @@ func (b *bulkUpload) refuse(index int, d Document) error {
 func (b *bulkUpload) start(ctx context.Context, index int, d Document) {
 	b.running++
 	go func() {
-		r := newUploadResult(index, d)
+		u := uploaded{result: newUploadResult(index, d), err: errRanAway}
+		defer func() {
+			if u.err == errRanAway { //nolint:errorlint // the very same
+				u.panicked = recover()
+			}
+			b.progress.note(index, u.err)
+			b.results <- u
+		}()
 		ingestion, err := d.upload(ctx, b.service, b.opts)
 		if ingestion != nil {
-			r.Ingestion = *ingestion
+			u.result.Ingestion = *ingestion
 		}
-		b.progress.note(index, err)
-		b.results <- uploaded{r, err}
+		u.err = err
 	}()
 }
+
+// errRanAway is the error of a document whose code called runtime.Goexit, or
+// panicked: it may have been sent.
+var errRanAway = fmt.Errorf("connic: %s: the code that reads the document did not return: %w", uploadAll, ErrOutcomeUnknown)
 
 // next waits for a document that is under way and yields it. It reports whether
 // the caller wants more.
 func (b *bulkUpload) next() bool {
 	u := <-b.results
 	b.running--
+	if u.panicked != nil {
+		panic(u.panicked) // here it can be recovered
+	}
 	if b.stop == nil && endsUploads(u.err) {
 		b.stop = u.err
 	}

@@ -16,6 +16,7 @@ import (
 const (
 	pollInitial = 2 * time.Second
 	pollMax     = 15 * time.Second
+	pollLeast   = 10 * time.Millisecond // shorter ones spin
 	pollGrowth  = 1.5
 	// missingFor is how long a 404 has to last until what is waited for counts as
 	// missing: what was just created may not be visible yet.
@@ -46,20 +47,24 @@ func newWaitConfig(opts []WaitOption) waitConfig {
 }
 
 // WithPoll sets the time between looks: initial at first, 2 s by default, growing
-// by half with each look to max, 15 s by default. Both get up to a tenth of jitter.
+// by half with each look to max, 15 s by default, and at least 10 ms. Both get up to
+// a tenth of jitter.
 // Looks that several waits share come when the first of them is due. Every look
 // is a request out of the project's quota, so short intervals delay whatever else
 // the project does.
 func WithPoll(initial, max time.Duration) WaitOption {
 	return func(c *waitConfig) {
 		if initial > 0 {
-			c.initial = initial
+			c.initial = pollInterval(initial)
 		}
 		if max > 0 {
 			c.max = max
 		}
 	}
 }
+
+// pollInterval is d, or the shortest interval that is more than spinning.
+func pollInterval(d time.Duration) time.Duration { return max(d, pollLeast) }
 
 // WithPollFailures ends a wait after n looks in a row that failed. Without it a
 // wait lasts as long as its context: looks that fail because of the network, the

@@ -316,10 +316,11 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 		cancel()
 		return r
 	}
+	do := a.do // another one may take the agent's place meanwhile
 	go func() {
 		defer s.work.Done()
 		defer s.end(r)
-		s.perform(ctx, a.do, in)
+		s.perform(ctx, do, in)
 	}()
 	return r
 }

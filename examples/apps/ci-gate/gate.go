@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -159,13 +161,16 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 // without an answer.
 func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 	record := record{Began: time.Now()}
+	if g.suite.Marker != "" {
+		record.Marker = rand.Text()
+	}
 	if err := g.journal.note(r.Case, record); err != nil {
 		g.fail(r, fmt.Errorf("not started, because it cannot be noted down: %w", err))
 		return false
 	}
 	call := patient(ctx)
 	defer call.done()
-	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.request)
+	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.marked(g.suite.Marker, record.Marker))
 	switch {
 	case answer != nil && answer.RunID != "": // also where the answer broke off behind it
 		record.RunID = answer.RunID
@@ -238,22 +243,28 @@ func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
 
 // finish judges a run that has ended, or that cannot be had.
 func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error) {
-	if crossed := g.purse.end(run); crossed != nil {
+	if run == nil {
+		g.purse.lose() // what it costs is not known
+	} else if crossed := g.purse.end(run); crossed != nil {
 		g.stop(crossed)
 	}
 	g.mu.Lock()
 	r.pending = false
 	r.Run = run
 	judge := false
-	if run == nil {
+	if run != nil {
+		r.Why = r.Case.Expect.check(run)
+	}
+	switch {
+	case run == nil:
 		r.Verdict, r.Why = Errored, err.Error()
-	} else if r.Why = r.Case.Expect.check(run); r.Why != "" {
+	case r.Why != "":
 		r.Verdict = Failed // whatever a judge would say, which costs something too
-	} else if r.Case.Judge == nil || r.Case.Expect.wantsFailure() {
+	case r.Case.Judge == nil || r.Case.Expect.wantsFailure():
 		r.Verdict = Passed
-	} else if run.ID == "" {
+	case run.ID == "":
 		r.Verdict, r.Why = Errored, "the run has no id that a judge could be given"
-	} else {
+	default:
 		judge, r.pending = true, true
 	}
 	if !judge {
@@ -288,13 +299,13 @@ func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 }
 
 func reasons(e *connic.Evaluation) string {
-	s := ""
+	var b strings.Builder
 	for _, c := range e.Criteria {
 		if c.Score < c.MaxScore && c.Reasoning != "" {
-			s += fmt.Sprintf("; %s: %s", c.Name, shorten(c.Reasoning))
+			fmt.Fprintf(&b, "; %s: %s", c.Name, shorten(c.Reasoning))
 		}
 	}
-	return s
+	return b.String()
 }
 
 func (g *gate) show() {
