@@ -24,7 +24,7 @@ var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 // that they name are there, and so is what they link to.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	t.Parallel()
-	known := make(map[string]bool)
+	known := map[string]bool{"TestCase": true} // a type
 	var documents []string
 	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
 		switch {
