@@ -286,6 +286,7 @@ func TestObserversThatCallTheClient(t *testing.T) {
 		}, WithRateLimit(2, time.Second), WithObserver(func(ctx context.Context, _ Event) {
 			if ctx.Value(inner{}) == nil {
 				calls.Add(1)
+				time.Sleep(time.Millisecond) // until all others wait
 				if _, err := c.Runs.Get(context.WithValue(ctx, inner{}, 1), "r2"); err != nil {
 					t.Error(err)
 				}
