@@ -126,8 +126,9 @@ func sizeHint(declared, learned, limit int64) int {
 	const least = 1 << 10
 	hint := max(learned, least)
 	if declared >= 0 {
-		// One byte more, so that the end is seen without growing.
-		hint = max(min(declared, limit)+1, least)
+		// One byte more, so that the end is seen without growing. What was never seen is
+		// not believed at once.
+		hint = max(min(declared, limit, max(learned, maxPooled))+1, least)
 	}
 	return int(min(hint, limit+1, 16<<20))
 }

@@ -3,12 +3,10 @@ package connic
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 )
 
 const (
@@ -99,6 +97,9 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document
 	var params UploadAllParams
 	if p != nil {
 		params = *p
+	}
+	if params.Progress != nil {
+		params.Progress.open().mu.Unlock() // from here on copies share it
 	}
 	opts = append(slices.Clone(opts), func(o *callOptions) { o.capture = nil }) // many calls, one Response
 	return func(yield func(*UploadResult, error) bool) {
@@ -263,158 +264,4 @@ func endsUploads(err error) bool {
 	var limit *LimitError
 	return errors.As(err, &limit) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) ||
 		errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly)
-}
-
-// UploadProgress knows which documents of an [KnowledgeService.UploadAll] are
-// done, by their index. The zero value knows none. It is safe for concurrent use,
-// and encodes as JSON, so that another process can go on: save it after the loop,
-// or now and then within.
-//
-// What was under way when a process died is not in it. Give documents an EntryID
-// or StableID where that may happen.
-type UploadProgress struct {
-	mu      sync.Mutex
-	done    []span // in order, with gaps between them
-	unknown []int  // in order
-}
-
-// span is a range of indexes, both ends included.
-type span [2]int
-
-// Done reports whether the document was accepted.
-func (p *UploadProgress) Done(index int) bool {
-	if p == nil {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, found := p.find(index)
-	return found
-}
-
-// Count is how many documents were accepted.
-func (p *UploadProgress) Count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, s := range p.done {
-		n += s[1] - s[0] + 1
-	}
-	return n
-}
-
-// Unknown returns the documents that must not be sent again blindly: they were
-// sent without an id of their own, and no answer came.
-func (p *UploadProgress) Unknown() []int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.unknown)
-}
-
-// Resolve says what became of a document whose outcome was unknown: it is done,
-// or it is to be sent again.
-func (p *UploadProgress) Resolve(index int, done bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.forget(index)
-	if done {
-		p.add(index)
-	}
-}
-
-func (p *UploadProgress) isUnknown(index int) bool {
-	if p == nil {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Contains(p.unknown, index)
-}
-
-// note takes note of what came of a document.
-func (p *UploadProgress) note(index int, err error) {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.forget(index)
-	switch {
-	case err == nil:
-		p.add(index)
-	case errors.Is(err, ErrOutcomeUnknown):
-		at, _ := slices.BinarySearch(p.unknown, index)
-		p.unknown = slices.Insert(p.unknown, at, index)
-	}
-}
-
-func (p *UploadProgress) forget(index int) {
-	if at, found := slices.BinarySearch(p.unknown, index); found {
-		p.unknown = slices.Delete(p.unknown, at, at+1)
-	}
-}
-
-// find returns the span that holds the index, or the place for one.
-func (p *UploadProgress) find(index int) (at int, found bool) {
-	return slices.BinarySearchFunc(p.done, index, func(s span, index int) int {
-		switch {
-		case s[1] < index:
-			return -1
-		case s[0] > index:
-			return 1
-		}
-		return 0
-	})
-}
-
-func (p *UploadProgress) add(index int) {
-	at, found := p.find(index)
-	if found || index < 0 {
-		return
-	}
-	after := at < len(p.done) && p.done[at][0] == index+1
-	switch before := at > 0 && p.done[at-1][1] == index-1; {
-	case before && after:
-		p.done[at-1][1] = p.done[at][1]
-		p.done = slices.Delete(p.done, at, at+1)
-	case before:
-		p.done[at-1][1] = index
-	case after:
-		p.done[at][0] = index
-	default:
-		p.done = slices.Insert(p.done, at, span{index, index})
-	}
-}
-
-// progressWire is the JSON form of an UploadProgress.
-type progressWire struct {
-	Done    []span `json:"done"`
-	Unknown []int  `json:"unknown"`
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (p *UploadProgress) MarshalJSON() ([]byte, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return json.Marshal(progressWire{p.done, p.unknown})
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (p *UploadProgress) UnmarshalJSON(data []byte) error {
-	var w progressWire
-	if err := json.Unmarshal(data, &w); err != nil {
-		return err
-	}
-	last := -2
-	for _, s := range w.Done {
-		if s[0] < last+2 || s[1] < s[0] {
-			return errors.New("connic: the ranges of an UploadProgress overlap or are out of order")
-		}
-		last = s[1]
-	}
-	slices.Sort(w.Unknown)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.done, p.unknown = w.Done, slices.Compact(w.Unknown)
-	return nil
 }

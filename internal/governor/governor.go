@@ -181,7 +181,7 @@ func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		w.latest = deadline.Add(-a.Spare)
 	}
-	reason, wait := g.join(w, a.NoWait)
+	reason, wait := g.join(w, a.NoWait, a.Queued != nil)
 	// Whatever the caller's code does, neither the waiter nor its permit is lost.
 	taken := false
 	defer func() {
@@ -191,6 +191,7 @@ func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
 	}()
 	if !w.settled() && a.Queued != nil {
 		a.Queued(reason, wait)
+		g.told(w)
 	}
 	var late <-chan time.Time
 	if a.Spare > 0 && !w.latest.IsZero() {

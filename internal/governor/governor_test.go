@@ -392,7 +392,37 @@ func BenchmarkAcquireBehind(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w := &waiter{lane: Call, ready: make(chan struct{})}
-		g.join(w, false)
+		g.join(w, false, false)
 		g.leave(w)
 	}
+}
+
+// While its user is told, an attempt takes no place from others, and it keeps its
+// own.
+func TestWhoeverIsToldHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := New(1, time.Minute)
+		spend(t, g, Call, 1)
+		told := make(chan struct{})
+		start := time.Now()
+		slow := make(chan time.Time, 1)
+		go func() {
+			id, err := g.Acquire(t.Context(), Admission{Queued: func(Reason, time.Duration) { <-told }})
+			if err != nil {
+				t.Error(err)
+			}
+			slow <- time.Now()
+			g.Release(id, Answered, 0)
+		}()
+		synctest.Wait()
+		if at := <-wait(t.Context(), g, Admission{}, 0); at.Sub(start) > 61*time.Second {
+			t.Errorf("the next one waits %v", at.Sub(start))
+		}
+		third := wait(t.Context(), g, Admission{}, 0)
+		close(told)
+		if at := <-slow; !at.Before(<-third) {
+			t.Error("it lost its place")
+		}
+	})
 }
