@@ -95,7 +95,7 @@ const (
 	ReasonPaused   Reason = Reason(governor.Paused)   // the service responded with 429
 	ReasonWindow   Reason = Reason(governor.Window)   // the window's quota is used up
 	ReasonReserved Reason = Reason(governor.Reserved) // the rest is reserved for the polls of waits
-	ReasonShare    Reason = Reason(governor.Share)    // others use the quota too
+	ReasonShare    Reason = Reason(governor.Share)    // other programs use the quota too
 	ReasonOutage   Reason = Reason(governor.Outage)   // the service has failed many times in a row
 	ReasonInFlight Reason = Reason(governor.Flight)   // responses to attempts in flight must come first
 	ReasonInLine   Reason = Reason(governor.Line)     // other attempts were queued first
@@ -138,7 +138,7 @@ const (
 // RateLimitStatus is a snapshot of the state of a [Limiter].
 type RateLimitStatus struct {
 	Limit  int           // attempts per window; 0 means that the client has no limit of its own
-	Window time.Duration // the window
+	Window time.Duration // the length of the window
 	// Used is how many of this Limiter's attempts count against the window now,
 	// including those in flight. Attempts by other processes are not known.
 	Used     int

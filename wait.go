@@ -30,7 +30,7 @@ type waitConfig struct {
 	progress       func(WaitEvent)
 	stopAtApproval bool
 	cancelOnAbort  bool
-	failures       int // looks in a row that fail end the wait; 0: none do
+	failures       int // consecutive failed polls that end the wait; 0 means no limit
 	request        []RequestOption
 }
 
@@ -109,7 +109,7 @@ type WaitEvent struct {
 	Polls  int           // polls so far
 	After  time.Duration // since the wait began
 	Next   time.Duration // until the next poll, before jitter; 0 if there is none
-	Err    error         // of a look that failed
+	Err    error         // of a failed poll
 	// Run is the run as the poll returned it. It is nil if the poll returned
 	// none, or if the wait is not for a run. Other waits for the same run
 	// receive the same value: do not modify it.
