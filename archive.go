@@ -132,7 +132,7 @@ func checked(ctx context.Context, op api.Op, open func() (*pack.Archive, error))
 	first, err := open()
 	if err != nil && !startOver(err) {
 		if ctx != nil && ctx.Err() != nil {
-			return open, nil // the call says so
+			return open, nil //nolint:nilerr // the call says so
 		}
 		return nil, archiveError(op, err)
 	}

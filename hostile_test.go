@@ -81,6 +81,7 @@ func TestZeroValuesRefuse(t *testing.T) {
 		"job":            func() error { _, err := new(KnowledgeService).WaitJob(t.Context(), "j1", nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var bad *ArgumentError
 			if err := call(); !errors.As(err, &bad) {
 				t.Errorf("%v", err)

@@ -251,7 +251,7 @@ func (b *bulkUpload) next() bool {
 	u := <-b.results
 	b.running--
 	if u.panicked != nil {
-		panic(u.panicked) // here it can be recovered
+		panic(u.panicked) //nolint:forbidigo // here it can be recovered
 	}
 	if b.stop == nil && endsUploads(u.err) {
 		b.stop = u.err
