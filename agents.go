@@ -12,11 +12,11 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// AgentsService lists agents and triggers them. It needs a key with access to
-// the section agents.
+// AgentsService lists and triggers agents. It needs a key with access to the
+// agents section.
 type AgentsService service
 
-// Agent is an agent of the project. Fields that are not documented may stay empty.
+// An Agent is an agent of the project. Undocumented fields may be empty.
 type Agent struct {
 	ID                string    `json:"id,omitzero" api:"documented"`
 	Name              string    `json:"name" api:"documented"` // unique within an environment only
@@ -36,10 +36,10 @@ type Agent struct {
 	rawItem
 }
 
-// AgentType is the kind of an agent.
+// AgentType is the type of an agent.
 type AgentType string
 
-// The known kinds of agents.
+// The known agent types.
 const (
 	AgentLLM        AgentType = "llm"
 	AgentSequential AgentType = "sequential"
@@ -49,7 +49,7 @@ const (
 // Known reports whether this version of the package knows t.
 func (t AgentType) Known() bool { return t == AgentLLM || t == AgentSequential || t == AgentTool }
 
-// AgentListParams selects agents. Zero fields select all.
+// AgentListParams selects agents. The zero value selects all of them.
 type AgentListParams struct {
 	EnvironmentID string // default: the client's environment, if it has one
 	Limit, Offset int
@@ -61,7 +61,7 @@ func (s *AgentsService) listing(p *AgentListParams) (listing[Agent], AgentListPa
 		params = *p
 	}
 	if params.EnvironmentID == "" {
-		params.EnvironmentID = s.client.inEnvironment()
+		params.EnvironmentID = (*service)(s).of().environment
 	}
 	return listing[Agent]{
 		name:  "agents",
@@ -74,25 +74,25 @@ func (s *AgentsService) page(ctx context.Context, l *listing[Agent], p AgentList
 	r := request{op: api.AgentsList}
 	r.query.add("environment_id", p.EnvironmentID)
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of agents. It costs one request.
 //
-// API: GET /projects/{project}/agents
-// Access: agents read
-// Status: assumed
+//	API:    GET /projects/{project}/agents
+//	Access: agents read
+//	Status: assumed
 func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...RequestOption) (*Page[Agent], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, opts)
 }
 
-// All iterates over the agents, from the given offset on. It costs one request
-// per 100 agents, or per Limit.
+// All iterates over the agents, starting at the given offset. It costs one
+// request per Limit agents; the default Limit is 100.
 //
-// API: GET /projects/{project}/agents
-// Access: agents read
-// Status: assumed
+//	API:    GET /projects/{project}/agents
+//	Access: agents read
+//	Status: assumed
 func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...RequestOption) iter.Seq2[*Agent, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "agents.list", func(ctx context.Context, l *listing[Agent]) (*Page[Agent], error) {
@@ -100,37 +100,38 @@ func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...Req
 	})
 }
 
-// Get returns an agent by its name, in the client's environment if it has one.
-// It costs one request.
+// Get returns the agent with the given name in the client's environment, if the
+// client has one. It costs one request.
 //
-// API: GET /projects/{project}/agents/{agent}
-// Access: agents read
-// Status: assumed
+//	API:    GET /projects/{project}/agents/{agent}
+//	Access: agents read
+//	Status: assumed
 func (s *AgentsService) Get(ctx context.Context, agent string, opts ...RequestOption) (*Agent, error) {
 	r := request{op: api.AgentsGet, id: agent}
-	r.query.add("environment_id", s.client.inEnvironment())
-	return do(ctx, s.client, r, decodeInto[Agent], opts)
+	r.query.add("environment_id", (*service)(s).of().environment)
+	return do(ctx, (*service)(s).of(), r, decodeInto[Agent], opts)
 }
 
-// TriggerRequest is what an agent gets to work on: a message, a structured
-// payload, files, or several of them.
+// A TriggerRequest is the input of a run: a message, a structured payload,
+// files, or any combination of these.
 type TriggerRequest struct {
 	Message string
-	// Payload is any value that encodes to a JSON object. Its keys join message and
-	// files at the top level of the request, and must be others. Without a message
-	// and files it may encode to any JSON value, which then is the request.
+	// Payload is any value that encodes to a JSON object. Its keys are added to
+	// the top level of the request, beside message and files, and must differ
+	// from those. Without a message and files, Payload may encode to any JSON
+	// value, which then is the request body.
 	Payload any
 	Files   []File
 }
 
-// File is a file for an agent.
+// A File is a file passed to an agent.
 type File struct {
 	Name     string `json:"name" api:"words"`
 	MIMEType string `json:"mime_type" api:"words"` // "text/plain"
 	Data     []byte `json:"data" api:"words"`
 }
 
-// encode makes the body of a trigger.
+// encode returns the request body of a trigger.
 func (r *TriggerRequest) encode() (json.RawMessage, error) {
 	bad := func(arg, reason string) (json.RawMessage, error) {
 		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: arg, Reason: reason}
@@ -141,7 +142,7 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 	files := slices.Clone(r.Files)
 	for i, f := range files {
 		if f.Data == nil {
-			files[i].Data = []byte{} // an empty file, and not null
+			files[i].Data = []byte{} // an empty file rather than null
 		}
 		if f.Name == "" {
 			return bad("file", "has no name")
@@ -180,7 +181,7 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 	empty := true
 	var clash string
 	d := lenient.New(payload)
-	_ = d.Members(func(key []byte) error { // it was encoded just now
+	_ = d.Members(func(key []byte) error { // cannot fail: it was just encoded
 		empty = false
 		switch {
 		case string(key) == "message" && r.Message != "":
@@ -199,16 +200,16 @@ func (r *TriggerRequest) encode() (json.RawMessage, error) {
 	return append(append(own, ','), payload[1:]...), nil
 }
 
-// TriggerResult is the service's answer to a trigger.
+// TriggerResult is the response to a trigger.
 type TriggerResult struct {
 	RunID     string    `json:"run_id" api:"assumed,id"`
 	Status    RunStatus `json:"status" api:"assumed"`
 	AgentName string    `json:"agent_name,omitzero" api:"assumed"`
-	// Output is set where the service answers with the finished run.
+	// Output is set if the service responds with the finished run.
 	Output string `json:"output,omitzero" api:"assumed,response"`
 }
 
-// triggerWire holds every place where the answer may name the run.
+// triggerWire covers every place where the response may name the run.
 type triggerWire struct {
 	TriggerResult
 	RunIDs []string `json:"run_ids"`
@@ -243,8 +244,8 @@ func decodeTrigger(d *lenient.Decoder) (*TriggerResult, error) {
 	return result, nil
 }
 
-// salvageTrigger finds the run's id in an answer that broke off: it goes by the
-// members that are whole.
+// salvageTrigger extracts the run's id from a truncated response, using the
+// members that are complete.
 func salvageTrigger(body []byte) any {
 	var w triggerWire
 	d := lenient.New(body)
@@ -265,27 +266,27 @@ func salvageTrigger(body []byte) any {
 	return nil
 }
 
-// Trigger starts a run of an agent and returns at once; see [RunsService.Wait]
-// and [AgentsService.TriggerAndWait] for its answer.
+// Trigger starts a run of an agent and returns without waiting for it. To wait,
+// use [RunsService.Wait] or [AgentsService.TriggerAndWait].
 //
-// There is no protection against replays in the API: a request that is sent
-// twice is two runs that somebody pays for. Trigger is therefore repeated only
-// when the first attempt cannot have been executed. Where that is not certain
-// and no answer came, the error is [ErrOutcomeUnknown]; if the answer broke off
-// after it had named the run, the result is returned beside that error.
+// The API has no protection against replays: a request that arrives twice
+// starts two runs, and both are billed. Trigger therefore retries only if the
+// first attempt cannot have been executed. If that is uncertain and no response
+// came, the error is [ErrOutcomeUnknown]. If the response was truncated after
+// it named the run, the result is returned with that error.
 //
-// The vendor calls this endpoint one for testing, and recommends webhook
-// connectors for production traffic: package connector calls them.
+// The vendor describes this endpoint as intended for testing, and recommends
+// webhook connectors for production traffic; package connector calls those.
 //
 // It costs one request.
 //
-// API: POST /projects/{project}/agents/{agent}/trigger
-// Access: agents write
-// Status: documented
+//	API:    POST /projects/{project}/agents/{agent}/trigger
+//	Access: agents write
+//	Status: documented
 func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRequest, opts ...RequestOption) (*TriggerResult, error) {
 	body, err := req.encode()
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
 }

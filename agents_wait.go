@@ -9,33 +9,35 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// abortTimeout bounds the request of CancelOnAbort.
+// abortTimeout limits the cancel request of CancelOnAbort.
 const abortTimeout = 10 * time.Second
 
 // TriggerAndWait starts a run of an agent and waits until it has finished. It
-// triggers once: whatever happens while it waits, it does not start another run.
+// triggers exactly once: whatever happens during the wait, it does not start
+// another run.
 //
-// What it returns:
+// It returns one of the following:
 //
-//   - the run, and no error: it completed
-//   - the run, and a [*RunError]: it ended badly, or in an unknown state
-//   - a run that has at least the id, and a [*WaitError]: the wait ended first, as
-//     [RunsService.Wait] says; go on with that method, or see [CancelOnAbort]
-//   - no run, and the error of [AgentsService.Trigger]: nothing was started, or,
-//     with [ErrOutcomeUnknown], that is not known
-//   - no run, and a [*LimitError]: nothing was sent, because the context's deadline
-//     leaves no time for the trigger's turn under the rate limit and a look at the
-//     run behind it
+//   - the run and no error: the run completed
+//   - the run and a [*RunError]: the run ended badly, or in an unknown state
+//   - a run with at least its ID and a [*WaitError]: the wait ended first, as
+//     described at [RunsService.Wait]; resume with that method, or see
+//     [CancelOnAbort]
+//   - no run and the error of [AgentsService.Trigger]: no run was started or, with
+//     [ErrOutcomeUnknown], it is not known whether one was
+//   - no run and a [*LimitError]: nothing was sent, because the context's deadline
+//     leaves no time for the trigger's turn under the rate limit and a subsequent
+//     poll of the run
 //
-// Where the service answers the trigger with the output, that is the run, and it
-// may have no id.
+// If the service responds to the trigger with the output, TriggerAndWait
+// returns that as the run, which may then have no ID.
 //
-// It costs one request, and its part of the looks that all waits share (see
-// [RunsService.Wait]): the first one 2 s after the trigger.
+// It costs one request, plus its part of the polls that all waits share (see
+// [RunsService.Wait]), the first of them 2 s after the trigger.
 //
-// API: POST /projects/{project}/agents/{agent}/trigger
-// Access: agents write
-// Status: documented
+//	API:    POST /projects/{project}/agents/{agent}/trigger
+//	Access: agents write
+//	Status: documented
 func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
 	body, err := req.encode()
@@ -45,10 +47,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if ctx == nil {
 		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "context", Reason: "is nil"}
 	}
-	if err := s.client.made(api.Table[api.AgentsTrigger].Name); err != nil {
-		return nil, err
-	}
-	watch := s.client.Runs.watch(&conf)
+	watch := (*service)(s).of().Runs.watch(&conf)
 	expected, begun := 1, 0
 	watch.expect(1, 0, false)
 	arrived := func() {
@@ -64,25 +63,25 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if _, ok := ctx.Deadline(); ok {
 		r.spare = conf.firstLook()
 	}
-	result, err := do(ctx, s.client, r, decodeTrigger, nil)
+	result, err := do(ctx, (*service)(s).of(), r, decodeTrigger, nil)
 	if result == nil {
 		return nil, err
 	}
-	// An answer that broke off after the run's id is answer enough.
+	// A truncated response that contains the run's id is sufficient.
 	if result.RunID == "" {
 		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
 		return run, run.failure()
 	}
-	if err := s.client.checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
+	if err := (*service)(s).of().checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
 		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
 			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
 		}
 	}
 	wait := watch.join(ctx, conf, !result.Status.Finished(), result.RunID)
 	arrived()
-	run, err := s.client.Runs.await(wait, ctx, result.RunID)
+	run, err := (*service)(s).of().Runs.await(wait, ctx, result.RunID)
 	if run.AgentName == "" {
-		named := *run // others may wait for it
+		named := *run // other waits may share it
 		named.AgentName = agent
 		run = &named
 		var bad *RunError
@@ -92,22 +91,23 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	}
 	var ended *WaitError
 	if conf.cancelOnAbort && ctx.Err() != nil && errors.As(err, &ended) {
-		err = s.client.Runs.abort(ctx, run.ID, err)
+		err = (*service)(s).of().Runs.abort(ctx, run.ID, err)
 	}
 	return run, err
 }
 
-// firstLook is the time from a trigger to the answer of the first look behind it.
+// firstLook is the time from a trigger to the response to the first poll after
+// it.
 func (c *waitConfig) firstLook() time.Duration {
 	return c.initial + c.initial/10 + min(c.initial/4, 500*time.Millisecond)
 }
 
-// abort cancels a run whose caller went away.
+// abort cancels a run whose caller has gone.
 func (s *RunsService) abort(ctx context.Context, id string, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	failed := s.Cancel(ctx, id)
-	if failed == nil || errors.Is(failed, ErrConflict) || errors.Is(failed, ErrNotFound) { // it is over
+	if failed == nil || errors.Is(failed, ErrConflict) || errors.Is(failed, ErrNotFound) { // the run has ended
 		return err
 	}
 	return fmt.Errorf("%w; it could not be canceled: %w", err, failed)

@@ -39,8 +39,8 @@ func (k *call) read(end *deadline, resp *http.Response) {
 	switch {
 	case k.result != succeeded:
 		// Whatever could be read of an error's body is enough.
-		k.failure = parseError(k.op, k.op.Method, k.url.Path, resp, body, c.mask)
-		k.failure.item = c.mask.Line(k.item, maxID)
+		k.failure = parseError(k.op, k.op.Method, k.url.Path, resp, body, c.mask())
+		k.failure.item = c.mask().Line(k.item, maxID)
 		k.failure.Location, k.redirect = k.location(resp)
 		if k.redirect {
 			k.result = failed
@@ -74,7 +74,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 		}
 	}
 	if r := k.options.capture; r != nil {
-		*r = Response{StatusCode: resp.StatusCode, Header: c.mask.Header(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
+		*r = Response{StatusCode: resp.StatusCode, Header: c.mask().Header(resp.Header), RequestID: k.requestID(), Body: bytes.Clone(body)}
 		if k.failure != nil {
 			r.Body = k.failure.Body
 		}
@@ -83,12 +83,12 @@ func (k *call) read(end *deadline, resp *http.Response) {
 
 func (k *call) decodeError(body []byte, err error) *DecodeError {
 	e := &DecodeError{
-		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), item: k.client.mask.Line(k.item, maxID), Err: k.client.mask.Error(err),
-		Body: k.client.mask.Bytes(body[:min(len(body), 512)]),
+		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), item: k.client.mask().Line(k.item, maxID), Err: k.client.mask().Error(err),
+		Body: k.client.mask().Bytes(body[:min(len(body), 512)]),
 	}
 	var field *lenient.FieldError
 	if errors.As(err, &field) {
-		e.Field = k.client.mask.Line(field.Field, maxID)
+		e.Field = k.client.mask().Line(field.Field, maxID)
 	}
 	return e
 }
@@ -113,7 +113,7 @@ func (k *call) location(resp *http.Response) (string, bool) {
 		return "", true
 	}
 	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
-	return k.client.mask.Line(u.String(), maxID), false
+	return k.client.mask().Line(u.String(), maxID), false
 }
 
 // toggleSlash adds a slash to the end of the call's path, or takes it away.

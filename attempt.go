@@ -78,7 +78,10 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		return
 	}
 	k.permit, k.holds = permit, true
-	defer k.abandon() // the user's code may panic or exit
+	defer k.abandon()                  // the user's code may panic or exit
+	if k.err = k.Err(); k.err != nil { // it ended in this very moment
+		return
+	}
 	if k.options.admitted != nil {
 		k.options.admitted()
 	}
@@ -170,6 +173,9 @@ func (k *call) settle() {
 	k.unknown = retryTable[k.class][k.result] == stopUnknown
 	if k.failure != nil {
 		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
+	}
+	if k.err == nil {
+		return
 	}
 	var decode *DecodeError
 	if errors.As(k.err, &decode) {

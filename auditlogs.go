@@ -80,14 +80,14 @@ func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry], p A
 	r.query.addTime("from", p.From)
 	r.query.addTime("to", p.To)
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of the audit log, newest first. It costs one request.
 //
-// API: GET /projects/{project}/audit-logs
-// Access: audit-logs read
-// Status: assumed
+//	API:    GET /projects/{project}/audit-logs
+//	Access: audit-logs read
+//	Status: assumed
 func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) (*Page[AuditEntry], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, opts)
@@ -97,9 +97,9 @@ func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts
 // entries that come meanwhile shift the others: All leaves out what stood on the
 // page before already. It costs one request per 100 entries, or per Limit.
 //
-// API: GET /projects/{project}/audit-logs
-// Access: audit-logs read
-// Status: assumed
+//	API:    GET /projects/{project}/audit-logs
+//	Access: audit-logs read
+//	Status: assumed
 func (s *AuditLogsService) All(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) iter.Seq2[*AuditEntry, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "audit_logs.list", func(ctx context.Context, l *listing[AuditEntry]) (*Page[AuditEntry], error) {

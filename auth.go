@@ -10,16 +10,17 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// APIKey is a project's API key. It starts with "cnc_".
+// APIKey is a project's API key. It begins with "cnc_".
 //
-// A key prints as "cnc_…" and its last four characters in every form: all verbs
-// of fmt, slog, JSON and text. Convert it to a string to get the key itself.
+// A key is always printed as "cnc_…" followed by its last four characters: by
+// all fmt verbs, slog, JSON and text encoding. Convert it to a string to obtain
+// the key itself.
 //
-// Package fmt cannot ask the unexported fields of a struct how they print: keep a
-// key in an exported field, or do not print the struct.
+// Package fmt does not call the formatting methods of unexported struct fields.
+// Keep a key in an exported field, or do not print the struct.
 type APIKey string
 
-// redacted returns the form that may be printed.
+// redacted returns the printable form of the key.
 func (k APIKey) redacted() string {
 	if secret := strings.TrimPrefix(string(k), mask.KeyPrefix); len(secret) >= 8 {
 		return mask.KeyPrefix + "…" + secret[len(secret)-4:]
@@ -54,7 +55,7 @@ func (k APIKey) MarshalText() ([]byte, error) { return []byte(k.redacted()), nil
 // MarshalJSON implements [json.Marshaler] with the redacted key.
 func (k APIKey) MarshalJSON() ([]byte, error) { return json.Marshal(k.redacted()) }
 
-// parseKey trims and checks a key. Its errors do not repeat the key.
+// parseKey trims and validates a key. Its errors do not contain the key.
 func parseKey(k APIKey) (APIKey, error) {
 	trimmed := APIKey(strings.TrimSpace(string(k)))
 	bad := func(reason string) (APIKey, error) {
@@ -77,30 +78,35 @@ func parseKey(k APIKey) (APIKey, error) {
 	return trimmed, nil
 }
 
-// KeySource supplies the API key, once for every attempt, so that a key can be
-// rotated without building a new [Client]. It must be safe for concurrent use
-// and should be quick: cache what is fetched from elsewhere. An error ends the
-// call; nothing is sent.
+// A KeySource supplies the API key for each attempt, so that keys can be
+// rotated without creating a new [Client]. It must be safe for concurrent use
+// and should be fast: cache keys that are fetched from elsewhere. If it returns
+// an error, the call fails and nothing is sent.
 type KeySource interface {
 	Key(ctx context.Context) (APIKey, error)
 }
 
-// KeySourceFunc is a function that is a [KeySource].
+// KeySourceFunc is an adapter that allows a function to be used as a
+// [KeySource].
 type KeySourceFunc func(ctx context.Context) (APIKey, error)
 
-// Key calls f.
+// Key returns f(ctx).
 func (f KeySourceFunc) Key(ctx context.Context) (APIKey, error) { return f(ctx) }
 
-// credential yields the Authorization header of an attempt. The key lives in a
-// closure, so that printing what holds a credential cannot reach it.
+// bearer is the prefix of the Authorization header.
+const bearer = "Bearer "
+
+// credential provides the Authorization header of an attempt. The key is
+// captured in a closure, so that printing a struct that contains a credential
+// cannot reveal it.
 type credential struct {
 	header func(ctx context.Context) ([]string, error)
 	name   func() string // redacted
-	slow   bool          // header runs the user's code
+	slow   bool          // header calls the user's code
 }
 
 func staticCredential(key APIKey) credential {
-	header := []string{"Bearer " + string(key)}
+	header := []string{bearer + string(key)}
 	return credential{
 		header: func(context.Context) ([]string, error) { return header, nil },
 		name:   key.redacted,
@@ -117,7 +123,7 @@ func sourceCredential(source KeySource) credential {
 			if key, err = parseKey(key); err != nil {
 				return nil, fmt.Errorf("key source: %w", err)
 			}
-			return []string{"Bearer " + string(key)}, nil
+			return []string{bearer + string(key)}, nil
 		},
 		name: func() string { return "from a KeySource" },
 		slow: true,

@@ -48,19 +48,19 @@ func decodeBridgeRoutes(d *lenient.Decoder) ([]BridgeRoute, error) {
 
 // Routes returns the routes of a bridge. It costs one request.
 //
-// API: GET /projects/{project}/bridges/{bridge}/routes
-// Access: bridges update
-// Status: documented
+//	API:    GET /projects/{project}/bridges/{bridge}/routes
+//	Access: bridges update
+//	Status: documented
 func (s *BridgesService) Routes(ctx context.Context, bridge string, opts ...RequestOption) ([]BridgeRoute, error) {
-	return do(ctx, s.client, request{op: api.BridgesRoutes, id: bridge}, decodeBridgeRoutes, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.BridgesRoutes, id: bridge}, decodeBridgeRoutes, opts)
 }
 
 // SetRoutes replaces all routes of a bridge, at most 32. An empty list takes the
 // last one away. It costs one request.
 //
-// API: PUT /projects/{project}/bridges/{bridge}/routes
-// Access: bridges update
-// Status: documented
+//	API:    PUT /projects/{project}/bridges/{bridge}/routes
+//	Access: bridges update
+//	Status: documented
 func (s *BridgesService) SetRoutes(ctx context.Context, bridge string, routes []BridgeRoute, opts ...RequestOption) error {
 	const op = api.BridgesSetRoutes
 	bad := func(reason string) error {
@@ -82,6 +82,6 @@ func (s *BridgesService) SetRoutes(ctx context.Context, bridge string, routes []
 	if routes == nil {
 		routes = []BridgeRoute{}
 	}
-	_, err := do(ctx, s.client, request{op: op, id: bridge, body: &bridgeRoutes{routes}}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: op, id: bridge, body: &bridgeRoutes{routes}}, decodeNone, opts)
 	return err
 }

@@ -140,14 +140,14 @@ func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget] {
 func (s *BudgetsService) page(ctx context.Context, l *listing[Budget], opts []RequestOption) (*Page[Budget], error) {
 	r := request{op: api.BudgetsList}
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of budgets. It costs one request.
 //
-// API: GET /projects/{project}/budgets
-// Access: budgets read
-// Status: assumed
+//	API:    GET /projects/{project}/budgets
+//	Access: budgets read
+//	Status: assumed
 func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...RequestOption) (*Page[Budget], error) {
 	l := s.listing(p)
 	return s.page(ctx, &l, opts)
@@ -156,9 +156,9 @@ func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...
 // All iterates over the budgets, from the given offset on. It costs one request
 // per 100 budgets, or per Limit.
 //
-// API: GET /projects/{project}/budgets
-// Access: budgets read
-// Status: assumed
+//	API:    GET /projects/{project}/budgets
+//	Access: budgets read
+//	Status: assumed
 func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...RequestOption) iter.Seq2[*Budget, error] {
 	return s.listing(p).all(ctx, "budgets.list", func(ctx context.Context, l *listing[Budget]) (*Page[Budget], error) {
 		return s.page(ctx, l, opts)
@@ -167,11 +167,11 @@ func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...R
 
 // Get returns a budget. It costs one request.
 //
-// API: GET /projects/{project}/budgets/{budget}
-// Access: budgets read
-// Status: assumed
+//	API:    GET /projects/{project}/budgets/{budget}
+//	Access: budgets read
+//	Status: assumed
 func (s *BudgetsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Budget, error) {
-	return do(ctx, s.client, request{op: api.BudgetsGet, id: id}, decodeInto[Budget], opts)
+	return do(ctx, (*service)(s).of(), request{op: api.BudgetsGet, id: id}, decodeInto[Budget], opts)
 }
 
 // BudgetCreate is a budget to be made. Only the fields that are set are sent;
@@ -260,17 +260,17 @@ func (c *BudgetCreate) check(op string) error {
 // As with [AgentsService.Trigger] the request is not repeated blindly: see
 // [ErrOutcomeUnknown]. It costs one request.
 //
-// API: POST /projects/{project}/budgets
-// Access: budgets write
-// Status: assumed
+//	API:    POST /projects/{project}/budgets
+//	Access: budgets write
+//	Status: assumed
 func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Budget, error) {
 	if req.Scope == BudgetEnvironment {
-		req.EnvironmentID = cmp.Or(req.EnvironmentID, s.client.inEnvironment())
+		req.EnvironmentID = cmp.Or(req.EnvironmentID, (*service)(s).of().environment)
 	}
 	if err := req.check(api.Table[api.BudgetsCreate].Name); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.BudgetsCreate, body: req}, decodeInto[Budget], opts)
+	return do(ctx, (*service)(s).of(), request{op: api.BudgetsCreate, body: req}, decodeInto[Budget], opts)
 }
 
 // Update changes a budget and returns it as it is then. A limit that is raised or
@@ -278,23 +278,23 @@ func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...R
 // [BudgetsService.Create] refuses, and a change that changes nothing. It costs one
 // request.
 //
-// API: PATCH /projects/{project}/budgets/{budget}
-// Access: budgets write
-// Status: assumed
+//	API:    PATCH /projects/{project}/budgets/{budget}
+//	Access: budgets write
+//	Status: assumed
 func (s *BudgetsService) Update(ctx context.Context, id string, req BudgetUpdate, opts ...RequestOption) (*Budget, error) {
 	if err := req.check(api.Table[api.BudgetsUpdate].Name).err(); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.BudgetsUpdate, id: id, body: req}, decodeInto[Budget], opts)
+	return do(ctx, (*service)(s).of(), request{op: api.BudgetsUpdate, id: id, body: req}, decodeInto[Budget], opts)
 }
 
 // Delete removes a budget. Deleting it again is an [ErrNotFound]; a retry of a
 // request whose answer was lost can end in one too. It costs one request.
 //
-// API: DELETE /projects/{project}/budgets/{budget}
-// Access: budgets write
-// Status: assumed
+//	API:    DELETE /projects/{project}/budgets/{budget}
+//	Access: budgets write
+//	Status: assumed
 func (s *BudgetsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.BudgetsDelete, id: id}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: api.BudgetsDelete, id: id}, decodeNone, opts)
 	return err
 }

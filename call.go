@@ -24,7 +24,6 @@ type call struct {
 
 	client  *Client
 	op      *api.Operation
-	route   string
 	item    string // fills the route's placeholder
 	url     url.URL
 	body    *requestBody
@@ -69,6 +68,18 @@ type call struct {
 	end   deadline
 }
 
+// route is the call's path, with placeholders.
+func (k *call) route() string {
+	switch {
+	case k.op.Op != rawOperation.Op:
+		return k.client.routes.of(k.op.Op)
+	case k.options.outside:
+		return strings.TrimPrefix(k.op.Route, projectRoute)
+	default:
+		return k.op.Route
+	}
+}
+
 // typedCall is a call together with its result.
 type typedCall[T any] struct {
 	call
@@ -92,10 +103,6 @@ func (k *typedCall[T]) salvage(body []byte) {
 // and retried, answer decoded. Beside an error it returns what could be salvaged
 // of the answer.
 func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
-	if err := c.made(api.Table[r.op].Name); err != nil {
-		var zero T
-		return zero, err
-	}
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
 	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
@@ -103,7 +110,6 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	if r.repeatable {
 		k.class = api.Idempotent
 	}
-	k.route = c.routes.of(r.op)
 	err := c.run(ctx, &k.call, &r, opts)
 	if r.received != nil && k.resp != nil {
 		r.received(k.resp.Header)
@@ -115,6 +121,9 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOption) error {
 	if ctx == nil {
 		return k.argument("context", "is nil")
+	}
+	if err := c.made(k.op.Name); err != nil {
+		return err
 	}
 	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions
@@ -139,7 +148,7 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 		if k.op.Op != rawOperation.Op {
 			return k.argument("WithoutProject", "belongs to Client.Do only")
 		}
-		if k.route = strings.TrimPrefix(k.route, projectRoute); k.route == "" {
+		if k.route() == "" {
 			return k.argument("path", "is empty")
 		}
 	}
@@ -189,17 +198,21 @@ func (k *call) send() error {
 	return err
 }
 
+func isLimit(err error) bool {
+	var limit *LimitError
+	return errors.As(err, &limit)
+}
+
 // outcome is the error of the whole call. Ended is set when no attempt ended it.
 func (k *call) outcome(ended error) error {
 	if ended == nil && k.result == succeeded {
 		return nil
 	}
 	ctxErr := k.Err()
-	var limit *LimitError
 	switch {
 	case ctxErr == nil && ended != nil: // the body could not be made again
 		return k.transportError(ended)
-	case ctxErr == nil || errors.As(k.err, &limit):
+	case ctxErr == nil || k.err != nil && isLimit(k.err):
 		return k.failed()
 	case ended == nil && retryTable[api.Safe][k.result] == stop && !errors.Is(k.err, ctxErr):
 		return k.failed() // the call came to an end of its own
@@ -240,8 +253,8 @@ func (k *call) transportError(cause error) *TransportError {
 		last = k.last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: k.client.mask.Line(k.url.Path, maxID), Attempts: int(k.attempts),
-		item: k.client.mask.Line(k.item, maxID), Err: k.client.mask.Error(cause), Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: k.client.mask().Line(k.url.Path, maxID), Attempts: int(k.attempts),
+		item: k.client.mask().Line(k.item, maxID), Err: k.client.mask().Error(cause), Last: last, unknown: k.unknown,
 	}
 }
 
@@ -274,7 +287,7 @@ func (k *call) requestID() string {
 	if k.resp == nil {
 		return ""
 	}
-	return k.client.mask.Line(requestID(k.resp.Header), maxID)
+	return k.client.mask().Line(requestID(k.resp.Header), maxID)
 }
 
 func (k *call) argument(name, reason string) *ArgumentError {

@@ -24,7 +24,7 @@ import (
 // Version is the version of this package.
 const Version = "0.1.0"
 
-// DefaultBaseURL is the service's address, as its documentation gives it.
+// DefaultBaseURL is the documented address of the service.
 const DefaultBaseURL = "https://api.connic.co/v1"
 
 const (
@@ -33,9 +33,9 @@ const (
 	defaultMaxErrorBody = 1 << 20
 )
 
-// Client calls the API of one Connic project. Make one with [New] or
-// [NewFromEnv] and share it: it is safe for concurrent use, and the rate limit is
-// kept within a Client (or within a [Limiter] that several Clients share).
+// A Client calls the API of one Connic project. Create one with [New] or
+// [NewFromEnv] and share it. A Client is safe for concurrent use. The rate
+// limit is enforced per Client, or per [Limiter] if several Clients share one.
 type Client struct {
 	Agents       *AgentsService
 	Runs         *RunsService
@@ -50,15 +50,21 @@ type Client struct {
 	DevSessions  *DevSessionsService
 	Bridges      *BridgesService
 
-	service service // shared by the services
+	service     service // shared by all services
+	environment string
+	*core
+}
 
+// core is the part of a Client that it shares with the Clients derived from it
+// by [Client.ForEnvironment].
+type core struct {
 	project      string
-	environment  string
 	base         *url.URL
 	credential   credential
-	mask         *mask.Mask // of the fixed key; nil: of prefixes only
+	masking      sync.Once
+	masked       *mask.Mask // see mask
 	http         *retryablehttp.Client
-	template     *http.Request // what every request begins as
+	template     *http.Request // the starting point of every request
 	limiter      Limiter
 	retry        RetryPolicy
 	budget       budget
@@ -74,17 +80,35 @@ type Client struct {
 	watching     sync.Once
 	runWatch     *watch[Run]
 
+	unmade  bool
 	closed  atomic.Bool
-	slashed [api.NumOps + 1]atomic.Bool  // by operation: the service wants the path with a slash more or less
-	sizes   [api.NumOps + 1]atomic.Int64 // by operation: the size of its last answer
+	slashed [api.NumOps + 1]atomic.Bool  // by operation: the path needs its trailing slash added or removed
+	sizes   [api.NumOps + 1]atomic.Int64 // by operation: size of the last response
 }
 
-// service is what all services are: the way to their client.
+// service is the common representation of all services: a pointer to the
+// client.
 type service struct{ client *Client }
 
-// New makes a Client for a project. It checks its arguments and does nothing
-// else: it sends nothing and reads neither environment nor files. What it objects
-// to is an [*ArgumentError].
+// of returns the client of a service. The zero value of a service or a Client
+// gets a client that refuses all calls.
+func (s *service) of() *Client {
+	if s == nil || s.client == nil || s.client.core == nil {
+		return &unmade
+	}
+	return s.client
+}
+
+// unmade replaces clients that were not created by New.
+var unmade = func() (c Client) {
+	c.core = &core{limiter: NewLimiter(0, defaultWindow), template: new(http.Request), base: new(url.URL), unmade: true}
+	c.serve()
+	return c
+}()
+
+// New returns a Client for a project. It only validates its arguments: it sends
+// no request and reads neither the environment nor any file. An invalid
+// argument is reported as an [*ArgumentError].
 func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	conf := config{
 		slowQueue: defaultSlowQueue,
@@ -106,8 +130,14 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{
-		project: projectID, environment: conf.environment, base: base,
+	made := new(struct {
+		client Client
+		core   core
+	})
+	c := &made.client
+	c.environment, c.core = conf.environment, &made.core
+	made.core = core{ //nolint:govet // its locks have not been used yet
+		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
 		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
@@ -120,7 +150,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		if key, err = parseKey(key); err != nil {
 			return nil, err
 		}
-		c.credential, c.mask = staticCredential(key), mask.New(string(key))
+		c.credential = staticCredential(key)
 	}
 	if c.limiter == nil {
 		c.limiter = NewLimiter(defaultQuota, defaultWindow)
@@ -150,14 +180,28 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	}
 	c.http = &retryablehttp.Client{
 		HTTPClient: &http.Client{Transport: attempts{next}},
-		RetryMax:   1 << 30, // judge counts
+		RetryMax:   1 << 30, // judge counts the attempts
 		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 	c.serve()
 	return c, nil
 }
 
-// serve makes the services.
+// mask returns the mask that hides secrets in text. A fixed key is also hidden
+// by its value. The mask is built on first use.
+func (c *core) mask() *mask.Mask {
+	c.masking.Do(func() {
+		if c.credential.slow || c.credential.header == nil {
+			return
+		}
+		if header, err := c.credential.header(context.Background()); err == nil && len(header) == 1 {
+			c.masked = mask.New(strings.TrimPrefix(header[0], bearer))
+		}
+	})
+	return c.masked
+}
+
+// serve sets up the services.
 func (c *Client) serve() {
 	c.service.client = c
 	c.Agents = (*AgentsService)(&c.service)
@@ -174,51 +218,37 @@ func (c *Client) serve() {
 	c.Bridges = (*BridgesService)(&c.service)
 }
 
-// made refuses a client that New did not make: nil, as the zero value of a service
-// has it, or the zero value.
+// made refuses a client that New did not make.
 func (c *Client) made(op string) error {
-	if c == nil || c.http == nil {
-		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made with New or NewFromEnv"}
+	if c == nil || c.core == nil || c.unmade {
+		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made by New or NewFromEnv"}
 	}
 	return nil
 }
 
-// inEnvironment is the client's environment, "" if it has none.
-func (c *Client) inEnvironment() string {
-	if c == nil {
-		return ""
-	}
-	return c.environment
-}
-
-// ForEnvironment returns a Client that differs in its environment only: the one
-// for calls that need an environment and are not given another. An empty id means
-// none. It shares the rate limit, the connections and all options with c. Closing
-// one closes the connections that are idle, and does not close the other. Waits
-// of the two do not share looks.
+// ForEnvironment returns a Client that uses the environment with the given id
+// for calls that need an environment and do not specify one. An empty id means
+// no environment. The returned Client shares everything else with c, including
+// the rate limit, the connections and the polls of waits. Closing either closes
+// both.
 func (c *Client) ForEnvironment(id string) *Client {
-	d := &Client{
-		project: c.project, environment: id, base: c.base, credential: c.credential, mask: c.mask, http: c.http, template: c.template,
-		limiter: c.limiter, retry: c.retry, timeout: c.timeout, maxBody: c.maxBody, maxErrorBody: c.maxErrorBody,
-		userAgent: c.userAgent, observer: c.observer, callContext: c.callContext, readOnly: c.readOnly, routes: c.routes, close: c.close,
-	}
-	d.budget.init(c.retry.Budget)
-	d.closed.Store(c.closed.Load())
+	d := &Client{environment: id, core: c.core}
 	d.serve()
 	return d
 }
 
-// NewFromEnv makes a Client from what the vendor's own client reads, too, in this
-// order: the variables CONNIC_API_KEY and CONNIC_PROJECT_ID, then the file
-// .connic in the working directory (JSON with api_key and project_id), then the
-// variable CONNIC_TOKEN (project_id:api_key). Key and project id may come from
-// different ones of them, unless these name different projects. A file that cannot
-// be read counts as absent.
+// NewFromEnv returns a Client configured from the sources that the vendor's own
+// client reads, in this order: the variables CONNIC_API_KEY and
+// CONNIC_PROJECT_ID, the file .connic in the working directory (JSON with
+// api_key and project_id), and the variable CONNIC_TOKEN (project_id:api_key).
+// The key and the project id may come from different sources, unless those name
+// different projects. An unreadable file is treated as absent.
 //
 // CONNIC_API_URL sets the base URL, and CONNIC_ENVIRONMENT the id of the
-// environment. Options come after all that and win.
+// environment. Options are applied last and take precedence.
 //
-// It sends nothing. The error names what is missing and where it looked.
+// NewFromEnv sends no request. Its error names what is missing and where it
+// looked.
 func NewFromEnv(opts ...Option) (*Client, error) {
 	env, err := osEnvironment()
 	if err != nil {
@@ -234,43 +264,46 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 	return New(env.project, env.key, append(own, opts...)...)
 }
 
-// Close closes the idle connections of a Client that uses a transport of its own.
-// Calls that come later fail with [ErrClosed]; those under way go on. It always
-// returns nil.
+// Close closes the client's idle connections, unless the transport was supplied
+// by the caller. Calls in progress continue; later calls fail with [ErrClosed].
+// Close always returns nil.
 func (c *Client) Close() error {
-	if !c.closed.Swap(true) && c.close != nil {
+	if c.core != nil && !c.closed.Swap(true) && c.close != nil {
 		c.close()
 	}
 	return nil
 }
 
-// RateLimit describes the state of the rate limit, as far as this Client's
-// [Limiter] knows it. It costs no request.
+// RateLimit returns the state of the rate limit as known to the client's
+// [Limiter]. It costs no request.
 func (c *Client) RateLimit() RateLimitStatus {
-	if c.limiter == nil { // the zero Client
+	if c.core == nil {
 		return RateLimitStatus{}
 	}
 	return c.limiter.Status()
 }
 
-// String describes the client. It contains the key in its redacted form only.
+// String returns a description of the client. The key appears in redacted form
+// only.
 func (c *Client) String() string {
-	if c == nil || c.http == nil {
-		return "connic.Client(not made with New)"
+	if c == nil || c.core == nil {
+		return "connic.Client(not made by New)"
 	}
 	return fmt.Sprintf("connic.Client(project %s at %s, key %s)", c.project, c.base, c.credential.name())
 }
 
-// GoString is String.
+// GoString returns the same text as String.
 func (c *Client) GoString() string { return c.String() }
 
-// Format implements [fmt.Formatter], so that no verb prints the client's parts.
+// Format implements [fmt.Formatter], so that no verb prints the client's
+// fields.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
 
 // LogValue implements [slog.LogValuer].
 func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// MarshalText implements [encoding.TextMarshaler] with what String returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// String.
 func (c *Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 var platform = "connic-go/" + Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"

@@ -10,42 +10,45 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// RunSearch describes the runs that one trigger may have started.
+// A RunSearch describes the runs that a trigger may have started.
 type RunSearch struct {
-	// Marker is a text that the trigger had in its message or payload, and no other
-	// one: letters, digits, - and _ only, at least 8 of them.
+	// Marker is a string that is unique to the trigger and was part of its
+	// message or payload. It must consist of at least 8 letters, digits,
+	// hyphens and underscores.
 	Marker string
-	// AgentName is the agent that was triggered; "" looks at those of all.
+	// AgentName is the agent that was triggered. If it is empty, the runs of
+	// all agents are searched.
 	AgentName string
-	// Since is when the trigger began. Runs that were created a minute before are
-	// looked at too, because clocks differ.
+	// Since is when the trigger was sent. Runs created up to a minute earlier
+	// are included, because clocks differ.
 	Since time.Time
 }
 
-// clockMargin is how much earlier than ours the service's clock may be.
+// clockMargin is how far the service's clock may be behind ours.
 const clockMargin = time.Minute
 
-// FindTriggered looks for the runs that a trigger has started whose outcome is
-// unknown (see [ErrOutcomeUnknown]), by a marker that the caller put into it:
+// FindTriggered searches for runs started by a trigger whose outcome is unknown
+// (see [ErrOutcomeUnknown]). It relies on a marker that the caller put into the
+// trigger:
 //
 //	marker := rand.Text() // crypto/rand
 //	req := connic.TriggerRequest{Message: text, Payload: map[string]string{"request_id": marker}}
 //
-// It goes through the runs since then, newest first, and returns those whose
-// input or context contains the marker. Runs of other triggers between them cost
-// requests: one per 100.
+// It reads the runs since then, newest first, and returns those whose input or
+// context contains the marker. It costs one request per 100 runs in that
+// period, including those of other triggers.
 //
-// No run is no proof that nothing was started: the request may still be under
-// way, or the run not be visible yet. Look again after some seconds, and for at
-// least as long as an attempt may take (see [WithTimeout]), before triggering
-// again. It cannot work where the key may not list runs, where the service's list
-// shows neither input nor context of a run (both are undocumented for lists),
-// where middleware of the agent takes the marker out of the input, or where the
-// input was masked or shortened.
+// An empty result does not prove that no run was started: the request may still
+// be in progress, or the run may not be visible yet. Before triggering again,
+// repeat the search for at least as long as an attempt may take (see
+// [WithTimeout]). The search cannot succeed if the key may not list runs, if
+// the service's list shows neither the input nor the context of a run (neither
+// is documented for lists), if middleware of the agent removes the marker from
+// the input, or if the input was masked or truncated.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) FindTriggered(ctx context.Context, search RunSearch, opts ...RequestOption) ([]*Run, error) {
 	bad := func(arg, reason string) ([]*Run, error) {
 		return nil, &ArgumentError{Op: api.Table[api.RunsList].Name, Arg: arg, Reason: reason}
@@ -66,7 +69,7 @@ func (s *RunsService) FindTriggered(ctx context.Context, search RunSearch, opts 
 			return found, err
 		}
 		if !run.CreatedAt.IsZero() && run.CreatedAt.Before(params.CreatedAfter) {
-			continue // the service took no notice of the filter
+			continue // the service ignored the filter
 		}
 		if strings.Contains(run.Input, search.Marker) || bytes.Contains(run.Context, json.RawMessage(search.Marker)) {
 			found = append(found, run)

@@ -164,18 +164,18 @@ func (s *DeploymentsService) listing(p *DeploymentListParams) (listing[Deploymen
 
 func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment], p DeploymentListParams, opts []RequestOption) (*Page[Deployment], error) {
 	r := request{op: api.DeploymentsList}
-	r.query.add("environment_id", cmp.Or(p.EnvironmentID, s.client.inEnvironment()))
+	r.query.add("environment_id", cmp.Or(p.EnvironmentID, (*service)(s).of().environment))
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of deployments, newest first as far as is known. It
 // costs one request.
 //
-// API: GET /projects/{project}/deployments
-// Access: deployments read
-// Status: assumed
+//	API:    GET /projects/{project}/deployments
+//	Access: deployments read
+//	Status: assumed
 func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) (*Page[Deployment], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, opts)
@@ -184,9 +184,9 @@ func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, 
 // All iterates over the deployments, from the given offset on. It costs one
 // request per 100 deployments, or per Limit.
 //
-// API: GET /projects/{project}/deployments
-// Access: deployments read
-// Status: assumed
+//	API:    GET /projects/{project}/deployments
+//	Access: deployments read
+//	Status: assumed
 func (s *DeploymentsService) All(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) iter.Seq2[*Deployment, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "deployments.list", func(ctx context.Context, l *listing[Deployment]) (*Page[Deployment], error) {
@@ -196,15 +196,15 @@ func (s *DeploymentsService) All(ctx context.Context, p *DeploymentListParams, o
 
 // Get returns a deployment. It costs one request.
 //
-// API: GET /projects/{project}/deployments/{deployment}
-// Access: deployments read
-// Status: assumed
+//	API:    GET /projects/{project}/deployments/{deployment}
+//	Access: deployments read
+//	Status: assumed
 func (s *DeploymentsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Deployment, error) {
-	return do(ctx, s.client, request{op: api.DeploymentsGet, id: id}, decodeDeployment, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id}, decodeDeployment, opts)
 }
 
 func (s *DeploymentsService) poll(ctx context.Context, id string, opts []RequestOption) (*Deployment, error) {
-	return do(ctx, s.client, request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
 }
 
 // UploadParams says where an upload goes.
@@ -233,9 +233,9 @@ type UploadParams struct {
 // environment, it costs one more to find the default one, as
 // [EnvironmentsService.Default] does.
 //
-// API: POST /projects/{project}/deploy/upload
-// Access: deployments write
-// Status: observed
+//	API:    POST /projects/{project}/deploy/upload
+//	Access: deployments write
+//	Status: observed
 func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
 	return s.upload(ctx, openArchive(ctx, &source), p, opts)
 }
@@ -257,9 +257,9 @@ func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *U
 //
 // It costs one request, or two as [DeploymentsService.Upload] does.
 //
-// API: POST /projects/{project}/deploy/upload
-// Access: deployments write
-// Status: observed
+//	API:    POST /projects/{project}/deploy/upload
+//	Access: deployments write
+//	Status: observed
 func (s *DeploymentsService) UploadFS(ctx context.Context, project fs.FS, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
 	return s.upload(ctx, func() (*pack.Archive, error) { return pack.Tree(ctx, project) }, p, opts)
 }
@@ -270,16 +270,13 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 		params = *p
 	}
 	const op = api.DeploymentsUpload
-	if err := s.client.made(api.Table[op].Name); err != nil {
-		return nil, err
-	}
 	open, err := checked(ctx, op, open)
 	if err != nil {
 		return nil, err
 	}
-	environment := cmp.Or(params.EnvironmentID, s.client.inEnvironment())
-	if environment == "" && !s.client.readOnly {
-		if environment, err = s.client.Environments.target(ctx, op, opts); err != nil {
+	environment := cmp.Or(params.EnvironmentID, (*service)(s).of().environment)
+	if environment == "" && !(*service)(s).of().readOnly {
+		if environment, err = (*service)(s).of().Environments.target(ctx, op, opts); err != nil {
 			return nil, err
 		}
 	}
@@ -290,7 +287,7 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 	})
 	queued := false
 	r.received = func(h http.Header) { queued, _ = strconv.ParseBool(strings.TrimSpace(h.Get("X-Deployment-Queued"))) }
-	d, err := sendArchive(ctx, s.client, r, contentJSON[0], form, open, decodeDeployment, opts)
+	d, err := sendArchive(ctx, (*service)(s).of(), r, contentJSON[0], form, open, decodeDeployment, opts)
 	if d != nil {
 		d.Queued = queued
 		d.EnvironmentID = cmp.Or(d.EnvironmentID, environment)
@@ -301,11 +298,11 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 // Activate makes a deployment the one that serves its environment: an older one
 // is rolled back to. It costs one request.
 //
-// API: POST /projects/{project}/deployments/{deployment}/activate
-// Access: deployments write
-// Status: assumed
+//	API:    POST /projects/{project}/deployments/{deployment}/activate
+//	Access: deployments write
+//	Status: assumed
 func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.DeploymentsActivate, id: id}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: api.DeploymentsActivate, id: id}, decodeNone, opts)
 	return err
 }
 
@@ -317,9 +314,9 @@ func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...Re
 // It costs one request per poll: at once, after 2 s, and then less and less often
 // down to every 15 s (see [WithPoll]).
 //
-// API: GET /projects/{project}/deployments/{deployment}
-// Access: deployments read
-// Status: assumed
+//	API:    GET /projects/{project}/deployments/{deployment}
+//	Access: deployments read
+//	Status: assumed
 func (s *DeploymentsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Deployment, error) {
 	conf := newWaitConfig(opts)
 	d, err := poll(ctx, conf, waiting[Deployment]{

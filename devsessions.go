@@ -141,25 +141,25 @@ type DevSessionCreate struct {
 // [DevSessionsService.Delete] for its end: a session costs money while it runs. It
 // costs one request.
 //
-// API: POST /projects/{project}/test-sessions
-// Access: undocumented
-// Status: observed
+//	API:    POST /projects/{project}/test-sessions
+//	Access: undocumented
+//	Status: observed
 func (s *DevSessionsService) Create(ctx context.Context, req DevSessionCreate, opts ...RequestOption) (*DevSession, error) {
-	return do(ctx, s.client, request{op: api.DevSessionsCreate, body: &req}, decodeDevSession(req.Name), opts)
+	return do(ctx, (*service)(s).of(), request{op: api.DevSessionsCreate, body: &req}, decodeDevSession(req.Name), opts)
 }
 
 // Get returns a dev session with the state of its container. It costs one
 // request.
 //
-// API: GET /test-sessions/{session}
-// Access: undocumented
-// Status: observed
+//	API:    GET /test-sessions/{session}
+//	Access: undocumented
+//	Status: observed
 func (s *DevSessionsService) Get(ctx context.Context, id string, opts ...RequestOption) (*DevSession, error) {
 	return s.get(ctx, id, LaneCall, opts)
 }
 
 func (s *DevSessionsService) get(ctx context.Context, id string, lane Lane, opts []RequestOption) (*DevSession, error) {
-	session, err := do(ctx, s.client, request{op: api.DevSessionsGet, id: id, lane: lane}, decodeDevSession(""), opts)
+	session, err := do(ctx, (*service)(s).of(), request{op: api.DevSessionsGet, id: id, lane: lane}, decodeDevSession(""), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -175,11 +175,11 @@ func (s *DevSessionsService) get(ctx context.Context, id string, lane Lane, opts
 // Status reports whether a dev session goes on. One that the service does not know
 // any more has ended, and is no error. It costs one request.
 //
-// API: GET /test-sessions/{session}/status
-// Access: undocumented
-// Status: observed
+//	API:    GET /test-sessions/{session}/status
+//	Access: undocumented
+//	Status: observed
 func (s *DevSessionsService) Status(ctx context.Context, id string, opts ...RequestOption) (DevSessionStatus, error) {
-	status, err := do(ctx, s.client, request{op: api.DevSessionsStatus, id: id}, decodeSessionStatus, opts)
+	status, err := do(ctx, (*service)(s).of(), request{op: api.DevSessionsStatus, id: id}, decodeSessionStatus, opts)
 	if errors.Is(err, ErrNotFound) {
 		return DevSessionEnded, nil
 	}
@@ -203,9 +203,9 @@ func decodeSessionStatus(d *lenient.Decoder) (DevSessionStatus, error) {
 //
 // It costs one request.
 //
-// API: POST /test-sessions/{session}/files
-// Access: undocumented
-// Status: observed
+//	API:    POST /test-sessions/{session}/files
+//	Access: undocumented
+//	Status: observed
 func (s *DevSessionsService) Upload(ctx context.Context, id string, source FileSource, opts ...RequestOption) (*DevUpload, error) {
 	return s.upload(ctx, id, openArchive(ctx, &source), opts)
 }
@@ -223,7 +223,7 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 	tail := head.String()
 	form.Tail = func([]byte) string { return tail }
 	r := request{op: api.DevSessionsUpload, id: id}
-	answer, err := sendArchive(ctx, s.client, r, w.FormDataContentType(), form, open, decodeInto[DevUpload], opts)
+	answer, err := sendArchive(ctx, (*service)(s).of(), r, w.FormDataContentType(), form, open, decodeInto[DevUpload], opts)
 	return answer, sessionFailure(err)
 }
 
@@ -238,9 +238,9 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 // It costs one request; for a new session three more, and one per poll as
 // [DevSessionsService.Wait] does.
 //
-// API: POST /test-sessions/{session}/files
-// Access: undocumented
-// Status: observed
+//	API:    POST /test-sessions/{session}/files
+//	Access: undocumented
+//	Status: observed
 func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, project fs.FS, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
 	open := func() (*pack.Archive, error) { return pack.Tree(ctx, project) }
@@ -269,9 +269,9 @@ func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, proje
 // It costs one request per poll: at once, after 2 s, and then less and less often
 // down to every 15 s (see [WithPoll]).
 //
-// API: GET /test-sessions/{session}
-// Access: undocumented
-// Status: observed
+//	API:    GET /test-sessions/{session}
+//	Access: undocumented
+//	Status: observed
 func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
 	session, err := poll(ctx, conf, waiting[DevSession]{
@@ -294,11 +294,11 @@ func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOp
 // which one with a name does not. A session that the service does not know any
 // more is no error. It costs one request.
 //
-// API: DELETE /test-sessions/{session}
-// Access: undocumented
-// Status: observed
+//	API:    DELETE /test-sessions/{session}
+//	Access: undocumented
+//	Status: observed
 func (s *DevSessionsService) Delete(ctx context.Context, id string, opts ...RequestOption) (environmentDeleted bool, err error) {
-	deleted, err := do(ctx, s.client, request{op: api.DevSessionsDelete, id: id}, decodeSessionEnd, opts)
+	deleted, err := do(ctx, (*service)(s).of(), request{op: api.DevSessionsDelete, id: id}, decodeSessionEnd, opts)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

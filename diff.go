@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// Change is one field that an update would change.
+// A Change is one field that an update would change.
 type Change struct {
-	Field    string          // as the service calls it: "sample_rate"
-	From, To json.RawMessage // null for what is not set, and what is cleared
+	Field    string          // the JSON name, such as "sample_rate"
+	From, To json.RawMessage // null if unset or cleared
 }
 
 // String returns the change as "sample_rate: 20 → 50".
 func (c Change) String() string { return c.Field + ": " + string(c.From) + " → " + string(c.To) }
 
-// Diff returns what an update would change of the judge as it is here, in the
-// order of the update's fields. It sends nothing: a caller that reconciles a
-// judge with its own idea of it sends an update only where something differs.
+// Diff returns the changes that an update would make to j, in the order of the
+// fields of [JudgeUpdate]. It sends no request. Use it to send an update only
+// if something differs.
 func (j *Judge) Diff(u JudgeUpdate) []Change { return diff(j, u) }
 
-// Diff returns what an update would change of the budget as it is here, in the
-// order of the update's fields. Amounts are compared as numbers. It sends
-// nothing.
+// Diff returns the changes that an update would make to b, in the order of the
+// fields of [BudgetUpdate]. Amounts are compared as numbers. It sends no
+// request.
 func (b *Budget) Diff(u BudgetUpdate) []Change { return diff(b, u) }
 
-// diff compares the fields of an update, which are Nullables, with those of the
-// same name in what is to be updated.
+// diff compares the fields of an update, which are Nullables, with the fields
+// of the same name in the current value.
 func diff(current, update any) []Change {
 	have := make(map[string]reflect.Value)
 	v := reflect.Indirect(reflect.ValueOf(current))
@@ -55,17 +55,17 @@ func diff(current, update any) []Change {
 	return changes
 }
 
-// encoded is v as JSON; null for a zero value, as the service writes it.
+// encoded returns v as JSON, and null for a zero value, as the service does.
 func encoded(v any) json.RawMessage {
 	raw, err := json.Marshal(v)
-	if err != nil { // a filter's value that nothing could have sent
+	if err != nil { // a filter value that could not have been sent
 		return json.RawMessage("null")
 	}
 	return raw
 }
 
-// sameJSON reports whether two values mean the same: what is empty is as good as
-// null, and amounts are equal that are written in different ways.
+// sameJSON reports whether two values are equivalent. Empty values equal null,
+// and amounts are compared as numbers.
 func sameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) || empty(a) && empty(b) {
 		return true

@@ -13,29 +13,26 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// projectRoute is what the routes of a project begin with.
+// projectRoute is the prefix of project routes.
 const projectRoute = "/projects/{project}"
 
-// Do calls an operation that this package does not offer. Path is relative to
-// the project: "/runs/abc/notes" stands for /projects/{project}/runs/abc/notes,
-// and [WithoutProject] leaves the project out.
-// In is sent as JSON unless it is nil, and the answer is decoded into out unless
-// that is nil; a *[json.RawMessage] takes it as it is.
+// Do calls an operation that this package does not offer. The path is relative
+// to the project: "/runs/abc/notes" means /projects/{project}/runs/abc/notes.
+// [WithoutProject] omits the project. If in is not nil, it is sent as JSON. If
+// out is not nil, the response is decoded into it; a *[json.RawMessage]
+// receives it unmodified.
 //
-// Everything else is as with the other methods: key, rate limit, errors, events.
-// GET and HEAD are repeated as safe operations, PUT and DELETE as idempotent
-// ones, POST and PATCH not at all once a byte was sent (see [ErrOutcomeUnknown]).
-// The operation's name in errors and events is "do".
+// Key, rate limit, errors and events are the same as for the other methods. GET
+// and HEAD are retried as safe operations, PUT and DELETE as idempotent ones.
+// POST and PATCH are not retried once a byte was sent (see
+// [ErrOutcomeUnknown]). In errors and events the operation is named "do".
 //
 // It costs one request.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, in, out any, opts ...RequestOption) error {
-	if err := c.made(rawOperation.Name); err != nil {
-		return err
-	}
 	k := &rawCall{out: out, operation: rawOperation}
 	k.answer = k
 	k.operation.Method, k.operation.Route = method, projectRoute+path
-	k.op, k.route = &k.operation, k.operation.Route
+	k.op = &k.operation
 	switch method {
 	case http.MethodGet, http.MethodHead:
 		k.class = api.Safe
@@ -46,6 +43,9 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	default:
 		return k.argument("method", "is none of GET, HEAD, PUT, DELETE, POST and PATCH")
 	}
+	if reason := checkTarget(out); reason != "" {
+		return k.argument("out", reason)
+	}
 	if path != "" && path[0] != '/' {
 		return k.argument("path", "does not begin with a slash")
 	}
@@ -54,14 +54,11 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	}
 	for i, segment := range strings.Split(path, "/") {
 		if i == 0 || (segment == "" && i == strings.Count(path, "/")) {
-			continue // before the first slash, and after a trailing one
+			continue // before the first slash, or after a trailing one
 		}
 		if reason := checkSegment(segment); reason != "" {
 			return k.argument("path", "has a segment that "+reason)
 		}
-	}
-	if v := reflect.ValueOf(out); out != nil && (v.Kind() != reflect.Pointer || v.IsNil()) {
-		return k.argument("out", "is not a pointer that an answer can be stored behind")
 	}
 	r := request{op: rawOperation.Op, body: in}
 	if len(query) > 0 {
@@ -70,7 +67,22 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	return c.run(ctx, &k.call, &r, opts)
 }
 
-// rawOperation stands for the calls of Client.Do.
+// checkTarget returns why a response cannot be decoded into out, or "". After
+// the request it would be too late.
+func checkTarget(out any) string {
+	if out == nil {
+		return ""
+	}
+	switch v := reflect.ValueOf(out); {
+	case v.Kind() != reflect.Pointer:
+		return "is not a pointer"
+	case v.IsNil():
+		return "is a nil pointer"
+	}
+	return ""
+}
+
+// rawOperation is the operation of Client.Do calls.
 var rawOperation = api.Operation{Op: api.NumOps, Name: "do", Mark: api.Assumed}
 
 // rawCall is a call of Client.Do.

@@ -1,6 +1,6 @@
 // Package connic is a client for the API of Connic, a platform where companies
-// run AI agents: trigger agents, wait for their runs, read runs and costs, feed
-// knowledge, deploy.
+// run AI agents. It triggers agents, waits for their runs, reads runs and costs,
+// uploads knowledge, and deploys agent projects.
 //
 //	client, err := connic.NewFromEnv() // or connic.New(projectID, key)
 //	if err != nil {
@@ -12,63 +12,80 @@
 //	}
 //	fmt.Println(run.Output)
 //
-// # What is known
+// # API, Access, Status
 //
-// The schemas of the API are not public. Three calls are documented in full, some
-// are known from the vendor's own client, and the rest is described in words. Each
-// method says which: its last line is "Status: documented", "observed" or
-// "assumed", and docs/api-coverage.md lists them all. A wrong assumption is cheap:
-// [WithRoute] moves an operation to another path, [Client.Do] calls what this
-// package does not offer, [CaptureResponse] shows an answer as it came. Answers
-// are decoded tolerantly: unknown fields are ignored, unknown states are kept, and
-// numbers in strings, times without a zone and lists in any usual envelope are
-// understood.
+// The schemas of the API are not public. The documentation of each method that
+// calls the API ends with three lines:
+//
+//   - API: the HTTP method and the route. {project} is the client's project.
+//   - Access: the section of the API key, and read or write, that the call needs.
+//   - Status: how the operation is known.
+//
+// The status is one of:
+//
+//   - documented: the vendor's documentation of the API shows it.
+//   - observed: the vendor's own command-line client calls it.
+//   - assumed: it follows this package's convention, and may turn out differently.
+//
+// The fields of the types carry the same marks in their api struct tags, where
+// "words" means that the vendor describes the field in prose without naming it.
+// docs/api-coverage.md lists all operations.
+//
+// A wrong assumption is cheap to work around: [WithRoute] moves an operation to
+// another path, [Client.Do] calls an operation that this package does not offer,
+// and [CaptureResponse] returns the response as it was received. Decoding is
+// tolerant: unknown fields are ignored, unknown states are preserved, and numbers
+// in strings, times without a zone, and lists in any common envelope are
+// accepted.
 //
 // # Rate limit
 //
-// The service allows 60 requests a minute for a whole project, whatever the number
-// of keys and programs. A Client keeps to that: it sends at most 60 requests in
-// any minute, retries and polls included, and lets other calls wait in line, first
-// come first served. Polls of the Wait methods stand back for calls. A call whose
-// turn cannot come before its context's deadline fails at once, with an error that
-// is both [ErrRateLimited] and [context.DeadlineExceeded].
+// The service allows 60 requests a minute per project, regardless of how many
+// keys and programs share it. A Client stays within that quota: it sends at most
+// 60 requests in any minute, including retries and polls, and queues other calls
+// in order of arrival. Polls by the Wait methods have a reserved part of the
+// quota. A call whose turn cannot come before its context's deadline fails at
+// once, with an error that is both [ErrRateLimited] and
+// [context.DeadlineExceeded].
 //
-// A 429 stops all calls of the Client until its Retry-After has passed. Then the
-// Client looks for its share of the quota beside the other programs that use it.
-// Several Clients in one process share a quota best by sharing a [Limiter]: see
-// [NewLimiter] and [WithLimiter]. [Client.RateLimit] shows the state, and
-// [WithObserver] why a call waits and for how long.
+// A 429 response pauses all calls of the Client until its Retry-After has passed.
+// The Client then probes for its share of a quota that other programs use too.
+// Clients in one process should share a [Limiter]: see [NewLimiter] and
+// [WithLimiter]. [Client.RateLimit] reports the current state, and [WithObserver]
+// reports why a call waits and for how long.
 //
 // # Retries
 //
-// A request that fails is sent up to 4 times, with exponential backoff and full
-// jitter, if a repetition is harmless:
+// A failed request is sent up to 4 times, with exponential backoff and full
+// jitter, if repeating it is harmless:
 //
-//   - reads and other operations that can be repeated: after connection errors,
-//     attempts that took too long, 408, 425, 5xx but 501, and answers that break off;
-//   - operations that do their work again each time, as a trigger does: only when
-//     not a byte of the request was sent.
+//   - Reads and other repeatable operations are retried after connection errors,
+//     attempt timeouts, truncated responses, 408, 425, and 5xx except 501.
+//   - Operations that do their work again each time, such as a trigger, are
+//     retried only if not a byte of the request was sent.
 //
-// Everything is sent again after a 429, which says that the request was not
-// executed. Where a trigger failed and may have been executed all the same, the
-// error is [ErrOutcomeUnknown]. [WithRetry] and [WithMaxAttempts] set other bounds.
-// An outage costs a Client no more than 10 retries in all (see [RetryPolicy]).
+// Every operation is retried after a 429, because the service did not execute
+// the request. If a trigger failed and may nevertheless have been executed, the
+// error is [ErrOutcomeUnknown]. [WithRetry] and [WithMaxAttempts] set other
+// bounds. An outage costs a Client at most 10 retries in total (see
+// [RetryPolicy]).
 //
-// No redirect is followed.
+// Redirects are not followed.
 //
 // # Errors
 //
-// An answer with an error status is an [*Error]; it matches [ErrNotFound],
-// [ErrForbidden] and so on with [errors.Is]. A call without a usable answer is a
-// [*TransportError] or [*DecodeError], one that the Client itself refused an
-// [*ArgumentError] or [*LimitError]. What ended badly on the service is a
-// [*RunError], [*JobError], [*EvaluationError], [*DeploymentError] or [*TestRunError],
-// returned together with what ended. A wait that ended early is a [*WaitError].
+// A response with an error status is an [*Error], which matches [ErrNotFound],
+// [ErrForbidden] and so on with [errors.Is]. A call without a usable response
+// fails with a [*TransportError] or [*DecodeError]; a call that the Client itself
+// refuses fails with an [*ArgumentError] or [*LimitError]. Work that ended badly
+// on the service is a [*RunError], [*JobError], [*EvaluationError],
+// [*DeploymentError] or [*TestRunError], returned together with the run, job and
+// so on. A wait that ended early is a [*WaitError].
 //
 // # Secrets
 //
-// The API key never appears in errors, events, logs, or the printed forms of any
-// value of this package.
+// The API key never appears in errors, events, logs, or the printed form of any
+// value in this package.
 //
 // # Tests
 //

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// The names that NewFromEnv reads.
+// The names of the variables and the file that NewFromEnv reads.
 const (
 	envKey         = "CONNIC_API_KEY"
 	envProject     = "CONNIC_PROJECT_ID"
@@ -18,19 +18,19 @@ const (
 	envFile        = ".connic"
 )
 
-// environ is what NewFromEnv found.
+// environ holds the settings that NewFromEnv found.
 type environ struct {
 	project, url, environment string
 	key                       APIKey
 }
 
-// credentials are what one source has of a key and the project that it is for.
+// credentials holds the key and project of one source.
 type credentials struct {
 	source       string
 	project, key string
 }
 
-// readEnvironment collects credentials from variables and from the file .connic in
+// readEnvironment reads credentials from variables and from the file .connic in
 // the working directory.
 func readEnvironment(getenv func(string) string, readFile func(string) ([]byte, error)) (environ, error) {
 	clean := func(name string) string { return strings.TrimSpace(getenv(name)) }
@@ -50,7 +50,7 @@ func readEnvironment(getenv func(string) string, readFile func(string) ([]byte, 
 		}
 		token.project, token.key = strings.TrimSpace(token.project), strings.TrimSpace(token.key)
 	}
-	// The first source that has a key, and the first that names a project.
+	// The first source with a key, and the first with a project.
 	var key, project credentials
 	differ := false
 	for _, c := range []credentials{variables, file, token} {
@@ -83,16 +83,16 @@ func readEnvironment(getenv func(string) string, readFile func(string) ([]byte, 
 		return bad("lack " + strings.Join(missing, " and ") + "; looked at " + envKey + ", " + envProject + ", the file " +
 			envFile + " (JSON with api_key and project_id) and " + envToken + " (project_id:api_key)")
 	case differ && key.source != project.source:
-		// The key may be for either project.
+		// The key could belong to either project.
 		return bad("do not go together: the API key is from " + key.source + ", the project id is from " + project.source +
 			", and the sources name different projects; set both " + envKey + " and " + envProject)
 	}
 	return env, nil
 }
 
-// readCredentials reads the file .connic. One that is broken counts as absent, as
-// it does for the vendor's own client: containers mount folders in its place. What
-// is wrong with it is said where something is missing.
+// readCredentials reads the file .connic. As in the vendor's own client, a
+// broken file counts as absent: containers mount directories in its place. The
+// defect is reported if something is missing.
 func readCredentials(readFile func(string) ([]byte, error)) (c credentials, broken []string) {
 	c.source = "the file " + envFile
 	data, err := readFile(envFile)
@@ -107,7 +107,7 @@ func readCredentials(readFile func(string) ([]byte, error)) (c credentials, brok
 		ProjectID string `json:"project_id"`
 	}
 	if json.Unmarshal(data, &file) != nil {
-		// The decoder's own error could quote a part of the key.
+		// The decoder's error could quote part of the key.
 		return c, []string{"the file " + envFile + " is not JSON with api_key and project_id"}
 	}
 	c.project, c.key = strings.TrimSpace(file.ProjectID), strings.TrimSpace(file.APIKey)

@@ -35,7 +35,9 @@ func parseError(op *api.Operation, method, path string, resp *http.Response, bod
 	kept := body[:min(len(body), maxErrorBody)]
 	e.Body = m.Bytes(kept)
 	e.Detail, e.Fields = parseDetail(e.Body)
-	e.Detail = m.Text(e.Detail) // which may have been escaped in the body
+	if bytes.IndexByte(kept, '\\') >= 0 { // then it may have been escaped in the body
+		e.Detail = m.Text(e.Detail)
+	}
 	return e
 }
 
@@ -56,22 +58,32 @@ func parseDetail(body []byte) (string, []FieldError) {
 	if len(body) == 0 {
 		return "", nil
 	}
-	var envelope struct {
-		Detail  json.RawMessage `json:"detail"`
-		Message json.RawMessage `json:"message"`
-		Error   json.RawMessage `json:"error"`
-	}
-	if body[0] != '{' || json.Unmarshal(body, &envelope) != nil {
+	var found [len(detailKeys)]json.RawMessage
+	d := lenient.New(body)
+	if d.End(d.Members(func(key []byte) error {
+		for i, name := range detailKeys {
+			if string(key) == name && d.Peek() != 'n' {
+				start := d.Offset()
+				err := d.Skip()
+				found[i] = d.Since(start)
+				return err
+			}
+		}
+		return d.Skip()
+	})) != nil {
 		return shorten(plainText(body)), nil
 	}
-	for _, raw := range [...]json.RawMessage{envelope.Detail, envelope.Message, envelope.Error} {
-		if len(raw) > 0 && string(raw) != "null" {
+	for _, raw := range found {
+		if len(raw) > 0 {
 			text, fields := flatten(raw, maxNesting)
 			return shorten(text), fields
 		}
 	}
 	return "", nil
 }
+
+// detailKeys are where the explanation is looked for, the documented one first.
+var detailKeys = [...]string{"detail", "message", "error"}
 
 // flatten turns any JSON value into a text, and a list of {loc, msg, type} into
 // fields as well.

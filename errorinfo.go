@@ -9,8 +9,8 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// endedText is the text of something that was waited for and ended badly. Why is
-// the service's explanation; it is shortened.
+// endedText returns the error text of work that ended badly. Why is the
+// explanation from the service, which is shortened.
 func endedText(kind, id, of, status string, known bool, why string) string {
 	var b strings.Builder
 	b.WriteString("connic: " + kind + " " + id + of)
@@ -28,7 +28,7 @@ func endedText(kind, id, of, status string, known bool, why string) string {
 	return mask.Line(b.String(), maxText)
 }
 
-// about says what else an error is about.
+// about returns a phrase that names what else an error is about.
 func about(kind, name string) string {
 	if name == "" {
 		return ""
@@ -36,21 +36,22 @@ func about(kind, name string) string {
 	return " of " + kind + " " + name
 }
 
-// ErrorInfo is what the errors of this package have in common.
+// ErrorInfo holds the information that the errors of this package share.
 type ErrorInfo struct {
-	Op         string // the operation: "agents.trigger"
-	StatusCode int    // of the last answer; 0 if there was none
-	RequestID  string // of the last answer, for the vendor's support; may be ""
-	Attempts   int    // how often the request was, or may have been, sent
-	// Unknown is set when the request may have been executed and no answer says so;
-	// it is what [ErrOutcomeUnknown] matches.
+	Op         string // the operation, such as "agents.trigger"
+	StatusCode int    // of the last response; 0 if there was none
+	RequestID  string // of the last response, for the vendor's support; may be empty
+	Attempts   int    // how often the request was sent, or may have been
+	// Unknown is set if the request may have been executed but no response
+	// confirms it. Such errors match [ErrOutcomeUnknown].
 	Unknown bool
-	// RetryAfter is the wait that the service, or the client's rate limit, named; 0
-	// if none did.
+	// RetryAfter is the wait named by the service or by the client's rate
+	// limit, or 0.
 	RetryAfter time.Duration
 }
 
-// LogValue implements [slog.LogValuer]: a group of what is set.
+// LogValue implements [slog.LogValuer]. It returns a group of the fields that
+// are set.
 func (i ErrorInfo) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("op", i.Op), slog.Int("attempts", i.Attempts)}
 	if i.StatusCode != 0 {
@@ -68,12 +69,12 @@ func (i ErrorInfo) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Describe returns what can be said about the call behind err, wherever in its
-// chain the error of this package stands. It reports false if there is none. It
-// costs no request.
+// Describe returns details of the call that failed with err. It finds an error
+// of this package anywhere in err's chain, and reports false if there is none.
+// It costs no request.
 func Describe(err error) (ErrorInfo, bool) {
-	// The outermost error is the whole call; an *Error within it is an answer before
-	// the end.
+	// The outermost error describes the whole call; an *Error within it is an
+	// earlier response.
 	var (
 		limit     *LimitError
 		transport *TransportError
@@ -111,9 +112,9 @@ func Describe(err error) (ErrorInfo, bool) {
 	return info, true
 }
 
-// RetryAfter returns the wait that err names: the Retry-After of an answer, or the
-// time until the call's turn under the client's own rate limit. It reports false
-// where none is named.
+// RetryAfter returns the wait that err names: the Retry-After of a response, or
+// the time until the call's turn under the client's own rate limit. It reports
+// false if err names none.
 func RetryAfter(err error) (time.Duration, bool) {
 	var limit *LimitError
 	if errors.As(err, &limit) && limit.Wait > 0 {

@@ -10,13 +10,13 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// sentinel is a constant error, so that nobody can assign to one.
+// sentinel is a constant error, so that it cannot be assigned to.
 type sentinel string
 
 func (s sentinel) Error() string { return string(s) }
 
-// Classes of errors, for [errors.Is]. The error itself is always one of the
-// types below and carries the details.
+// Error classes, for use with [errors.Is]. The error itself always has one of
+// the types below, which carries the details.
 const (
 	ErrBadRequest   = sentinel("connic: bad request")         // 400
 	ErrUnauthorized = sentinel("connic: unauthorized")        // 401: missing or invalid key
@@ -24,17 +24,17 @@ const (
 	ErrNotFound     = sentinel("connic: not found")           // 404
 	ErrConflict     = sentinel("connic: conflict")            // 409
 	ErrInvalid      = sentinel("connic: invalid")             // 422
-	ErrRateLimited  = sentinel("connic: rate limited")        // 429, and calls that the client refused for its own limit
+	ErrRateLimited  = sentinel("connic: rate limited")        // 429, or refused by the client itself for its own limit
 	ErrServer       = sentinel("connic: server error")        // 5xx
-	ErrTooLarge     = sentinel("connic: response too large")  // the answer exceeds WithMaxResponseBytes
-	ErrPageLoop     = sentinel("connic: pages repeat")        // a list does not come to an end
+	ErrTooLarge     = sentinel("connic: response too large")  // the response exceeds WithMaxResponseBytes
+	ErrPageLoop     = sentinel("connic: pages repeat")        // a list does not end
 	ErrReadOnly     = sentinel("connic: client is read-only") // WithReadOnly
-	ErrClosed       = sentinel("connic: client is closed")    // the call came after Close
+	ErrClosed       = sentinel("connic: client is closed")    // called after Close
 
 	// ErrOutcomeUnknown marks the failure of an operation that must not be
-	// repeated blindly: the request may have been executed, and no answer came
-	// back that says so. Look before you repeat it: list the recent runs of the
-	// agent, for example.
+	// repeated blindly: the request may have been executed, but no response
+	// confirms it. Check before repeating it, for example by listing the
+	// agent's recent runs.
 	ErrOutcomeUnknown = sentinel("connic: outcome unknown: the request may have been executed")
 
 	// ErrUnknownStatus marks the end of a wait in a status that this version of
@@ -42,40 +42,43 @@ const (
 	ErrUnknownStatus = sentinel("connic: unknown status")
 )
 
-// Error is an answer of the service with a status of 300 or more.
+// An Error is a response with a status of 300 or more.
 type Error struct {
 	Op         string // the operation: "agents.trigger"
 	Method     string // the HTTP method
 	Path       string // the path of the request, without the query
 	StatusCode int
-	// Detail is the service's explanation as one text: at most 500 characters.
+	// Detail is the service's explanation as a single string of at most 500
+	// characters.
 	Detail string
-	// Fields holds the single complaints where the service listed them.
+	// Fields holds the individual validation errors, if the service listed
+	// them.
 	Fields []FieldError
-	// Section and Access name the permission that the operation needs, from the
-	// operation table: "agents" and "write".
+	// Section and Access name the permission that the operation needs, such as
+	// "agents" and "write", according to the operation table.
 	Section, Access string
 	RequestID       string // from the response's X-Request-Id header, if any
-	// RetryAfter is how long the service asked to wait; 0 if it did not.
+	// RetryAfter is how long the service asked to wait, or 0.
 	RetryAfter time.Duration
 	Attempts   int // how often the request was sent
-	// Location is the target of a refused redirect, without query or user.
+	// Location is the target of a redirect that was not followed, without query
+	// or user information.
 	Location string
-	// Body is the body of the answer, at most 64 KiB, with API keys masked.
+	// Body is the response body, at most 64 KiB, with API keys masked.
 	Body []byte
 
-	item    string // the path argument: a run's id
+	item    string // the path argument, such as a run's id
 	unknown bool   // the operation may have been executed
 }
 
-// FieldError is one complaint of a validation error.
+// A FieldError is one complaint of a validation error.
 type FieldError struct {
-	Loc  string // where: "body.files.0.name"
+	Loc  string // where, such as "body.files.0.name"
 	Msg  string // what is wrong
-	Type string // the service's code for it: "string_too_short"
+	Type string // the service's code, such as "string_too_short"
 }
 
-// Error describes the failure in one sentence.
+// Error returns a one-line description of the failure.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "connic: %s: %d", e.Op, e.StatusCode)
@@ -98,7 +101,8 @@ func (e *Error) Error() string {
 	return errorText(&b, e.Attempts, nil, e.unknown)
 }
 
-// itemText says what a call was about, and the service's name for it.
+// itemText returns the item that a call was about, and the request id of the
+// service.
 func itemText(item, request string) string {
 	switch {
 	case item != "" && request != "":
@@ -111,8 +115,8 @@ func itemText(item, request string) string {
 	return ""
 }
 
-// errorText ends the text of an error: with how often it was tried, and what is
-// left open. It makes the text one safe line.
+// errorText completes the text of an error with the number of attempts and
+// whether the outcome is unknown. It returns one safe line.
 func errorText(b *strings.Builder, attempts int, last *Error, unknown bool) string {
 	if attempts > 1 {
 		fmt.Fprintf(b, " after %d attempts", attempts)
@@ -126,11 +130,11 @@ func errorText(b *strings.Builder, attempts int, last *Error, unknown bool) stri
 	return mask.Line(b.String(), maxText)
 }
 
-// maxText bounds the text of an error, in characters.
+// maxText is the maximum length of an error text, in characters.
 const maxText = 4 << 10
 
-// causeText is the text of an error within another one. Errors that were made by
-// hand may have none.
+// causeText returns the text of a wrapped error. An error value that was not
+// created by this package may lack one.
 func causeText(err error) string {
 	if err == nil {
 		return "no cause given"
@@ -138,7 +142,8 @@ func causeText(err error) string {
 	return err.Error()
 }
 
-// Is matches the sentinel of the status, and [ErrOutcomeUnknown] where it holds.
+// Is reports whether target is the sentinel of the status, or
+// [ErrOutcomeUnknown] if that applies.
 func (e *Error) Is(target error) bool {
 	s, ok := target.(sentinel)
 	if !ok {
@@ -168,12 +173,13 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
-// ArgumentError is a call that was refused before anything was sent.
+// An ArgumentError is returned by a call that was refused before anything was
+// sent.
 type ArgumentError struct {
 	Op  string // the operation or function
 	Arg string // the argument
-	// Reason completes the sentence that begins with the argument's name. It
-	// does not repeat the argument's value.
+	// Reason completes a sentence that begins with the argument's name. It does
+	// not contain the argument's value.
 	Reason string
 
 	err error
@@ -184,19 +190,19 @@ func (e *ArgumentError) Error() string {
 	return mask.Line("connic: "+op+": "+e.Arg+" "+e.Reason, maxText)
 }
 
-// Unwrap returns the cause, where there is one: [ErrReadOnly], or the error of a
-// file that cannot be read.
+// Unwrap returns the cause, if any: [ErrReadOnly], or the error from opening or
+// reading a file.
 func (e *ArgumentError) Unwrap() error { return e.err }
 
-// TransportError is a call that got no usable answer: the connection failed, an
-// attempt took too long, or the context ended. [errors.Is] sees the cause, and
-// [ErrOutcomeUnknown] where an unsafe request may have been executed.
+// A TransportError is returned by a call that got no usable response: the
+// connection failed, an attempt timed out, or the context ended. [errors.Is]
+// matches the cause, and [ErrOutcomeUnknown] if an unsafe request may have been
+// executed.
 type TransportError struct {
 	Op, Method, Path string
-	Attempts         int   // how often the request was, or may have been, sent
+	Attempts         int   // how often the request was sent, or may have been
 	Err              error // the cause
-	// Last is the last answer with an error status before the call ended, nil if
-	// there was none.
+	// Last is the last error response before the call ended, or nil.
 	Last *Error
 
 	item    string
@@ -209,10 +215,10 @@ func (e *TransportError) Error() string {
 	return errorText(&b, e.Attempts, e.Last, e.unknown)
 }
 
-// Is matches [ErrOutcomeUnknown] where it holds.
+// Is reports whether target is [ErrOutcomeUnknown] and the outcome is unknown.
 func (e *TransportError) Is(target error) bool { return target == ErrOutcomeUnknown && e.unknown }
 
-// Unwrap returns the cause and the last answer.
+// Unwrap returns the cause and the last response.
 func (e *TransportError) Unwrap() []error {
 	errs := make([]error, 0, 2)
 	if e.Err != nil {
@@ -224,18 +230,18 @@ func (e *TransportError) Unwrap() []error {
 	return errs
 }
 
-// LimitError is a call that the client itself refused, because its turn under
-// the rate limit would not come in time. Nothing was sent by the refused
-// attempt. It matches [ErrRateLimited], and [context.DeadlineExceeded] where a
-// deadline is the reason.
+// A LimitError is returned by a call that the client itself refused because its
+// turn under the rate limit would not come in time. The refused attempt sent
+// nothing. A LimitError matches [ErrRateLimited], and also
+// [context.DeadlineExceeded] if a deadline is the reason.
 type LimitError struct {
 	Op     string
-	Wait   time.Duration // how long the attempt would have waited, at least
+	Wait   time.Duration // the least that the attempt would have waited
 	Reason Reason
-	// Last is the answer with status 429 that the call got before, nil if none.
+	// Last is the 429 response that the call received before, or nil.
 	Last *Error
 
-	// Deadline is set where the context's deadline is the reason.
+	// Deadline is set if the context's deadline is the reason.
 	Deadline bool
 }
 
@@ -254,13 +260,13 @@ func (e *LimitError) Error() string {
 	return mask.Line(s, maxText)
 }
 
-// Is matches [ErrRateLimited] and, where a deadline is the reason,
-// [context.DeadlineExceeded].
+// Is reports whether target is [ErrRateLimited] or, if a deadline is the
+// reason, [context.DeadlineExceeded].
 func (e *LimitError) Is(target error) bool {
 	return target == ErrRateLimited || (e.Deadline && target == context.DeadlineExceeded)
 }
 
-// Unwrap returns the last answer, if there is one.
+// Unwrap returns the last response, if any.
 func (e *LimitError) Unwrap() error {
 	if e.Last == nil {
 		return nil
@@ -268,14 +274,15 @@ func (e *LimitError) Unwrap() error {
 	return e.Last
 }
 
-// DecodeError is a successful answer that could not be decoded.
+// A DecodeError is returned for a successful response that could not be
+// decoded.
 type DecodeError struct {
 	Op         string
 	StatusCode int
-	Field      string // the field, where one is to blame: "items[3].cost"
+	Field      string // the offending field, if known, such as "items[3].cost"
 	RequestID  string
 	Attempts   int
-	Body       []byte // the beginning of the body, at most 512 bytes, with API keys masked
+	Body       []byte // the start of the body, at most 512 bytes, with API keys masked
 	Err        error
 
 	item    string
@@ -288,29 +295,35 @@ func (e *DecodeError) Error() string {
 	return errorText(&b, e.Attempts, nil, e.unknown)
 }
 
-// Is matches [ErrOutcomeUnknown] where it holds.
+// Is reports whether target is [ErrOutcomeUnknown] and the outcome is unknown.
 func (e *DecodeError) Is(target error) bool { return target == ErrOutcomeUnknown && e.unknown }
 
 // Unwrap returns the decoder's error.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// An error is its text wherever it is logged or encoded: in slog and in JSON, by
-// itself or wrapped. See [Describe] for its parts.
+// Errors encode as their text in slog and JSON, whether wrapped or not. See
+// [Describe] for their parts.
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the
+// same text as Error.
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the
+// same text as Error.
 func (e *ArgumentError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the
+// same text as Error.
 func (e *TransportError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the
+// same text as Error.
 func (e *LimitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the
+// same text as Error.
 func (e *DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the
+// same text as Error.
 func (e *WaitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }

@@ -51,7 +51,7 @@ func TestS6EveryErrorBodyBecomesAnError(t *testing.T) {
 		"broken JSON":  {body: `{"detail": "cut o`, detail: `{"detail": "cut o`},
 		"list":         {body: `["a"]`, detail: `["a"]`},
 		"long":         {body: `{"detail": "` + long + `"}`, detail: long[:499] + "…"},
-		"binary":       {body: "\xff\xfe\x00", detail: "�\x00"},
+		"binary":       {body: "\xff\xfe\x00", detail: `�\x00`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestErrorAsLogAndJSON(t *testing.T) {
 	e := &Error{Op: "runs.get", StatusCode: 404, Detail: "Run not found", RequestID: "req-1", Attempts: 1, Body: []byte("large")}
 	var b strings.Builder
 	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "err", e)
-	if got := b.String(); !strings.Contains(got, "err.op=runs.get err.status=404") || strings.Contains(got, "large") {
+	if got := b.String(); !strings.Contains(got, `err="connic: runs.get: 404 Not Found: Run not found (request req-1)"`) || strings.Contains(got, "large") {
 		t.Errorf("it is logged as %s", got)
 	}
 	if _, err := json.Marshal(e); err != nil {

@@ -174,7 +174,7 @@ func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *l
 	r.query.add("run_id", p.RunID)
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
-	page, err := do(ctx, s.client, r, l.decode, opts)
+	page, err := do(ctx, (*service)(s).of(), r, l.decode, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +187,9 @@ func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *l
 // Evaluations returns one page of what a judge found, newest first as far as is
 // known. It costs one request.
 //
-// API: GET /projects/{project}/judges/{judge}/evaluations
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges/{judge}/evaluations
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *EvaluationListParams, opts ...RequestOption) (*Page[Evaluation], error) {
 	l, params := s.evaluations(p)
 	return s.evaluationPage(ctx, judgeID, &l, params, LaneCall, opts)
@@ -198,9 +198,9 @@ func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *Eval
 // AllEvaluations iterates over what a judge found, from the given offset on. It
 // costs one request per 100 evaluations, or per Limit.
 //
-// API: GET /projects/{project}/judges/{judge}/evaluations
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges/{judge}/evaluations
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) AllEvaluations(ctx context.Context, judgeID string, p *EvaluationListParams, opts ...RequestOption) iter.Seq2[*Evaluation, error] {
 	l, params := s.evaluations(p)
 	return l.all(ctx, "judges.evaluations", func(ctx context.Context, l *listing[Evaluation]) (*Page[Evaluation], error) {
@@ -216,9 +216,9 @@ func (s *JudgesService) AllEvaluations(ctx context.Context, judgeID string, p *E
 // Each evaluation costs tokens. As with [AgentsService.Trigger] the request is
 // not repeated blindly: see [ErrOutcomeUnknown]. It costs one request.
 //
-// API: POST /projects/{project}/judges/{judge}/evaluate
-// Access: judges write
-// Status: assumed
+//	API:    POST /projects/{project}/judges/{judge}/evaluate
+//	Access: judges write
+//	Status: assumed
 func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opts ...RequestOption) (*Evaluation, error) {
 	if reason := checkFilled(runID); reason != "" {
 		return nil, &ArgumentError{Op: api.Table[api.JudgesEvaluate].Name, Arg: "run id", Reason: reason}
@@ -226,7 +226,7 @@ func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opt
 	body := struct {
 		RunID string `json:"run_id"`
 	}{runID}
-	return do(ctx, s.client, request{op: api.JudgesEvaluate, id: judgeID, body: body}, decodeEvaluation(judgeID, runID), opts)
+	return do(ctx, (*service)(s).of(), request{op: api.JudgesEvaluate, id: judgeID, body: body}, decodeEvaluation(judgeID, runID), opts)
 }
 
 // EvaluateAndWait asks a judge to score a run, and waits for the score. It asks
@@ -239,9 +239,9 @@ func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opt
 // It costs one request, and one per poll: after 2 s, and then less and less often
 // down to every 15 s.
 //
-// API: POST /projects/{project}/judges/{judge}/evaluate
-// Access: judges write
-// Status: assumed
+//	API:    POST /projects/{project}/judges/{judge}/evaluate
+//	Access: judges write
+//	Status: assumed
 func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
 	e, err := s.Evaluate(ctx, judgeID, runID, conf.request...)
@@ -270,9 +270,9 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 // often down to every 15 s (see [WithPoll]). An evaluation that is not in the list
 // five polls in a row ends the wait with [ErrNotFound].
 //
-// API: GET /projects/{project}/judges/{judge}/evaluations
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges/{judge}/evaluations
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
 	if reason := checkFilled(evaluationID); reason != "" {
@@ -292,9 +292,9 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 //
 // It costs one request per poll.
 //
-// API: GET /projects/{project}/judges/{judge}/evaluations
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges/{judge}/evaluations
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
 	if reason := checkFilled(runID); reason != "" {

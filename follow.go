@@ -5,13 +5,14 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
 )
 
-// followOverlap is how far back each look reaches beyond the newest entry that
-// was seen: entries are written by several machines, and some come late.
+// followOverlap is how far each poll reaches back before the newest entry seen
+// so far: entries are written by several machines, and some arrive late.
 const followOverlap = 2 * time.Minute
 
 const (
@@ -19,20 +20,20 @@ const (
 	followMax     = 30 * time.Second
 )
 
-// Follow iterates over the audit log as it grows, oldest first: over the entries
-// since p.From, or only those that come from now on where p is nil or p.From is
-// zero, and then over new ones until the context ends, whose error is the last
-// pair's. Each entry comes once, as long as it is not older than two minutes when
-// it appears. To, Limit and Offset are not used.
+// Follow iterates over the audit log as it grows, oldest entry first. It begins
+// with the entries since p.From, or with the current end of the log if p is nil
+// or p.From is zero. It ends when the context ends, whose error is in the last
+// pair. Each entry is yielded once, provided that it is no older than two
+// minutes when it appears. To, Limit and Offset are ignored.
 //
-// A look that fails for a reason that can pass is repeated; any other error ends
-// the iteration. Looks go in the low lane (see [WithLane]) and cost one request
-// each, and one more per 100 new entries: 5 s after news, and then less and less
-// often down to every 30 s (see [WithPoll]).
+// A poll that fails temporarily is repeated; any other error ends the
+// iteration. Polls use [LaneLow] and cost one request each, plus one per 100
+// new entries. They are 5 s apart after new entries, and then at growing
+// intervals of up to 30 s (see [WithPoll]).
 //
-// API: GET /projects/{project}/audit-logs
-// Access: audit-logs read
-// Status: assumed
+//	API:    GET /projects/{project}/audit-logs
+//	Access: audit-logs read
+//	Status: assumed
 func (s *AuditLogsService) Follow(ctx context.Context, p *AuditLogListParams, opts ...WaitOption) iter.Seq2[*AuditEntry, error] {
 	conf := newWaitConfig(append([]WaitOption{WithPoll(followInitial, followMax)}, opts...))
 	return func(yield func(*AuditEntry, error) bool) {
@@ -49,18 +50,18 @@ func (s *AuditLogsService) Follow(ctx context.Context, p *AuditLogListParams, op
 	}
 }
 
-// auditFollower remembers what it has yielded.
+// auditFollower keeps track of the entries it has yielded.
 type auditFollower struct {
 	service *AuditLogsService
 	conf    waitConfig
 	params  AuditLogListParams
 	newest  time.Time            // the time of the newest entry so far
-	seen    map[string]time.Time // by id: entries that the next look may show again
+	seen    map[string]time.Time // by auditKey: entries that the next poll may return again
 }
 
 func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) bool) {
 	interval := f.conf.initial
-	skip := f.params.From.IsZero() // what is there already
+	skip := f.params.From.IsZero() // skip existing entries
 	for {
 		fresh, err := f.look(ctx, skip)
 		switch {
@@ -88,9 +89,9 @@ func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) 
 	}
 }
 
-// look returns the entries that are new, newest first. It remembers them only if
-// the whole look succeeds, so that none is lost. The first look of those who want
-// no old entries reads one page.
+// look returns the new entries, newest first. It records them only if the whole
+// poll succeeds, so that none is lost. If existing entries are skipped, the
+// first poll reads a single page.
 func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, error) {
 	var since time.Time
 	if !f.newest.IsZero() {
@@ -107,12 +108,16 @@ func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, er
 		if err != nil {
 			return nil, err
 		}
-		// The service may not filter by time: a page of old entries is enough.
+		// The service may not filter by time, so a page of old entries ends the
+		// poll. Entries seen before do not, because a late one may follow them.
 		old := !params.From.IsZero() && !e.Timestamp.IsZero() && e.Timestamp.Before(params.From)
-		if _, seen := f.seen[e.ID]; seen || old {
+		_, seen := f.seen[auditKey(e)]
+		if old || seen && e.Timestamp.IsZero() {
 			if known++; known >= pageLimit {
 				break
 			}
+		}
+		if old || seen {
 			continue
 		}
 		fresh = append(fresh, e)
@@ -125,7 +130,7 @@ func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, er
 	}
 	f.newest = newest
 	for _, e := range fresh {
-		f.seen[e.ID] = e.Timestamp
+		f.seen[auditKey(e)] = e.Timestamp
 	}
 	for id, at := range f.seen {
 		if !at.IsZero() && at.Before(newest.Add(-2*followOverlap)) {
@@ -133,4 +138,16 @@ func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, er
 		}
 	}
 	return fresh, nil
+}
+
+// auditKey identifies an entry by its id or, if it has none, by its other
+// fields.
+func auditKey(e *AuditEntry) string {
+	if e.ID != "" {
+		return e.ID
+	}
+	return strings.Join([]string{
+		"", e.Timestamp.String(), e.Action, e.ResourceType, e.ResourceID, e.Actor.Type, e.Actor.ID, e.Actor.Name, e.Actor.Email,
+		string(e.Before), string(e.After), string(e.Metadata),
+	}, "\x00")
 }

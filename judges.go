@@ -116,14 +116,14 @@ func (s *JudgesService) page(ctx context.Context, l *listing[Judge], p JudgeList
 	r := request{op: api.JudgesList}
 	r.query.add("agent_name", p.AgentName)
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of judges. It costs one request.
 //
-// API: GET /projects/{project}/judges
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...RequestOption) (*Page[Judge], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, opts)
@@ -132,9 +132,9 @@ func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...Re
 // All iterates over the judges, from the given offset on. It costs one request
 // per 100 judges, or per Limit.
 //
-// API: GET /projects/{project}/judges
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...RequestOption) iter.Seq2[*Judge, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "judges.list", func(ctx context.Context, l *listing[Judge]) (*Page[Judge], error) {
@@ -144,11 +144,11 @@ func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...Req
 
 // Get returns a judge. It costs one request.
 //
-// API: GET /projects/{project}/judges/{judge}
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges/{judge}
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) Get(ctx context.Context, id string, opts ...RequestOption) (*Judge, error) {
-	return do(ctx, s.client, request{op: api.JudgesGet, id: id}, decodeInto[Judge], opts)
+	return do(ctx, (*service)(s).of(), request{op: api.JudgesGet, id: id}, decodeInto[Judge], opts)
 }
 
 // JudgeCreate is a judge to be made. Only the fields that are set are sent; what
@@ -292,9 +292,9 @@ func checkFilters(filters []RunFilter) string {
 // As with [AgentsService.Trigger] the request is not repeated blindly: see
 // [ErrOutcomeUnknown]. It costs one request.
 //
-// API: POST /projects/{project}/judges
-// Access: judges write
-// Status: assumed
+//	API:    POST /projects/{project}/judges
+//	Access: judges write
+//	Status: assumed
 func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Judge, error) {
 	op := api.Table[api.JudgesCreate].Name
 	if req.SampleRate != 0 && req.TriggerMode == "" {
@@ -303,30 +303,30 @@ func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...Req
 	if err := req.asUpdate().check(op); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)
+	return do(ctx, (*service)(s).of(), request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)
 }
 
 // Update changes a judge and returns it as it is then. It refuses what
 // [JudgesService.Create] refuses, and a change that changes nothing. It costs one
 // request.
 //
-// API: PATCH /projects/{project}/judges/{judge}
-// Access: judges write
-// Status: assumed
+//	API:    PATCH /projects/{project}/judges/{judge}
+//	Access: judges write
+//	Status: assumed
 func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, opts ...RequestOption) (*Judge, error) {
 	if err := req.check(api.Table[api.JudgesUpdate].Name); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, request{op: api.JudgesUpdate, id: id, body: req}, decodeInto[Judge], opts)
+	return do(ctx, (*service)(s).of(), request{op: api.JudgesUpdate, id: id, body: req}, decodeInto[Judge], opts)
 }
 
 // Delete removes a judge. Deleting it again is an [ErrNotFound]; a retry of a
 // request whose answer was lost can end in one too. It costs one request.
 //
-// API: DELETE /projects/{project}/judges/{judge}
-// Access: judges write
-// Status: assumed
+//	API:    DELETE /projects/{project}/judges/{judge}
+//	Access: judges write
+//	Status: assumed
 func (s *JudgesService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.JudgesDelete, id: id}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: api.JudgesDelete, id: id}, decodeNone, opts)
 	return err
 }

@@ -36,7 +36,7 @@ const (
 // begin makes the request of an operation in an environment: the one that is
 // named, or else the client's.
 func (s *KnowledgeService) begin(op api.Op, environment string) (request, error) {
-	environment = cmp.Or(environment, s.client.inEnvironment())
+	environment = cmp.Or(environment, (*service)(s).of().environment)
 	if environment == "" {
 		return request{}, badKnowledge(op, "environment id", "is missing; give it in the call, or to the client with WithEnvironment")
 	}
@@ -82,10 +82,7 @@ func checkNamespace(namespace string) string {
 // checkEntryID refuses ids that would lead to another operation: under the
 // routes as they are, /knowledge/jobs is not an entry.
 func (s *KnowledgeService) checkEntryID(op api.Op, id string) error {
-	if err := s.client.made(api.Table[op].Name); err != nil {
-		return err
-	}
-	if (id == "jobs" || id == "namespaces") && s.client.routes.of(op) == api.Table[op].Route {
+	if (id == "jobs" || id == "namespaces") && (*service)(s).of().routes.of(op) == api.Table[op].Route {
 		return badKnowledge(op, "entry id", "is the name of another endpoint (see WithRoute)")
 	}
 	return nil
@@ -155,14 +152,14 @@ func (s *KnowledgeService) page(ctx context.Context, l *listing[Entry], p EntryL
 	}
 	r.query.add("namespace", p.Namespace)
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of entries. It costs one request.
 //
-// API: GET /projects/{project}/knowledge
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ...RequestOption) (*Page[Entry], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, opts)
@@ -171,9 +168,9 @@ func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ..
 // All iterates over the entries, from the given offset on. It costs one request
 // per 100 entries, or per Limit.
 //
-// API: GET /projects/{project}/knowledge
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) All(ctx context.Context, p *EntryListParams, opts ...RequestOption) iter.Seq2[*Entry, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "knowledge.list", func(ctx context.Context, l *listing[Entry]) (*Page[Entry], error) {
@@ -204,30 +201,30 @@ func (s *KnowledgeService) entry(op api.Op, id string, p *EntryParams) (request,
 
 // Get returns an entry. It costs one request.
 //
-// API: GET /projects/{project}/knowledge/{entry}
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/{entry}
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) Get(ctx context.Context, entryID string, p *EntryParams, opts ...RequestOption) (*Entry, error) {
 	r, err := s.entry(api.KnowledgeGet, entryID, p)
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, s.client, r, decodeInto[Entry], opts)
+	return do(ctx, (*service)(s).of(), r, decodeInto[Entry], opts)
 }
 
 // Delete removes an entry. Deleting it again, or an entry that does not exist, is
 // an [ErrNotFound]; a retry of a request whose answer was lost can end in one
 // too. It costs one request.
 //
-// API: DELETE /projects/{project}/knowledge/{entry}
-// Access: knowledge write
-// Status: assumed
+//	API:    DELETE /projects/{project}/knowledge/{entry}
+//	Access: knowledge write
+//	Status: assumed
 func (s *KnowledgeService) Delete(ctx context.Context, entryID string, p *EntryParams, opts ...RequestOption) error {
 	r, err := s.entry(api.KnowledgeDelete, entryID, p)
 	if err != nil {
 		return err
 	}
-	_, err = do(ctx, s.client, r, decodeNone, opts)
+	_, err = do(ctx, (*service)(s).of(), r, decodeNone, opts)
 	return err
 }
 
@@ -248,9 +245,9 @@ func (p *KnowledgeParams) environment() string {
 // namespace must not be empty. As with Delete, a second time can be an
 // [ErrNotFound]. It costs one request.
 //
-// API: DELETE /projects/{project}/knowledge
-// Access: knowledge write
-// Status: assumed
+//	API:    DELETE /projects/{project}/knowledge
+//	Access: knowledge write
+//	Status: assumed
 func (s *KnowledgeService) DeleteNamespace(ctx context.Context, namespace string, p *KnowledgeParams, opts ...RequestOption) error {
 	r, err := s.within(api.KnowledgeDeleteNamespace, p.environment(), namespace)
 	if err != nil {
@@ -260,7 +257,7 @@ func (s *KnowledgeService) DeleteNamespace(ctx context.Context, namespace string
 		return badKnowledge(r.op, "namespace", "is empty")
 	}
 	r.query.add("namespace", namespace)
-	_, err = do(ctx, s.client, r, decodeNone, opts)
+	_, err = do(ctx, (*service)(s).of(), r, decodeNone, opts)
 	return err
 }
 
@@ -333,9 +330,9 @@ func (q *KnowledgeQuery) body() (*queryBody, error) {
 //
 // Whether the service asks a key for read or for write access is not known.
 //
-// API: POST /projects/{project}/knowledge/query
-// Access: knowledge read or write
-// Status: assumed
+//	API:    POST /projects/{project}/knowledge/query
+//	Access: knowledge read or write
+//	Status: assumed
 func (s *KnowledgeService) Query(ctx context.Context, q KnowledgeQuery, opts ...RequestOption) (*Page[Match], error) {
 	r, err := s.within(api.KnowledgeQuery, q.EnvironmentID, q.Namespace)
 	if err != nil {
@@ -349,7 +346,7 @@ func (s *KnowledgeService) Query(ctx context.Context, q KnowledgeQuery, opts ...
 	l := listing[Match]{
 		name: "results", id: func(m *Match) string { return m.EntryID },
 	}
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // Namespace is a node in the tree of namespaces.
@@ -374,9 +371,9 @@ type NamespaceListParams struct {
 // Namespaces returns the namespaces below a parent, all on one page. It costs
 // one request.
 //
-// API: GET /projects/{project}/knowledge/namespaces
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/namespaces
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) Namespaces(ctx context.Context, p *NamespaceListParams, opts ...RequestOption) (*Page[Namespace], error) {
 	var params NamespaceListParams
 	if p != nil {
@@ -398,5 +395,5 @@ func (s *KnowledgeService) Namespaces(ctx context.Context, p *NamespaceListParam
 	l := listing[Namespace]{
 		name: "namespaces", id: func(n *Namespace) string { return n.Name },
 	}
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }

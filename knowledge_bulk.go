@@ -90,9 +90,9 @@ type UploadResult struct {
 // It costs one request per document. Files go to another route than texts (see
 // [KnowledgeService.UploadFile]). [CaptureResponse] has no effect.
 //
-// API: POST /projects/{project}/knowledge/text
-// Access: knowledge write
-// Status: documented
+//	API:    POST /projects/{project}/knowledge/text
+//	Access: knowledge write
+//	Status: documented
 func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document], p *UploadAllParams, opts ...RequestOption) iter.Seq2[*UploadResult, error] {
 	var params UploadAllParams
 	if p != nil {

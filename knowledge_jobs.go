@@ -79,14 +79,14 @@ func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobLi
 	}
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // Jobs returns one page of ingestion jobs. It costs one request.
 //
-// API: GET /projects/{project}/knowledge/jobs
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...RequestOption) (*Page[Job], error) {
 	l, params := s.jobListing(p)
 	return s.jobPage(ctx, &l, params, opts)
@@ -95,9 +95,9 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 // AllJobs iterates over the ingestion jobs, from the given offset on. It costs
 // one request per 100 jobs, or per Limit.
 //
-// API: GET /projects/{project}/knowledge/jobs
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
 	l, params := s.jobListing(p)
 	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
@@ -107,9 +107,9 @@ func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts .
 
 // GetJob returns an ingestion job. It costs one request.
 //
-// API: GET /projects/{project}/knowledge/jobs/{job}
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs/{job}
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) GetJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...RequestOption) (*Job, error) {
 	return s.getJob(ctx, jobID, p, LaneCall, opts)
 }
@@ -120,7 +120,7 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 		return nil, err
 	}
 	r.id, r.lane = id, lane
-	return do(ctx, s.client, r, decodeInto[Job], opts)
+	return do(ctx, (*service)(s).of(), r, decodeInto[Job], opts)
 }
 
 // WaitJob waits until an ingestion has ended, and returns the job. Until then
@@ -131,9 +131,9 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 // It costs one request per poll: at once, after 2 s, and then less and less often
 // down to every 15 s (see [WithPoll]).
 //
-// API: GET /projects/{project}/knowledge/jobs/{job}
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs/{job}
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...WaitOption) (*Job, error) {
 	conf := newWaitConfig(opts)
 	job, err := poll(ctx, conf, waiting[Job]{

@@ -193,9 +193,9 @@ type textBody struct {
 //
 // It costs one request.
 //
-// API: POST /projects/{project}/knowledge/text
-// Access: knowledge write
-// Status: documented
+//	API:    POST /projects/{project}/knowledge/text
+//	Access: knowledge write
+//	Status: documented
 func (s *KnowledgeService) UploadText(ctx context.Context, req TextUpload, opts ...RequestOption) (*Ingestion, error) {
 	const op = api.KnowledgeUploadText
 	r, metadata, err := s.prepare(op, target{req.EnvironmentID, req.Namespace, req.EntryID, req.StableID, req.Metadata})
@@ -213,7 +213,7 @@ func (s *KnowledgeService) UploadText(ctx context.Context, req TextUpload, opts 
 		req.EntryID = hex.EncodeToString(h.Sum(nil))
 	}
 	r.body = &textBody{req.Content, req.Namespace, req.EntryID, metadata}
-	return do(ctx, s.client, r, decodeIngestion(req.EntryID), opts)
+	return do(ctx, (*service)(s).of(), r, decodeIngestion(req.EntryID), opts)
 }
 
 // UploadFile makes a file knowledge. It returns when the service has accepted the
@@ -227,9 +227,9 @@ func (s *KnowledgeService) UploadText(ctx context.Context, req TextUpload, opts 
 //
 // It costs one request.
 //
-// API: POST /projects/{project}/knowledge/files
-// Access: knowledge write
-// Status: assumed
+//	API:    POST /projects/{project}/knowledge/files
+//	Access: knowledge write
+//	Status: assumed
 func (s *KnowledgeService) UploadFile(ctx context.Context, req FileUpload, opts ...RequestOption) (*Ingestion, error) {
 	const op = api.KnowledgeUploadFile
 	r, metadata, err := s.prepare(op, target{req.EnvironmentID, req.Namespace, req.EntryID, req.StableID, req.Metadata})
@@ -247,7 +247,7 @@ func (s *KnowledgeService) UploadFile(ctx context.Context, req FileUpload, opts 
 	}
 	form.write(req.Namespace, req.EntryID, string(metadata))
 	r.form = &upload{contentType: form.contentType, open: form.open}
-	ingestion, err := do(ctx, s.client, r, decodeIngestion(req.EntryID), opts)
+	ingestion, err := do(ctx, (*service)(s).of(), r, decodeIngestion(req.EntryID), opts)
 	if _, unanswered := err.(*TransportError); unanswered && form.changed.Load() { //nolint:errorlint // that of the call itself
 		return ingestion, badFile("changed after its StableID was derived", nil)
 	}

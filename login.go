@@ -16,22 +16,21 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// LoginPrompt is what a person needs to know to log in.
+// A LoginPrompt tells the user how to confirm a login.
 type LoginPrompt struct {
-	UserCode        string // to be compared with, or typed into, the page
+	UserCode        string // to compare with, or type into, the page
 	VerificationURL string // the page; https, or http on a loopback address
 	ExpiresAt       time.Time
 }
 
 const (
-	// ErrLoginDenied marks a login that the person refused.
+	// ErrLoginDenied marks a login that the user denied.
 	ErrLoginDenied = sentinel("connic: the login was denied")
-	// ErrLoginExpired marks a login that nobody confirmed in time.
+	// ErrLoginExpired marks a login that was not confirmed in time.
 	ErrLoginExpired = sentinel("connic: the login expired")
 )
 
-// Bounds of what the service says of a login, and what is assumed where it says
-// nothing.
+// Limits for the values in the response, and defaults for those that it omits.
 const (
 	loginInterval    = 5 * time.Second // as in RFC 8628
 	maxLoginInterval = time.Minute
@@ -63,19 +62,21 @@ func seconds(n float64, assumed, most time.Duration) time.Duration {
 	return max(time.Second, time.Duration(n*float64(time.Second)))
 }
 
-// Login obtains a key for a person who confirms it in a browser, as the vendor's
-// own client does (the OAuth device flow, RFC 8628). It calls show once with the
-// code and the page, and then asks the service until the person has decided, until
-// the code expires ([ErrLoginExpired]), or until ctx ends. What it returns is what
-// [New] takes. An error of show ends the login, and so does a refusal
-// ([ErrLoginDenied]). A service that is too old for it answers with [ErrNotFound].
+// Login obtains a key for a user who confirms the login in a browser, as the
+// vendor's own client does (the OAuth 2.0 device authorization grant, RFC
+// 8628). It calls show once with the code and the page, and then polls the
+// service until the user has decided, the code expires ([ErrLoginExpired]), or
+// ctx ends. The results are suitable for [New]. An error from show ends the
+// login, and so does a denial ([ErrLoginDenied]). A service that does not
+// support login yet responds with [ErrNotFound].
 //
-// The name of this machine is sent, for the page to show. The requests carry no
-// key. The options are those of [New]; what concerns keys, projects and writing has
-// no effect.
+// The host name of this machine is sent, for the page to display. The requests
+// carry no key. The options are those of [New]; options about keys, projects
+// and read-only access have no effect.
 //
-// It costs one request to start, and one each interval, which is 5 s unless the
-// service says otherwise. Network errors and 5xx are waited out.
+// It costs one request to start, and one per interval, which is 5 s unless the
+// service specifies another. Network errors and 5xx responses are retried at
+// the next interval.
 func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (projectID string, key APIKey, err error) {
 	bad := func(arg, reason string) (string, APIKey, error) {
 		return "", "", &ArgumentError{Op: "login", Arg: arg, Reason: reason}
@@ -92,7 +93,7 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 		return "", "", err
 	}
 	defer func() { _ = c.Close() }()
-	c.readOnly = false // it changes nothing of a project
+	c.readOnly = false // login changes nothing in a project
 	c.credential = credential{
 		header: func(context.Context) ([]string, error) { return nil, nil },
 		name:   func() string { return "none" },
@@ -110,7 +111,7 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 	case start.DeviceCode == "" || start.UserCode == "" || strings.ContainsFunc(start.UserCode, isControl):
 		return "", "", errors.New("connic: login.start: the answer has no code")
 	case !pageURL(start.VerificationURL):
-		// Programs open it in a browser.
+		// Programs open this URL in a browser.
 		return "", "", errors.New("connic: login.start: the answer has no https page to confirm the code")
 	}
 	expires := time.Now().Add(seconds(start.ExpiresIn, loginExpiry, maxLoginExpiry))
@@ -120,11 +121,11 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 	return c.awaitLogin(ctx, start.DeviceCode, seconds(start.Interval, loginInterval, maxLoginInterval), expires)
 }
 
-// awaitLogin asks for the key until it comes, or until that is hopeless.
+// awaitLogin polls for the key until it arrives or the login fails.
 func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Duration, expires time.Time) (string, APIKey, error) {
 	asking, cancel := context.WithDeadlineCause(ctx, expires, ErrLoginExpired)
 	defer cancel()
-	once := []RequestOption{WithMaxAttempts(1)} // the next one is the retry
+	once := []RequestOption{WithMaxAttempts(1)} // the next poll is the retry
 	for {
 		if err := sleep(asking, interval); err != nil {
 			return "", "", loginEnded(ctx)
@@ -164,8 +165,8 @@ func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Dura
 	}
 }
 
-// loginEnded is the error of a login that ran out of time: the caller's, or its
-// own.
+// loginEnded returns the error of a login that ran out of time, whether by its
+// context or by expiry.
 func loginEnded(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("connic: login.token: %w", contextError(ctx))
@@ -173,7 +174,8 @@ func loginEnded(ctx context.Context) error {
 	return ErrLoginExpired
 }
 
-// loginState is the word in an answer that says how far the login is.
+// loginState returns the OAuth error code of a response, which tells the state
+// of the login.
 func loginState(e *Error) string {
 	var body struct {
 		Error string `json:"error"`
@@ -184,8 +186,8 @@ func loginState(e *Error) string {
 	return body.Error
 }
 
-// scrub takes the device code, which yields the key, out of an answer that repeats
-// it.
+// scrub removes the device code, which grants access to the key, from a
+// response that echoes it.
 func scrub(e *Error, code string) {
 	e.Body = bytes.ReplaceAll(e.Body, []byte(code), []byte("…"))
 	e.Detail = strings.ReplaceAll(e.Detail, code, "…")
@@ -195,7 +197,7 @@ func scrub(e *Error, code string) {
 	}
 }
 
-// pageURL reports whether a page may be opened in a browser.
+// pageURL reports whether s may be opened in a browser.
 func pageURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && mask.Text(s) == s && u.User == nil && u.Hostname() != "" &&

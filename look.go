@@ -407,7 +407,7 @@ func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
 			s.event.Next = 0
 			s.value = t.seen
 			s.err = &WaitError{
-				Kind: w.kind.name, ID: t.id, Pending: []string{t.id}, LastStatus: w.lastStatus(t), Polls: x.polls, Err: err,
+				Kind: w.kind.name, ID: t.id, Pending: []string{t.id}, LastStatus: mask.Line(w.lastStatus(t), maxID), Polls: x.polls, Err: err,
 			}
 		}
 		x.deliver(s)

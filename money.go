@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// The currencies that the service counts in.
+// The currencies that the service uses.
 const (
 	EUR = "EUR"
 	USD = "USD"
 )
 
-// ErrCurrency marks arithmetic with amounts in different currencies.
+// ErrCurrency marks arithmetic on amounts in different currencies.
 const ErrCurrency = sentinel("connic: different currencies")
 
-// Money is an exact amount in a currency. The zero Money is nothing in no
-// currency: it can be added to everything. Any other amounts can only be added,
-// subtracted or compared within one currency; between two it is an
-// [ErrCurrency], since this package knows no exchange rate and nobody wants a
-// guessed one. To sum up several currencies, use [Sums].
+// Money is an exact amount in a currency. The zero Money has no currency and
+// can be added to any amount. Other amounts can only be added, subtracted or
+// compared within one currency; anything else fails with [ErrCurrency], since
+// this package does not convert currencies. To add up amounts in several
+// currencies, use [Sums].
 type Money struct {
 	Amount   Decimal `json:"amount"`
-	Currency string  `json:"currency"` // "EUR"; upper and lower case do not matter
+	Currency string  `json:"currency"` // such as "EUR"; case-insensitive
 }
 
 // nothing reports whether m is the zero Money.
 func (m Money) nothing() bool { return m.Currency == "" && m.Amount.Sign() == 0 }
 
-// common returns the currency that m and o have in common.
+// common returns the currency that m and o share.
 func (m Money) common(o Money) (string, error) {
 	switch {
 	case m.nothing():
@@ -66,7 +66,7 @@ func (m Money) Sub(o Money) (Money, error) {
 	return Money{m.Amount.Sub(o.Amount), currency}, nil
 }
 
-// Cmp returns -1, 0 or 1 as m is less than, equal to or more than o, or
+// Cmp returns -1, 0 or 1 if m is less than, equal to or greater than o, or
 // [ErrCurrency].
 func (m Money) Cmp(o Money) (int, error) {
 	if _, err := m.common(o); err != nil {
@@ -75,17 +75,16 @@ func (m Money) Cmp(o Money) (int, error) {
 	return m.Amount.Cmp(o.Amount), nil
 }
 
-// String returns the amount as the service wrote it and the currency:
-// "12.50 EUR".
+// String returns the amount as the service sent it, followed by the currency,
+// as in "12.50 EUR".
 func (m Money) String() string { return strings.TrimSpace(m.Amount.String() + " " + m.Currency) }
 
-// Sums holds one amount for each currency, in the order of their codes. Nil is
-// the empty sum. An amount whose currency the service left out is a sum of its
-// own, under "".
+// Sums holds one amount per currency, sorted by currency code. Nil is the empty
+// sum. Amounts without a currency are added up separately, under "".
 type Sums []Money
 
-// Add returns the sums with m added to the amount of its currency. It leaves s
-// as it is.
+// Add returns the sums with m added to the amount in its currency. It does not
+// modify s.
 func (s Sums) Add(m Money) Sums {
 	if m.nothing() {
 		return s
@@ -102,7 +101,7 @@ func (s Sums) Add(m Money) Sums {
 	return sums
 }
 
-// In returns the sum in a currency, 0 if there is none.
+// In returns the sum in the given currency, or 0 if there is none.
 func (s Sums) In(currency string) Money {
 	for _, m := range s {
 		if strings.EqualFold(m.Currency, currency) {
@@ -112,8 +111,8 @@ func (s Sums) In(currency string) Money {
 	return Money{Currency: strings.ToUpper(currency)}
 }
 
-// Single returns the sum where there is at most one currency, and [ErrCurrency]
-// where there are several.
+// Single returns the only sum. It fails with [ErrCurrency] if there are several
+// currencies.
 func (s Sums) Single() (Money, error) {
 	switch len(s) {
 	case 0:
@@ -125,7 +124,8 @@ func (s Sums) Single() (Money, error) {
 	}
 }
 
-// String lists the sums: "3.10 EUR, 12.50 USD", or "0" if there are none.
+// String returns the sums as a list such as "3.10 EUR, 12.50 USD", or "0" if
+// there are none.
 func (s Sums) String() string {
 	if len(s) == 0 {
 		return "0"

@@ -5,18 +5,17 @@ import (
 	"fmt"
 )
 
-// Nullable is a value in a change that can be absent, null, or set: three
-// different things to a PATCH, which leaves alone what is absent and clears what
-// is null.
+// Nullable is a field of an update that can be absent, null or set. A PATCH
+// treats the three differently: it leaves an absent field unchanged and clears
+// a field that is null.
 //
 //	connic.JudgeUpdate{
-//		SampleRate: connic.Set(20.0),                  // change it
+//		SampleRate: connic.Set(20.0),                  // change this
 //		ScoreAlert: connic.Null[connic.ScoreAlert](), // clear it
-//	} // and leave everything else as it is
+//	} // and leave everything else unchanged
 //
-// The zero Nullable is absent. In types of your own give the field the option
-// omitzero, as in `json:"limit,omitzero"`: without it an absent value is
-// written as null.
+// The zero Nullable is absent. In your own types, use the omitzero option, as
+// in `json:"limit,omitzero"`; without it an absent value is encoded as null.
 type Nullable[T any] struct {
 	value T
 	state nullState
@@ -30,23 +29,24 @@ const (
 	isSet
 )
 
-// Set returns a Nullable with a value. The value may be a zero value: an empty
-// text, 0 or false is as much a value as any other.
+// Set returns a Nullable that is set to value. A zero value, such as an empty
+// string, 0 or false, is a value like any other.
 func Set[T any](value T) Nullable[T] { return Nullable[T]{value, isSet} }
 
-// Null returns a Nullable that clears what it is sent for.
+// Null returns a Nullable that clears the field.
 func Null[T any]() Nullable[T] { return Nullable[T]{state: isNull} }
 
-// IsZero reports whether n is absent. It is what omitzero asks.
+// IsZero reports whether n is absent. It implements the omitzero option of
+// encoding/json.
 func (n Nullable[T]) IsZero() bool { return n.state == isAbsent }
 
-// IsNull reports whether n is null. An absent value is not.
+// IsNull reports whether n is null. An absent value is not null.
 func (n Nullable[T]) IsNull() bool { return n.state == isNull }
 
-// Get returns the value, and whether there is one.
+// Get returns the value and whether n is set.
 func (n Nullable[T]) Get() (value T, ok bool) { return n.value, n.state == isSet }
 
-// String returns the value as fmt prints it, "null" or "absent".
+// String returns the value as formatted by package fmt, or "null" or "absent".
 func (n Nullable[T]) String() string {
 	switch n.state {
 	case isSet:
@@ -66,8 +66,8 @@ func (n Nullable[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(n.value)
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It is not called for a key that
-// is not there, so that the Nullable stays absent.
+// UnmarshalJSON implements [json.Unmarshaler]. It is not called for a missing
+// key, so the Nullable stays absent.
 func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		*n = Null[T]()
@@ -81,21 +81,21 @@ func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// patch collects what is wrong with a change before it is sent.
+// patch validates an update before it is sent.
 type patch struct {
 	op    string
-	set   bool // something is set or cleared
+	set   bool // at least one field is set or null
 	first *ArgumentError
 }
 
-// refuse notes a complaint, unless there is one already.
+// refuse records a complaint, unless there is one already.
 func (p *patch) refuse(arg, reason string) {
 	if p.first == nil {
 		p.first = &ArgumentError{Op: p.op, Arg: arg, Reason: reason}
 	}
 }
 
-// err is the first complaint, or that nothing is changed at all.
+// err returns the first complaint, or one that nothing is changed.
 func (p *patch) err() error {
 	if p.first == nil && !p.set {
 		p.refuse("update", "is empty: it changes nothing")
@@ -106,8 +106,8 @@ func (p *patch) err() error {
 	return p.first
 }
 
-// change checks one field of a change: check returns what is wrong with a value,
-// "" if nothing is.
+// change checks one field of an update. check returns what is wrong with a
+// value, or "".
 func change[T any](p *patch, arg string, n Nullable[T], clearable bool, check func(T) string) {
 	p.set = p.set || !n.IsZero()
 	if n.IsNull() && !clearable {

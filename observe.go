@@ -9,43 +9,43 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// Observer is told about each step of each call, on the goroutine of the call.
-// It must be quick and safe for concurrent use. Nothing that it is told contains
-// the API key, a query or a body.
+// An Observer is called for each step of each call, on the goroutine of the
+// call. It must return quickly and be safe for concurrent use. Its arguments
+// never contain the API key, a query or a body.
 type Observer func(ctx context.Context, e Event)
 
-// Event is one step of a call.
+// An Event is one step of a call.
 type Event struct {
 	Kind   EventKind
-	Op     string // "runs.get": stable and of low cardinality
+	Op     string // such as "runs.get"; stable and of low cardinality
 	Method string
 	Route  string // with placeholders, also of low cardinality
-	// Attempt counts the requests that were sent for the call.
+	// Attempt is the number of requests sent for the call so far.
 	Attempt    int
-	StatusCode int // 0 where there was no answer
+	StatusCode int // 0 if there was no response
 	// Wait is how long the call will wait (EventQueued, EventRetry).
 	Wait time.Duration
-	// Reason says why (EventQueued, EventRetry).
+	// Reason says why the call waits (EventQueued, EventRetry).
 	Reason Reason
-	// Duration is how long the attempt took (EventAttempt), or the whole call with
-	// all its waits (EventDone).
+	// Duration is how long the attempt took (EventAttempt), or the whole call
+	// including all waits (EventDone).
 	Duration time.Duration
-	// Queued is how long the call really stood in line for the rate limit, over all
-	// its attempts (EventDone).
+	// Queued is how long the call was actually queued for the rate limit, over
+	// all attempts (EventDone).
 	Queued    time.Duration
 	RequestID string
 	Err       error
 	Lane      Lane
 }
 
-// EventKind says what an [Event] is about.
+// EventKind is the kind of an [Event].
 type EventKind string
 
 // The steps of a call.
 const (
-	EventQueued  EventKind = "queued"  // the attempt waits for its turn under the rate limit
+	EventQueued  EventKind = "queued"  // the attempt is queued for the rate limit
 	EventAttempt EventKind = "attempt" // an attempt ended
-	EventRetry   EventKind = "retry"   // the call will be tried again
+	EventRetry   EventKind = "retry"   // the call will be retried
 	EventDone    EventKind = "done"    // the call ended
 )
 
@@ -54,22 +54,28 @@ type Operation struct {
 	Name    string // "agents.trigger"
 	Method  string
 	Route   string // "/projects/{project}/agents/{agent}/trigger"
-	Section string // the API key section, "" where none is known
-	Access  string // "read", "write", or "" where none is known
+	Section string // the section of the API key, "" if unknown
+	Access  string // "read", "write", or "" if unknown
 	Class   string // "safe", "idempotent" or "unsafe"
 	Status  string // "documented", "observed" or "assumed"
 }
 
+// rawRoute replaces the paths of [Client.Do], which may be numerous.
+const rawRoute = "{path}"
+
 func operation(op *api.Operation, class api.Class) Operation {
-	return Operation{
+	o := Operation{
 		Name: op.Name, Method: op.Method, Route: op.Route, Section: op.Section, Access: op.Access,
 		Class: class.String(), Status: string(op.Mark),
 	}
+	if op.Op == rawOperation.Op {
+		o.Route = rawRoute
+	}
+	return o
 }
 
 // OperationFromContext returns the operation that a request's context belongs
-// to, for RoundTrippers that name spans or metrics after it (see
-// [WithTransport]).
+// to. RoundTrippers can use it to name spans or metrics (see [WithTransport]).
 func OperationFromContext(ctx context.Context) (Operation, bool) {
 	k := callOf(ctx)
 	if k == nil {
@@ -78,12 +84,15 @@ func OperationFromContext(ctx context.Context) (Operation, bool) {
 	return operation(k.op, k.class), true
 }
 
-// observe tells the observer of a step.
+// observe reports a step to the observer.
 func (k *call) observe(e Event) {
 	if k.client.observer == nil {
 		return
 	}
-	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route
+	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route()
+	if k.op.Op == rawOperation.Op {
+		e.Route = rawRoute
+	}
 	e.Attempt, e.Lane = int(k.attempts), k.lane
 	if e.Kind != EventQueued {
 		e.StatusCode, e.RequestID = k.status(), k.requestID()
@@ -91,11 +100,13 @@ func (k *call) observe(e Event) {
 	k.client.observer(k.Context, e)
 }
 
-// defaultSlowQueue is the time in line from which a call is logged at info level.
+// defaultSlowQueue is the time in the queue after which a call is logged at
+// info level.
 const defaultSlowQueue = 10 * time.Second
 
-// logObserver writes events to a logger: attempts and ends at debug level, times
-// in line of at least slow at info level, retries at warn level.
+// logObserver returns an Observer that logs events: attempts and completed
+// calls at debug level, waits for the rate limit of at least slow at info
+// level, and retries at warn level.
 func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 	return func(ctx context.Context, e Event) {
 		level := slog.LevelDebug

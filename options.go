@@ -11,7 +11,7 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Option changes a Client that is being made.
+// An Option configures a Client. Options are passed to [New] and [NewFromEnv].
 type Option func(*config) error
 
 // config collects options before a Client exists.
@@ -38,9 +38,9 @@ func badOption(name, reason string) error {
 	return &ArgumentError{Op: "connic.New", Arg: name, Reason: reason}
 }
 
-// WithBaseURL sets the address of the API, in place of [DefaultBaseURL]: an
-// absolute https URL without user, query and fragment. http is accepted for
-// loopback addresses only.
+// WithBaseURL sets the address of the API, which is [DefaultBaseURL] by
+// default. It must be an absolute https URL without user information, query or
+// fragment. http is accepted for loopback addresses only.
 func WithBaseURL(base string) Option {
 	return func(c *config) error {
 		c.baseURL = base
@@ -48,9 +48,10 @@ func WithBaseURL(base string) Option {
 	}
 }
 
-// WithHTTPClient takes the Transport of h for the requests, and its Timeout for
-// each attempt unless [WithTimeout] is given too. H itself is neither changed nor
-// kept: its cookie jar and its redirect policy are not used.
+// WithHTTPClient sends requests through the Transport of h. The Timeout of h
+// applies to each attempt unless [WithTimeout] is also given. h itself is
+// neither modified nor retained; its cookie jar and redirect policy are
+// ignored.
 func WithHTTPClient(h *http.Client) Option {
 	return func(c *config) error {
 		if h == nil {
@@ -61,13 +62,13 @@ func WithHTTPClient(h *http.Client) Option {
 	}
 }
 
-// WithTransport wraps the transport of the requests, for tracing, metrics or
-// tests. It sees every attempt, with the key in its Authorization header; see
-// [OperationFromContext]. Wrappers nest in the order of the options, the last one
-// outermost.
+// WithTransport wraps the transport, for tracing, metrics or tests. The wrapper
+// sees every attempt, including the key in its Authorization header; see
+// [OperationFromContext]. Wrappers nest in the order of the options, the last
+// one outermost.
 //
-// A wrapper must not send a request twice: the retries that are safe are made
-// above it.
+// A wrapper must not send a request more than once. The client already performs
+// all retries that are safe.
 func WithTransport(wrap func(next http.RoundTripper) http.RoundTripper) Option {
 	return func(c *config) error {
 		if wrap == nil {
@@ -78,9 +79,10 @@ func WithTransport(wrap func(next http.RoundTripper) http.RoundTripper) Option {
 	}
 }
 
-// WithTimeout bounds each attempt, from the moment it is sent to the last byte of
-// the answer: 60 s by default. Time in line for the rate limit and between
-// attempts does not count. The context bounds the whole call.
+// WithTimeout limits each attempt, from sending the request to reading the last
+// byte of the response. The default is 60 s. Time spent queued for the rate
+// limit or backing off between attempts does not count. Use the context to
+// limit the whole call.
 func WithTimeout(perAttempt time.Duration) Option {
 	return func(c *config) error {
 		if perAttempt <= 0 {
@@ -102,8 +104,8 @@ func WithRetry(p RetryPolicy) Option {
 	}
 }
 
-// WithLimiter sets the Limiter, to share it between the Clients of one project,
-// or to bring another one.
+// WithLimiter sets the Limiter, either to share one between the Clients of a
+// project or to use another implementation.
 func WithLimiter(l Limiter) Option {
 	return func(c *config) error {
 		if l == nil {
@@ -114,8 +116,8 @@ func WithLimiter(l Limiter) Option {
 	}
 }
 
-// WithRateLimit sets the quota that the client keeps to, in place of the
-// documented 60 requests a minute.
+// WithRateLimit limits the client to n requests per the given time, instead of
+// the documented 60 a minute.
 func WithRateLimit(n int, per time.Duration) Option {
 	return func(c *config) error {
 		if n <= 0 || per <= 0 {
@@ -126,8 +128,8 @@ func WithRateLimit(n int, per time.Duration) Option {
 	}
 }
 
-// WithoutRateLimit lifts the client's own limit. The service's 429s are waited
-// out all the same.
+// WithoutRateLimit removes the client's own limit. The client still waits after
+// a 429 response.
 func WithoutRateLimit() Option {
 	return func(c *config) error {
 		c.limiter = NewLimiter(0, defaultWindow)
@@ -135,8 +137,8 @@ func WithoutRateLimit() Option {
 	}
 }
 
-// WithEnvironment sets the environment for calls that need one and are not given
-// another.
+// WithEnvironment sets the environment for calls that need one and do not
+// specify it.
 func WithEnvironment(id string) Option {
 	return func(c *config) error {
 		if id == "" {
@@ -147,8 +149,8 @@ func WithEnvironment(id string) Option {
 	}
 }
 
-// WithKeySource takes the API key from s for every attempt, in place of a fixed
-// one. The key argument of New may then be empty.
+// WithKeySource obtains the API key from s for every attempt, instead of using
+// a fixed key. The key argument of [New] may then be empty.
 func WithKeySource(s KeySource) Option {
 	return func(c *config) error {
 		if f, ok := s.(KeySourceFunc); s == nil || ok && f == nil {
@@ -159,7 +161,7 @@ func WithKeySource(s KeySource) Option {
 	}
 }
 
-// WithApplication puts the name and version of the program in front of the
+// WithApplication prepends the name and version of the program to the
 // User-Agent header. The version may be empty.
 func WithApplication(name, version string) Option {
 	return func(c *config) error {
@@ -174,9 +176,10 @@ func WithApplication(name, version string) Option {
 	}
 }
 
-// WithLogger logs to l: attempts and ends of calls at debug level, long times in
-// line at info level (see [WithSlowQueue]), retries and pauses at warn level. Keys, queries and bodies are never logged. Without this
-// option nothing is logged at all.
+// WithLogger logs to l: attempts and completed calls at debug level, long waits
+// for the rate limit at info level (see [WithSlowQueue]), and retries and
+// pauses at warn level. Keys, queries and bodies are never logged. Without this
+// option nothing is logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {
@@ -187,9 +190,10 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithSlowQueue sets how long a call has to stand in line for the rate limit for
-// [WithLogger] to log it at info level: 10 s by default. It is logged when the wait
-// is foreseen, and at the end of the call with the time that it really took.
+// WithSlowQueue sets how long a call must be queued for the rate limit before
+// [WithLogger] logs it at info level. The default is 10 s. The wait is logged
+// when it is predicted, and again at the end of the call with its actual
+// length.
 func WithSlowQueue(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -200,8 +204,8 @@ func WithSlowQueue(d time.Duration) Option {
 	}
 }
 
-// WithObserver tells o about each step of each call. Several observers are told
-// in turn.
+// WithObserver calls o for each step of each call. Several observers are called
+// in the order of the options.
 func WithObserver(o Observer) Option {
 	return func(c *config) error {
 		if o == nil {
@@ -212,10 +216,11 @@ func WithObserver(o Observer) Option {
 	}
 }
 
-// WithRoute moves an operation to another path, where this package's table turns
-// out to be wrong: WithRoute("runs.list", "/projects/{project}/runs/search"). The
-// path is relative to the base URL and has the placeholders of the original.
-// Operation names stand in docs/api-coverage.md.
+// WithRoute changes the path of an operation whose route in this package turns
+// out to be wrong, as in WithRoute("runs.list",
+// "/projects/{project}/runs/search"). The path is relative to the base URL and
+// must contain the placeholders of the original route. Operation names are
+// listed in docs/api-coverage.md.
 func WithRoute(op, path string) Option {
 	return func(c *config) error {
 		o, ok := api.Lookup(op)
@@ -226,7 +231,7 @@ func WithRoute(op, path string) Option {
 	}
 }
 
-// WithReadOnly refuses every operation that changes something, with
+// WithReadOnly makes every operation that changes something fail with
 // [ErrReadOnly].
 func WithReadOnly() Option {
 	return func(c *config) error {
@@ -235,15 +240,16 @@ func WithReadOnly() Option {
 	}
 }
 
-// WithMaxResponseBytes bounds the body of a successful answer, after
-// decompression: 64 MiB by default. A larger one ends the call with [ErrTooLarge].
-// Of an answer with an error status at most 1 MiB is read, or n if that is less.
+// WithMaxResponseBytes limits the body of a successful response, after
+// decompression. The default is 64 MiB. A larger body fails the call with
+// [ErrTooLarge]. At most 1 MiB of an error response is read, or n if that is
+// less.
 func WithMaxResponseBytes(n int64) Option {
 	return func(c *config) error {
 		if n <= 0 {
 			return badOption("WithMaxResponseBytes", "is not positive")
 		}
-		n = min(n, math.MaxInt64-1) // one byte more is read, to see the end
+		n = min(n, math.MaxInt64-1) // one more byte is read, to detect the end
 		c.maxBody, c.maxErrorBody = n, min(n, defaultMaxErrorBody)
 		return nil
 	}
@@ -263,7 +269,7 @@ func joinObservers(observers []Observer) Observer {
 	}
 }
 
-// routes holds the paths of operations that were moved.
+// routes maps operations to the paths set by WithRoute.
 type routes map[api.Op]string
 
 func (r routes) of(op api.Op) string {
@@ -303,7 +309,8 @@ func (c *config) setRoute(o *api.Operation, path string) error {
 	return nil
 }
 
-// placeholder returns the name of the placeholder of a route besides {project}.
+// placeholder returns the name of the placeholder in a route other than
+// {project}, or "".
 func placeholder(route string) string {
 	for segment := range strings.SplitSeq(route, "/") {
 		if strings.HasPrefix(segment, "{") && segment != "{project}" {

@@ -14,28 +14,30 @@ import (
 )
 
 const (
-	// pageLimit is what the All methods ask for where the caller does not say.
+	// pageLimit is the default Limit of the All methods.
 	pageLimit = 100
-	// maxPages and maxEmptyPages end lists that would never end by themselves.
+	// maxPages and maxEmptyPages end lists that would otherwise never end.
 	maxPages      = 10_000
 	maxEmptyPages = 20
 )
 
-// Page is one page of a list.
+// A Page is one page of a list.
 type Page[T any] struct {
 	Items []*T
-	// Total is how many items there are in all, -1 if the service does not say.
+	// Total is the total number of items, or -1 if the service does not report
+	// it.
 	Total int
-	// Limit and Offset are those of the answer, or else those that were asked for.
+	// Limit and Offset are taken from the response or, failing that, from the
+	// request.
 	Limit, Offset int
-	// NextCursor leads to the next page, where the service pages by cursor.
+	// NextCursor identifies the next page, if the service uses cursors.
 	NextCursor string
 
-	more *bool  // what the service says about further pages, nil if nothing
-	sum  uint64 // of the text of items that have no id
+	more *bool  // whether there are further pages, nil if the service does not say
+	sum  uint64 // of the text of items without an id
 }
 
-// HasNext reports whether there are further pages, as far as the page can tell.
+// HasNext reports whether there are further pages, as far as this page shows.
 func (p *Page[T]) HasNext() bool {
 	switch {
 	case p.more != nil:
@@ -51,10 +53,10 @@ func (p *Page[T]) HasNext() bool {
 	}
 }
 
-// listing describes a list operation: how its array is called, and what was
-// asked for.
+// listing describes a list operation: the name of its array, and the requested
+// page.
 type listing[T any] struct {
-	name   string // the section's own name for the array
+	name   string // the name that this section uses for the array
 	id     func(*T) string
 	limit  int
 	offset int
@@ -71,8 +73,8 @@ func (l *listing[T]) query(q *query) {
 	q.addInt("offset", l.offset)
 }
 
-// decode decodes a page in any of the envelopes that are known: a bare array, or
-// an object that has the array under one of several names.
+// decode decodes a page in any of the known envelopes: a bare array, or an
+// object that contains the array under one of several names.
 func (l *listing[T]) decode(d *lenient.Decoder) (*Page[T], error) {
 	p := &Page[T]{Items: []*T{}, Total: -1, Limit: l.limit, Offset: l.offset}
 	var err error
@@ -85,18 +87,18 @@ func (l *listing[T]) decode(d *lenient.Decoder) (*Page[T], error) {
 		return nil, err
 	}
 	if l.cursor != "" && p.NextCursor == "" && p.more == nil {
-		p.more = new(bool) // the cursors came to an end
+		p.more = new(bool) // there is no further cursor
 	}
 	return p, nil
 }
 
-// maxRows bounds the items of a page for which no more were asked for. The size
-// of the answer bounds them too.
+// maxRows limits the items of a page for which no larger limit was requested.
+// The size of the response limits them too.
 const maxRows = 10_000
 
-// items decodes the array of a page. Each item is allocated by itself: one that
-// is kept keeps none of the others. Texts that it has in common with the one
-// before it are shared.
+// items decodes the array of a page. Each item is allocated separately, so
+// retaining one does not retain the others. Strings equal to those of the
+// previous item are shared with it.
 func (l *listing[T]) items(d *lenient.Decoder, p *Page[T]) error {
 	start := d.Offset()
 	p.Items = make([]*T, 0, min(max(l.limit, 0), pageLimit))
@@ -127,9 +129,9 @@ func (l *listing[T]) items(d *lenient.Decoder, p *Page[T]) error {
 	return err
 }
 
-// envelope reads the array, and what stands around it.
+// envelope decodes the array and the members around it.
 func (l *listing[T]) envelope(d *lenient.Decoder, p *Page[T]) error {
-	best := math.MaxInt // the rank of the array that was decoded
+	best := math.MaxInt // the rank of the array decoded so far
 	page, pages := -1, -1
 	err := d.Members(func(key []byte) error {
 		switch string(key) {
@@ -159,7 +161,7 @@ func (l *listing[T]) envelope(d *lenient.Decoder, p *Page[T]) error {
 			best = rank
 			return l.items(d, p)
 		case named && first == 'n' && best == math.MaxInt:
-			best = len(arrayNames) + 1 // an empty list, unless another name has one
+			best = len(arrayNames) + 1 // an empty list, unless another name holds an array
 		}
 		return d.Skip()
 	})
@@ -183,8 +185,8 @@ func optional(d *lenient.Decoder, v any) error {
 	return d.Value(v)
 }
 
-// next reads a "next" that is a cursor, a URL or null. A URL is never followed:
-// it only says that there is more.
+// next decodes a "next" member that is a cursor, a URL or null. A URL is never
+// followed; it only indicates that there is more.
 func (l *listing[T]) next(d *lenient.Decoder, p *Page[T]) error {
 	var next string
 	if err := d.Value(&next); err != nil {
@@ -206,7 +208,7 @@ var arrayNames = map[string]int{"items": 1, "data": 2, "results": 3}
 
 var pageSeed = maphash.MakeSeed()
 
-// fingerprint tells pages apart by the ids of their items.
+// fingerprint identifies a page by the ids of its items.
 func (l *listing[T]) fingerprint(p *Page[T]) uint64 {
 	if p.sum != 0 {
 		return p.sum
@@ -220,10 +222,9 @@ func (l *listing[T]) fingerprint(p *Page[T]) uint64 {
 	return h.Sum64()
 }
 
-// all iterates over a list, page after page. Rows shift while it pages, because
-// lists are newest first and new rows come: an item that stood on the page
-// before already is left out. A list that does not come to an end by itself ends
-// with ErrPageLoop.
+// all iterates over a list, page by page. Lists are newest first, so new rows
+// shift the others while it pages; items that were already on the previous page
+// are skipped. A list that does not end by itself ends with ErrPageLoop.
 func (l listing[T]) all(ctx context.Context, op string, fetch func(context.Context, *listing[T]) (*Page[T], error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		l := l
@@ -280,16 +281,17 @@ func (l listing[T]) all(ctx context.Context, op string, fetch func(context.Conte
 				}
 				cursors[l.cursor] = true
 			} else if len(page.Items) == 0 {
-				return // nothing to move on by
+				return // there is no way to advance
 			}
 		}
 		loop(fmt.Sprintf("more than %d pages", maxPages))
 	}
 }
 
-// Collect gathers the items of an iterator, at most max of them; 0 means all.
-// It stops at the first error and returns what it has with it. An iterator of
-// this package sends no request beyond the page that holds the last item.
+// Collect returns the items of an iterator, at most max of them; 0 means all.
+// It stops at the first error and returns the items up to it with that error.
+// An iterator from this package requests no page beyond the one that holds the
+// last item.
 func Collect[T any](seq iter.Seq2[T, error], max int) ([]T, error) {
 	var items []T
 	for item, err := range seq {

@@ -27,11 +27,11 @@ type Project struct {
 
 // Get returns the project. It costs one request.
 //
-// API: GET /projects/{project}
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}
+//	Access: undocumented
+//	Status: observed
 func (s *ProjectService) Get(ctx context.Context, opts ...RequestOption) (*Project, error) {
-	return do(ctx, s.client, request{op: api.ProjectGet}, decodeInto[Project], opts)
+	return do(ctx, (*service)(s).of(), request{op: api.ProjectGet}, decodeInto[Project], opts)
 }
 
 // EnvironmentsService reads the environments of the project. Some keys may not
@@ -73,12 +73,12 @@ func (s *EnvironmentsService) listing() listing[Environment] {
 // List returns the environments, all on one page as far as is known. It costs one
 // request.
 //
-// API: GET /projects/{project}/environments
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}/environments
+//	Access: undocumented
+//	Status: observed
 func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (*Page[Environment], error) {
 	l := s.listing()
-	return do(ctx, s.client, request{op: api.EnvironmentsList}, l.decode, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.EnvironmentsList}, l.decode, opts)
 }
 
 // everything returns the environments of all pages, in the service's order.
@@ -91,7 +91,7 @@ func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOpti
 		}
 		first = false
 		l.limit = 0
-		return do(ctx, s.client, r, l.decode, opts)
+		return do(ctx, (*service)(s).of(), r, l.decode, opts)
 	})
 	return Collect(pages, 0)
 }
@@ -102,9 +102,9 @@ func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOpti
 // [EnvironmentsService.List] has them. A name that several environments have is an
 // [ErrConflict], and no such environment an [ErrNotFound]. It costs one request.
 //
-// API: GET /projects/{project}/environments
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}/environments
+//	Access: undocumented
+//	Status: observed
 func (s *EnvironmentsService) Find(ctx context.Context, nameOrID string, opts ...RequestOption) (*Environment, error) {
 	all, err := s.everything(ctx, opts)
 	if err != nil {
@@ -147,9 +147,9 @@ func (s *EnvironmentsService) Find(ctx context.Context, nameOrID string, opts ..
 // the default one, or else the first, leaving out those of type test. It is an
 // [ErrNotFound] if there is none. It costs one request.
 //
-// API: GET /projects/{project}/environments
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}/environments
+//	Access: undocumented
+//	Status: observed
 func (s *EnvironmentsService) Default(ctx context.Context, opts ...RequestOption) (*Environment, error) {
 	all, err := s.everything(ctx, opts)
 	if err != nil {
@@ -196,7 +196,7 @@ func (s *EnvironmentsService) testTarget(ctx context.Context, op api.Op, opts []
 		return "", noTarget(op, err)
 	}
 	var chosen *Environment
-	if own := s.client.inEnvironment(); own == "" {
+	if own := (*service)(s).of().environment; own == "" {
 		if chosen, err = defaultOf(all); err != nil {
 			return "", noTarget(op, err)
 		}

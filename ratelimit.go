@@ -14,153 +14,156 @@ const (
 	defaultWindow = time.Minute
 )
 
-// A Limiter admits the attempts of one or more Clients: every request that is
-// sent, retries and polls included, asks it first. [NewLimiter] makes one.
+// A Limiter admits the attempts of one or more Clients. Every request,
+// including retries and polls, must be admitted before it is sent. [NewLimiter]
+// returns one.
 //
-// Share one Limiter between the Clients of one project in a process. Implement
-// the interface to share the quota between processes through a store of your
-// own. An implementation must be safe for concurrent use. If it is a [Reserver]
-// too, it learns how many places waits need.
+// Share one Limiter between the Clients of a project within a process. To share
+// the quota between processes, implement the interface on top of a common
+// store. An implementation must be safe for concurrent use. If it also
+// implements [Reserver], it is told how many slots waits need.
 type Limiter interface {
-	// Acquire waits until one attempt may be sent. It returns early with the
-	// context's error, or with a *LimitError when the attempt's turn cannot come
-	// before the context's deadline. After a Release with [OutcomeRefused] it
-	// admits nobody until RetryAfter has passed; one that is very long it may cut
-	// short, to ask again.
+	// Acquire blocks until one attempt may be sent. It returns early with the
+	// context's error, or with a *LimitError if the attempt's turn cannot come
+	// before the context's deadline. After a Release with [OutcomeRefused],
+	// Acquire admits no attempt until RetryAfter has passed. It may cut a very
+	// long RetryAfter short in order to ask the service again.
 	Acquire(ctx context.Context, a Admission) (Permit, error)
-	// Release tells how an admitted attempt ended. It is called exactly once for
-	// each Permit, as soon as the service must have seen the request: when its
-	// answer's headers are there, or when the attempt failed.
+	// Release reports how an admitted attempt ended. It is called exactly once
+	// for each Permit, as soon as the service must have seen the request: when
+	// the response headers arrive, or when the attempt fails.
 	Release(p Permit, o Outcome)
-	// Status describes the current state.
+	// Status returns the current state.
 	Status() RateLimitStatus
 }
 
-// A Reserver is a [Limiter] that keeps places of its quota for the looks of
-// waits, so that what was started is seen to its end although calls stand in
-// line. The Limiter of [NewLimiter] is one.
+// A Reserver is a [Limiter] that can reserve slots of its quota for the polls
+// of waits, so that work that was started is followed to its end even while
+// calls are queued. The Limiter returned by [NewLimiter] is a Reserver.
 type Reserver interface {
-	// Reserve keeps so many more places from all lanes but [LanePoll]; a negative
-	// number gives places back. Each Client gives back what it took when it waits
-	// for nothing any more.
+	// Reserve reserves that many additional slots for [LanePoll]; a negative
+	// number releases slots. Each Client releases the slots it reserved once it
+	// is no longer waiting for anything.
 	Reserve(places int)
 }
 
-// Admission is the request of one attempt to be sent.
+// Admission describes an attempt that asks a [Limiter] for admission.
 type Admission struct {
 	Lane Lane
-	// Again is set when the service refused this attempt with 429: it goes back
-	// to the head of its lane.
+	// Again is set if the service refused this attempt with a 429. The attempt
+	// then returns to the head of its lane.
 	Again bool
-	// NoWait asks for a *LimitError instead of a wait.
+	// NoWait requests a *LimitError instead of a wait.
 	NoWait bool
-	// Spare is how much time must be left before the context's deadline when the
-	// attempt goes; else it is refused with a *LimitError. 0 is the rule.
+	// Spare is how much time must remain before the context's deadline when the
+	// attempt is admitted. If less would remain, the attempt is refused with a
+	// *LimitError. It is usually 0.
 	Spare time.Duration
-	// Follow is how many places a [Reserver] keeps for looks at what the attempt
-	// starts, from its admission on and until Reserve gives them back.
+	// Follow is how many slots a [Reserver] reserves for polls of the work that
+	// the attempt starts, from the admission until Reserve releases them.
 	Follow int
-	// Queued, if not nil, is called when the attempt has to wait: with the reason
-	// and the time until its turn, as far as it can be told. It runs on the
-	// goroutine of Acquire.
+	// Queued, if not nil, is called if the attempt has to wait, with the reason
+	// and the estimated time until its turn. It is called on the goroutine of
+	// Acquire.
 	Queued func(reason Reason, wait time.Duration)
 }
 
-// Lane is a priority class of attempts. No lane can keep another from going for
-// ever: each has a part of the quota that the others do not get while it waits.
+// A Lane is a priority class of attempts. No lane can starve another: each has
+// a part of the quota that the others cannot use while it has attempts waiting.
 type Lane uint8
 
 const (
-	// LaneCall is for calls that somebody is waiting for. They keep the order of
-	// their arrival.
+	// LaneCall is for calls that someone is waiting for, in order of arrival.
+	// It is the default.
 	LaneCall Lane = iota
-	// LanePoll is for the looks of waits. They go before calls, and take half of
-	// the quota at most while calls wait.
+	// LanePoll is for the polls of waits. They take precedence over calls, and
+	// use at most half of the quota while calls are queued.
 	LanePoll
-	// LaneCancel is for [RunsService.Cancel]: the head of the line. At most three
-	// go in a row while others wait.
+	// LaneCancel is for [RunsService.Cancel], which goes to the head of the
+	// queue. At most three in a row are admitted while other attempts wait.
 	LaneCancel
-	// LaneLow is for background calls: they go when nobody else waits, or, once
-	// they have waited for a window, at six attempts per window.
+	// LaneLow is for background calls. They are admitted when no other attempt
+	// waits or, once they have waited for a window, at six attempts per window.
 	LaneLow
 )
 
-// Reason says why an attempt waits for its turn, or is refused.
+// A Reason says why an attempt waits for its turn or is refused.
 type Reason string
 
-// The reasons of [NewLimiter]'s Limiter.
+// The reasons given by the Limiter of [NewLimiter].
 const (
-	ReasonPaused   Reason = Reason(governor.Paused)   // the service answered 429
+	ReasonPaused   Reason = Reason(governor.Paused)   // the service responded with 429
 	ReasonWindow   Reason = Reason(governor.Window)   // the window's quota is used up
-	ReasonReserved Reason = Reason(governor.Reserved) // what is left is kept for the looks of waits
-	ReasonShare    Reason = Reason(governor.Share)    // others use the quota too
+	ReasonReserved Reason = Reason(governor.Reserved) // the rest is reserved for the polls of waits
+	ReasonShare    Reason = Reason(governor.Share)    // other programs use the quota too
 	ReasonOutage   Reason = Reason(governor.Outage)   // the service has failed many times in a row
-	ReasonInFlight Reason = Reason(governor.Flight)   // answers under way have to come first
-	ReasonInLine   Reason = Reason(governor.Line)     // others wait already
+	ReasonInFlight Reason = Reason(governor.Flight)   // responses to attempts in flight must come first
+	ReasonInLine   Reason = Reason(governor.Line)     // other attempts were queued first
 	ReasonTooLate  Reason = Reason(governor.Late)     // see Admission.Spare
 )
 
-// Permit is the permission to send one attempt. It belongs to the Limiter that
-// gave it.
+// A Permit is the permission to send one attempt. It belongs to the Limiter
+// that issued it.
 type Permit struct {
-	// ID is the Limiter's own; a Client only hands it back.
+	// ID is meaningful only to the Limiter. A Client passes it back unchanged.
 	ID uint64
 }
 
 // Outcome tells a [Limiter] how an attempt ended.
 type Outcome struct {
 	Kind OutcomeKind
-	// RetryAfter is the wait that the service named with a refusal, 0 if none.
+	// RetryAfter is the wait that the service asked for with a refusal, or 0.
 	RetryAfter time.Duration
 }
 
-// OutcomeKind classifies outcomes.
+// OutcomeKind classifies an [Outcome].
 type OutcomeKind uint8
 
 const (
-	// OutcomeAnswered is any answer but 429 and the server errors.
+	// OutcomeAnswered is any response other than a 429 or a server error.
 	OutcomeAnswered OutcomeKind = iota
-	// OutcomeRefused is an answer with status 429.
+	// OutcomeRefused is a response with status 429.
 	OutcomeRefused
-	// OutcomeFailed is a server error, or an attempt without an answer.
+	// OutcomeFailed is a server error, or an attempt without a response.
 	OutcomeFailed
-	// OutcomeNotSent is an attempt of which not a byte reached the service. It
-	// costs no quota.
+	// OutcomeNotSent is an attempt of which no byte reached the service. It
+	// does not count against the quota.
 	OutcomeNotSent
-	// OutcomeAbandoned is an attempt that the caller's context ended before an
-	// answer came. It costs quota, and says nothing about the service.
+	// OutcomeAbandoned is an attempt whose context ended before a response
+	// arrived. It counts against the quota, and says nothing about the health
+	// of the service.
 	OutcomeAbandoned
 )
 
-// RateLimitStatus is the state of a [Limiter] at one instant.
+// RateLimitStatus is a snapshot of the state of a [Limiter].
 type RateLimitStatus struct {
-	Limit  int           // attempts per window; 0 means no limit of the client's own
-	Window time.Duration // the window
-	// Used is how many attempts of this Limiter count against the window now,
-	// those in flight included. Other processes' attempts are not known.
+	Limit  int           // attempts per window; 0 means that the client has no limit of its own
+	Window time.Duration // the length of the window
+	// Used is how many of this Limiter's attempts count against the window now,
+	// including those in flight. Attempts by other processes are not known.
 	Used     int
 	InFlight int
-	// Waiting and Polling are the attempts in line: of [LanePoll], and all others.
+	// Waiting and Polling are the numbers of queued attempts: Polling those in
+	// [LanePoll], and Waiting all others.
 	Waiting, Polling int
-	// Reserved is how many places of the window are kept for looks.
+	// Reserved is how many slots of the window are reserved for polls.
 	Reserved int
-	// PausedUntil is the end of the pause that the service asked for with a 429;
-	// the zero time when there is none.
+	// PausedUntil is the end of the pause that the service requested with a
+	// 429, or the zero time if there is none.
 	PausedUntil time.Time
-	// Shared is set while 429s show that others use the quota too; Share is then
-	// this Limiter's part of a window, as far as it has found out.
+	// Shared is set while 429s indicate that other programs use the quota.
+	// Share is then the estimate of this Limiter's part of a window.
 	Shared bool
 	Share  int
-	// Refusals counts the 429s since the Limiter was made.
+	// Refusals counts the 429s since the Limiter was created.
 	Refusals int
-	// Fallback says why a Limiter that several processes share works on its own
-	// for the moment: its store cannot be reached, or is slow. "" means that it
-	// does not.
+	// Fallback says why a Limiter that is shared by several processes currently
+	// works alone: its store is unreachable or slow. It is empty otherwise.
 	Fallback string
 }
 
-// Available is how many attempts could be sent at once, going by this Limiter's
-// own count: -1 without a limit.
+// Available returns how many attempts could be sent now, by this Limiter's own
+// count. It returns -1 if there is no limit.
 func (s RateLimitStatus) Available() int {
 	switch {
 	case !s.PausedUntil.IsZero():
@@ -174,30 +177,32 @@ func (s RateLimitStatus) Available() int {
 // minPause is the shortest wait after a 429.
 const minPause = governor.MinPause
 
-// NewLimiter returns a Limiter for n attempts per window, to be passed to
-// [WithLimiter] of every Client that shares the quota. n of 0 makes one without
-// a window of its own, which only honors the service's 429s.
+// NewLimiter returns a Limiter for n attempts per window. Pass it to
+// [WithLimiter] for every Client that shares the quota. If n is 0, the Limiter
+// has no window of its own and only honors the 429s of the service.
 //
-// It never lets more than n attempts reach the service within a window: an
-// attempt counts until a window after the end of its round trip, so neither the
-// network nor a slow upload can bunch arrivals. Nothing is paced beyond that: a
-// burst of n on an unused quota goes out as fast as answers to its first few
-// show that the quota is really there.
+// The Limiter never lets more than n attempts reach the service within a
+// window: an attempt counts until one window after the end of its round trip,
+// so neither the network nor a slow upload can bunch arrivals. There is no
+// pacing beyond that: a burst of n on an unused quota is sent as fast as the
+// responses to its first few attempts confirm that the quota is available.
 //
-// A 429 stops everybody until its Retry-After has passed; the refused attempt
-// goes back to the head of its lane. After that the Limiter looks for the share
-// of the quota that other processes leave, and wins back the rest when they
-// stop. Of a Retry-After longer than 10 minutes it waits for 10, and then lets
-// one attempt ask again: neither a wrong clock nor a ban of a day keeps a process
-// from noticing that it is over.
+// A 429 pauses all attempts until its Retry-After has passed; the refused
+// attempt returns to the head of its lane. Afterwards the Limiter probes for
+// the share of the quota that other processes leave, and regains the rest when
+// they stop. If Retry-After is longer than 10 minutes, the Limiter waits for 10
+// minutes and then lets one attempt ask again, so that a process recovers from
+// a wrong clock or from a ban that has been lifted.
 //
-// A *LimitError for a deadline takes those ahead in line, and the places kept for
-// looks, to be needed, and attempts in flight to be able to end unsent.
+// Before it returns a *LimitError because of a deadline, the Limiter assumes
+// that all attempts queued ahead and all slots reserved for polls are needed,
+// and that attempts in flight may still end unsent.
 func NewLimiter(n int, window time.Duration) Limiter {
 	return limiter{governor.New(n, window)}
 }
 
-// limiter is the Limiter of this package: it translates the governor's types.
+// limiter implements Limiter and Reserver. It translates between the public
+// types and those of the governor.
 type limiter struct{ governor *governor.Governor }
 
 // Acquire implements [Limiter].

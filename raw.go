@@ -2,14 +2,14 @@ package connic
 
 import "encoding/json"
 
-// rawItem keeps the JSON that an item came as. It is a text, so that types that
-// can be compared stay so.
+// rawItem retains the JSON of an item. It is a string, so that comparable types
+// stay comparable.
 type rawItem struct{ raw string }
 
 func (r *rawItem) keep(raw json.RawMessage) { r.raw = string(raw) }
 
-// Raw returns the item's JSON as the service sent it, with what this package does
-// not know. It is nil unless the item comes from a call with [KeepRaw].
+// Raw returns the item's JSON as the service sent it, including fields that
+// this package does not know. It is nil unless the call used [KeepRaw].
 func (r *rawItem) Raw() json.RawMessage {
 	if r.raw == "" {
 		return nil
@@ -17,8 +17,8 @@ func (r *rawItem) Raw() json.RawMessage {
 	return json.RawMessage(r.raw)
 }
 
-// The response types decode from JSON wherever they stand, in a file or in a
-// webhook's body, as tolerantly as the client decodes an answer.
+// The response types decode from any JSON, such as a file or the body of a
+// webhook, as tolerantly as the client decodes a response.
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (v *Agent) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }

@@ -63,7 +63,7 @@ func (c *Client) buildPath(k *call, id string) (path, raw string, err error) {
 	var buf [256]byte
 	plain := append(buf[:0], c.base.Path...)
 	escaped := false
-	for rest := k.route; rest != ""; {
+	for rest := k.route(); rest != ""; {
 		open := strings.IndexByte(rest, '{')
 		if open < 0 {
 			plain = append(plain, rest...)

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// RequestOption changes a single call.
+// A RequestOption configures a single call.
 type RequestOption func(*callOptions)
 
-// callOptions is what the options of a call add up to.
+// callOptions holds the combined options of a call.
 type callOptions struct {
 	header   http.Header
 	query    url.Values
@@ -20,21 +20,22 @@ type callOptions struct {
 	spare    time.Duration // see request
 	admitted func()        // see request
 	capture  *Response
-	timeout  time.Duration // of an attempt; 0: the usual one
+	timeout  time.Duration // of an attempt; 0 means the default
 	raw      bool
-	outside  bool // the path has no project in front
+	outside  bool // the path does not begin with the project
 	bad      *ArgumentError
 }
 
-// noOptions are those of a call without any. Nobody writes to them.
+// noOptions is used for calls without options. It is never written to.
 var noOptions callOptions
 
-// once reports whether the request must not be sent twice, whatever comes back.
+// once reports whether the request must not be sent twice, whatever the
+// response.
 func (o *callOptions) once() bool { return o.attempts == 1 }
 
-// ownHeaders cannot be set by WithHeader: the client sets them, or must not send
-// them. net/http itself repeats a POST that carries an idempotency key, which
-// this API does not honour.
+// ownHeaders lists the headers that WithHeader rejects, because the client sets
+// them or must not send them. An idempotency key is among them: net/http
+// repeats a POST that carries one, and this API does not honor it.
 var ownHeaders = map[string]string{
 	"Authorization":     "belongs to the API key; see WithKeySource",
 	"Host":              "belongs to the base URL",
@@ -47,9 +48,9 @@ var ownHeaders = map[string]string{
 	"X-Idempotency-Key": "is not honoured by the service and would make net/http repeat requests",
 }
 
-// WithHeader sets a header of the call's requests. Headers that the client is
-// responsible for, and values with line breaks, are refused with an
-// [*ArgumentError] before anything is sent.
+// WithHeader sets a header of the call's requests. Headers that the client
+// controls, and values with line breaks, are refused with an [*ArgumentError]
+// before anything is sent.
 func WithHeader(key, value string) RequestOption {
 	return func(o *callOptions) {
 		name := http.CanonicalHeaderKey(key)
@@ -72,15 +73,15 @@ func WithHeader(key, value string) RequestOption {
 	}
 }
 
-// isToken reports whether s is a header name.
+// isToken reports whether s is a valid header name.
 func isToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 	})
 }
 
-// WithQuery adds a query parameter to the call's requests, for what this package
-// does not know yet.
+// WithQuery adds a query parameter that this package does not support to the
+// call's requests.
 func WithQuery(key, value string) RequestOption {
 	return func(o *callOptions) {
 		if o.query == nil {
@@ -90,27 +91,27 @@ func WithQuery(key, value string) RequestOption {
 	}
 }
 
-// WithMaxAttempts bounds how often the call's request is sent when it fails, in
-// place of [RetryPolicy.MaxAttempts]. With 1 the request is sent at most once,
-// whatever comes back, a 429 included. Less than 1 changes nothing.
+// WithMaxAttempts limits how often the call's request is sent if it fails,
+// overriding [RetryPolicy.MaxAttempts]. If n is 1, the request is sent at most
+// once, whatever the response, even a 429. Values below 1 are ignored.
 func WithMaxAttempts(n int) RequestOption {
 	return func(o *callOptions) { o.attempts = n }
 }
 
-// WithAttemptTimeout bounds each attempt of the call, in place of [WithTimeout]
-// and of the longer time that some operations have. Less than 1 ns changes nothing.
+// WithAttemptTimeout limits each attempt of the call, overriding [WithTimeout]
+// and the longer default of some operations. Values below 1 ns are ignored.
 func WithAttemptTimeout(d time.Duration) RequestOption {
 	return func(o *callOptions) { o.timeout = d }
 }
 
-// FailFast makes the call fail with [ErrRateLimited] at once where it would have
-// to wait for the rate limit: in the client's own line, or after a 429.
+// FailFast makes the call fail at once with [ErrRateLimited] if it would have
+// to wait for the rate limit, whether in the client's own queue or after a 429.
 func FailFast() RequestOption {
 	return func(o *callOptions) { o.failFast = true }
 }
 
-// WithLane puts the call into another lane of the rate limit: [LaneLow] for
-// background work that stands back for everything else.
+// WithLane assigns the call to another lane of the rate limit, such as
+// [LaneLow] for background work that yields to all other calls.
 func WithLane(l Lane) RequestOption {
 	return func(o *callOptions) {
 		if l > LaneLow {
@@ -121,33 +122,34 @@ func WithLane(l Lane) RequestOption {
 	}
 }
 
-// Response is the last answer to a call as it came, for [CaptureResponse].
+// Response is the last response to a call as it was received. See
+// [CaptureResponse].
 type Response struct {
-	StatusCode int         // 0 if there was no answer
+	StatusCode int         // 0 if there was no response
 	Header     http.Header // with API keys masked
-	Body       []byte      // all of a successful answer, as it came; of others what Error.Body has
+	Body       []byte      // complete and unmodified if successful; otherwise as in Error.Body
 	RequestID  string
 	Attempts   int           // how often the request was sent
-	Duration   time.Duration // the whole call, waits included
+	Duration   time.Duration // of the whole call, including waits
 }
 
-// CaptureResponse stores the last answer to the call in r, whether the call
-// succeeds or not: for headers, and for fields that this package does not know.
-// It copies the body.
+// CaptureResponse stores the last response to the call in r, whether or not the
+// call succeeds. Use it for headers, and for fields that this package does not
+// know. It copies the body.
 func CaptureResponse(r *Response) RequestOption {
 	return func(o *callOptions) { o.capture = r }
 }
 
-// KeepRaw keeps the JSON of every item that the call returns, for its Raw method:
-// with it, an export loses nothing that this package does not know. It copies the
-// JSON, so each item takes about twice its memory.
+// KeepRaw retains the JSON of every item that the call returns, for the item's
+// Raw method, so that an export keeps fields that this package does not know.
+// The JSON is copied, so each item takes about twice the memory.
 func KeepRaw() RequestOption {
 	return func(o *callOptions) { o.raw = true }
 }
 
 // WithoutProject makes [Client.Do] call a path that does not begin with the
-// project: Do with "/test-sessions/abc" then calls just that. Methods with a route
-// of their own refuse it.
+// project: the path "/test-sessions/abc" is then used as is. All other methods
+// refuse it.
 func WithoutProject() RequestOption {
 	return func(o *callOptions) { o.outside = true }
 }

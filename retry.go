@@ -17,25 +17,29 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// RetryPolicy bounds the retries of a Client. Zero fields take the defaults.
+// RetryPolicy limits the retries of a Client. Zero fields select the defaults.
 type RetryPolicy struct {
-	// MaxAttempts is how often a request is sent when it fails: 4. 1 sends it
-	// once. Refusals with 429 are not failures and count apart; see
+	// MaxAttempts is how often a request is sent if it fails. The default is 4;
+	// 1 disables retries. Refusals with 429 are counted separately: see
 	// MaxRefusals.
 	MaxAttempts int
-	// MinWait and MaxWait bound the exponential backoff: 0.5 s and 20 s. The wait
-	// before the n-th retry is random, up to MinWait times 2 to the n-1.
+	// MinWait and MaxWait bound the exponential backoff. The defaults are 0.5 s
+	// and 20 s. The wait before the nth retry is random, between 0 and MinWait
+	// × 2^(n-1), but at most MaxWait.
 	MinWait, MaxWait time.Duration
-	// MaxRefusals is how many answers 429 a call takes before it returns the last
-	// one. 0, the default, means no bound: a call waits as long as its context.
+	// MaxRefusals is how many 429 responses a call absorbs before it returns
+	// the next one as an error. The default, 0, means no limit: a call waits as
+	// long as its context allows.
 	MaxRefusals int
-	// MaxRetryAfter is the longest Retry-After that is waited for: 2 minutes. In
-	// face of a longer one the call returns at once.
+	// MaxRetryAfter is the longest Retry-After that a call waits for. The
+	// default is 2 minutes. If the service asks for more, the call returns at
+	// once.
 	MaxRetryAfter time.Duration
-	// Budget is how many retries the Client has in hand: 10. Each retry costs one,
-	// a call that succeeds gives back what it took, and half a retry more. So an
-	// outage costs a Client 10 retries in all, however many calls run into it. A
-	// negative Budget means no bound.
+	// Budget is the number of retries available to the Client. The default is
+	// 10. Each retry costs one. A call that succeeds restores the retries it
+	// used and adds another half, up to Budget. An outage therefore costs a
+	// Client at most 10 retries in total, however many calls it affects. A
+	// negative Budget means no limit.
 	Budget int
 }
 
@@ -59,20 +63,20 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 	return p
 }
 
-// result is what came of one attempt.
+// result classifies the outcome of one attempt.
 type result uint8
 
 const (
 	succeeded  result = iota
-	unsent            // not a byte left the process
-	broken            // no answer, or a successful one that is not whole
+	unsent            // no byte left the process
+	broken            // no response, or a truncated successful one
 	refused           // 429
-	failed            // a status that may be better next time
-	unreadable        // a successful answer that is whole and cannot be decoded
-	final             // anything else: the next attempt would end the same way
+	failed            // a status that may improve
+	unreadable        // a complete successful response that cannot be decoded
+	final             // anything else: a retry would end the same way
 )
 
-// action is what follows from a result.
+// action is what to do after a result.
 type action uint8
 
 const (
@@ -81,7 +85,7 @@ const (
 	stopUnknown // stop: the request may have been executed
 )
 
-// retryTable is the whole policy: by the operation's class and the result.
+// retryTable is the complete policy, indexed by operation class and result.
 var retryTable = [...][7]action{
 	api.Safe:       {succeeded: stop, unsent: retry, broken: retry, refused: retry, failed: retry, unreadable: stop, final: stop},
 	api.Idempotent: {succeeded: stop, unsent: retry, broken: retry, refused: retry, failed: retry, unreadable: stop, final: stop},
@@ -106,8 +110,8 @@ func statusResult(status int) result {
 	}
 }
 
-// certificateError reports whether err says that the server is not who it should
-// be. No retry changes that.
+// certificateError reports whether err says that the server failed to prove its
+// identity. A retry does not help.
 func certificateError(err error) bool {
 	var (
 		verification *tls.CertificateVerificationError
@@ -119,26 +123,27 @@ func certificateError(err error) bool {
 		errors.As(err, &hostname) || errors.As(err, &invalid)
 }
 
-// dialError reports whether err is the failure to make a connection.
+// dialError reports whether err is a failure to connect.
 func dialError(err error) bool {
 	var dial *net.OpError
 	var dns *net.DNSError
 	return errors.As(err, &dns) || (errors.As(err, &dial) && dial.Op == "dial")
 }
 
-// checkRetry is the retryablehttp.CheckRetry of every Client. The attempt itself
-// has judged (see attempts).
+// checkRetry is the retryablehttp.CheckRetry of every Client. The decision has
+// already been made by the attempt (see attempts).
 func checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
 	return err == nil && callOf(ctx).again, err
 }
 
-// backoff is the retryablehttp.Backoff of every Client. Attempts never end in an
-// error there, so resp is never nil, and leads to the call.
+// backoff is the retryablehttp.Backoff of every Client. Attempts never return
+// an error to retryablehttp, so resp is never nil and its request leads to the
+// call.
 func backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
 	return callOf(resp.Request.Context()).wait
 }
 
-// judge decides whether the call is tried again, and when.
+// judge reports whether the call is tried again, and sets the wait.
 func (k *call) judge(now time.Time) bool {
 	policy := &k.client.retry
 	act := retryTable[k.class][k.result]
@@ -156,7 +161,7 @@ func (k *call) judge(now time.Time) bool {
 		return false
 	case asked > policy.MaxRetryAfter:
 		return false
-	case k.redirect: // to the same place with a slash more or less
+	case k.redirect: // to the same path with a trailing slash added or removed
 	case k.result == refused:
 		// The limiter makes the attempt wait, at the head of its lane.
 		if k.refusals++; k.options.failFast || policy.MaxRefusals > 0 && int(k.refusals) > policy.MaxRefusals {
@@ -184,8 +189,8 @@ func (k *call) judge(now time.Time) bool {
 	return true
 }
 
-// backoff returns the wait before the n-th retry, with full jitter: callers that
-// failed together do not come back together.
+// backoff returns the wait before the nth retry. Full jitter keeps callers that
+// failed together from returning together.
 func (p RetryPolicy) backoff(n int) time.Duration {
 	most := p.MaxWait
 	if shift := n - 1; shift < 30 {
@@ -194,10 +199,10 @@ func (p RetryPolicy) backoff(n int) time.Duration {
 	return time.Duration(rand.Float64() * float64(most)) //nolint:gosec // spreads load, guards nothing
 }
 
-// budget is what a Client may spend on retries, in halves of a retry.
+// budget is the retry budget of a Client, in halves of a retry.
 type budget struct {
 	mu    sync.Mutex
-	whole int // negative: no bound
+	whole int // negative means no limit
 	left  int
 }
 
@@ -216,17 +221,17 @@ func (b *budget) take() bool {
 	return true
 }
 
-// refund pays for a call that succeeded after so many retries.
+// refund credits a call that succeeded after the given number of retries.
 func (b *budget) refund(retries int32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left = min(b.left+2*int(retries)+1, b.whole)
 }
 
-// retryAfter reads the Retry-After headers of an answer: the longest of them, 0
-// if none can be understood. Seconds may have a fraction; dates may have any form
-// of HTTP. A date is compared with the answer's own Date, since the two clocks
-// may differ.
+// retryAfter returns the longest of the Retry-After headers of a response, or 0
+// if none is understood. Seconds may have a fraction; dates may use any HTTP
+// date format. A date is compared with the response's own Date header, since
+// the two clocks may differ.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	var longest time.Duration
 	for _, value := range h["Retry-After"] {
@@ -250,7 +255,7 @@ func parseRetryAfter(value string, h http.Header, now time.Time) time.Duration {
 		case seconds >= float64(math.MaxInt64)/float64(time.Second):
 			return math.MaxInt64
 		}
-		// Rounded up: never earlier than it says.
+		// Round up, so as never to be early.
 		return time.Duration(math.Ceil(seconds * float64(time.Second)))
 	}
 	at, err := http.ParseTime(value)
@@ -262,8 +267,8 @@ func parseRetryAfter(value string, h http.Header, now time.Time) time.Duration {
 	if err != nil {
 		return wait
 	}
-	// By the answer's own clock. One that is far from ours is as likely to be wrong
-	// as ours: then the shorter wait that is one counts.
+	// Go by the server's clock. If it is far from ours, either may be wrong:
+	// use the shorter positive wait.
 	byDate := max(0, at.Sub(date))
 	if off := byDate - wait; wait == 0 || byDate > 0 && off.Abs() <= clockSkew {
 		return byDate
@@ -273,5 +278,5 @@ func parseRetryAfter(value string, h http.Header, now time.Time) time.Duration {
 	return min(wait, byDate)
 }
 
-// clockSkew is how far two clocks that are right may be apart.
+// clockSkew is how far apart two correct clocks may be.
 const clockSkew = 5 * time.Minute

@@ -12,21 +12,21 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// RunsService reads runs and acts on them. It needs a key with access to the
-// section runs.
+// RunsService reads, cancels, reruns and deletes runs. It needs a key with
+// access to the runs section.
 type RunsService service
 
-// Run is one run of an agent.
+// A Run is one run of an agent.
 type Run struct {
 	ID        string    `json:"id" api:"assumed,run_id"`
 	AgentName string    `json:"agent_name,omitzero" api:"assumed"`
 	Status    RunStatus `json:"status" api:"assumed"`
-	// Input and Output are texts. A structured output is the JSON text of it: see
+	// Input and Output are text. A structured output is its JSON text: see
 	// DecodeOutput.
 	Input  string `json:"input,omitzero" api:"observed"`
 	Output string `json:"output,omitzero" api:"observed"`
 	Error  string `json:"error,omitzero" api:"observed"`
-	// Context is the run's context object as it came.
+	// Context is the run's context object, unmodified.
 	Context    json.RawMessage `json:"run_context,omitzero" api:"observed"`
 	Traces     []Span          `json:"traces,omitzero" api:"observed"` // see SpanTree
 	TokenUsage TokenUsage      `json:"token_usage,omitzero" api:"words"`
@@ -53,12 +53,12 @@ func (r *Run) DecodeOutput(v any) error {
 	return nil
 }
 
-// finished reports whether the run needs no more waiting for. A status that is
-// not known counts as an end, so that waiting never hangs on one.
+// finished reports whether a wait for the run is over. An unknown status counts
+// as final, so that a wait never hangs on one.
 func (r *Run) finished() bool { return !r.effectiveStatus().active() }
 
-// effectiveStatus is the status, or what the other fields say where the service
-// leaves it out.
+// effectiveStatus returns the status, or derives it from the other fields if
+// the service omits it.
 func (r *Run) effectiveStatus() RunStatus {
 	switch {
 	case r.Status != "":
@@ -71,7 +71,7 @@ func (r *Run) effectiveStatus() RunStatus {
 	return ""
 }
 
-// failure is the error of a finished run, nil if it completed.
+// failure returns the error of a finished run, or nil if it completed.
 func (r *Run) failure() error {
 	if r.effectiveStatus() == RunCompleted {
 		return nil
@@ -79,10 +79,10 @@ func (r *Run) failure() error {
 	return &RunError{Run: r}
 }
 
-// RunStatus is the state of a run.
+// RunStatus is the status of a run.
 type RunStatus string
 
-// The known states of a run.
+// The known run statuses.
 const (
 	RunScheduled        RunStatus = "scheduled"
 	RunQueued           RunStatus = "queued"
@@ -97,7 +97,7 @@ func (s RunStatus) active() bool {
 	return s == RunScheduled || s == RunQueued || s == RunRunning || s == RunAwaitingApproval
 }
 
-// Finished reports whether s is one of the known final states.
+// Finished reports whether s is one of the known final statuses.
 func (s RunStatus) Finished() bool {
 	return s == RunCompleted || s == RunFailed || s == RunCancelled
 }
@@ -116,25 +116,25 @@ type TokenUsage struct {
 
 func decodeRun(d *lenient.Decoder) (*Run, error) { return decodeInto[Run](d) }
 
-// Span is one step of a run.
+// A Span is one step of a run.
 type Span struct {
 	ID         string  `json:"span_id" api:"observed"`
 	ParentID   string  `json:"parent_span_id,omitzero" api:"observed"`
 	Order      int     `json:"span_order,omitzero" api:"observed"`
 	Name       string  `json:"name,omitzero" api:"observed"`
 	Type       string  `json:"type,omitzero" api:"observed"`   // "log" marks a log line
-	Status     string  `json:"status,omitzero" api:"observed"` // "ok" is success
+	Status     string  `json:"status,omitzero" api:"observed"` // "ok" means success
 	StartTime  Time    `json:"start_time,omitzero" api:"assumed"`
 	DurationMS float64 `json:"duration_ms,omitzero" api:"observed"`
-	// Metadata is a text that holds JSON: see DecodeMetadata.
+	// Metadata is a string that contains JSON: see DecodeMetadata.
 	Metadata string `json:"metadata_json,omitzero" api:"observed"`
 }
 
 // OK reports whether the step succeeded.
 func (s *Span) OK() bool { return s.Status == "ok" }
 
-// DecodeMetadata decodes the span's metadata into v. A span without metadata
-// leaves v as it is.
+// DecodeMetadata decodes the span's metadata into v. It leaves v unchanged if
+// there is none.
 func (s *Span) DecodeMetadata(v any) error {
 	if s.Metadata == "" {
 		return nil
@@ -145,15 +145,16 @@ func (s *Span) DecodeMetadata(v any) error {
 	return nil
 }
 
-// SpanNode is a span with the spans below it.
+// A SpanNode is a span with its child spans.
 type SpanNode struct {
 	*Span
 	Children []*SpanNode
 }
 
-// SpanTree arranges the run's spans as trees: siblings in their order, and by
-// start time where that is the same. A span whose parent is not in the list is a
-// root. Every span appears exactly once, even if parents form a circle.
+// SpanTree returns the run's spans as trees. Siblings are sorted by their
+// position, and by start time if that is equal. A span whose parent is not in
+// the list is a root. Every span appears exactly once, even if parents form a
+// cycle.
 func (r *Run) SpanTree() []*SpanNode {
 	nodes := make([]SpanNode, len(r.Traces))
 	byID := make(map[string]*SpanNode, len(r.Traces))
@@ -163,8 +164,8 @@ func (r *Run) SpanTree() []*SpanNode {
 			byID[nodes[i].ID] = &nodes[i]
 		}
 	}
-	// Each node is walked up once: what was reached from here already closes a
-	// circle, what was settled before does not.
+	// Walk up from each node once. Reaching a node of the current walk means a
+	// cycle; reaching a settled node does not.
 	const walking, settled = 1, 2
 	state := make(map[*SpanNode]int, len(nodes))
 	isRoot := make(map[*SpanNode]bool)
@@ -208,7 +209,7 @@ func (r *Run) SpanTree() []*SpanNode {
 	return roots
 }
 
-// RunListParams selects runs. Zero fields select all.
+// RunListParams selects runs. The zero value selects all of them.
 type RunListParams struct {
 	AgentName     string
 	Status        []RunStatus
@@ -244,26 +245,27 @@ func (s *RunsService) page(ctx context.Context, l *listing[Run], p RunListParams
 	r.query.addTime("created_after", p.CreatedAfter)
 	r.query.addTime("created_before", p.CreatedBefore)
 	l.query(&r.query)
-	return do(ctx, s.client, r, l.decode, opts)
+	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
 // List returns one page of runs, newest first. It costs one request.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...RequestOption) (*Page[Run], error) {
 	l, params := s.listing(p)
 	return s.page(ctx, &l, params, LaneCall, opts)
 }
 
-// All iterates over the runs, newest first, from the given offset on. New runs
-// that come meanwhile shift the others: All leaves out what stood on the page
-// before already. It costs one request per 100 runs, or per Limit.
+// All iterates over the runs, newest first, starting at the given offset. Runs
+// created during the iteration shift the others; All skips those that were
+// already on the previous page. It costs one request per Limit runs; the
+// default Limit is 100.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...RequestOption) iter.Seq2[*Run, error] {
 	l, params := s.listing(p)
 	return l.all(ctx, "runs.list", func(ctx context.Context, l *listing[Run]) (*Page[Run], error) {
@@ -273,51 +275,50 @@ func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...Request
 
 // Get returns a run. It costs one request.
 //
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Run, error) {
-	return do(ctx, s.client, request{op: api.RunsGet, id: id}, decodeRun, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.RunsGet, id: id}, decodeRun, opts)
 }
 
-// Cancel asks the service to stop a run. It returns when the service has taken
-// note; see [RunsService.Wait] for the run's end. It costs one request, which goes
-// to the head of the line for the rate limit.
+// Cancel asks the service to stop a run. It returns when the service has
+// accepted the request; to wait for the run to end, use [RunsService.Wait]. It
+// costs one request, which goes to the head of the queue for the rate limit.
 //
-// API: POST /projects/{project}/runs/{run}/cancel
-// Access: runs write
-// Status: assumed
+//	API:    POST /projects/{project}/runs/{run}/cancel
+//	Access: runs write
+//	Status: assumed
 func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
 	return err
 }
 
-// Rerun starts a new run with the input of an old one, and returns the new one's
-// id. As with [AgentsService.Trigger] it is not repeated blindly: see
-// [ErrOutcomeUnknown]. It costs one request.
+// Rerun starts a new run with the input of an existing one, and returns the new
+// run's id. As with [AgentsService.Trigger], the request is not repeated
+// blindly: see [ErrOutcomeUnknown]. It costs one request.
 //
-// API: POST /projects/{project}/runs/{run}/rerun
-// Access: runs write
-// Status: assumed
+//	API:    POST /projects/{project}/runs/{run}/rerun
+//	Access: runs write
+//	Status: assumed
 func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOption) (*TriggerResult, error) {
-	return do(ctx, s.client, request{op: api.RunsRerun, id: id, salvage: salvageTrigger}, decodeTrigger, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.RunsRerun, id: id, salvage: salvageTrigger}, decodeTrigger, opts)
 }
 
-// Delete removes a run. Deleting it again, or a run that does not exist, is an
-// [ErrNotFound]; a retry of a request whose answer was lost can end in one too.
-// It costs one request.
+// Delete deletes a run. Deleting a run that does not exist fails with
+// [ErrNotFound]; so may a retry after a lost response. It costs one request.
 //
-// API: DELETE /projects/{project}/runs/{run}
-// Access: runs write
-// Status: assumed
+//	API:    DELETE /projects/{project}/runs/{run}
+//	Access: runs write
+//	Status: assumed
 func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, s.client, request{op: api.RunsDelete, id: id}, decodeNone, opts)
+	_, err := do(ctx, (*service)(s).of(), request{op: api.RunsDelete, id: id}, decodeNone, opts)
 	return err
 }
 
-// RunError is a run that ended, but did not complete: it failed, was cancelled,
-// or ended in a state that this version of the package does not know (then it
-// matches [ErrUnknownStatus]).
+// A RunError is returned with a run that ended without completing: it failed,
+// was cancelled, or ended in a status that this version of the package does not
+// know. In the last case it matches [ErrUnknownStatus].
 type RunError struct{ Run *Run }
 
 func (e *RunError) Error() string {

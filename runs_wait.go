@@ -9,7 +9,7 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// runKind is how the client looks at runs.
+// runKind describes how the watch polls runs.
 func (s *RunsService) kind() watchKind[Run] {
 	return watchKind[Run]{
 		name: "run",
@@ -18,21 +18,22 @@ func (s *RunsService) kind() watchKind[Run] {
 			return waitState{status: string(r.effectiveStatus()), done: r.finished()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*Run, error) {
-			run, err := do(ctx, s.client, request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, opts)
+			run, err := do(ctx, (*service)(s).of(), request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, opts)
 			if err == nil && run.ID == "" {
 				run.ID = id
 			}
 			return run, err
 		},
 		list: s.look,
-		// A list may leave out what is long.
+		// A list may omit long fields.
 		partial: func(r *Run) bool { return r.effectiveStatus() == RunCompleted && r.Output == "" },
 		show:    func(e *WaitEvent, r *Run) { e.Run = r },
 	}
 }
 
-// look pages through the runs, newest first, within the time in which those that
-// are waited for were created, once all of them have been seen.
+// look returns a function that pages through the runs, newest first. Once all
+// awaited runs have been seen, it covers only the period in which they were
+// created.
 func (s *RunsService) look(seen []*Run, opts []RequestOption) func(context.Context) ([]*Run, error) {
 	params := RunListParams{Limit: pageLimit}
 	for _, run := range seen {
@@ -53,41 +54,44 @@ func (s *RunsService) look(seen []*Run, opts []RequestOption) func(context.Conte
 	})
 }
 
-// watch is the client's watch, or one of its own for a wait with request options.
+// watch returns the client's shared watch, or a new one for a wait with request
+// options.
 func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 	if len(conf.request) > 0 {
-		return newWatch(s.client, s.kind(), conf.request)
+		return newWatch((*service)(s).of(), s.kind(), conf.request)
 	}
-	c := s.client
+	c := (*service)(s).of()
 	c.watching.Do(func() { c.runWatch = newWatch(c, s.kind(), nil) })
 	return c.runWatch
 }
 
-// Wait waits until a run has finished, and returns it. A run that did not
+// Wait waits until a run has finished and returns it. A run that did not
 // complete is returned together with a [*RunError].
 //
-// The wait lasts as long as its context: looks that fail because of the network,
-// the service or the rate limit are repeated (see [WithPollFailures]). It ends
-// early, with a [*WaitError], when the key is refused, the answer cannot be
-// decoded, or the run is not found for 15 s. Then, and when the context ends, the
-// run as it was last seen is returned beside the error; it has at least the id.
+// The wait lasts as long as its context: polls that fail because of the
+// network, the service or the rate limit are repeated (see [WithPollFailures]).
+// It ends early, with a [*WaitError], if the key is refused, the response
+// cannot be decoded, or the run is not found for 15 s. In these cases, and when
+// the context ends, the run as last seen is returned with the error; it has at
+// least its ID.
 //
-// It looks at once, after 2 s, and then less and less often down to every 15 s
-// (see [WithPoll]). All waits of a Client look together: one list request per look
-// and 100 runs. A wait by itself, or for what the list does not show, costs one
-// request per look. Looks go before calls in the line for the rate limit, and
-// places of the quota are kept for them while something is waited for.
+// Wait polls immediately, then after 2 s, and then at growing intervals of up
+// to 15 s (see [WithPoll]). All waits of a Client share their polls: one list
+// request per poll and 100 runs. A single wait, and any run that the list does
+// not show, costs one request per poll. Polls take precedence over calls that
+// are queued for the rate limit, and slots of the quota are reserved for them
+// during a wait.
 //
-// A run that comes from a list is what the list shows of it; one that has
-// completed without an output there is asked for once more. If the service's list
-// leaves out the traces, [RunsService.Get] has them.
+// A run taken from a list has the fields that the list shows. One that
+// completed without an output there is fetched individually. If the service's
+// list omits the traces, use [RunsService.Get].
 //
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	if err := s.client.checkRun(ctx, "runs.wait", id); err != nil {
+	if err := (*service)(s).of().checkRun(ctx, "runs.wait", id); err != nil {
 		return &Run{ID: id}, err
 	}
 	return s.await(s.watch(&conf).join(ctx, conf, false, id), ctx, id)
@@ -115,29 +119,30 @@ func (c *Client) checkRun(ctx context.Context, op, id string) error {
 	return c.made(op)
 }
 
-// WaitAll waits for many runs and yields each as it ends: a run that did not
-// complete together with a [*RunError], one that cannot be had (it is not found
-// for 15 s, or its answer cannot be decoded) as a nil run, or as it was last seen,
-// with a [*WaitError]. The others go on. When the wait itself ends first, a last
-// pair has a nil run and a [*WaitError] that lists what is pending. Ids that are
-// given twice are waited for once. An id that is no path segment fails the wait
-// before anything is sent.
+// WaitAll waits for many runs and yields each as it ends. A run that did not
+// complete is yielded with a [*RunError]. A run that cannot be retrieved,
+// because it is not found for 15 s or its response cannot be decoded, is
+// yielded with a [*WaitError], either as nil or as last seen; the wait
+// continues for the others. If the wait itself ends first, a last pair has a
+// nil run and a [*WaitError] that lists the pending ids. Duplicate ids are
+// waited for once. An id that is not a valid path segment fails the wait before
+// anything is sent.
 //
-// However many runs there are, a look costs one list request per 100 of them, and
-// a single request only for what the list does not show; where the key may not
-// list runs, one request per run. Looks come every 2 s at first and less and less
-// often down to every 15 s, and never cost more than 24 requests a minute of a
-// quota of 60, or 30 where each run is asked for. Otherwise it is as
-// [RunsService.Wait].
+// A poll costs one list request per 100 runs, plus a single request for each
+// run that the list does not show. If the key may not list runs, it costs one
+// request per run. Polls are 2 s apart at first, at growing intervals of up to
+// 15 s. They never cost more than 24 requests a minute of a quota of 60, or 30
+// if each run is fetched individually. In all other respects WaitAll behaves
+// like [RunsService.Wait].
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
 		for _, id := range ids {
-			if err := s.client.checkRun(ctx, "runs.wait_all", id); err != nil {
+			if err := (*service)(s).of().checkRun(ctx, "runs.wait_all", id); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -149,23 +154,24 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 	}
 }
 
-// Watch waits for runs whose ids come one after the other, for servers and
-// workers: it takes ids until the channel is closed, and yields runs as they end,
-// in pairs as those of [RunsService.WaitAll]. It ends when the channel is closed
-// and all runs have ended, or with a last pair that has a nil run when the context
-// ends. An id that is no path segment is a pair of its own. While the loop's body
-// runs, nothing is taken from the channel.
+// Watch waits for runs whose ids arrive one by one, for servers and workers. It
+// receives ids until the channel is closed, and yields runs as they end, in the
+// same pairs as [RunsService.WaitAll]. It ends when the channel is closed and
+// all runs have ended, or with a last pair with a nil run when the context
+// ends. An id that is not a valid path segment is yielded as a pair of its own.
+// Nothing is received from the channel while the body of the loop runs.
 //
-// A run is looked for 2 s after its id came, together with the others.
+// A run is first polled 2 s after its id was received, together with the
+// others.
 //
-// API: GET /projects/{project}/runs
-// Access: runs read
-// Status: assumed
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
-		check := func(id string) error { return s.client.checkRun(ctx, "runs.watch", id) }
-		if err := s.client.made("runs.watch"); ctx == nil || err != nil {
+		check := func(id string) error { return (*service)(s).of().checkRun(ctx, "runs.watch", id) }
+		if err := (*service)(s).of().made("runs.watch"); ctx == nil || err != nil {
 			yield(nil, cmp.Or(err, check("")))
 			return
 		}
@@ -173,7 +179,7 @@ func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...Wait
 	}
 }
 
-// ended is the error that a run is yielded with.
+// ended returns the error that a run is yielded with.
 func (c *waitConfig) ended(r *Run) error {
 	if c.stopAtApproval && r.effectiveStatus() == RunAwaitingApproval {
 		return nil

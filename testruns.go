@@ -180,9 +180,9 @@ type TestRunCreate struct {
 // It costs one request, and one more to list the environments where the request
 // names none.
 //
-// API: POST /projects/{project}/test-runs
-// Access: undocumented
-// Status: observed
+//	API:    POST /projects/{project}/test-runs
+//	Access: undocumented
+//	Status: observed
 func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ...RequestOption) (*TestRun, error) {
 	const op = api.TestRunsCreate
 	bad := func(arg, reason string) error {
@@ -195,16 +195,13 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		}
 		open = openArchive(ctx, &req.Archive)
 	}
-	if err := s.client.made(api.Table[op].Name); err != nil {
-		return nil, err
-	}
 	open, err := checked(ctx, op, open)
 	if err != nil {
 		return nil, err
 	}
 	environment := req.EnvironmentID
-	if environment == "" && !s.client.readOnly {
-		if environment, err = s.client.Environments.testTarget(ctx, op, opts); err != nil {
+	if environment == "" && !(*service)(s).of().readOnly {
+		if environment, err = (*service)(s).of().Environments.testTarget(ctx, op, opts); err != nil {
 			return nil, err
 		}
 	}
@@ -216,16 +213,16 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		return nil, bad("filter", "cannot be encoded: "+err.Error())
 	}
 	form := textForm(func([]byte) string { return "," + string(rest[1:len(rest)-1]) })
-	return sendArchive(ctx, s.client, request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
+	return sendArchive(ctx, (*service)(s).of(), request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
 }
 
 // Get returns a test run. It costs one request.
 //
-// API: GET /projects/{project}/test-runs/{test_run}
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}/test-runs/{test_run}
+//	Access: undocumented
+//	Status: observed
 func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOption) (*TestRun, error) {
-	return do(ctx, s.client, request{op: api.TestRunsGet, id: id}, decodeTestRun, opts)
+	return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id}, decodeTestRun, opts)
 }
 
 // Wait waits until a test run has ended, and returns it. One that did not pass is
@@ -240,15 +237,15 @@ func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOpt
 // It costs one request per poll: at once, after 2 s, and then less and less often
 // down to every 15 s (see [WithPoll]; the vendor's own client polls every 5 s).
 //
-// API: GET /projects/{project}/test-runs/{test_run}
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}/test-runs/{test_run}
+//	Access: undocumented
+//	Status: observed
 func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*TestRun, error) {
 	conf := newWaitConfig(opts)
 	run, err := poll(ctx, conf, waiting[TestRun]{
 		kind: "test run", id: id,
 		fetch: func(ctx context.Context) (*TestRun, error) {
-			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
+			return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
 		},
 		state: func(r *TestRun) waitState {
 			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}

@@ -10,14 +10,14 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// Time is a [time.Time] that decodes from every form of ISO 8601 in which a
-// service is likely to write one: with or without an offset (none means UTC), a
-// "T" or a blank before the clock, no to nine and more fraction digits, a date
-// alone, or seconds, milliseconds, microseconds or nanoseconds since 1970. null
-// and "" are the zero time.
+// Time is a [time.Time] that decodes from any form of ISO 8601 that a service
+// is likely to use: with or without an offset (UTC if there is none), with a
+// "T" or a space before the time of day, with any number of fractional digits,
+// as a date alone, or as seconds, milliseconds, microseconds or nanoseconds
+// since 1970. null and "" decode to the zero time.
 //
-// Response types of this package have plain time.Time fields and are decoded as
-// tolerantly. Time is for your own types, as in [Client.Do].
+// The response types of this package use plain time.Time fields and are decoded
+// just as tolerantly. Time is for your own types, as in [Client.Do].
 type Time struct{ time.Time }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -30,14 +30,14 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Decimal is an exact decimal number, for money: it keeps every digit that the
-// service wrote. The zero value is 0, and also what an absent amount decodes to.
-// Compare with [Decimal.Cmp]: 1.5 and 1.50 are equal amounts and different
-// Decimals.
+// Decimal is an exact decimal number, for amounts of money. It preserves every
+// digit that the service sent. The zero value is 0; an absent amount decodes to
+// it. Compare Decimals with [Decimal.Cmp]: 1.5 and 1.50 are equal amounts but
+// different Decimals.
 type Decimal struct{ text string }
 
-// Bounds of the decimals that are parsed, so that "1e999999999" cannot make
-// arithmetic allocate a number with a billion digits.
+// Limits for parsed decimals, so that "1e999999999" cannot make arithmetic
+// allocate a number with a billion digits.
 const (
 	maxDigits   = 100
 	maxExponent = 100
@@ -45,8 +45,8 @@ const (
 
 var errDecimal = fmt.Errorf("not a decimal number of up to %d digits", maxDigits)
 
-// ParseDecimal parses a decimal number such as "12.50", "-3" or "1e-7": at most
-// 100 digits, and an exponent between -100 and 100.
+// ParseDecimal parses a decimal number such as "12.50", "-3" or "1e-7". It
+// accepts at most 100 digits, and exponents from -100 to 100.
 func ParseDecimal(s string) (Decimal, error) {
 	s = strings.TrimSpace(s)
 	mantissa, exponent, ok := s, 0, true
@@ -66,7 +66,8 @@ func ParseDecimal(s string) (Decimal, error) {
 	return Decimal{s}, nil
 }
 
-// MustDecimal is [ParseDecimal] for constants: it panics where that fails.
+// MustDecimal is like [ParseDecimal], but panics if the string is invalid. It
+// is intended for constants.
 func MustDecimal(s string) Decimal {
 	d, err := ParseDecimal(s)
 	if err != nil {
@@ -100,7 +101,7 @@ func (d Decimal) parts() (coefficient *big.Int, exponent int) {
 	return coefficient, exponent - len(fraction)
 }
 
-// aligned returns the coefficients of d and o at their common power of ten.
+// aligned returns the coefficients of d and o scaled to a common power of ten.
 func (d Decimal) aligned(o Decimal) (a, b *big.Int, exponent int) {
 	a, ea := d.parts()
 	b, eb := o.parts()
@@ -129,35 +130,35 @@ func decimalOf(coefficient *big.Int, exponent int) Decimal {
 	return Decimal{text}
 }
 
-// Add returns d + o, exactly.
+// Add returns the exact sum d + o.
 func (d Decimal) Add(o Decimal) Decimal {
 	a, b, exponent := d.aligned(o)
 	return decimalOf(a.Add(a, b), exponent)
 }
 
-// Sub returns d - o, exactly.
+// Sub returns the exact difference d - o.
 func (d Decimal) Sub(o Decimal) Decimal {
 	a, b, exponent := d.aligned(o)
 	return decimalOf(a.Sub(a, b), exponent)
 }
 
-// Cmp returns -1, 0 or 1 as d is less than, equal to or greater than o.
+// Cmp returns -1, 0 or 1 if d is less than, equal to or greater than o.
 func (d Decimal) Cmp(o Decimal) int {
 	a, b, _ := d.aligned(o)
 	return a.Cmp(b)
 }
 
-// Sign returns -1, 0 or 1 as d is negative, zero or positive.
+// Sign returns -1, 0 or 1 if d is negative, zero or positive.
 func (d Decimal) Sign() int {
 	coefficient, _ := d.parts()
 	return coefficient.Sign()
 }
 
-// IsZero reports whether d is the zero value, as an absent amount is. Use
-// [Decimal.Sign] to ask whether an amount is 0.
+// IsZero reports whether d is the zero value, which represents an absent
+// amount. To test whether the amount is 0, use [Decimal.Sign].
 func (d Decimal) IsZero() bool { return d.text == "" }
 
-// String returns the number as the service wrote it, and "0" for the zero value.
+// String returns the number as the service sent it, or "0" for the zero value.
 func (d Decimal) String() string {
 	if d.text == "" {
 		return "0"
@@ -165,8 +166,8 @@ func (d Decimal) String() string {
 	return d.text
 }
 
-// Float64 returns the nearest float64, for charts and other places where the
-// last digit does not matter.
+// Float64 returns the nearest float64. Use it only where the last digit does
+// not matter, as in charts.
 func (d Decimal) Float64() float64 {
 	f, err := strconv.ParseFloat(d.String(), 64)
 	if err != nil {
@@ -175,18 +176,18 @@ func (d Decimal) Float64() float64 {
 	return f
 }
 
-// MarshalJSON implements [json.Marshaler]. It writes a JSON string, so that no
-// reader on the way turns the amount into a float.
+// MarshalJSON implements [json.Marshaler]. It returns a JSON string, so that no
+// consumer rounds the amount to a float.
 func (d Decimal) MarshalJSON() ([]byte, error) { return []byte(`"` + d.String() + `"`), nil }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It accepts a number and a string
-// that holds one; null is the zero value.
+// UnmarshalJSON implements [json.Unmarshaler]. It accepts a number or a string
+// that contains one; null decodes to the zero value.
 func (d *Decimal) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		*d = Decimal{}
 		return nil
 	}
-	// What has to be unescaped is no number.
+	// A string with escapes is not a number.
 	text := data
 	if len(data) >= 2 && data[0] == '"' && data[len(data)-1] == '"' {
 		text = data[1 : len(data)-1]

@@ -148,9 +148,9 @@ type UsageParams struct {
 // page of several, its rows are returned together with [ErrPartial]: sums of them
 // would be too low. It costs one request.
 //
-// API: GET /projects/{project}/budgets/usage
-// Access: budgets read
-// Status: assumed
+//	API:    GET /projects/{project}/budgets/usage
+//	Access: budgets read
+//	Status: assumed
 func (s *BudgetsService) Usage(ctx context.Context, p *UsageParams, opts ...RequestOption) (*Usage, error) {
 	var params UsageParams
 	if p != nil {
@@ -168,7 +168,7 @@ func (s *BudgetsService) Usage(ctx context.Context, p *UsageParams, opts ...Requ
 	l := listing[UsageRow]{
 		name: "usage", id: func(*UsageRow) string { return "" },
 	}
-	page, err := do(ctx, s.client, r, l.decode, opts)
+	page, err := do(ctx, (*service)(s).of(), r, l.decode, opts)
 	if err != nil {
 		return nil, err
 	}

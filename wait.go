@@ -18,12 +18,12 @@ const (
 	pollMax     = 15 * time.Second
 	pollLeast   = 10 * time.Millisecond // shorter ones spin
 	pollGrowth  = 1.5
-	// missingFor is how long a 404 has to last until what is waited for counts as
-	// missing: what was just created may not be visible yet.
+	// missingFor is how long a 404 must persist before the subject of a wait
+	// counts as missing: something just created may not be visible yet.
 	missingFor = 15 * time.Second
 )
 
-// WaitOption changes a wait.
+// A WaitOption configures a wait.
 type WaitOption func(*waitConfig)
 
 type waitConfig struct {
@@ -31,7 +31,7 @@ type waitConfig struct {
 	progress       func(WaitEvent)
 	stopAtApproval bool
 	cancelOnAbort  bool
-	failures       int // looks in a row that fail end the wait; 0: none do
+	failures       int // consecutive failed polls that end the wait; 0 means no limit
 	request        []RequestOption
 }
 
@@ -46,12 +46,11 @@ func newWaitConfig(opts []WaitOption) waitConfig {
 	return conf
 }
 
-// WithPoll sets the time between looks: initial at first, 2 s by default, growing
-// by half with each look to max, 15 s by default, and at least 10 ms. Both get up to
-// a tenth of jitter.
-// Looks that several waits share come when the first of them is due. Every look
-// is a request out of the project's quota, so short intervals delay whatever else
-// the project does.
+// WithPoll sets the interval between polls. It starts at initial, 2 s by
+// default, and grows by half with each poll up to max, 15 s by default; both are at least 10 ms. Up to a
+// tenth is added as jitter. A poll that several waits share happens when the
+// first of them is due. Every poll is a request out of the project's quota, so
+// short intervals delay everything else the project does.
 func WithPoll(initial, max time.Duration) WaitOption {
 	return func(c *waitConfig) {
 		if initial > 0 {
@@ -66,65 +65,69 @@ func WithPoll(initial, max time.Duration) WaitOption {
 // pollInterval is d, or the shortest interval that is more than spinning.
 func pollInterval(d time.Duration) time.Duration { return max(d, pollLeast) }
 
-// WithPollFailures ends a wait after n looks in a row that failed. Without it a
-// wait lasts as long as its context: looks that fail because of the network, the
-// service or the rate limit are repeated. Less than 1 changes nothing.
+// WithPollFailures ends a wait after n consecutive failed polls. Without it, a
+// wait lasts as long as its context: polls that fail because of the network,
+// the service or the rate limit are repeated. Values below 1 are ignored.
 func WithPollFailures(n int) WaitOption {
 	return func(c *waitConfig) { c.failures = max(0, n) }
 }
 
-// WithProgress calls f after every look, the last one too, on the goroutine that
-// waits. A slow f misses looks in between, but never the last one.
+// WithProgress calls f after every poll, including the last one, on the
+// goroutine that waits. A slow f misses intermediate polls, but never the last
+// one.
 func WithProgress(f func(WaitEvent)) WaitOption {
 	return func(c *waitConfig) { c.progress = f }
 }
 
 // StopAtApproval ends a wait for a run when the run awaits approval; the run is
-// then returned without an error. Otherwise the wait goes on until somebody has
-// decided.
+// then returned without an error. Without this option the wait continues until
+// the approval is decided.
 func StopAtApproval() WaitOption {
 	return func(c *waitConfig) { c.stopAtApproval = true }
 }
 
-// CancelOnAbort makes [AgentsService.TriggerAndWait] cancel the run when its
-// context ends before the run does. The method then returns once the service has
-// answered, or after 10 s: the request goes to the head of the line for the rate
-// limit. If it fails, its error is joined to the [*WaitError]. It changes no other
-// wait.
+// CancelOnAbort makes [AgentsService.TriggerAndWait] cancel the run if its
+// context ends before the run does. TriggerAndWait then returns when the
+// service has responded to the cancellation, or after 10 s at the latest; the
+// request goes to the head of the queue for the rate limit. If the cancellation
+// fails, its error is joined to the [*WaitError]. The option has no effect on
+// other waits.
 func CancelOnAbort() WaitOption {
 	return func(c *waitConfig) { c.cancelOnAbort = true }
 }
 
-// WithRequestOptions applies options to the looks of a wait, and not to the
-// request that starts what is waited for. Such a wait shares its looks with no
-// other one.
+// WithRequestOptions applies options to the polls of a wait, but not to the
+// request that starts the work. Such a wait does not share its polls with other
+// waits.
 func WithRequestOptions(opts ...RequestOption) WaitOption {
 	return func(c *waitConfig) { c.request = append(c.request, opts...) }
 }
 
-// WaitEvent is what one look saw.
+// WaitEvent is the result of one poll.
 type WaitEvent struct {
-	Kind   string // what is waited for: "run"
+	Kind   string // the kind of work, such as "run"
 	ID     string
-	Status string // as the service gives it; "" if the look failed
-	Phase  string // the step within the status, where there is one
+	Status string // as the service reports it; "" if the poll failed
+	Phase  string // the step within the status, if any
 	Done   bool
-	Polls  int           // looks so far
+	Polls  int           // polls so far
 	After  time.Duration // since the wait began
-	Next   time.Duration // until the next look, before jitter; 0 if there is none
-	Err    error         // of a look that failed
-	// Run is the run as the look saw it, nil where none was seen or something else
-	// is waited for. Others who wait for it see the same value: do not change it.
+	Next   time.Duration // until the next poll, before jitter; 0 if there is none
+	Err    error         // of a failed poll
+	// Run is the run as the poll returned it. It is nil if the poll returned
+	// none, or if the wait is not for a run. Other waits for the same run
+	// receive the same value: do not modify it.
 	Run *Run
 }
 
-// WaitError is a wait that ended before what it waited for: its context ended,
-// or looks failed. Whatever was waited for goes on, and can be waited for again.
+// A WaitError is returned by a wait that ended before its work did, because its
+// context ended or its polls failed. The work itself goes on, and can be waited
+// for again.
 type WaitError struct {
 	Kind       string // "run"
-	ID         string // what was waited for; of several, the first that is missing
+	ID         string // the id that was waited for; the first pending one if there were several
 	Pending    []string
-	LastStatus string // as it was last seen
+	LastStatus string // as last seen
 	Polls      int
 	Err        error
 }
@@ -146,10 +149,10 @@ func (e *WaitError) Error() string {
 // Unwrap returns the cause.
 func (e *WaitError) Unwrap() error { return e.Err }
 
-// waiting describes something that takes its time.
+// waiting describes work in progress.
 type waiting[T any] struct {
 	kind, id   string
-	pauseFirst bool // it cannot be ready yet
+	pauseFirst bool // it cannot have finished yet
 	fetch      func(ctx context.Context) (*T, error)
 	state      func(*T) waitState
 }
@@ -159,9 +162,9 @@ type waitState struct {
 	done          bool
 }
 
-// poll fetches until the state is done, on the caller's goroutine and for it
-// alone. It returns the last state that it saw, nil if it saw none, and a
-// *WaitError unless the state is done.
+// poll fetches until the state is done, on the caller's goroutine and for that
+// caller alone. It returns the last state it saw, or nil, and a *WaitError
+// unless the state is done.
 func poll[T any](ctx context.Context, conf waitConfig, w waiting[T]) (*T, error) {
 	var (
 		start    = time.Now()
@@ -172,7 +175,7 @@ func poll[T any](ctx context.Context, conf waitConfig, w waiting[T]) (*T, error)
 	)
 	stopped := func(err error) (*T, error) {
 		return last, &WaitError{
-			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: mask.Text(event.Status), Polls: event.Polls, Err: err,
+			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: mask.Line(event.Status, maxID), Polls: event.Polls, Err: err,
 		}
 	}
 	for {
@@ -219,13 +222,13 @@ func (c *waitConfig) grow(interval time.Duration) time.Duration {
 	return min(time.Duration(float64(interval)*pollGrowth), c.max)
 }
 
-// failing is the looks in a row that failed.
+// failing tracks consecutive failed polls.
 type failing struct {
 	looks   int
-	missing time.Time // when the first of them found nothing; zero: the last one did not say so
+	missing time.Time // when a 404 was first returned; zero if the last failure was not a 404
 }
 
-// ends takes note of a look that failed, and reports whether the wait ends.
+// ends records a failed poll and reports whether the wait ends.
 func (f *failing) ends(err error, most int, now time.Time) bool {
 	f.looks++
 	if !errors.Is(err, ErrNotFound) {
@@ -238,7 +241,7 @@ func (f *failing) ends(err error, most int, now time.Time) bool {
 	return hopeless(err) || most > 0 && f.looks >= most
 }
 
-// contextError is the error of a context that ended, with its cause.
+// contextError returns the error of a context that ended, with its cause.
 func contextError(ctx context.Context) error {
 	err := ctx.Err()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -247,8 +250,8 @@ func contextError(ctx context.Context) error {
 	return err
 }
 
-// hopeless reports whether looking again cannot help. A 404 can pass: what was
-// just created may not be visible yet.
+// hopeless reports whether polling again cannot help. A 404 may be temporary:
+// something just created may not be visible yet.
 func hopeless(err error) bool {
 	var (
 		answer   *Error
@@ -267,8 +270,8 @@ func hopeless(err error) bool {
 	return errors.As(err, &argument) || errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || certificateError(err)
 }
 
-// jitter lengthens d by up to a tenth, so that programs that were started
-// together do not poll together for ever.
+// jitter lengthens d by up to a tenth, so that programs started together do not
+// keep polling together.
 func jitter(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/10) //nolint:gosec // spreads load, guards nothing
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// pager makes a watch's list of pages.
+// pager adapts a paged list operation to the list function of a watchKind.
 func pager[T any](l *listing[T], page func(context.Context, *listing[T]) (*Page[T], error)) func(context.Context) ([]*T, error) {
 	over := false
 	return func(ctx context.Context) ([]*T, error) {
@@ -27,7 +27,7 @@ func pager[T any](l *listing[T], page func(context.Context, *listing[T]) (*Page[
 	}
 }
 
-// waitAll waits for things with a watch, and yields each as it ends.
+// waitAll waits for all ids using a watch, and yields each as it ends.
 func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op, ids []string, failure func(*T) error) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		if err := w.client.made(api.Table[op].Name); err != nil {
@@ -50,15 +50,17 @@ func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op
 	}
 }
 
-// WaitJobs waits for many ingestions and yields each as it ends: a job that did
-// not complete together with a [*JobError], one that cannot be had with a
-// [*WaitError]. The others go on. Otherwise it is to [KnowledgeService.WaitJob]
-// what [RunsService.WaitAll] is to [RunsService.Wait]: a look costs one list
-// request per 100 jobs, and a single request for what the list does not show.
+// WaitJobs waits for many ingestion jobs and yields each as it ends. A job that
+// did not complete is yielded with a [*JobError], and one that cannot be
+// retrieved with a [*WaitError]; the wait continues for the others. A poll
+// costs one list request per 100 jobs, and a single request for each job that
+// the list does not show. In all other respects WaitJobs relates to
+// [KnowledgeService.WaitJob] as [RunsService.WaitAll] does to
+// [RunsService.Wait].
 //
-// API: GET /projects/{project}/knowledge/jobs
-// Access: knowledge read
-// Status: assumed
+//	API:    GET /projects/{project}/knowledge/jobs
+//	Access: knowledge read
+//	Status: assumed
 func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *KnowledgeParams, opts ...WaitOption) iter.Seq2[*Job, error] {
 	conf := newWaitConfig(opts)
 	kind := watchKind[Job]{
@@ -80,7 +82,7 @@ func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *Kno
 			})
 		},
 	}
-	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.KnowledgeJobsList, jobIDs, func(j *Job) error {
+	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.KnowledgeJobsList, jobIDs, func(j *Job) error {
 		if j.effectiveStatus() == JobCompleted {
 			return nil
 		}
@@ -88,15 +90,17 @@ func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *Kno
 	})
 }
 
-// WaitEvaluations waits for many evaluations of a judge and yields each as it
-// ends: one that failed together with an [*EvaluationError], one that the list does
-// not show for 15 s with a [*WaitError]. The others go on. A look costs one list
-// request per 100 evaluations; otherwise it is to [JudgesService.WaitEvaluation]
-// what [RunsService.WaitAll] is to [RunsService.Wait].
+// WaitEvaluations waits for many evaluations by a judge and yields each as it
+// ends. An evaluation that failed is yielded with an [*EvaluationError], and
+// one that is missing from the list for 15 s with a [*WaitError]; the wait
+// continues for the others. A poll costs one list request per 100 evaluations.
+// In all other respects WaitEvaluations relates to
+// [JudgesService.WaitEvaluation] as [RunsService.WaitAll] does to
+// [RunsService.Wait].
 //
-// API: GET /projects/{project}/judges/{judge}/evaluations
-// Access: judges read
-// Status: assumed
+//	API:    GET /projects/{project}/judges/{judge}/evaluations
+//	Access: judges read
+//	Status: assumed
 func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, evaluationIDs []string, opts ...WaitOption) iter.Seq2[*Evaluation, error] {
 	conf := newWaitConfig(opts)
 	kind := watchKind[Evaluation]{
@@ -111,19 +115,20 @@ func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, eva
 			})
 		},
 	}
-	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.JudgesEvaluations, evaluationIDs, (*Evaluation).failure)
+	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.JudgesEvaluations, evaluationIDs, (*Evaluation).failure)
 }
 
-// WaitAll waits for many test runs and yields each as it ends: one that did not
-// pass together with a [*TestRunError], one that cannot be had with a [*WaitError].
-// The others go on. The API has no list of test runs, so each look costs one
-// request per test run that is due, 30 a minute of a quota of 60 at most.
-// Otherwise it is to [TestRunsService.Wait] what [RunsService.WaitAll] is to
+// WaitAll waits for many test runs and yields each as it ends. A test run that
+// did not pass is yielded with a [*TestRunError], and one that cannot be
+// retrieved with a [*WaitError]; the wait continues for the others. The API has
+// no list of test runs, so each poll costs one request per test run that is
+// due, at most 30 a minute of a quota of 60. In all other respects WaitAll
+// relates to [TestRunsService.Wait] as [RunsService.WaitAll] does to
 // [RunsService.Wait].
 //
-// API: GET /projects/{project}/test-runs/{test_run}
-// Access: undocumented
-// Status: observed
+//	API:    GET /projects/{project}/test-runs/{test_run}
+//	Access: undocumented
+//	Status: observed
 func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*TestRun, error] {
 	conf := newWaitConfig(opts)
 	kind := watchKind[TestRun]{
@@ -133,10 +138,10 @@ func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...Wai
 			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
-			return do(ctx, s.client, request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
+			return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
 		},
 	}
-	return waitAll(ctx, newWatch(s.client, kind, conf.request), conf, api.TestRunsGet, ids, func(r *TestRun) error {
+	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.TestRunsGet, ids, func(r *TestRun) error {
 		if r.Status == TestRunPassed {
 			return nil
 		}

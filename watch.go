@@ -312,7 +312,7 @@ func (x *wait[T]) pending(err error) *WaitError {
 	}
 	if len(e.Pending) > 0 {
 		e.ID = e.Pending[0]
-		e.LastStatus = x.watch.lastStatus(x.parts[e.ID].thing)
+		e.LastStatus = mask.Line(x.watch.lastStatus(x.parts[e.ID].thing), maxID)
 	}
 	return e
 }

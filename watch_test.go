@@ -39,6 +39,7 @@ func TestR8AWaitOutlivesAnOutage(t *testing.T) {
 					for range n {
 						ids = append(ids, trigger(t, client, "a", "x"))
 					}
+					fault := fault
 					fault.Op, fault.Times = op, -1
 					srv.Fault(fault)
 					time.AfterFunc(10*time.Minute, srv.ClearFaults)

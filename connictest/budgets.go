@@ -76,7 +76,7 @@ func (s *Server) spent(b *budget) connic.Decimal {
 			sum = sum.Add(c.amount)
 		}
 	}
-	return sum
+	return s.spentBefore(b, start, sum)
 }
 
 // usedUp reports whether nothing is left of a budget.

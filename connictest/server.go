@@ -65,7 +65,8 @@ type Server struct {
 	budgets        []*budget
 	budgetsChanged chan struct{} // closed when a budget changes
 	charges        []charge
-	begun          []*run // all runs ever, deleted ones too
+	past           []connic.UsageRow // costs from before the test: see Usage
+	begun          []*run            // all runs ever, deleted ones too
 	notices        []Notice
 
 	sessions     []*devSession

@@ -13,7 +13,7 @@ type usageKey struct{ day, agent, environment, currency string }
 
 type usageRow struct {
 	total, judge connic.Decimal
-	runs         int
+	runs         int64
 	tokens       connic.TokenUsage
 }
 
@@ -52,6 +52,10 @@ func (s *Server) listUsage(x *exchange) answer {
 		}
 		return rows[key]
 	}
+	for _, past := range s.past {
+		r := row(past.Date, past.AgentName, past.EnvironmentID, past.Currency)
+		r.add(&past)
+	}
 	for _, c := range s.charges {
 		r := row(c.at, c.agent, c.environment, c.currency)
 		r.total = r.total.Add(c.amount)
@@ -61,12 +65,7 @@ func (s *Server) listUsage(x *exchange) answer {
 	}
 	for _, begun := range s.begun {
 		r := row(begun.created, begun.agent, begun.environment, strings.ToUpper(begun.currency))
-		r.runs++
-		r.tokens.Input += begun.tokens.Input
-		r.tokens.Output += begun.tokens.Output
-		r.tokens.Thinking += begun.tokens.Thinking
-		r.tokens.Cached += begun.tokens.Cached
-		r.tokens.Total += begun.tokens.Total
+		r.count(1, begun.tokens)
 	}
 	return ok(object{"usage": usageObjects(rows)})
 }

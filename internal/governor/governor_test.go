@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -324,6 +325,40 @@ func TestSpareTime(t *testing.T) {
 			g.Release(id, NotSent, 0)
 		}
 		time.Sleep(10 * time.Second)
+	})
+}
+
+// TestDeadlinesThatCanBeMet keeps places for looks, which may be free again when
+// the window comes round: no caller with time enough is turned away for them.
+func TestDeadlinesThatCanBeMet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := New(60, time.Minute)
+		g.Reserve(30)
+		spend(t, g, Call, 30)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Second)
+		defer cancel()
+		refused := 0
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		for range 100 {
+			all.Go(func() {
+				id, err := g.Acquire(ctx, Admission{Lane: Call})
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					refused++
+					return
+				}
+				g.Release(id, Answered, 0)
+			})
+			synctest.Wait()
+		}
+		g.Reserve(-30)
+		all.Wait()
+		if refused > 0 {
+			t.Errorf("%d of 100 are turned away", refused)
+		}
 	})
 }
 

@@ -17,6 +17,8 @@ type needles struct {
 	// digits are hexadecimal and base64. With a match goes the whole run of such
 	// digits, since its ends belong to the secret as well.
 	digits []needle
+	// pairs has a bit for the first two bytes of each of them, in lower case.
+	pairs [1 << 16 / 64]uint64
 }
 
 type needle struct {
@@ -41,7 +43,53 @@ func makeNeedles(secrets []string) *needles {
 		n.add(secret, instead)
 	}
 	slices.SortStableFunc(n.folded, func(a, b needle) int { return len(b.text) - len(a.text) })
+	for _, all := range [...][]needle{n.folded, n.digits} {
+		for _, one := range all {
+			p := pair(one.text[0], one.text[1]) // none is shorter than a few bytes
+			n.pairs[p/64] |= 1 << (p % 64)
+		}
+	}
 	return n
+}
+
+func fold(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
+
+func pair(a, b byte) uint { return uint(fold(a))<<8 | uint(fold(b)) }
+
+// mayBeIn reports whether a text may have a needle in it: it has escapes, or the
+// beginning of a needle. Most texts have neither, and need no copy.
+func mayBeIn[T string | []byte](n *needles, s T) bool {
+	for i := 0; i+1 < len(s); i++ {
+		switch s[i] {
+		case '\\', '%', '&':
+			return true
+		}
+		if p := pair(s[i], s[i+1]); n.pairs[p/64]&(1<<(p%64)) != 0 && begins(n, s[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// begins reports whether s begins as a needle does, in whatever case.
+func begins[T string | []byte](n *needles, s T) bool {
+	for _, all := range [...][]needle{n.folded, n.digits} {
+		for _, one := range all {
+			i, enough := 0, min(least, len(one.text))
+			for i < enough && i < len(s) && fold(s[i]) == fold(one.text[i]) {
+				i++
+			}
+			if i == enough {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (n *needles) add(secret, instead string) {
@@ -87,6 +135,9 @@ type span struct {
 
 // replace returns s with whatever the needles find replaced.
 func (n *needles) replace(s string) string {
+	if !mayBeIn(n, s) {
+		return s
+	}
 	var found []span
 	if len(n.digits) > 0 {
 		lowered := lower(s)

@@ -55,40 +55,35 @@ func explain(err, cause error) *Problem {
 }
 
 func classify(err, cause error) *Problem {
-	var bad *connic.RunError
+	var (
+		bad     *connic.RunError
+		started *connic.WaitError
+	)
 	switch {
 	case errors.Is(cause, errShutdown):
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the service is shutting down", RetryAfter: 5 * time.Second}
 	case errors.As(err, &bad):
 		return &Problem{Status: http.StatusBadGateway, Message: "the agent did not complete its run: " + string(bad.Run.Status)}
+	case errors.As(err, &started): // whatever ended the wait: asking again would be a second run
+		if errors.Is(err, context.DeadlineExceeded) {
+			return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent took too long"}
+		}
+		return &Problem{Status: http.StatusBadGateway, Message: "the question was put, and its answer cannot be had"}
 	case errors.Is(err, connic.ErrRateLimited):
 		// The quota is the project's. Also where the deadline is the reason: nothing
 		// was started then, so asking later is right.
-		wait, _ := retryAfter(err)
+		wait, _ := connic.RetryAfter(err)
 		return &Problem{Status: http.StatusTooManyRequests, Message: "too many questions for the project's quota", RetryAfter: cmp.Or(wait, 10*time.Second)}
 	case errors.Is(err, connic.ErrOutcomeUnknown):
 		return &Problem{Status: http.StatusBadGateway, Message: "no answer came; the question may have been put all the same"}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent took too long"}
+		return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent could not be reached in time"}
 	case errors.Is(err, connic.ErrForbidden):
 		return &Problem{Status: http.StatusForbidden, Message: "this service may not ask the agent"}
 	case errors.Is(err, connic.ErrServer), errors.As(err, new(*connic.TransportError)):
-		wait, _ := retryAfter(err)
+		wait, _ := connic.RetryAfter(err)
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the agents cannot be reached", RetryAfter: cmp.Or(wait, 10*time.Second)}
 	}
 	// A key that is refused, an agent that does not exist: the caller is not to blame.
 	return &Problem{Status: http.StatusBadGateway, Message: "the agent cannot be asked"}
-}
-
-// retryAfter returns the wait that an error names.
-func retryAfter(err error) (time.Duration, bool) {
-	var limit *connic.LimitError
-	if errors.As(err, &limit) && limit.Wait > 0 {
-		return limit.Wait, true
-	}
-	var answer *connic.Error
-	if errors.As(err, &answer) && answer.RetryAfter > 0 {
-		return answer.RetryAfter, true
-	}
-	return 0, false
 }

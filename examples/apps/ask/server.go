@@ -21,6 +21,7 @@ const (
 	maxBody     = 64 << 10 // bytes of a request
 	bodyTime    = 10 * time.Second
 	writeTime   = 10 * time.Second // for one event to a slow reader
+	cancelTime  = 10 * time.Second
 	beat        = 15 * time.Second // between events, so that no proxy thinks that the connection is dead
 )
 
@@ -130,7 +131,7 @@ func (s *server) ask(w http.ResponseWriter, r *http.Request) {
 func (s *server) put(ctx context.Context, question string, out *stream) (*connic.Run, error) {
 	req := connic.TriggerRequest{Message: question}
 	if !out.open {
-		return s.Client.Agents.TriggerAndWait(ctx, s.Agent, req, connic.CancelOnAbort())
+		return s.triggerAndWait(ctx, req)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -148,7 +149,7 @@ func (s *server) put(ctx context.Context, question string, out *stream) (*connic
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		run, err = s.Client.Agents.TriggerAndWait(context.WithValue(ctx, teller{}, tell), s.Agent, req, connic.CancelOnAbort(),
+		run, err = s.triggerAndWait(context.WithValue(ctx, teller{}, tell), req,
 			connic.WithProgress(func(e connic.WaitEvent) {
 				if e.Err == nil {
 					tell(Status{RunID: e.ID, Status: e.Status, AfterMS: e.After.Milliseconds()})
@@ -173,6 +174,20 @@ func (s *server) put(ctx context.Context, question string, out *stream) (*connic
 			return run, err
 		}
 	}
+}
+
+// triggerAndWait cancels the run whenever its answer cannot be had: when the
+// context ends, and also when the service refuses to show it.
+func (s *server) triggerAndWait(ctx context.Context, req connic.TriggerRequest, opts ...connic.WaitOption) (*connic.Run, error) {
+	run, err := s.Client.Agents.TriggerAndWait(ctx, s.Agent, req, append(opts, connic.CancelOnAbort())...)
+	if ctx.Err() == nil && errors.As(err, new(*connic.WaitError)) && run != nil {
+		ctx, done := context.WithTimeout(ctx, cancelTime)
+		defer done()
+		if failed := s.Client.Runs.Cancel(ctx, run.ID); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}
+	return run, err
 }
 
 // Status is news of a question that is not answered yet.

@@ -342,7 +342,7 @@ func TestErrors(t *testing.T) {
 		"the agent fails":                {agent: fails, want: 502, text: "failed"},
 		"no permission":                  {key: []string{"runs:read"}, want: 403},
 		"the answer is lost":             {fault: connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1}, want: 502, text: "may have been put"},
-		"the quota is gone for long":                      {fault: connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "600", Times: -1}, want: 429, retryAfter: "600"},
+		"the quota is gone for long":     {fault: connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "600", Times: -1}, want: 429, retryAfter: "600"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -379,6 +379,24 @@ func TestErrors(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A run that was started and cannot be seen is cancelled, and nobody is told to ask
+// again.
+func TestRunCannotBeSeen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, time.Minute, nil)
+		w.fake.Agent("support", forever)
+		w.server.Client = w.fake.ClientWithKey(w.fake.Key("agents:write", "runs:write"))
+		status, header, body := ask(t, w, `{"question": "x"}`)
+		if status != http.StatusBadGateway || header.Get("Retry-After") != "" || !strings.Contains(body, "the question was put") || !strings.Contains(body, "run-") {
+			t.Errorf("got %d %s", status, body)
+		}
+		if n := w.fake.Executions("runs.cancel"); n != 1 {
+			t.Errorf("the run was cancelled %d times", n)
+		}
+	})
 }
 
 func forever(ctx context.Context, _ connictest.Input) (any, error) {

@@ -103,7 +103,9 @@ func (x *exporter) fetch(ctx context.Context, s *spool) error {
 		if err := s.add(line, key, e.Timestamp); err != nil {
 			return err
 		}
-		x.line.Show("%d entries, back to %s", len(s.items), stamp(e.Timestamp))
+		if len(s.items)%100 == 0 { // a page
+			x.line.Show("%d entries, back to %s", len(s.items), stamp(e.Timestamp))
+		}
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func keepChanging(ctx context.Context, fake *connictest.Server) {
 
 func change(ctx context.Context, fake *connictest.Server, name string) {
 	client := fake.Client()
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	_, _ = client.Budgets.Create(ctx, connic.BudgetCreate{
 		Name: name, Kind: connic.BudgetAlert, Scope: connic.BudgetGlobal, Period: connic.BudgetMonthly,
 		Amount: connic.MustDecimal("100"), Currency: connic.EUR,

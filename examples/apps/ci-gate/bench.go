@@ -12,7 +12,6 @@ import (
 
 const (
 	firstLook = 2 * time.Second
-	longLook  = 15 * time.Second
 	// missing is how long an evaluation may be missing from the list before it
 	// counts as never asked for.
 	missing = 30 * time.Second
@@ -27,7 +26,7 @@ type bench struct {
 	places chan struct{}
 
 	mu      sync.Mutex
-	pending map[string]map[string]*asked // by judge and run
+	pending map[string][]*asked // by judge
 }
 
 type asked struct {
@@ -38,7 +37,7 @@ type asked struct {
 
 // newBench finds the judges that the suite names, before anything costs money.
 func newBench(ctx context.Context, g *gate) (*bench, error) {
-	b := &bench{gate: g, ids: make(map[string]string), pending: make(map[string]map[string]*asked), places: make(chan struct{}, together)}
+	b := &bench{gate: g, ids: make(map[string]string), pending: make(map[string][]*asked), places: make(chan struct{}, together)}
 	for _, c := range g.suite.Cases {
 		if c.Judge != nil {
 			b.ids[c.Judge.Name] = ""
@@ -87,10 +86,7 @@ func (b *bench) add(ctx context.Context, r *Result) {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if b.pending[judge] == nil {
-			b.pending[judge] = make(map[string]*asked)
-		}
-		b.pending[judge][r.RunID] = a
+		b.pending[judge] = append(b.pending[judge], a)
 	})
 }
 
@@ -131,68 +127,68 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 // wait waits until all evaluations that were asked for have ended, or ctx has.
 func (b *bench) wait(ctx context.Context) {
 	b.asked.Wait()
-	interval := firstLook
-	for len(b.pending) > 0 {
-		select {
-		case <-time.After(interval):
-		case <-ctx.Done():
-			return
+	var judges sync.WaitGroup
+	for judge, pending := range b.pending {
+		judges.Go(func() { b.collect(ctx, judge, pending) })
+	}
+	judges.Wait()
+}
+
+// collect waits for the evaluations of one judge.
+func (b *bench) collect(ctx context.Context, judge string, pending []*asked) {
+	byID := make(map[string]*asked)
+	var ids []string
+	for _, a := range pending {
+		if err := b.identify(ctx, judge, a); err != nil {
+			if ctx.Err() == nil {
+				b.gate.judged(a.result, nil, err)
+			}
+			continue
 		}
-		for judge, waiting := range b.pending {
-			if err := b.look(ctx, judge, waiting); err != nil && ctx.Err() == nil {
-				b.gate.line.Say("looking for %d evaluations: %v", len(waiting), err)
-				if errors.Is(err, connic.ErrForbidden) || errors.Is(err, connic.ErrUnauthorized) {
-					for run, a := range waiting {
-						delete(waiting, run)
-						b.gate.judged(a.result, nil, err)
-					}
+		byID[a.id] = a
+		ids = append(ids, a.id)
+	}
+	for e, err := range b.gate.client.Judges.WaitEvaluations(ctx, judge, ids) {
+		var wait *connic.WaitError
+		switch {
+		case ctx.Err() != nil && err != nil && errors.As(err, &wait):
+			return
+		case errors.As(err, &wait):
+			for _, id := range wait.Pending {
+				if a := byID[id]; a != nil {
+					b.gate.judged(a.result, nil, err)
 				}
 			}
-			if len(waiting) == 0 {
-				delete(b.pending, judge)
-			}
+		case e != nil && byID[e.ID] != nil:
+			b.gate.judged(byID[e.ID].result, e, nil)
 		}
-		interval = min(interval*3/2, longLook)
 	}
 }
 
-// look goes through a judge's evaluations, newest first, until it has seen all
-// that are waited for.
-func (b *bench) look(ctx context.Context, judge string, waiting map[string]*asked) error {
-	oldest := time.Now()
-	for _, a := range waiting {
-		if a.since.Before(oldest) {
-			oldest = a.since
-		}
-	}
-	now := time.Now()
-	unseen := len(waiting)
-	for e, err := range b.gate.client.Judges.AllEvaluations(ctx, judge, nil, connic.WithLane(connic.LanePoll)) {
-		if err != nil {
-			return err
-		}
-		a := waiting[e.RunID]
-		switch {
-		case !e.CreatedAt.IsZero() && e.CreatedAt.Before(oldest.Add(-clocks)):
-			unseen = 0 // all that follow are older
-		case a == nil, a.id != "" && a.id != e.ID, a.id == "" && !e.CreatedAt.IsZero() && e.CreatedAt.Before(a.since.Add(-clocks)):
-			// Nobody's, or one that an automatic judge has made.
-		default:
-			unseen--
-			a.id = e.ID
-			if e.Status.Finished() || !e.Status.Known() {
-				delete(waiting, e.RunID)
-				b.gate.judged(a.result, e, nil)
+// identify finds the id of an evaluation where no answer has named it: it is one of
+// the run, from when it was asked for on.
+func (b *bench) identify(ctx context.Context, judge string, a *asked) error {
+	for interval := firstLook; a.id == ""; interval *= 2 {
+		params := connic.EvaluationListParams{RunID: a.result.RunID}
+		for e, err := range b.gate.client.Judges.AllEvaluations(ctx, judge, &params) {
+			if err != nil {
+				return err
+			}
+			if (e.RunID == "" || e.RunID == a.result.RunID) && (e.CreatedAt.IsZero() || e.CreatedAt.After(a.since.Add(-clocks))) {
+				a.id = e.ID
+				break
 			}
 		}
-		if unseen <= 0 {
-			break
+		switch {
+		case a.id != "":
+			return nil
+		case time.Since(a.since) > missing:
+			return errors.New("no answer came when the judge was asked, and there is no evaluation of the run")
 		}
-	}
-	for run, a := range waiting {
-		if a.id == "" && now.Sub(a.since) > missing {
-			delete(waiting, run)
-			b.gate.judged(a.result, nil, errors.New("no answer came when the judge was asked, and there is no evaluation of the run"))
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil

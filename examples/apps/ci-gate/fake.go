@@ -15,7 +15,7 @@ func furnish(fake *connictest.Server) {
 	fake.Agent("support", support)
 	fake.Judge("politeness", polite)
 	client := fake.Client()
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	_, err := client.Judges.Create(context.Background(), connic.JudgeCreate{
 		Name: "politeness", AgentName: "support", Model: "fake/model", TriggerMode: connic.JudgeManual, Enabled: connic.Set(true),
 		Criteria: []connic.Criterion{{Name: "tone", MaxScore: 5}, {Name: "honesty", MaxScore: 5}},

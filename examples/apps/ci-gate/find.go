@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -15,14 +16,16 @@ const (
 	looks  = 3
 )
 
-// find looks for the runs of triggers that got no answer: among the agent's runs
-// since then, one that has the case's input and is no other case's. If there are
-// more of them than triggers that are missed, somebody else asks the same, and
+// find looks for the runs of triggers that got no answer. One that had a marker is
+// found by it, if the service shows it. For the others it looks among the agent's
+// runs since then for one that has the case's input and is no other case's; if there
+// are more of them than triggers that are missed, somebody else asks the same, and
 // none is taken: a case without a run is honest, a case with a stranger's run is
-// not. It never triggers again.
-func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) {
+// not. It never triggers again. It returns the cases that go without, and
+// the error of the last look if that failed.
+func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) (rest []*Result, err error) {
 	if len(lost) == 0 {
-		return
+		return nil, nil
 	}
 	// Also when the gate has been interrupted: what was started is to be known.
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
@@ -32,19 +35,55 @@ func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) {
 			select {
 			case <-time.After(time.Duration(look) * 2 * time.Second): // it may not be in the list yet
 			case <-ctx.Done():
-				return
+				return lost, ctx.Err()
 			}
 		}
-		runs, err := g.recent(ctx, lost)
+		if lost = g.findMarked(ctx, lost, found); len(lost) == 0 {
+			return nil, nil
+		}
+		var runs map[string][]*connic.Run
+		runs, err = g.recent(ctx, lost)
 		if err != nil {
 			g.line.Say("looking for %d runs whose trigger got no answer: %v", len(lost), err)
 			continue
 		}
-		lost = g.match(lost, runs, found)
-		if len(lost) == 0 {
-			return
+		if lost = g.match(lost, runs, found); len(lost) == 0 {
+			return nil, nil
 		}
 	}
+	return lost, err
+}
+
+// findMarked finds runs by their markers, and returns the cases that go without.
+func (g *gate) findMarked(ctx context.Context, lost []*Result, found func(*Result)) (rest []*Result) {
+	for _, r := range lost {
+		if r.record.Marker != "" {
+			runs, err := g.client.Runs.FindTriggered(ctx, connic.RunSearch{
+				Marker: r.record.Marker, AgentName: g.suite.Agent, Since: r.record.Began,
+			})
+			if err != nil {
+				g.line.Say("looking for the run of %s, whose trigger got no answer: %v", r.Case.Name, err)
+			} else if runs = slices.DeleteFunc(runs, isChild); len(runs) == 1 {
+				g.found(r, runs[0])
+				found(r)
+				continue
+			}
+		}
+		rest = append(rest, r)
+	}
+	return rest
+}
+
+// isChild reports whether another run has started a run, maybe with the same input.
+func isChild(run *connic.Run) bool { return run.ParentRunID != "" }
+
+// found takes note of the run of a case.
+func (g *gate) found(r *Result, run *connic.Run) {
+	r.RunID, r.record.RunID = run.ID, run.ID
+	if err := g.journal.note(r.Case, r.record); err != nil {
+		g.line.Say("%s: run %s cannot be noted down: %v", r.Case.Name, r.RunID, err)
+	}
+	g.line.Say("%s: no answer came to its trigger; run %s is the one", r.Case.Name, r.RunID)
 }
 
 // recent lists the agent's runs since the first of the triggers, by their input.
@@ -64,7 +103,7 @@ func (g *gate) recent(ctx context.Context, lost []*Result) (map[string][]*connic
 		g.mu.Lock()
 		taken := g.byRun[run.ID] != nil
 		g.mu.Unlock()
-		if !taken && !run.CreatedAt.Before(since.Add(-clocks)) && run.ParentRunID == "" {
+		if !taken && !run.CreatedAt.Before(since.Add(-clocks)) && !isChild(run) {
 			key := canonical(run.Input)
 			runs[key] = append(runs[key], run)
 		}
@@ -91,11 +130,7 @@ func (g *gate) match(lost []*Result, runs map[string][]*connic.Run, found func(*
 				rest = append(rest, r)
 				continue
 			}
-			r.RunID, r.record.RunID = candidates[i].ID, candidates[i].ID
-			if err := g.journal.note(r.Case, r.record); err != nil {
-				g.line.Say("%s: run %s cannot be noted down: %v", r.Case.Name, r.RunID, err)
-			}
-			g.line.Say("%s: no answer came to its trigger; run %s is the one", r.Case.Name, r.RunID)
+			g.found(r, candidates[i])
 			found(r)
 		}
 	}

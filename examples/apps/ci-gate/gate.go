@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +52,7 @@ type gate struct {
 	suite   *Suite
 	journal *journal
 	line    *progress.Line
+	again   bool // see askAgain
 
 	mu      sync.Mutex
 	results []*Result
@@ -115,11 +118,20 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 		case <-ctx.Done():
 		}
 	}
+	regained := func(r *Result) {
+		g.purse.regain()
+		pass(r)
+	}
+	if g.again {
+		g.askAgain(ctx, regained)
+	}
 	var unknown []*Result
 	var waiting sync.WaitGroup
 	places := make(chan struct{}, together)
 	for _, r := range g.results {
 		switch {
+		case r.RunID != "": // found already
+			continue
 		case r.record.RunID != "": // from an earlier process
 			r.RunID = r.record.RunID
 			g.purse.adopt()
@@ -148,24 +160,45 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 		})
 	}
 	waiting.Wait()
-	g.find(ctx, unknown, func(r *Result) {
-		g.purse.regain()
-		pass(r)
-	})
+	_, _ = g.find(ctx, unknown, regained)
 	return refused
+}
+
+// askAgain lets cases be triggered again whose trigger got no answer in an earlier
+// process, and for which there is no run now. Somebody has decided that.
+func (g *gate) askAgain(ctx context.Context, regained func(*Result)) {
+	var lost []*Result
+	for _, r := range g.results {
+		if r.record.RunID == "" && !r.record.Began.IsZero() {
+			g.purse.adopt()
+			g.purse.lose()
+			lost = append(lost, r)
+		}
+	}
+	rest, err := g.find(ctx, lost, regained)
+	for _, r := range rest {
+		g.purse.regain()
+		_ = g.purse.end(nil)
+		if err == nil { // who has not looked does not know
+			r.record = record{}
+		}
+	}
 }
 
 // trigger starts the run of a case. It reports whether that may have happened
 // without an answer.
 func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 	record := record{Began: time.Now()}
+	if g.suite.Marker != "" {
+		record.Marker = rand.Text()
+	}
 	if err := g.journal.note(r.Case, record); err != nil {
 		g.fail(r, fmt.Errorf("not started, because it cannot be noted down: %w", err))
 		return false
 	}
 	call := patient(ctx)
 	defer call.done()
-	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.request)
+	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.marked(g.suite.Marker, record.Marker))
 	switch {
 	case answer != nil && answer.RunID != "": // also where the answer broke off behind it
 		record.RunID = answer.RunID
@@ -238,22 +271,28 @@ func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
 
 // finish judges a run that has ended, or that cannot be had.
 func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error) {
-	if crossed := g.purse.end(run); crossed != nil {
+	if run == nil {
+		g.purse.lose() // what it costs is not known
+	} else if crossed := g.purse.end(run); crossed != nil {
 		g.stop(crossed)
 	}
 	g.mu.Lock()
 	r.pending = false
 	r.Run = run
 	judge := false
-	if run == nil {
+	if run != nil {
+		r.Why = r.Case.Expect.check(run)
+	}
+	switch {
+	case run == nil:
 		r.Verdict, r.Why = Errored, err.Error()
-	} else if r.Why = r.Case.Expect.check(run); r.Why != "" {
+	case r.Why != "":
 		r.Verdict = Failed // whatever a judge would say, which costs something too
-	} else if r.Case.Judge == nil || r.Case.Expect.wantsFailure() {
+	case r.Case.Judge == nil || r.Case.Expect.wantsFailure():
 		r.Verdict = Passed
-	} else if run.ID == "" {
+	case run.ID == "":
 		r.Verdict, r.Why = Errored, "the run has no id that a judge could be given"
-	} else {
+	default:
 		judge, r.pending = true, true
 	}
 	if !judge {
@@ -288,13 +327,13 @@ func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 }
 
 func reasons(e *connic.Evaluation) string {
-	s := ""
+	var b strings.Builder
 	for _, c := range e.Criteria {
 		if c.Score < c.MaxScore && c.Reasoning != "" {
-			s += fmt.Sprintf("; %s: %s", c.Name, shorten(c.Reasoning))
+			fmt.Fprintf(&b, "; %s: %s", c.Name, shorten(c.Reasoning))
 		}
 	}
-	return s
+	return b.String()
 }
 
 func (g *gate) show() {

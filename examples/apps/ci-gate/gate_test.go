@@ -176,6 +176,24 @@ func TestLostPayload(t *testing.T) {
 	})
 }
 
+// With a marker a run is told from a stranger's that asks the same.
+func TestLostMarked(t *testing.T) {
+	t.Parallel()
+	inHouse(t, func(t *testing.T, h *house) {
+		other := h.fake.Client()
+		if _, err := other.Agents.Trigger(t.Context(), "support", connic.TriggerRequest{Payload: map[string]int{"x": 1}}); err != nil {
+			t.Fatal(err)
+		}
+		_ = other.Close()
+		h.fake.Agent("support", func(context.Context, connictest.Input) (any, error) { return "ours", nil })
+		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: 2})
+		suite := parse(t, "marker: ref\ncases: [{name: a, payload: {x: 1}, expect: {equals: ours}}, {name: b, payload: {x: 1}, expect: {equals: ours}}]\n")
+		code := h.check(t.Context(), suite, options{})
+		h.expect(code, exitPassed, "2 of 2 cases passed")
+		h.executed("agents.trigger", 3)
+	})
+}
+
 // Ctrl-C, and on from there: no run is started twice, none is lost.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
@@ -247,6 +265,15 @@ func TestCrashed(t *testing.T) {
 		code = h.check(t.Context(), suite, options{state: state})
 		h.expect(code, exitIncomplete, "2 of 3 cases passed, 1 without a result")
 		h.executed("agents.trigger", 2)
+
+		h.fake.Fault(connictest.Fault{Op: "runs.list", Status: 403, Times: -1})
+		h.check(t.Context(), suite, options{state: state, again: true})
+		h.executed("agents.trigger", 2) // who has not looked does not know
+		h.fake.ClearFaults()
+
+		code = h.check(t.Context(), suite, options{state: state, again: true})
+		h.expect(code, exitPassed, "3 of 3 cases passed")
+		h.executed("agents.trigger", 3)
 	})
 }
 

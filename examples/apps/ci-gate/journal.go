@@ -27,6 +27,7 @@ type record struct {
 	Case   string    `json:"case"`
 	Digest string    `json:"digest"` // of the input: the case may have changed since
 	Began  time.Time `json:"began"`  // the trigger was about to be sent
+	Marker string    `json:"marker,omitempty"`
 	RunID  string    `json:"run_id,omitempty"`
 	// NotSent is set where the trigger turned out not to have been executed.
 	NotSent bool `json:"not_sent,omitempty"`
@@ -43,7 +44,7 @@ func openJournal(path string) (*journal, error) {
 		return nil, err
 	}
 	if err == nil {
-		defer old.Close()
+		defer func() { _ = old.Close() }()
 		lines := bufio.NewScanner(old)
 		for n := 1; lines.Scan(); n++ {
 			r := new(record)

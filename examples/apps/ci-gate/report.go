@@ -39,20 +39,22 @@ func (r *report) count(v Verdict) (n int) {
 
 // verdict sums the cases up in one line.
 func (r *report) verdict() string {
-	s := fmt.Sprintf("%d of %d cases passed", r.count(Passed), len(r.results))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d cases passed", r.count(Passed), len(r.results))
 	for _, part := range []struct {
 		v    Verdict
 		text string
 	}{{Failed, "failed"}, {Errored, "without a result"}, {Skipped, "not started"}} {
 		if n := r.count(part.v); n > 0 {
-			s += fmt.Sprintf(", %d %s", n, part.text)
+			fmt.Fprintf(&b, ", %d %s", n, part.text)
 		}
 	}
-	s += fmt.Sprintf("; cost %s", r.cost)
+	fmt.Fprintf(&b, "; cost %s", r.cost)
 	if r.unpriced > 0 {
-		s += fmt.Sprintf(" and %d runs of unknown cost", r.unpriced)
+		fmt.Fprintf(&b, " and %d runs of unknown cost", r.unpriced)
 	}
-	return s + fmt.Sprintf("; took %v", r.took.Round(100*time.Millisecond))
+	fmt.Fprintf(&b, "; took %v", r.took.Round(100*time.Millisecond))
+	return b.String()
 }
 
 func duration(r *Result) string {

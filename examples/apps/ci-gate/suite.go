@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"os"
 	"path/filepath"
@@ -23,9 +24,12 @@ type Suite struct {
 	MaxCost money `json:"max_cost"`
 	// CaseCost is what a run costs at most, as far as known. With it, and with
 	// MaxCost, a run is started only if the bound still holds when it costs that.
-	CaseCost money   `json:"case_cost"`
-	Judge    *Judge  `json:"judge"` // of the cases that name none
-	Cases    []*Case `json:"cases"`
+	CaseCost money  `json:"case_cost"`
+	Judge    *Judge `json:"judge"` // of the cases that name none
+	// Marker is a key of the payload. Under it each trigger carries a text of its
+	// own, by which its run can be told for certain when no answer comes.
+	Marker string  `json:"marker"`
+	Cases  []*Case `json:"cases"`
 }
 
 // Judge says which judge scores a case, and how good is good enough.
@@ -137,6 +141,9 @@ func (c *Case) prepare(suite *Suite, folder string) error {
 	if err := c.Judge.check(); err != nil {
 		return err
 	}
+	if suite.Marker == "message" || suite.Marker == "files" || suite.Marker != "" && c.Payload[suite.Marker] != nil {
+		return errors.New("the marker is a key that the request has already")
+	}
 	c.request = connic.TriggerRequest{Message: c.Message}
 	if len(c.Payload) > 0 {
 		c.request.Payload = c.Payload
@@ -169,6 +176,20 @@ func (c *Case) prepare(suite *Suite, folder string) error {
 		c.input = string(payload)
 	}
 	return c.Expect.compile()
+}
+
+// marked is the request with a marker.
+func (c *Case) marked(key, marker string) connic.TriggerRequest {
+	req := c.request
+	if key != "" {
+		payload := maps.Clone(c.Payload)
+		if payload == nil {
+			payload = make(map[string]any)
+		}
+		payload[key] = marker
+		req.Payload = payload
+	}
+	return req
 }
 
 func (j *Judge) check() error {

@@ -71,7 +71,7 @@ func TestBadSuites(t *testing.T) {
 		"agent: a\ncases: [{message: m}]": "case 1 (): it has no name",
 		"agent: a\ncases: [{name: n}]":    "neither message nor payload",
 		"agent: a\ncases: [{name: n, message: m}, {name: n, message: m}]":             "same name",
-		"agent: a\ncases: [{name: n, message: m, expect: {contians: x}}]":             `unknown field "contians"`,
+		"agent: a\ncases: [{name: n, message: m, expect: {contain: x}}]":              `unknown field "contain"`,
 		"agent: a\ncases: [{name: n, message: m, expect: {matches: '('}}]":            "missing closing",
 		"agent: a\ncases: [{name: n, message: m, expect: {json: {total: 1}}}]":        "the path total",
 		"agent: a\ncases: [{name: n, message: m, expect: {contains: ''}}]":            "empty",
@@ -85,6 +85,7 @@ func TestBadSuites(t *testing.T) {
 		"agent: a\ncase_cost: 1 EUR\ncases: [{name: n, message: m}]":                  "without max_cost",
 		"agent: a\nmax_cost: 1 USD\ncase_cost: 1 EUR\ncases: [{name: n, message: m}]": "different currencies",
 		"agent: a\nagent: b\ncases: [{name: n, message: m}]":                          "already defined",
+		"agent: a\nmarker: x\ncases: [{name: n, payload: {x: 1}}]":                    "the marker",
 		"agent: [a": "yaml",
 	} {
 		if _, err := parseSuite([]byte(suite), false, t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
@@ -43,4 +45,25 @@ func TestNilLine(t *testing.T) {
 	line.Show("x")
 	line.Say("x")
 	line.Done()
+}
+
+// A wait for the quota is shown, a short one is not.
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		line := progress.New(&out)
+		fake := connictest.New()
+		defer fake.Close()
+		client := fake.Client(connic.WithObserver(line.Observe))
+		defer client.Close()
+		for range 61 {
+			if _, err := client.Project.Get(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := out.String(); !strings.HasPrefix(got, "project.get waits 1m0s for its turn (") && !strings.HasPrefix(got, "project.get waits 1m1s for its turn (") || strings.Count(got, "\n") != 1 {
+			t.Errorf("got %q", got)
+		}
+	})
 }

@@ -97,16 +97,16 @@ func serviceOf(f *ast.FuncDecl) string {
 }
 
 // describe reads the last three lines of a comment, which have to come in this
-// order and as a paragraph of their own.
+// order and as a block of their own that go doc leaves as it is.
 func describe(m Method, comment string) Method {
 	lines := strings.Split(strings.TrimSpace(comment), "\n")
 	if len(lines) < 4 || lines[len(lines)-4] != "" {
 		return m
 	}
 	for i, line := range lines[len(lines)-3:] {
-		label := []string{"API: ", "Access: ", "Status: "}[i]
+		label := []string{"\tAPI:", "\tAccess:", "\tStatus:"}[i]
 		if value, ok := strings.CutPrefix(line, label); ok {
-			*[]*string{&m.API, &m.Access, &m.Status}[i] = value
+			*[]*string{&m.API, &m.Access, &m.Status}[i] = strings.TrimSpace(value)
 		}
 	}
 	return m

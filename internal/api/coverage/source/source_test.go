@@ -14,22 +14,22 @@ func TestMethods(t *testing.T) {
 
 // Get returns a run.
 //
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s *RunsService) Get() {}
 
 // All iterates.
 //
-// Status: assumed
-// Access: runs read
-// API: GET /projects/{project}/runs
+//	Status: assumed
+//	Access: runs read
+//	API:    GET /projects/{project}/runs
 func (s *RunsService) All() {}
 
 // Wait waits.
-// API: GET /projects/{project}/runs/{run}
-// Access: runs read
-// Status: documented
+//	API:    GET /projects/{project}/runs/{run}
+//	Access: runs read
+//	Status: documented
 func (s RunsService) Wait() {}
 
 func (s *RunsService) Bare() {}

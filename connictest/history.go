@@ -1,0 +1,47 @@
+package connictest
+
+import (
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// Usage adds what runs cost before the test began, so that a report has more to
+// show than the runs of a test: each row stands for the runs of an agent on a day,
+// in an environment and in a currency. Budgets count it; notices are only given
+// for what is spent later. Costs are counted at the beginning of the row's Date.
+func (s *Server) Usage(rows ...connic.UsageRow) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, row := range rows {
+		row.Currency = strings.ToUpper(row.Currency)
+		s.past = append(s.past, row)
+	}
+}
+
+// spentBefore adds what the rows of Usage spent of a budget since start. The
+// caller holds the mutex.
+func (s *Server) spentBefore(b *budget, start time.Time, sum connic.Decimal) connic.Decimal {
+	for _, past := range s.past {
+		if past.Currency == b.Currency && !past.Date.Before(start) && b.covers(past.AgentName, past.EnvironmentID) {
+			sum = sum.Add(past.Cost().Amount)
+		}
+	}
+	return sum
+}
+
+func (r *usageRow) add(past *connic.UsageRow) {
+	r.total = r.total.Add(past.Cost().Amount)
+	r.judge = r.judge.Add(past.JudgeCost)
+	r.count(past.RunCount, past.TokenUsage)
+}
+
+func (r *usageRow) count(runs int64, tokens connic.TokenUsage) {
+	r.runs += runs
+	r.tokens.Input += tokens.Input
+	r.tokens.Output += tokens.Output
+	r.tokens.Thinking += tokens.Thinking
+	r.tokens.Cached += tokens.Cached
+	r.tokens.Total += tokens.Total
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// Report is what is to be said.
+type Report struct {
+	Period  period
+	Made    time.Time
+	Source  string // "the Connic service"
+	Rows    []*connic.UsageRow
+	ByDay   *connic.Usage
+	Agents  *connic.Usage
+	Places  *connic.Usage // by environment
+	Budgets []*connic.Budget
+	Notes   []string // what the reader must know
+
+	// month is ByDay from the first of the month in which the period begins: what
+	// a monthly budget is held against.
+	month *connic.Usage
+	names map[string]string // of environments, by id
+}
+
+// collect asks for what a report needs.
+func collect(ctx context.Context, client *connic.Client, p period) (*Report, error) {
+	r := &Report{Period: p, names: make(map[string]string)}
+	start := connic.BudgetMonthly.Start(p.From)
+	all, err := usage(ctx, client, period{start, p.To}, "")
+	if err != nil {
+		return nil, err
+	}
+	base := &connic.Usage{Rows: slices.DeleteFunc(slices.Clone(all.Rows), func(row *connic.UsageRow) bool { return !within(row, p) })}
+	if !dated(all.Rows) { // the answer is about the days before the period, too
+		if base, err = usage(ctx, client, p, ""); err != nil {
+			return nil, err
+		}
+	}
+	r.Rows, r.ByDay, r.Agents, r.Places, r.month = base.Rows, base, base, base, all
+	for _, part := range []struct {
+		by   connic.UsageGrouping
+		into **connic.Usage
+		says func(*connic.UsageRow) bool
+	}{
+		{connic.UsageByDay, &r.ByDay, func(row *connic.UsageRow) bool { return !row.Date.IsZero() }},
+		{connic.UsageByAgent, &r.Agents, func(row *connic.UsageRow) bool { return row.AgentName != "" }},
+		{connic.UsageByEnvironment, &r.Places, func(row *connic.UsageRow) bool { return row.EnvironmentID != "" }},
+	} {
+		if len(base.Rows) == 0 || slices.ContainsFunc(base.Rows, part.says) {
+			continue
+		}
+		// The service adds up before it answers, or else never says: ask for this
+		// part alone.
+		asked := p
+		if part.by == connic.UsageByDay {
+			asked.From = start
+		}
+		grouped, err := usage(ctx, client, asked, part.by)
+		if err != nil {
+			return nil, err
+		}
+		if part.by == connic.UsageByDay {
+			r.month = grouped
+			grouped = &connic.Usage{Rows: slices.DeleteFunc(slices.Clone(grouped.Rows), func(row *connic.UsageRow) bool { return !within(row, p) })}
+		}
+		*part.into = grouped
+		if got, want := grouped.Cost(), base.Cost(); !equal(got, want) {
+			r.note("by %s the costs add up to %s, and together to %s: the service counts differently", part.by, got, want)
+		}
+		if len(grouped.Rows) > len(r.Rows) {
+			r.Rows = grouped.Rows
+		}
+	}
+	if r.Budgets, err = connic.Collect(client.Budgets.All(ctx, nil), maxBudgets); err != nil {
+		return nil, err
+	}
+	environments, err := client.Environments.List(ctx)
+	switch {
+	case err == nil:
+		for _, e := range environments.Items {
+			r.names[e.ID] = e.Name
+		}
+	case errors.Is(err, connic.ErrForbidden), errors.Is(err, connic.ErrNotFound):
+		r.note("the key may not list environments, so they have no names here")
+	default:
+		return nil, err
+	}
+	return r, nil
+}
+
+const maxBudgets = 10_000
+
+// usage asks for costs. An answer that looks like one page of several is asked for
+// again in two halves, as long as its rows say of which day they are: sums of a
+// part would be too low.
+func usage(ctx context.Context, client *connic.Client, p period, by connic.UsageGrouping) (*connic.Usage, error) {
+	u, err := client.Budgets.Usage(ctx, &connic.UsageParams{From: p.From, To: p.To, GroupBy: by})
+	if half := (p.To.Sub(p.From) / 2).Truncate(day); errors.Is(err, connic.ErrPartial) && half > 0 && dated(u.Rows) {
+		first, err := usage(ctx, client, period{p.From, p.From.Add(half)}, by)
+		if err != nil {
+			return nil, err
+		}
+		second, err := usage(ctx, client, period{p.From.Add(half), p.To}, by)
+		if err != nil {
+			return nil, err
+		}
+		return &connic.Usage{Rows: slices.Concat(first.Rows, second.Rows)}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Whether the service includes the day of To is not documented.
+	u.Rows = slices.DeleteFunc(u.Rows, func(row *connic.UsageRow) bool { return !within(row, p) })
+	return u, nil
+}
+
+func within(row *connic.UsageRow, p period) bool { return row.Date.IsZero() || p.holds(row.Date) }
+
+// dated reports whether all rows say of which day they are.
+func dated(rows []*connic.UsageRow) bool {
+	return !slices.ContainsFunc(rows, func(row *connic.UsageRow) bool { return row.Date.IsZero() })
+}
+
+func equal(a, b connic.Sums) bool {
+	return slices.EqualFunc(a, b, func(x, y connic.Money) bool {
+		c, err := x.Cmp(y)
+		return err == nil && c == 0
+	})
+}
+
+func (r *Report) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
+// environment names an environment for people. Names may repeat, ids do not.
+func (r *Report) environment(id string) string {
+	name := r.names[id]
+	for other, same := range r.names {
+		if same == name && other != id {
+			return name + " (" + id + ")"
+		}
+	}
+	return cmp.Or(name, id, unnamed)
+}
+
+const unnamed = "(not said)"
+
+// currencies are those of the costs and of the budgets, in order.
+func (r *Report) currencies() []string {
+	sums := r.ByDay.Cost()
+	for _, u := range []*connic.Usage{r.Agents, r.Places, {Rows: r.Rows}} {
+		for _, m := range u.Cost() {
+			sums = sums.Add(m)
+		}
+	}
+	for _, b := range r.Budgets {
+		sums = sums.Add(connic.Money{Amount: b.Amount, Currency: b.Currency})
+	}
+	codes := make([]string, len(sums))
+	for i, m := range sums {
+		codes[i] = m.Currency
+	}
+	return codes
+}
+
+// in returns the rows in a currency.
+func in(u *connic.Usage, currency string) *connic.Usage {
+	var rows []*connic.UsageRow
+	for _, row := range u.Rows {
+		if same(row.Currency, currency) {
+			rows = append(rows, row)
+		}
+	}
+	return &connic.Usage{Rows: rows}
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/examples/apps/internal/progress"
+)
+
+func same(a, b string) bool { return strings.EqualFold(a, b) }
+
+// grid is a table of texts, the first row of which is the heading.
+type grid struct {
+	Title string
+	Days  bool
+	Right int // from this column on the texts are numbers
+	Head  []string
+	Rows  [][]string
+}
+
+// tables are the tables of a currency.
+func (r *Report) tables(currency string) []grid {
+	return []grid{
+		r.agentTable(currency), r.environmentTable(currency), r.dayTable(currency), r.budgetTable(currency),
+	}
+}
+
+func (r *Report) agentTable(currency string) grid {
+	return costs("By agent", "agent", in(r.Agents, currency).ByAgent(), currency, func(key string) string { return cmp.Or(key, unnamed) })
+}
+
+func (r *Report) environmentTable(currency string) grid {
+	return costs("By environment", "environment", in(r.Places, currency).ByEnvironment(), currency, r.environment)
+}
+
+func (r *Report) dayTable(currency string) grid {
+	return costs("By day", "day", in(r.ByDay, currency).ByDay(), currency, func(key string) string { return cmp.Or(key, unnamed) })
+}
+
+// costs makes a table of groups: those of days in their order, others the dearest
+// first.
+func costs(title, what string, groups []connic.UsageGroup, currency string, name func(string) string) grid {
+	g := grid{Title: title, Days: what == "day", Right: 1, Head: []string{what, "cost " + currency, "share", "runs", "tokens"}}
+	if !g.Days {
+		slices.SortStableFunc(groups, func(a, b connic.UsageGroup) int {
+			return b.Cost.In(currency).Amount.Cmp(a.Cost.In(currency).Amount)
+		})
+	}
+	var total connic.UsageGroup
+	for _, group := range groups {
+		total.Cost = total.Cost.Add(group.Cost.In(currency))
+		total.RunCount += group.RunCount
+		total.TokenUsage.Total += tokens(group.TokenUsage)
+	}
+	sum := total.Cost.In(currency).Amount
+	amounts := make([]string, 0, len(groups)+1)
+	for _, group := range groups {
+		amount := group.Cost.In(currency).Amount
+		amounts = append(amounts, amount.String())
+		g.Rows = append(g.Rows, []string{
+			name(group.Key), "", percent(amount, sum), strconv.FormatInt(group.RunCount, 10), strconv.FormatInt(tokens(group.TokenUsage), 10),
+		})
+	}
+	g.Rows = append(g.Rows, []string{"total", "", "", strconv.FormatInt(total.RunCount, 10), strconv.FormatInt(total.TokenUsage.Total, 10)})
+	for i, amount := range level(append(amounts, sum.String())) {
+		g.Rows[i][1] = amount
+	}
+	return g
+}
+
+// tokens is the total, or what the parts add up to where the service leaves it
+// out.
+func tokens(u connic.TokenUsage) int64 {
+	if u.Total != 0 {
+		return u.Total
+	}
+	return u.Input + u.Output + u.Thinking + u.Cached
+}
+
+func (r *Report) budgetTable(currency string) grid {
+	g := grid{Title: "Budgets", Right: 4, Head: []string{"budget", "for", "kind", "period", "spent", "of " + currency, "used"}}
+	var spent, amounts []string
+	for _, b := range r.Budgets {
+		if !same(b.Currency, currency) {
+			continue
+		}
+		used, now := "?", "?"
+		if _, ok := b.Left(); ok {
+			used, now = percent(b.Spent, b.Amount), b.Spent.String()
+		}
+		kind := string(b.Kind)
+		if !b.Enabled {
+			kind += " (off)"
+		}
+		g.Rows = append(g.Rows, []string{cmp.Or(b.Name, b.ID), r.scope(b), kind, string(b.Period), "", "", used})
+		spent, amounts = append(spent, now), append(amounts, b.Amount.String())
+	}
+	spent, amounts = level(spent), level(amounts)
+	for i, row := range g.Rows {
+		row[4], row[5] = spent[i], amounts[i]
+	}
+	return g
+}
+
+// scope says whose costs a budget watches.
+func (r *Report) scope(b *connic.Budget) string {
+	switch {
+	case b.Scope == connic.BudgetGlobal:
+		return "the project"
+	case b.AgentName != "" && b.EnvironmentID != "":
+		return b.AgentName + " in " + r.environment(b.EnvironmentID)
+	case b.AgentName != "":
+		return b.AgentName
+	case b.EnvironmentID != "":
+		return r.environment(b.EnvironmentID)
+	}
+	return string(b.Scope)
+}
+
+func percent(part, whole connic.Decimal) string {
+	if whole.Sign() <= 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(100*part.Float64()/whole.Float64(), 'f', 1, 64) + "%"
+}
+
+// level gives amounts the same number of digits after the point, by zeros: no
+// digit is lost.
+func level(amounts []string) []string {
+	most := 0
+	for _, a := range amounts {
+		if _, fraction, found := strings.Cut(a, "."); found {
+			most = max(most, len(fraction))
+		}
+	}
+	out := make([]string, len(amounts))
+	for i, a := range amounts {
+		_, fraction, found := strings.Cut(a, ".")
+		switch {
+		case strings.ContainsAny(a, "eE?") || most == 0:
+			out[i] = a
+		case !found:
+			out[i] = a + "." + strings.Repeat("0", most)
+		default:
+			out[i] = a + strings.Repeat("0", most-len(fraction))
+		}
+	}
+	return out
+}
+
+// writeTable writes the tables as text.
+func (r *Report) writeTable(out io.Writer) error {
+	w := bufio.NewWriter(out) // keeps the first error
+	currencies := r.currencies()
+	if len(currencies) == 0 {
+		_, _ = fmt.Fprintf(w, "%s: no costs and no budgets\n", r.Period)
+	}
+	for i, currency := range currencies {
+		if i > 0 {
+			_ = w.WriteByte('\n')
+		}
+		_, _ = fmt.Fprintf(w, "%s: %s\n", r.Period, r.headline(currency))
+		for _, g := range r.tables(currency) {
+			if len(g.Rows) > 0 {
+				g.write(w)
+			}
+		}
+	}
+	return w.Flush()
+}
+
+// headline is the sum in a currency, as the rows by day have it, or those by agent
+// where nothing is by day.
+func (r *Report) headline(currency string) string {
+	sum := r.ByDay.Cost().In(currency)
+	if sum.Amount.Sign() == 0 {
+		sum = r.Agents.Cost().In(currency)
+	}
+	return strings.TrimSpace(sum.String())
+}
+
+func (g grid) write(w *bufio.Writer) {
+	_, _ = fmt.Fprintf(w, "\n%s\n", g.Title)
+	rows := append([][]string{g.Head}, g.Rows...)
+	widths := make([]int, len(g.Head))
+	for _, row := range rows {
+		for i, text := range row {
+			row[i] = progress.Clean(text)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, text := range row {
+			gap := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
+			if i >= g.Right {
+				line.WriteString("  " + gap + text)
+			} else {
+				line.WriteString("  " + text + gap)
+			}
+		}
+		_, _ = w.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+}
+
+// writeCSV writes the rows as the service gave them, with every digit.
+func (r *Report) writeCSV(out io.Writer) error {
+	w := csv.NewWriter(out)
+	_ = w.Write([]string{"date", "agent", "environment", "environment_id", "currency", "total_cost", "judge_cost", "runs", "tokens"})
+	for _, row := range r.Rows {
+		date := ""
+		if !row.Date.IsZero() {
+			date = row.Date.UTC().Format(time.DateOnly)
+		}
+		_ = w.Write([]string{
+			date, cell(row.AgentName), cell(r.names[row.EnvironmentID]), cell(row.EnvironmentID), cell(row.Currency),
+			row.Cost().Amount.String(), row.JudgeCost.String(), strconv.FormatInt(row.RunCount, 10), strconv.FormatInt(tokens(row.TokenUsage), 10),
+		})
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// cell keeps a spreadsheet from taking a name for a formula.
+func cell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/examples/apps/internal/progress"
+)
+
+// job is one ingestion of a folder.
+type job struct {
+	client *connic.Client
+	where  place
+	fsys   fs.FS
+	state  *state
+	line   *progress.Line
+
+	found  *folder
+	upload []*file
+	remove []string // paths whose entries go
+	others []string // paths that an unknown run uploaded, and that are not here
+
+	same, uploaded, deleted, completed, unseen int
+
+	failed int
+	stop   error // why not all was done
+}
+
+// ours marks the entries of this program in their metadata.
+const ours = "connic-ingest"
+
+type metadata struct {
+	By     string `json:"by"`
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// plan compares the folder with what is known.
+func (j *job) plan(conf options) error {
+	for _, name := range slices.Sorted(maps.Keys(j.found.files)) {
+		f := j.found.files[name]
+		if r, ok := j.state.known[name]; ok && r.SHA256 == f.sha256 {
+			j.same++
+			continue
+		}
+		j.upload = append(j.upload, f)
+	}
+	hidden := j.found.hidden()
+	for _, name := range slices.Sorted(maps.Keys(j.state.known)) {
+		switch {
+		case j.found.files[name] != nil, hidden(name):
+		case j.state.fresh && !conf.prune: // it may be another folder's
+			j.others = append(j.others, name)
+			delete(j.state.known, name)
+		case !conf.keep:
+			j.remove = append(j.remove, name)
+		}
+	}
+	if len(j.found.files) == 0 && len(j.remove) > 0 && !conf.empty {
+		return fmt.Errorf("the folder has no file that can become knowledge, and all %d entries would be deleted: say -empty if that is right", len(j.remove))
+	}
+	return nil
+}
+
+// adopt learns from the service what an earlier run uploaded, where there is no
+// state file. It costs one request per 100 entries.
+func (j *job) adopt(ctx context.Context) error {
+	for e, err := range j.client.Knowledge.All(ctx, &connic.EntryListParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace}) {
+		if err != nil {
+			if errors.Is(err, connic.ErrNotFound) || errors.Is(err, connic.ErrForbidden) {
+				j.line.Say("note: what is in the service cannot be listed (%v): all files are uploaded, and nothing is deleted", err)
+				return nil
+			}
+			return err
+		}
+		var m metadata
+		if e.Namespace == j.where.Namespace && e.DecodeMetadata(&m) == nil && m.By == ours && e.EntryID == entryID(m.Path) {
+			j.state.known[m.Path] = record{Path: m.Path, SHA256: m.SHA256}
+		}
+	}
+	return nil
+}
+
+// run uploads, deletes and waits.
+func (j *job) run(ctx context.Context) error {
+	if err := j.uploadAll(ctx); err != nil {
+		return err
+	}
+	if j.stop == nil {
+		j.deleteAll(ctx)
+	}
+	if j.stop == nil {
+		return j.wait(ctx)
+	}
+	return nil
+}
+
+func (j *job) uploadAll(ctx context.Context) error {
+	var sent []*file
+	var broken error // of the state file
+	docs := func(yield func(connic.Document) bool) {
+		for _, f := range j.upload {
+			d, err := j.document(f)
+			if err != nil {
+				j.fail(f.path, err)
+				continue
+			}
+			// From here on there may be an entry, whatever happens to this process.
+			if broken = j.state.note(record{Path: f.path}); broken != nil {
+				return
+			}
+			sent = append(sent, f)
+			if !yield(d) {
+				return
+			}
+		}
+	}
+	for r, err := range j.client.Knowledge.UploadAll(ctx, iter.Seq[connic.Document](docs), nil) {
+		switch {
+		case r.Index < 0:
+			j.stop = err
+		case err != nil && ctx.Err() != nil: // it is uploaded next time
+			j.stop = cmp.Or(j.stop, ctx.Err())
+		case err != nil:
+			j.fail(sent[r.Index].path, err)
+		default:
+			f := sent[r.Index]
+			j.uploaded++
+			jobID := r.JobID
+			switch {
+			case r.Status.Finished():
+				jobID = ""
+			case jobID == "":
+				j.unseen++
+			}
+			if r.Status == connic.JobFailed {
+				j.fail(f.path, errors.New("the ingestion failed"))
+			} else if err := j.state.note(record{Path: f.path, SHA256: f.sha256, JobID: jobID}); err != nil {
+				return err
+			}
+		}
+		j.line.Show("%s", bar("uploading", j.uploaded+j.failed, len(j.upload), j.failed))
+	}
+	return broken
+}
+
+// document makes an upload of a file.
+func (j *job) document(f *file) (connic.Document, error) {
+	note := map[string]any{"by": ours, "path": f.path, "sha256": f.sha256}
+	if f.text {
+		content, err := fs.ReadFile(j.fsys, f.path)
+		if err != nil {
+			return nil, err
+		}
+		if utf8.Valid(content) {
+			return connic.TextUpload{
+				EnvironmentID: j.where.Environment, Namespace: j.where.Namespace, EntryID: entryID(f.path),
+				Content: string(content), Metadata: note,
+			}, nil
+		}
+	}
+	return connic.FileUpload{
+		EnvironmentID: j.where.Environment, Namespace: j.where.Namespace, EntryID: entryID(f.path),
+		File: connic.FSFile(j.fsys, f.path), Metadata: note,
+	}, nil
+}
+
+func (j *job) deleteAll(ctx context.Context) {
+	for i, name := range j.remove {
+		j.line.Show("%s", bar("deleting", i, len(j.remove), 0))
+		if j.stop = j.delete(ctx, name); j.stop != nil {
+			return
+		}
+	}
+}
+
+// delete deletes the entry of a path. The error is one after which no other can be
+// deleted.
+func (j *job) delete(ctx context.Context, name string) error {
+	err := j.client.Knowledge.Delete(ctx, entryID(name), &connic.EntryParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace})
+	switch {
+	case err == nil, errors.Is(err, connic.ErrNotFound): // gone already
+		j.deleted++
+		return j.state.note(record{Path: name, Gone: true})
+	case ctx.Err() != nil, errors.Is(err, connic.ErrUnauthorized), errors.Is(err, connic.ErrForbidden):
+		return fmt.Errorf("%s is not deleted: %w", name, err)
+	}
+	j.fail(name, errors.New("not deleted: "+reason(err)))
+	return nil
+}
+
+// wait sees the ingestions to their end, those of earlier runs too, all with one
+// look.
+func (j *job) wait(ctx context.Context) error {
+	paths := make(map[string][]string) // by job, which may be one for several
+	all := 0
+	for name, r := range j.state.known {
+		if r.JobID != "" {
+			paths[r.JobID] = append(paths[r.JobID], name)
+			all++
+		}
+	}
+	for got, err := range j.client.Knowledge.WaitJobs(ctx, slices.Sorted(maps.Keys(paths)), &connic.KnowledgeParams{EnvironmentID: j.where.Environment}) {
+		var ended *connic.JobError
+		var gone *connic.WaitError
+		switch {
+		case err == nil:
+			j.completed += len(paths[got.ID])
+			err = j.settle(paths[got.ID])
+		case errors.As(err, &ended):
+			why := errors.New(cmp.Or(ended.Job.Error, err.Error()))
+			err = nil
+			for _, name := range paths[got.ID] {
+				j.fail(name, why)
+				err = errors.Join(err, j.state.note(record{Path: name})) // again next time
+			}
+		case !errors.As(err, &gone):
+			return err
+		case errors.Is(err, connic.ErrNotFound), errors.Is(err, connic.ErrForbidden):
+			// The service does not show the job, and would not next time.
+			err = nil
+			unseen := gone.Pending
+			if len(unseen) == 0 {
+				unseen = []string{gone.ID}
+			}
+			for _, id := range unseen {
+				j.unseen += len(paths[id])
+				err = errors.Join(err, j.settle(paths[id]))
+			}
+		default: // it is waited for next time
+			j.stop, err = cmp.Or(j.stop, err), nil
+		}
+		if err != nil {
+			return err
+		}
+		j.line.Show("%s", bar("ingesting", j.completed+j.unseen, all, j.failed))
+	}
+	return nil
+}
+
+// settle notes that nothing more is to come of some uploads.
+func (j *job) settle(names []string) error {
+	var err error
+	for _, name := range names {
+		r := j.state.known[name]
+		r.JobID = ""
+		err = errors.Join(err, j.state.note(r))
+	}
+	return err
+}
+
+func (j *job) fail(name string, err error) {
+	j.failed++
+	j.line.Say("%s: %s", name, reason(err))
+}
+
+// reason is an error without what the line says already.
+func reason(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return strings.TrimPrefix(err.Error(), "connic: ")
+}
+
+// bar shows how far something is.
+func bar(what string, done, all, failed int) string {
+	const width = 24
+	full := width
+	if all > 0 {
+		full = width * done / all
+	}
+	text := fmt.Sprintf("%-9s [%s%s] %d of %d", what, strings.Repeat("#", full), strings.Repeat(".", width-full), done, all)
+	if failed > 0 {
+		text += fmt.Sprintf(", %d failed", failed)
+	}
+	return text
+}
