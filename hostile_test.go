@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -53,46 +52,7 @@ func TestForEnvironmentKeepsEveryOption(t *testing.T) {
 	}
 }
 
-// The zero values of the client and of its services refuse.
-func TestZeroValuesRefuse(t *testing.T) {
-	t.Parallel()
-	var c Client
-	s := new(RunsService)
-	for name, call := range map[string]func() error{
-		"Do":      func() error { return c.Do(t.Context(), "GET", "/x", nil, nil, nil) },
-		"Get":     func() error { _, err := s.Get(t.Context(), "r1"); return err },
-		"List":    func() error { _, err := s.List(t.Context(), nil); return err },
-		"Wait":    func() error { _, err := s.Wait(t.Context(), "r1"); return err },
-		"All":     func() error { _, err := Collect(s.All(t.Context(), nil), 1); return err },
-		"WaitAll": func() error { _, err := Collect(s.WaitAll(t.Context(), []string{"r1"}), 1); return err },
-		"Trigger": func() error { _, err := new(AgentsService).Trigger(t.Context(), "a", TriggerRequest{}); return err },
-		"TriggerAndWait": func() error {
-			_, err := new(AgentsService).TriggerAndWait(t.Context(), "a", TriggerRequest{})
-			return err
-		},
-		"UploadText": func() error {
-			_, err := new(KnowledgeService).UploadText(t.Context(), TextUpload{Content: "x"})
-			return err
-		},
-		"ForEnvironment": func() error { _, err := c.ForEnvironment("e").Runs.Get(t.Context(), "r1"); return err },
-		"environments":   func() error { _, err := new(EnvironmentsService).Default(t.Context()); return err },
-		"deployments":    func() error { _, err := new(DeploymentsService).Wait(t.Context(), "d1"); return err },
-		"test runs":      func() error { _, err := new(TestRunsService).Wait(t.Context(), "t1"); return err },
-		"job":            func() error { _, err := new(KnowledgeService).WaitJob(t.Context(), "j1", nil); return err },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var bad *ArgumentError
-			if err := call(); !errors.As(err, &bad) {
-				t.Errorf("%v", err)
-			}
-		})
-	}
-	_, _, _ = c.String(), c.RateLimit(), c.Close()
-	_ = fmt.Sprintf("%v %+v %#v %s", &c, &c, &c, &c)
-}
-
-// panicking is a file whose reader runs away.
+// runawayFile is a file whose reader runs away.
 func runawayFile(at string, end func()) FileSource {
 	opened := 0
 	return FileSource{Name: "a.txt", Open: func() (io.Reader, error) {
