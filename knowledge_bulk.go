@@ -16,11 +16,12 @@ const (
 	maxUploadConcurrency = 64
 )
 
-// Document is a [TextUpload] or a [FileUpload].
+// A Document is a [TextUpload] or a [FileUpload].
 type Document interface {
 	// upload sends the document.
 	upload(ctx context.Context, s *KnowledgeService, opts []RequestOption) (*Ingestion, error)
-	// entry returns the document's own id, and whether it can be sent twice.
+	// entry returns the document's own id, and whether the document may be sent
+	// twice.
 	entry() (id string, repeatable bool)
 }
 
@@ -40,30 +41,31 @@ func (d FileUpload) entry() (id string, repeatable bool) {
 	return d.EntryID, d.EntryID != "" || d.StableID
 }
 
-// UploadAllParams changes an upload of many documents.
+// UploadAllParams configures [KnowledgeService.UploadAll].
 type UploadAllParams struct {
-	// Concurrency is how many documents are on their way at the same time: 8 by
-	// default, at most 64.
+	// Concurrency is the number of documents in flight. The default is 8 and
+	// the maximum 64.
 	Concurrency int
-	// Progress, if not nil, takes note of what is done, and what it has noted
-	// before is left out.
+	// Progress, if not nil, records the documents that are done. Documents that
+	// it already records as done are skipped.
 	Progress *UploadProgress
 }
 
-// UploadResult is what came of one document.
+// UploadResult is the result for one document.
 type UploadResult struct {
-	// Index is the document's place in the sequence, from 0. It is -1 in the last
-	// result of an upload that stopped early.
+	// Index is the position of the document in the sequence, starting at 0. It
+	// is -1 in the last result of an upload that stopped early.
 	Index    int
 	Document Document
-	// Ingestion is the service's answer. Of a document that failed it has what is
-	// known: its own EntryID, or what could be read of the answer.
+	// Ingestion is the response of the service. For a document that failed it
+	// holds what is known: the document's own EntryID, or whatever the response
+	// contained.
 	Ingestion
 }
 
-// UploadAll makes many documents knowledge. It takes them from the sequence as
-// they can be sent, several at the same time and under the client's rate limit,
-// and yields each as it is accepted or fails, in the order in which that happens:
+// UploadAll uploads many documents. It reads them from the sequence as capacity
+// becomes available, sends several at a time under the client's rate limit, and
+// yields a result for each as it is accepted or fails, in that order:
 //
 //	for r, err := range client.Knowledge.UploadAll(ctx, docs, nil) {
 //		if err != nil {
@@ -71,24 +73,24 @@ type UploadResult struct {
 //		}
 //	}
 //
-// The result is never nil. A document that fails does not stop the others, unless
-// they would fail as well: because the key is refused ([ErrUnauthorized],
-// [ErrForbidden]), the client is closed or read-only, or the rate limit leaves no
-// time before the deadline. Then, or when the context ends, no more documents are
-// taken, those under way are yielded, and a last pair with an Index of -1 has the
-// reason. There is no such pair when all documents were taken.
+// The result is never nil. A document that fails does not stop the others,
+// unless they would fail too: because the key is refused ([ErrUnauthorized],
+// [ErrForbidden]), the client is closed or read-only, or the rate limit leaves
+// no time before the deadline. In these cases, and when the context ends, no
+// more documents are read, those in flight are yielded, and a last pair with an
+// Index of -1 has the reason. There is no such pair if all documents were read.
 //
-// When the loop is left, documents under way are cancelled. UploadAll does not
-// return before all its goroutines have ended. The sequence is read on the
-// caller's goroutine.
+// Leaving the loop cancels the documents in flight. UploadAll does not return
+// before all of its goroutines have ended. The sequence is read on the caller's
+// goroutine.
 //
-// To go on after a stop, pass the same documents in the same order with the same
-// [UploadProgress]. No document is sent twice unless its EntryID or StableID makes
-// that harmless: one without either whose outcome is unknown is yielded with
-// [ErrOutcomeUnknown] again, until [UploadProgress.Resolve] has said what became
-// of it.
+// To resume after a stop, pass the same documents in the same order with the
+// same [UploadProgress]. No document is sent twice unless its EntryID or
+// StableID makes that harmless. A document without either, whose outcome is
+// unknown, is yielded with [ErrOutcomeUnknown] again until
+// [UploadProgress.Resolve] settles it.
 //
-// It costs one request per document. Files go to another route than texts (see
+// It costs one request per document. Files use a different route from text (see
 // [KnowledgeService.UploadFile]). [CaptureResponse] has no effect.
 //
 //	API:    POST /projects/{project}/knowledge/text
@@ -99,7 +101,7 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document
 	if p != nil {
 		params = *p
 	}
-	opts = append(slices.Clone(opts), func(o *callOptions) { o.capture = nil }) // many calls, one Response
+	opts = append(slices.Clone(opts), func(o *callOptions) { o.capture = nil }) // many calls would share one Response
 	return func(yield func(*UploadResult, error) bool) {
 		bad := func(arg, reason string) {
 			yield(&UploadResult{Index: -1}, &ArgumentError{Op: uploadAll, Arg: arg, Reason: reason})
@@ -123,17 +125,17 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document
 
 const uploadAll = "knowledge.upload_all"
 
-// bulkUpload is one run of UploadAll.
+// bulkUpload is one call of UploadAll.
 type bulkUpload struct {
 	service  *KnowledgeService
 	opts     []RequestOption
-	most     int // under way at the same time
+	most     int // maximum number in flight
 	progress *UploadProgress
 	yield    func(*UploadResult, error) bool
 
-	results chan uploaded // holds most of them, so that nobody waits to put one in
+	results chan uploaded // has a buffer of most, so that no sender blocks
 	running int
-	stop    error // why no more documents are taken
+	stop    error // why no more documents are read
 }
 
 type uploaded struct {
@@ -194,7 +196,7 @@ func newUploadResult(index int, d Document) *UploadResult {
 	return r
 }
 
-// refuse returns why a document is not sent at all.
+// refuse returns why a document must not be sent, or nil.
 func (b *bulkUpload) refuse(index int, d Document) error {
 	if d == nil {
 		return &ArgumentError{Op: uploadAll, Arg: "document", Reason: "is nil"}
@@ -218,7 +220,7 @@ func (b *bulkUpload) start(ctx context.Context, index int, d Document) {
 	}()
 }
 
-// next waits for a document that is under way and yields it. It reports whether
+// next waits for a document in flight and yields its result. It reports whether
 // the caller wants more.
 func (b *bulkUpload) next() bool {
 	u := <-b.results
@@ -229,27 +231,27 @@ func (b *bulkUpload) next() bool {
 	return b.yield(u.result, u.err)
 }
 
-// endsUploads reports whether other documents would fail as this one did.
+// endsUploads reports whether other documents would fail in the same way.
 func endsUploads(err error) bool {
 	var limit *LimitError
 	return errors.As(err, &limit) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) ||
 		errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly)
 }
 
-// UploadProgress knows which documents of an [KnowledgeService.UploadAll] are
-// done, by their index. The zero value knows none. It is safe for concurrent use,
-// and encodes as JSON, so that another process can go on: save it after the loop,
-// or now and then within.
+// UploadProgress records which documents of a [KnowledgeService.UploadAll] are
+// done, by index. The zero value records none. It is safe for concurrent use.
+// It can be encoded as JSON for another process to resume from: save it after
+// the loop, or periodically within it.
 //
-// What was under way when a process died is not in it. Give documents an EntryID
-// or StableID where that may happen.
+// Documents in flight when a process dies are not recorded. Use an EntryID or
+// StableID if that may happen.
 type UploadProgress struct {
 	mu      sync.Mutex
-	done    []span // in order, with gaps between them
+	done    []span // sorted, with gaps between them
 	unknown []int  // in order
 }
 
-// span is a range of indexes, both ends included.
+// span is a range of indexes, both ends inclusive.
 type span [2]int
 
 // Done reports whether the document was accepted.
@@ -263,7 +265,7 @@ func (p *UploadProgress) Done(index int) bool {
 	return found
 }
 
-// Count is how many documents were accepted.
+// Count returns the number of accepted documents.
 func (p *UploadProgress) Count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -275,15 +277,15 @@ func (p *UploadProgress) Count() int {
 }
 
 // Unknown returns the documents that must not be sent again blindly: they were
-// sent without an id of their own, and no answer came.
+// sent without an id of their own, and no response came.
 func (p *UploadProgress) Unknown() []int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.unknown)
 }
 
-// Resolve says what became of a document whose outcome was unknown: it is done,
-// or it is to be sent again.
+// Resolve settles a document whose outcome was unknown: it is either done, or
+// to be sent again.
 func (p *UploadProgress) Resolve(index int, done bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -302,7 +304,7 @@ func (p *UploadProgress) isUnknown(index int) bool {
 	return slices.Contains(p.unknown, index)
 }
 
-// note takes note of what came of a document.
+// note records the outcome of a document.
 func (p *UploadProgress) note(index int, err error) {
 	if p == nil {
 		return
@@ -325,7 +327,8 @@ func (p *UploadProgress) forget(index int) {
 	}
 }
 
-// find returns the span that holds the index, or the place for one.
+// find returns the position of the span that contains the index, or where to
+// insert one.
 func (p *UploadProgress) find(index int) (at int, found bool) {
 	return slices.BinarySearchFunc(p.done, index, func(s span, index int) int {
 		switch {
