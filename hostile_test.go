@@ -9,9 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -289,25 +287,6 @@ func TestTheKeyInAnswersOfEveryKind(t *testing.T) {
 		slog.New(slog.NewTextHandler(&buf, nil)).Info("x", "err", err)
 		if text := err.Error() + buf.String(); strings.Contains(strings.ToUpper(text), secret) {
 			t.Errorf("%s: the key shows in %s", name, text)
-		}
-	}
-}
-
-// Whoever adds a field to Client decides here whether ForEnvironment shares it.
-func TestForEnvironmentCopiesEveryField(t *testing.T) {
-	t.Parallel()
-	c := newTestClient(t, nil, WithObserver(func(context.Context, Event) {}), WithReadOnly(), WithRoute("runs.get", "/projects/{project}/r/{run}"),
-		WithCallContext(func(ctx context.Context, _ Operation) context.Context { return ctx }), WithEnvironment("e"))
-	c.close = func() {}
-	own := []string{"service", "environment", "budget", "closed", "watching", "runWatch", "slashed", "sizes"}
-	was, is := reflect.ValueOf(c).Elem(), reflect.ValueOf(c.ForEnvironment("f")).Elem()
-	for i := range was.NumField() {
-		switch field := was.Type().Field(i); {
-		case field.IsExported() || slices.Contains(own, field.Name):
-		case was.Field(i).IsZero():
-			t.Errorf("this test does not set %s", field.Name)
-		case is.Field(i).IsZero():
-			t.Errorf("%s is lost", field.Name)
 		}
 	}
 }
