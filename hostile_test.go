@@ -290,3 +290,31 @@ func TestTheKeyInAnswersOfEveryKind(t *testing.T) {
 		}
 	}
 }
+
+// A success that says nothing of what was asked for is none, and no route of an event
+// has an id.
+func TestAnswersThatSayNothing(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{}`, `null`, `{"unknown": 1}`, `[]`, `{"run": {}}`, ` `} {
+		var routes []string
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) { return respond(200, body), nil },
+			WithRetry(RetryPolicy{MaxAttempts: 1}), WithObserver(func(_ context.Context, e Event) { routes = append(routes, e.Route) }))
+		var out Run
+		for name, call := range map[string]func() error{
+			"get":     func() error { _, err := c.Runs.Get(t.Context(), "secret-id"); return err },
+			"trigger": func() error { _, err := c.Agents.Trigger(t.Context(), "secret-id", TriggerRequest{Message: "m"}); return err },
+			"judge":   func() error { _, err := c.Judges.Get(t.Context(), "secret-id"); return err },
+		} {
+			var decode *DecodeError
+			if err := call(); !errors.As(err, &decode) || name == "trigger" && !errors.Is(err, ErrOutcomeUnknown) {
+				t.Errorf("%s of %s: %v", name, body, err)
+			}
+		}
+		_ = c.Do(t.Context(), "GET", "/x/secret-id", nil, nil, &out)
+		for _, route := range routes {
+			if strings.Contains(route, "secret-id") {
+				t.Errorf("the route is %s", route)
+			}
+		}
+	}
+}
