@@ -12,17 +12,18 @@ import (
 	"github.com/connic-go/connic/internal/pack"
 )
 
-// ArchiveError is a project that breaks the rules for archives. It names every
-// file that is in the way, and is an [*ArgumentError] too: nothing was executed.
+// An ArchiveError is returned for a project that breaks the rules for archives.
+// It lists every offending file. It is also an [*ArgumentError]: nothing was
+// executed.
 type ArchiveError struct {
 	Op       string // the operation
 	Problems []ArchiveProblem
 }
 
-// ArchiveProblem is what is wrong with one file.
+// An ArchiveProblem is what is wrong with one file.
 type ArchiveProblem struct {
-	Path   string // within the project, with slashes; empty for the project as a whole
-	Reason string // completes the sentence that begins with the path
+	Path   string // slash-separated, relative to the project; empty for the project as a whole
+	Reason string // completes a sentence that begins with the path
 }
 
 func (p ArchiveProblem) String() string { return pack.Problem(p).String() }
@@ -40,7 +41,7 @@ func (e *ArchiveError) argument() *ArgumentError {
 // Unwrap returns the error as an [*ArgumentError].
 func (e *ArchiveError) Unwrap() error { return e.argument() }
 
-// archiveError makes the public error of one that package pack found.
+// archiveError converts an error of package pack to the public type.
 func archiveError(op api.Op, err error) error {
 	var broken *pack.RuleError
 	var source *pack.SourceError
@@ -62,12 +63,13 @@ func archiveError(op api.Op, err error) error {
 	}
 }
 
-// packTries is how often a project is packed that changes while it is packed.
+// packTries is the maximum number of attempts to pack a project that changes
+// meanwhile.
 const packTries = 3
 
-// sendArchive makes a call whose body has an archive: of open, in the form. It
-// starts over when the archive changes while it is read. The service has then a
-// part of a request, and nothing to execute.
+// sendArchive makes a call whose body contains an archive from open, wrapped in
+// the form. It starts over if the archive changes while it is read: the service
+// has then received an incomplete request, which it does not execute.
 func sendArchive[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
 	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (T, error) {
@@ -93,8 +95,8 @@ func onlyOnce(opts []RequestOption) bool {
 	return o.once()
 }
 
-// sendArchiveOnce also returns why the archive could not be made to its end,
-// where that is why there is no answer.
+// sendArchiveOnce also returns why the archive could not be completed, if that
+// is why there is no response.
 func sendArchiveOnce[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
 	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (got T, err, failure error) {
@@ -115,24 +117,24 @@ func sendArchiveOnce[T any](ctx context.Context, c *Client, r request, contentTy
 	}}
 	got, err = do(ctx, c, r, decode, opts)
 	if _, unanswered := err.(*TransportError); unanswered { //nolint:errorlint // that of the call itself
-		// An answer, where there is one, says more.
+		// A response, if there is one, says more.
 		failure = archive.Failure()
 	}
 	return got, err, failure
 }
 
-// openArchive makes the archive of a tar.gz.
+// openArchive returns a function that opens an archive from a tar.gz.
 func openArchive(ctx context.Context, source *FileSource) func() (*pack.Archive, error) {
 	return func() (*pack.Archive, error) { return pack.File(ctx, source.Name, source.Open) }
 }
 
-// checked opens an archive for the first time, so that one that breaks the rules
-// costs no request. It returns an open that yields that archive first.
+// checked opens an archive for the first time, so that an invalid one costs no
+// request. It returns an open function that yields that archive first.
 func checked(ctx context.Context, op api.Op, open func() (*pack.Archive, error)) (func() (*pack.Archive, error), error) {
 	first, err := open()
 	if err != nil && !startOver(err) {
 		if ctx != nil && ctx.Err() != nil {
-			return open, nil // the call says so
+			return open, nil //nolint:nilerr // the call reports it
 		}
 		return nil, archiveError(op, err)
 	}
@@ -151,11 +153,11 @@ func startOver(err error) bool {
 	return errors.As(err, &source) && source.Changed
 }
 
-// shortHash is the files_hash of an archive.
+// shortHash returns the files_hash of an archive.
 func shortHash(digest []byte) string { return hex.EncodeToString(digest)[:12] }
 
-// textForm is the JSON around an archive. Members are those that follow the
-// archive, each with a comma in front.
+// textForm is the JSON around an archive. members returns the members after the
+// archive, each preceded by a comma.
 func textForm(members func(digest []byte) string) pack.Form {
 	return pack.Form{Text: true, Head: `{"files_data":"`, Tail: func(digest []byte) string {
 		var b strings.Builder

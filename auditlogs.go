@@ -10,15 +10,15 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// AuditLogsService reads the project's audit log, which nobody can change. It
-// needs a key with access to the section audit-logs. How far back the log goes
+// AuditLogsService reads the project's audit log, which is immutable. It needs
+// a key with access to the audit-logs section. How far back the log reaches
 // depends on the project's plan.
 //
-// The vendor describes the audit log in words. The names of all fields are
+// The vendor describes the audit log in prose only. The names of all fields are
 // assumed.
 type AuditLogsService service
 
-// AuditEntry is one change in the project.
+// An AuditEntry is one change in the project.
 type AuditEntry struct {
 	ID           string    `json:"id" api:"words"`
 	Action       string    `json:"action,omitzero" api:"words"`
@@ -26,8 +26,8 @@ type AuditEntry struct {
 	ResourceType string    `json:"resource_type,omitzero" api:"words"`
 	ResourceID   string    `json:"resource_id,omitzero" api:"words"`
 	Timestamp    time.Time `json:"timestamp,omitzero" api:"words,created_at"`
-	// Before and After are the resource as JSON, with its secrets masked by the
-	// service; nil where there is none, as before it was made.
+	// Before and After are the resource as JSON, with secrets masked by the
+	// service. They are nil if there is none, such as before its creation.
 	Before   json.RawMessage `json:"before,omitzero" api:"words"`
 	After    json.RawMessage `json:"after,omitzero" api:"words"`
 	Metadata json.RawMessage `json:"metadata,omitzero" api:"words"`
@@ -35,7 +35,7 @@ type AuditEntry struct {
 	rawItem
 }
 
-// Actor is who made a change.
+// An Actor is who made a change.
 type Actor struct {
 	Type  string `json:"type,omitzero" api:"words"`
 	ID    string `json:"id,omitzero" api:"words"`
@@ -43,10 +43,10 @@ type Actor struct {
 	Email string `json:"email,omitzero" api:"words"`
 }
 
-// String returns the most telling of the actor's names.
+// String returns the first non-empty of the name, email address, id and type.
 func (a Actor) String() string { return cmp.Or(a.Name, a.Email, a.ID, a.Type) }
 
-// AuditLogListParams selects entries. Zero fields select all.
+// AuditLogListParams selects entries. The zero value selects all of them.
 type AuditLogListParams struct {
 	Action       string
 	ResourceType string
@@ -93,9 +93,10 @@ func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts
 	return s.page(ctx, &l, params, opts)
 }
 
-// All iterates over the audit log, newest first, from the given offset on. New
-// entries that come meanwhile shift the others: All leaves out what stood on the
-// page before already. It costs one request per 100 entries, or per Limit.
+// All iterates over the audit log, newest first, starting at the given offset.
+// Entries added during the iteration shift the others; All skips those that
+// were already on the previous page. It costs one request per Limit entries;
+// the default Limit is 100.
 //
 //	API:    GET /projects/{project}/audit-logs
 //	Access: audit-logs read

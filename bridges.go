@@ -8,22 +8,22 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// BridgesService reads and sets where the bridges of a project lead: the programs
-// that give agents a way into a private network.
+// BridgesService reads and replaces the routes of bridges, the programs that
+// give agents access to a private network.
 type BridgesService service
 
-// BridgeRoute lets agents reach a target through a bridge.
+// A BridgeRoute lets agents reach a target through a bridge.
 type BridgeRoute struct {
 	MatchType BridgeMatch `json:"match_type" api:"documented"`
-	// Target is a host name, or a pattern of host names.
+	// Target is a host name or a pattern of host names.
 	Target string `json:"target" api:"documented"`
 	Port   int    `json:"port" api:"documented"` // 1 to 65535
 }
 
-// BridgeMatch says how a target is compared.
+// BridgeMatch specifies how a target is matched.
 type BridgeMatch string
 
-// The documented ways.
+// The documented values.
 const (
 	BridgeExact BridgeMatch = "exact"
 	BridgeRegex BridgeMatch = "regex"
@@ -32,8 +32,8 @@ const (
 // Known reports whether this version of the package knows m.
 func (m BridgeMatch) Known() bool { return m == BridgeExact || m == BridgeRegex }
 
-// maxBridgeRoutes is the documented bound of the routes of a bridge. A project has
-// 256 at most.
+// maxBridgeRoutes is the documented limit per bridge. The limit per project is
+// 256.
 const maxBridgeRoutes = 32
 
 type bridgeRoutes struct {
@@ -55,8 +55,8 @@ func (s *BridgesService) Routes(ctx context.Context, bridge string, opts ...Requ
 	return do(ctx, (*service)(s).of(), request{op: api.BridgesRoutes, id: bridge}, decodeBridgeRoutes, opts)
 }
 
-// SetRoutes replaces all routes of a bridge, at most 32. An empty list takes the
-// last one away. It costs one request.
+// SetRoutes replaces all routes of a bridge with at most 32 routes. An empty
+// list removes all of them. It costs one request.
 //
 //	API:    PUT /projects/{project}/bridges/{bridge}/routes
 //	Access: bridges update

@@ -10,14 +10,14 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// BudgetsService manages budgets and reads what the project's runs cost. It needs
-// a key with access to the section budgets.
+// BudgetsService manages budgets and reads the costs of the project's runs. It
+// needs a key with access to the budgets section.
 //
-// The vendor describes budgets in words, and says of the cost data only that the
-// API has it. The names of all fields are assumed.
+// The vendor describes budgets in prose, and says of the cost data only that
+// the API provides it. The names of all fields are assumed.
 type BudgetsService service
 
-// Budget watches what runs cost in a period.
+// A Budget tracks what runs cost in a period.
 type Budget struct {
 	ID            string       `json:"id" api:"words"`
 	Name          string       `json:"name" api:"words"`
@@ -28,20 +28,20 @@ type Budget struct {
 	Period        BudgetPeriod `json:"period,omitzero" api:"words"`
 	Amount        Decimal      `json:"amount,omitzero" api:"words"`
 	Currency      string       `json:"currency,omitzero" api:"words"` // EUR or USD, of Amount and Spent
-	// Spent is what was spent in the current period; the zero Decimal where the
-	// service does not say. See Left.
+	// Spent is the amount spent in the current period, or the zero Decimal if
+	// the service omits it. See Left.
 	Spent Decimal `json:"spent,omitzero" api:"words"`
-	// ResetsAt is when Spent begins again at 0; zero where the service does not
-	// say. See NextReset.
+	// ResetsAt is when Spent is reset to 0, or the zero time if the service
+	// omits it. See NextReset.
 	ResetsAt  time.Time `json:"resets_at,omitzero" api:"words"`
-	Enabled   bool      `json:"enabled" api:"words,=true"` // true where the service does not say
+	Enabled   bool      `json:"enabled" api:"words,=true"` // true if the service omits it
 	CreatedAt time.Time `json:"created_at,omitzero" api:"words"`
 	UpdatedAt time.Time `json:"updated_at,omitzero" api:"words"`
 
 	rawItem
 }
 
-// BudgetKind says what happens when a budget is used up.
+// BudgetKind specifies what happens when a budget is used up.
 type BudgetKind string
 
 // The known kinds of budgets.
@@ -53,7 +53,7 @@ const (
 // Known reports whether this version of the package knows k.
 func (k BudgetKind) Known() bool { return k == BudgetAlert || k == BudgetLimit }
 
-// BudgetScope says whose costs a budget watches.
+// BudgetScope specifies whose costs a budget tracks.
 type BudgetScope string
 
 // The known scopes of budgets.
@@ -68,7 +68,7 @@ func (s BudgetScope) Known() bool {
 	return s == BudgetGlobal || s == BudgetEnvironment || s == BudgetAgent
 }
 
-// BudgetPeriod is the time that a budget lasts.
+// BudgetPeriod is the period of a budget.
 type BudgetPeriod string
 
 // The known periods of budgets.
@@ -80,12 +80,12 @@ const (
 // Known reports whether this version of the package knows p.
 func (p BudgetPeriod) Known() bool { return p == BudgetDaily || p == BudgetMonthly }
 
-// Start returns the beginning of the period that t falls into, in UTC. For a
-// period that is not known it is the zero time.
+// Start returns the start of the period that contains t, in UTC. For an unknown
+// period it returns the zero time.
 func (p BudgetPeriod) Start(t time.Time) time.Time { return p.bound(t, 0) }
 
-// End returns the beginning of the period after the one that t falls into, in
-// UTC. For a period that is not known it is the zero time.
+// End returns the start of the period after the one that contains t, in UTC.
+// For an unknown period it returns the zero time.
 func (p BudgetPeriod) End(t time.Time) time.Time { return p.bound(t, 1) }
 
 func (p BudgetPeriod) bound(t time.Time, later int) time.Time {
@@ -100,8 +100,9 @@ func (p BudgetPeriod) bound(t time.Time, later int) time.Time {
 	}
 }
 
-// Left is what is left of the budget in its period, below 0 if more was spent.
-// It is false where the service does not say what was spent, or the amount.
+// Left returns what remains of the budget in its period. It is negative if more
+// was spent. It reports false if the service omits the amount or what was
+// spent.
 func (b *Budget) Left() (left Money, ok bool) {
 	if b.Amount.IsZero() || b.Spent.IsZero() {
 		return Money{}, false
@@ -109,10 +110,10 @@ func (b *Budget) Left() (left Money, ok bool) {
 	return Money{b.Amount.Sub(b.Spent), b.Currency}, true
 }
 
-// NextReset is when the budget begins anew, seen from now: what the service says,
-// as long as that is still to come, and otherwise the end of the period by this
-// machine's reckoning in UTC, with computed set. It is the zero time where the
-// service does not say and the period is not known.
+// NextReset returns the next reset of the budget after now. It returns the time
+// given by the service if that is in the future. Otherwise it computes the end
+// of the period in UTC by the local clock, and sets computed. It returns the
+// zero time if the service omits the reset and the period is unknown.
 func (b *Budget) NextReset(now time.Time) (at time.Time, computed bool) {
 	if b.ResetsAt.After(now) {
 		return b.ResetsAt, false
@@ -121,7 +122,7 @@ func (b *Budget) NextReset(now time.Time) (at time.Time, computed bool) {
 	return at, !at.IsZero()
 }
 
-// BudgetListParams selects a part of the list.
+// BudgetListParams selects a page of the list.
 type BudgetListParams struct {
 	Limit, Offset int
 }
@@ -153,8 +154,8 @@ func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...
 	return s.page(ctx, &l, opts)
 }
 
-// All iterates over the budgets, from the given offset on. It costs one request
-// per 100 budgets, or per Limit.
+// All iterates over the budgets, starting at the given offset. It costs one
+// request per Limit budgets; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/budgets
 //	Access: budgets read
@@ -174,15 +175,15 @@ func (s *BudgetsService) Get(ctx context.Context, id string, opts ...RequestOpti
 	return do(ctx, (*service)(s).of(), request{op: api.BudgetsGet, id: id}, decodeInto[Budget], opts)
 }
 
-// BudgetCreate is a budget to be made. Only the fields that are set are sent;
-// what the others become is the service's choice.
+// BudgetCreate describes a budget to create. Fields that are not set are not
+// sent, and take the defaults of the service.
 type BudgetCreate struct {
 	Name  string      `json:"name" api:"words"`
 	Kind  BudgetKind  `json:"kind" api:"words"`
 	Scope BudgetScope `json:"scope" api:"words"`
-	// EnvironmentID is the environment of a BudgetEnvironment: by default the
-	// client's, if it has one. A BudgetAgent may have one too, since agents' names
-	// are unique within an environment only.
+	// EnvironmentID is the environment of a BudgetEnvironment. It defaults to
+	// the client's environment, if it has one. A BudgetAgent may have one too,
+	// since the names of agents are unique only within an environment.
 	EnvironmentID string         `json:"environment_id,omitzero" api:"words"`
 	AgentName     string         `json:"agent_name,omitzero" api:"words"` // of a BudgetAgent
 	Period        BudgetPeriod   `json:"period" api:"words"`
@@ -191,8 +192,8 @@ type BudgetCreate struct {
 	Enabled       Nullable[bool] `json:"enabled,omitzero" api:"words"`
 }
 
-// BudgetUpdate is a change of a budget: what is absent stays as it is, and what
-// is null is cleared. Only EnvironmentID and AgentName can be cleared.
+// BudgetUpdate describes changes to a budget. Absent fields remain unchanged,
+// and null fields are cleared. Only EnvironmentID and AgentName can be cleared.
 type BudgetUpdate struct {
 	Name          Nullable[string]       `json:"name,omitzero" api:"words"`
 	Kind          Nullable[BudgetKind]   `json:"kind,omitzero" api:"words"`
@@ -208,7 +209,7 @@ type BudgetUpdate struct {
 func (u *BudgetUpdate) check(op string) *patch {
 	p := &patch{op: op}
 	change(p, "name", u.Name, false, checkFilled)
-	// Words that this version does not know may be right.
+	// Values unknown to this version may be valid.
 	change(p, "kind", u.Kind, false, func(k BudgetKind) string { return checkFilled(string(k)) })
 	change(p, "scope", u.Scope, false, func(s BudgetScope) string { return checkFilled(string(s)) })
 	change(p, "environment id", u.EnvironmentID, true, checkFilled)
@@ -252,12 +253,12 @@ func (c *BudgetCreate) check(op string) error {
 	return p.err()
 }
 
-// Create makes a budget. It refuses what cannot be right before anything is sent:
-// an empty name, kind, scope or period, an amount that is not set or
-// below 0, a currency that is not a code of three letters, and a scope without
-// what it names, or with what it does not.
+// Create creates a budget. It refuses the following before anything is sent: an
+// empty name, kind, scope or period; an amount that is unset or negative; a
+// currency that is not a three-letter code; and a scope without the id or name
+// that it requires, or with one that it does not use.
 //
-// As with [AgentsService.Trigger] the request is not repeated blindly: see
+// As with [AgentsService.Trigger], the request is not repeated blindly: see
 // [ErrOutcomeUnknown]. It costs one request.
 //
 //	API:    POST /projects/{project}/budgets
@@ -273,9 +274,9 @@ func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...R
 	return do(ctx, (*service)(s).of(), request{op: api.BudgetsCreate, body: req}, decodeInto[Budget], opts)
 }
 
-// Update changes a budget and returns it as it is then. A limit that is raised or
-// disabled lets the runs go that it held. It refuses values that
-// [BudgetsService.Create] refuses, and a change that changes nothing. It costs one
+// Update changes a budget and returns the result. Raising or disabling a limit
+// releases the runs that it held. Update refuses values that
+// [BudgetsService.Create] refuses, and an update without changes. It costs one
 // request.
 //
 //	API:    PATCH /projects/{project}/budgets/{budget}
@@ -288,8 +289,8 @@ func (s *BudgetsService) Update(ctx context.Context, id string, req BudgetUpdate
 	return do(ctx, (*service)(s).of(), request{op: api.BudgetsUpdate, id: id, body: req}, decodeInto[Budget], opts)
 }
 
-// Delete removes a budget. Deleting it again is an [ErrNotFound]; a retry of a
-// request whose answer was lost can end in one too. It costs one request.
+// Delete deletes a budget. Deleting a budget that does not exist fails with
+// [ErrNotFound]; so may a retry after a lost response. It costs one request.
 //
 //	API:    DELETE /projects/{project}/budgets/{budget}
 //	Access: budgets write

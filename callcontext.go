@@ -2,13 +2,14 @@ package connic
 
 import "context"
 
-// WithCallContext lets f give each call a context of its own, derived from the
-// caller's: with a span in it, or other values that observers and transports look
-// for. F is called once per call, on its goroutine, before the first attempt
-// stands in line; what it returns is the context of every [Event], and the parent
-// of that of every request. Given twice, the functions are applied in turn.
+// WithCallContext lets f derive a context for each call from that of the
+// caller, for example to add a span or other values that observers and
+// transports look for. f is called once per call, on its goroutine, before the
+// first attempt is queued. The context it returns is that of every [Event], and
+// the parent of that of every request. If the option is given more than once,
+// the functions are applied in order.
 //
-// A call that is refused for its arguments never gets that far.
+// f is not called for a call that is refused because of its arguments.
 func WithCallContext(f func(ctx context.Context, op Operation) context.Context) Option {
 	return func(c *config) error {
 		if f == nil {
@@ -25,7 +26,8 @@ func WithCallContext(f func(ctx context.Context, op Operation) context.Context) 
 	}
 }
 
-// derive replaces the call's context with the one that WithCallContext makes.
+// derive replaces the context of the call with the one returned by the function
+// of WithCallContext.
 func (k *call) derive() {
 	if f := k.client.callContext; f != nil {
 		if ctx := f(k.Context, operation(k.op, k.class)); ctx != nil {

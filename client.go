@@ -136,7 +136,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	})
 	c := &made.client
 	c.environment, c.core = conf.environment, &made.core
-	made.core = core{ //nolint:govet // its locks have not been used yet
+	made.core = core{
 		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,

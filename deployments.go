@@ -16,17 +16,17 @@ import (
 	"github.com/connic-go/connic/internal/pack"
 )
 
-// DeploymentsService brings an agent project's code into service.
+// DeploymentsService uploads and activates the code of agent projects.
 type DeploymentsService service
 
-// Deployment is one version of a project's code in an environment.
+// A Deployment is one version of a project's code in an environment.
 type Deployment struct {
 	ID            string           `json:"id" api:"assumed,deployment_id"`
 	EnvironmentID string           `json:"environment_id,omitzero" api:"assumed"`
 	Status        DeploymentStatus `json:"status" api:"assumed"`
-	// Phase is the step that it is at: build, tests or deploy.
+	// Phase is the current step: build, tests or deploy.
 	Phase      string    `json:"phase,omitzero" api:"assumed"`
-	Active     bool      `json:"is_active" api:"assumed"` // it serves the environment
+	Active     bool      `json:"is_active" api:"assumed"` // the deployment currently serves the environment
 	Source     string    `json:"source,omitzero" api:"assumed"`
 	CommitSHA  string    `json:"commit_sha,omitzero" api:"assumed"`
 	Branch     string    `json:"branch,omitzero" api:"assumed"`
@@ -35,18 +35,18 @@ type Deployment struct {
 	CreatedAt  time.Time `json:"created_at,omitzero" api:"assumed"`
 	FinishedAt time.Time `json:"finished_at,omitzero" api:"assumed"`
 
-	// Queued is set by an upload when another deployment is being built, and this
-	// one waits for it.
+	// Queued is set by an upload if the deployment is queued behind another one
+	// that is being built.
 	Queued bool `json:"-"`
 
 	rawItem
 }
 
-// DeploymentStatus is the state of a deployment. The vendor names none: those
-// below are assumed, and others are understood as well as can be.
+// DeploymentStatus is the status of a deployment. The vendor names none: the
+// constants below are assumed, and common synonyms are understood.
 type DeploymentStatus string
 
-// The usual states of a deployment.
+// The usual deployment statuses.
 const (
 	DeploymentQueued    DeploymentStatus = "queued"
 	DeploymentBuilding  DeploymentStatus = "building"
@@ -57,7 +57,7 @@ const (
 	DeploymentCancelled DeploymentStatus = "cancelled"
 )
 
-// What else a service may call these states.
+// Synonyms that a service may use for these statuses.
 var (
 	deploymentsAtWork = []DeploymentStatus{
 		DeploymentQueued, DeploymentBuilding, DeploymentTesting, DeploymentDeploying, "",
@@ -73,7 +73,7 @@ var (
 	}
 )
 
-// Finished reports whether s is one of the known final states.
+// Finished reports whether s is one of the known final statuses.
 func (s DeploymentStatus) Finished() bool {
 	return slices.Contains(deploymentsDone, s) || slices.Contains(deploymentsFailed, s)
 }
@@ -83,20 +83,21 @@ func (s DeploymentStatus) Known() bool {
 	return s != "" && (s.Finished() || slices.Contains(deploymentsAtWork, s))
 }
 
-// succeeded reports whether the deployment came to a good end. Where the status
-// is not known, the other fields tell.
+// succeeded reports whether the deployment succeeded. If the status is not
+// known, the other fields decide.
 func (d *Deployment) succeeded() bool {
 	return slices.Contains(deploymentsDone, d.Status) || !d.Status.Known() && d.Error == "" && (d.Active || !d.FinishedAt.IsZero())
 }
 
-// atWork reports whether the deployment will go on by itself.
+// atWork reports whether the deployment is still in progress.
 func (d *Deployment) atWork() bool {
 	return slices.Contains(deploymentsAtWork, d.Status) && d.FinishedAt.IsZero() && (d.Status != "" || !d.Active && d.Error == "")
 }
 
-// DeploymentError is a deployment that ended badly: it failed, was cancelled, or
-// is in a state that this version of the package does not know and that its other
-// fields do not explain (then it matches [ErrUnknownStatus]).
+// A DeploymentError is returned with a deployment that ended badly: it failed,
+// was cancelled, or has a status that this version of the package does not know
+// and that its other fields do not explain. In the last case it matches
+// [ErrUnknownStatus].
 type DeploymentError struct{ Deployment *Deployment }
 
 func (e *DeploymentError) Error() string {
@@ -111,16 +112,16 @@ func (e *DeploymentError) Error() string {
 	return endedText("deployment", d.ID, "", status, d.Status.Known(), d.Error)
 }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
-// that an error in a JSON log is its text, and not the deployment with all its data.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error, so that a JSON log contains the text rather than the whole deployment.
 func (e *DeploymentError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// Is matches [ErrUnknownStatus] where the status is not known.
+// Is reports whether target is [ErrUnknownStatus] and the status is not known.
 func (e *DeploymentError) Is(target error) bool {
 	return target == ErrUnknownStatus && e.Deployment != nil && !e.Deployment.Status.Known()
 }
 
-// decoded takes the names of agents that came as objects.
+// decoded sets the names of agents that were sent as objects.
 func (d *Deployment) decoded() {
 	for i, agent := range d.Agents {
 		var named struct {
@@ -136,7 +137,8 @@ func decodeDeployment(d *lenient.Decoder) (*Deployment, error) {
 	return decodeWithin(d, func(w *struct {
 		Deployment
 		Inner *Deployment `json:"deployment"`
-	}) *Deployment {
+	},
+	) *Deployment {
 		if w.Inner != nil && w.ID == "" {
 			return w.Inner
 		}
@@ -144,9 +146,9 @@ func decodeDeployment(d *lenient.Decoder) (*Deployment, error) {
 	})
 }
 
-// DeploymentListParams selects deployments. Zero fields select all.
+// DeploymentListParams selects deployments. The zero value selects all of them.
 type DeploymentListParams struct {
-	EnvironmentID string // default: the client's environment, or all
+	EnvironmentID string // default: the client's environment, or else all
 	Status        DeploymentStatus
 	Limit, Offset int
 }
@@ -170,8 +172,8 @@ func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment], p
 	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
-// List returns one page of deployments, newest first as far as is known. It
-// costs one request.
+// List returns one page of deployments, presumably newest first. It costs one
+// request.
 //
 //	API:    GET /projects/{project}/deployments
 //	Access: deployments read
@@ -181,8 +183,8 @@ func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, 
 	return s.page(ctx, &l, params, opts)
 }
 
-// All iterates over the deployments, from the given offset on. It costs one
-// request per 100 deployments, or per Limit.
+// All iterates over the deployments, starting at the given offset. It costs one
+// request per Limit deployments; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/deployments
 //	Access: deployments read
@@ -207,31 +209,34 @@ func (s *DeploymentsService) poll(ctx context.Context, id string, opts []Request
 	return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
 }
 
-// UploadParams says where an upload goes.
+// UploadParams specifies the destination of an upload.
 type UploadParams struct {
-	EnvironmentID string // default: the client's environment, or else the project's default one
-	SkipTests     bool   // deploys without running the project's tests
+	EnvironmentID string // default: the client's environment, or else the default environment of the project
+	SkipTests     bool   // deploy without running the tests of the project
 }
 
-// Upload deploys a project from a tar.gz, and returns when the service has
-// accepted it; see [DeploymentsService.Wait] for the end of it.
+// Upload deploys a project from a tar.gz archive. It returns when the service
+// has accepted the archive; to wait for the deployment, use
+// [DeploymentsService.Wait].
 //
-// The archive is read once to check it, by the rules of the vendor's own client.
-// It holds requirements.txt and the folders agents, tools, middleware, schemas,
-// guardrails, hooks, tests and connectors, with files that end with .py .yaml .txt
-// .json .csv .md .toml or .jsonl. Below tests/files/ any ending will do, and below
-// tests/builders/ only .py. The tar.gz and all files together have at most 25 MiB
-// each, the files outside tests/files/ at most 5 MiB. There are no links, hidden
-// files or compiled Python. An [*ArchiveError] names every file that breaks a
-// rule, and nothing is sent. The archive is streamed, and never held as a whole.
+// The archive is first read once to validate it against the rules of the
+// vendor's own client. It may contain requirements.txt and the folders agents,
+// tools, middleware, schemas, guardrails, hooks, tests and connectors, with
+// files that have the extension .py, .yaml, .txt, .json, .csv, .md, .toml or
+// .jsonl. Any extension is allowed below tests/files/, and only .py below
+// tests/builders/. The archive and its contents are limited to 25 MiB each, and
+// the files outside tests/files/ to 5 MiB. Links, hidden files and compiled
+// Python are not allowed. An [*ArchiveError] lists every file that breaks a
+// rule; nothing is sent in that case. The archive is streamed and never held in
+// memory as a whole.
 //
-// A deployment without a connector that the last one declared may remove it. A
-// project that is connected with Git refuses uploads with [ErrBadRequest]. An
-// upload has no protection against replays: see [ErrOutcomeUnknown].
+// A deployment that omits a connector declared by the previous one may remove
+// it. A project with a Git connection refuses uploads with [ErrBadRequest].
+// Uploads have no protection against replays: see [ErrOutcomeUnknown].
 //
-// It costs one request. Where neither the parameters nor the client name an
-// environment, it costs one more to find the default one, as
-// [EnvironmentsService.Default] does.
+// It costs one request, plus one to find the default environment, as
+// [EnvironmentsService.Default] does, if neither the parameters nor the client
+// specify an environment.
 //
 //	API:    POST /projects/{project}/deploy/upload
 //	Access: deployments write
@@ -240,22 +245,25 @@ func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *U
 	return s.upload(ctx, openArchive(ctx, &source), p, opts)
 }
 
-// UploadFS packs a project folder and deploys it as [DeploymentsService.Upload]
-// does: os.DirFS("my-project"), say. The same tree makes the same archive.
+// UploadFS packs a project folder, such as os.DirFS("my-project"), and deploys
+// it as [DeploymentsService.Upload] does. The same tree always produces the
+// same archive.
 //
-// What does not belong to a project is left out: everything at its root but the
-// folders and requirements.txt, hidden files and folders (so .env never leaves
-// the machine), folders with __pycache__ in their names, *.pyc, and whatever is
-// neither a file nor a folder. Whatever else breaks the rules is refused, all of
-// it at once, with an [*ArchiveError]: symbolic links, and hard links where the
-// system shows them, too. A link that is put in place of a file after that is not
-// followed, where the file system is an [os.DirFS] or an [fs.ReadLinkFS].
+// Anything that is not part of a project is left out: at the root, everything
+// except requirements.txt and the known folders; hidden files and folders, so
+// that .env never leaves the machine; folders whose name contains __pycache__;
+// *.pyc; and anything that is neither a file nor a folder. All other violations
+// are reported together in an [*ArchiveError], including symbolic links and,
+// where the system reveals them, hard links. A link that replaces a file after
+// that check is not followed if the file system is an [os.DirFS] or implements
+// [fs.ReadLinkFS].
 //
-// All files are read twice. Where one changes meanwhile, the upload starts over,
-// up to three times, unless [WithMaxAttempts] allows one attempt only. What was
-// sent until then was a part of a request, and cost one of the quota.
+// All files are read twice. If one changes in the meantime, the upload starts
+// over, up to three times, unless [WithMaxAttempts] allows only one attempt.
+// Each aborted attempt sent part of a request and cost one request of the
+// quota.
 //
-// It costs one request, or two as [DeploymentsService.Upload] does.
+// It costs one request, or two as described at [DeploymentsService.Upload].
 //
 //	API:    POST /projects/{project}/deploy/upload
 //	Access: deployments write
@@ -295,8 +303,8 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 	return d, err
 }
 
-// Activate makes a deployment the one that serves its environment: an older one
-// is rolled back to. It costs one request.
+// Activate makes a deployment the active one of its environment. Activating an
+// older deployment rolls back to it. It costs one request.
 //
 //	API:    POST /projects/{project}/deployments/{deployment}/activate
 //	Access: deployments write
@@ -306,13 +314,13 @@ func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...Re
 	return err
 }
 
-// Wait waits until a deployment has ended, and returns it. One that ended badly is
-// returned together with a [*DeploymentError]; when the wait itself ends first,
-// the deployment as it was last seen is returned together with a [*WaitError].
-// [WithProgress] shows the phases: build, tests, deploy.
+// Wait waits until a deployment has ended and returns it. A deployment that
+// ended badly is returned together with a [*DeploymentError]. If the wait
+// itself ends first, the deployment as last seen is returned together with a
+// [*WaitError]. [WithProgress] reports the phases build, tests and deploy.
 //
-// It costs one request per poll: at once, after 2 s, and then less and less often
-// down to every 15 s (see [WithPoll]).
+// It costs one request per poll: immediately, after 2 s, and then at growing
+// intervals of up to 15 s (see [WithPoll]).
 //
 //	API:    GET /projects/{project}/deployments/{deployment}
 //	Access: deployments read

@@ -15,29 +15,30 @@ import (
 	"github.com/connic-go/connic/internal/pack"
 )
 
-// DevSessionsService runs a project's code in an environment of its own while it
-// is being written, and takes changes without a deployment.
+// DevSessionsService runs a project's code during development, in an
+// environment of its own that accepts changes without a deployment.
 type DevSessionsService service
 
-// DevSession is an environment in which a project's code runs for its developer.
-// It takes test runs: see [TestRunCreate].
+// A DevSession is an environment in which a project runs during development.
+// Test runs can use it: see [TestRunCreate].
 type DevSession struct {
 	ID              string          `json:"id" api:"observed,session_id"`
 	EnvironmentID   string          `json:"environment_id,omitzero" api:"observed"`
 	EnvironmentName string          `json:"environment_name,omitzero" api:"observed"`
 	Container       ContainerStatus `json:"container_status,omitzero" api:"observed"`
 
-	// Name is the name that the session was created with, empty for a throwaway
-	// one.
+	// Name is the name that the session was created with. It is empty for a
+	// temporary environment.
 	Name string `json:"-"`
 
 	rawItem
 }
 
-// ContainerStatus is the state of a dev session's container.
+// ContainerStatus is the status of a dev session's container.
 type ContainerStatus string
 
-// The observed states. Every other one means that the container is not there yet.
+// The observed container statuses. Any other value means that the container is
+// not ready yet.
 const (
 	ContainerStarting ContainerStatus = "starting"
 	ContainerRunning  ContainerStatus = "running"
@@ -49,10 +50,10 @@ func (s ContainerStatus) Known() bool {
 	return s == ContainerStarting || s == ContainerRunning || s == ContainerFailed
 }
 
-// DevSessionStatus says whether a dev session goes on.
+// DevSessionStatus is the status of a dev session.
 type DevSessionStatus string
 
-// A session that is not active has ended.
+// The known dev session statuses. A session that is not active has ended.
 const (
 	DevSessionActive DevSessionStatus = "active"
 	DevSessionEnded  DevSessionStatus = "ended"
@@ -61,7 +62,7 @@ const (
 // Known reports whether this version of the package knows s.
 func (s DevSessionStatus) Known() bool { return s == DevSessionActive || s == DevSessionEnded }
 
-// DevUpload is the service's answer to the files of a dev session.
+// DevUpload is the response to an upload of files to a dev session.
 type DevUpload struct {
 	FilesHash string `json:"files_hash,omitzero" api:"observed"`
 	SizeBytes int64  `json:"size_bytes,omitzero" api:"observed"`
@@ -70,14 +71,15 @@ type DevUpload struct {
 }
 
 const (
-	// ErrSessionEnded marks the refusal of files by a dev session that has ended.
+	// ErrSessionEnded marks an upload that was refused because the dev session
+	// has ended.
 	ErrSessionEnded = sentinel("connic: the dev session has ended")
-	// ErrSessionOutdated marks the refusal of files whose requirements.txt needs
-	// another container: a new session has to be created for them.
+	// ErrSessionOutdated marks an upload that was refused because its
+	// requirements.txt needs another container. Create a new session for it.
 	ErrSessionOutdated = sentinel("connic: the dev session needs another container for its requirements.txt")
 )
 
-// sessionError is an answer that says something about the session.
+// sessionError is an error response with a meaning for the session.
 type sessionError struct {
 	kind sentinel
 	err  error
@@ -89,8 +91,8 @@ func (e *sessionError) Error() string {
 func (e *sessionError) Is(target error) bool { return target == e.kind }
 func (e *sessionError) Unwrap() error        { return e.err }
 
-// sessionFailure finds out what the refusal of files means. The service says it in
-// words.
+// sessionFailure determines why files were refused. The service says so in
+// prose only.
 func sessionFailure(err error) error {
 	var answer *Error
 	if !errors.As(err, &answer) {
@@ -106,20 +108,22 @@ func sessionFailure(err error) error {
 	return err
 }
 
-// DevSessionError is a dev session whose container failed to start.
+// A DevSessionError is returned with a dev session whose container failed to
+// start.
 type DevSessionError struct{ Session *DevSession }
 
 func (e *DevSessionError) Error() string {
 	return mask.Text("connic: the container of dev session " + e.Session.ID + " failed")
 }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error.
 func (e *DevSessionError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 func decodeDevSession(name string) func(d *lenient.Decoder) (*DevSession, error) {
 	return func(d *lenient.Decoder) (*DevSession, error) {
 		s := new(DevSession)
-		// One that is starting need not say anything.
+		// A session that is starting may have an empty response.
 		if err := d.End(d.Value(s)); err != nil {
 			return nil, err
 		}
@@ -129,17 +133,18 @@ func decodeDevSession(name string) func(d *lenient.Decoder) (*DevSession, error)
 	}
 }
 
-// DevSessionCreate is a dev session to be made.
+// DevSessionCreate describes a dev session to create.
 type DevSessionCreate struct {
-	// Name names an environment that is kept, and used again by the next session of
-	// that name. Without it the environment goes with the session.
+	// Name identifies an environment that is kept and reused by the next
+	// session of that name. If Name is empty, the environment is deleted with
+	// the session.
 	Name string `json:"name,omitempty"`
 }
 
-// Create makes a dev session. Where one is active already, the error is an
-// [ErrConflict]. See [DevSessionsService.Wait] for its container, and
-// [DevSessionsService.Delete] for its end: a session costs money while it runs. It
-// costs one request.
+// Create creates a dev session. If a session is already active, the error is
+// [ErrConflict]. To wait for its container, use [DevSessionsService.Wait]; to
+// end it, use [DevSessionsService.Delete]. A session costs money while it runs.
+// The call costs one request.
 //
 //	API:    POST /projects/{project}/test-sessions
 //	Access: undocumented
@@ -148,7 +153,7 @@ func (s *DevSessionsService) Create(ctx context.Context, req DevSessionCreate, o
 	return do(ctx, (*service)(s).of(), request{op: api.DevSessionsCreate, body: &req}, decodeDevSession(req.Name), opts)
 }
 
-// Get returns a dev session with the state of its container. It costs one
+// Get returns a dev session with the status of its container. It costs one
 // request.
 //
 //	API:    GET /test-sessions/{session}
@@ -172,8 +177,8 @@ func (s *DevSessionsService) get(ctx context.Context, id string, lane Lane, opts
 	return session, nil
 }
 
-// Status reports whether a dev session goes on. One that the service does not know
-// any more has ended, and is no error. It costs one request.
+// Status returns the status of a dev session. A session that the service no
+// longer knows has ended; that is not an error. It costs one request.
 //
 //	API:    GET /test-sessions/{session}/status
 //	Access: undocumented
@@ -194,12 +199,12 @@ func decodeSessionStatus(d *lenient.Decoder) (DevSessionStatus, error) {
 	return v.Status, err
 }
 
-// Upload sends a tar.gz with the project's files to a dev session, which takes
-// them at once. The rules for it are those of [DeploymentsService.Upload]. A session
-// that has ended refuses them with [ErrSessionEnded], and one whose container does
-// not fit the requirements.txt any more with [ErrSessionOutdated]. Any other
-// [ErrBadRequest] or [ErrConflict] is a mistake in the files: mend it, and upload
-// again.
+// Upload sends a tar.gz archive of the project's files to a dev session, which
+// applies them immediately. The rules for the archive are those of
+// [DeploymentsService.Upload]. A session that has ended refuses them with
+// [ErrSessionEnded], and one whose container no longer fits requirements.txt
+// with [ErrSessionOutdated]. Any other [ErrBadRequest] or [ErrConflict] is
+// caused by the files: correct them and upload again.
 //
 // It costs one request.
 //
@@ -212,7 +217,7 @@ func (s *DevSessionsService) Upload(ctx context.Context, id string, source FileS
 
 func (s *DevSessionsService) upload(ctx context.Context, id string, open func() (*pack.Archive, error), opts []RequestOption) (*DevUpload, error) {
 	var head strings.Builder
-	w := multipart.NewWriter(&head) // writing to it cannot fail
+	w := multipart.NewWriter(&head) // writes to it cannot fail
 	_, _ = w.CreatePart(textproto.MIMEHeader{
 		"Content-Disposition": {multipart.FileContentDisposition("file", "files.tar.gz")},
 		"Content-Type":        {"application/gzip"},
@@ -227,16 +232,17 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 	return answer, sessionFailure(err)
 }
 
-// Sync packs a project folder, as [DeploymentsService.UploadFS] does, and sends it to
-// a dev session. Where the requirements.txt needs another container, it deletes the
-// session, creates one of the same name and waits until that runs, and sends the
-// files to it. It returns the session that now has the files: use it from then on.
+// Sync packs a project folder, as [DeploymentsService.UploadFS] does, and sends
+// it to a dev session. If requirements.txt needs another container, Sync
+// deletes the session, creates one with the same name, waits until its
+// container runs, and sends the files to that. It returns the session that has
+// the files; use that session from then on.
 //
-// What is wrong with the files, and a session that has ended, are errors as those
-// of [DevSessionsService.Upload].
+// Errors in the files, and sessions that have ended, are reported as by
+// [DevSessionsService.Upload].
 //
-// It costs one request; for a new session three more, and one per poll as
-// [DevSessionsService.Wait] does.
+// It costs one request. A new session costs three more, plus one per poll as
+// described at [DevSessionsService.Wait].
 //
 //	API:    POST /test-sessions/{session}/files
 //	Access: undocumented
@@ -261,13 +267,13 @@ func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, proje
 	return created, err
 }
 
-// Wait waits until the container of a dev session runs. One that failed is
-// returned together with a [*DevSessionError]; when the wait itself ends first, the
-// session as it was last seen is returned together with a [*WaitError]. The
-// vendor's own client waits for ten minutes at most.
+// Wait waits until the container of a dev session runs. A session whose
+// container failed is returned together with a [*DevSessionError]. If the wait
+// itself ends first, the session as last seen is returned together with a
+// [*WaitError]. The vendor's own client waits for at most ten minutes.
 //
-// It costs one request per poll: at once, after 2 s, and then less and less often
-// down to every 15 s (see [WithPoll]).
+// It costs one request per poll: immediately, after 2 s, and then at growing
+// intervals of up to 15 s (see [WithPoll]).
 //
 //	API:    GET /test-sessions/{session}
 //	Access: undocumented
@@ -290,9 +296,9 @@ func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOp
 	return session, err
 }
 
-// Delete ends a dev session. It reports whether the environment went with it,
-// which one with a name does not. A session that the service does not know any
-// more is no error. It costs one request.
+// Delete ends a dev session. It reports whether the environment was deleted
+// too, which is not the case for a named one. A session that the service no
+// longer knows is not an error. It costs one request.
 //
 //	API:    DELETE /test-sessions/{session}
 //	Access: undocumented

@@ -304,26 +304,26 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // Errors encode as their text in slog and JSON, whether wrapped or not. See
 // [Describe] for their parts.
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the
-// same text as Error.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error.
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the
-// same text as Error.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error.
 func (e *ArgumentError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the
-// same text as Error.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error.
 func (e *TransportError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the
-// same text as Error.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error.
 func (e *LimitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the
-// same text as Error.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error.
 func (e *DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the
-// same text as Error.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error.
 func (e *WaitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }

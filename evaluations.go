@@ -13,14 +13,14 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// Evaluation is what a judge found about one run.
+// An Evaluation is the verdict of a judge on one run.
 type Evaluation struct {
 	ID      string           `json:"id" api:"words,evaluation_id"`
 	JudgeID string           `json:"judge_id,omitzero" api:"words"`
 	RunID   string           `json:"run_id,omitzero" api:"words"`
 	Status  EvaluationStatus `json:"status" api:"words"`
-	// Score is the sum of the criteria's scores, and MaxScore what it could have
-	// been. They mean nothing before the evaluation has completed.
+	// Score is the sum of the scores of all criteria, and MaxScore its maximum.
+	// They are meaningless until the evaluation has completed.
 	Score     float64          `json:"score" api:"words"`
 	MaxScore  float64          `json:"max_score" api:"words"`
 	Criteria  []CriterionScore `json:"criteria,omitzero" api:"words"`
@@ -30,7 +30,7 @@ type Evaluation struct {
 	rawItem
 }
 
-// CriterionScore is the score by one criterion.
+// A CriterionScore is the score for one criterion.
 type CriterionScore struct {
 	Name      string  `json:"name" api:"words"`
 	Score     float64 `json:"score" api:"words"`
@@ -38,8 +38,8 @@ type CriterionScore struct {
 	Reasoning string  `json:"reasoning,omitzero" api:"words"`
 }
 
-// Share is the part of the best possible score that was reached, from 0 to 1; 0
-// where the best score is not known.
+// Share returns the score as a fraction of the maximum, from 0 to 1, or 0 if
+// the maximum is not known.
 func (e *Evaluation) Share() float64 {
 	if e.MaxScore <= 0 {
 		return 0
@@ -47,11 +47,11 @@ func (e *Evaluation) Share() float64 {
 	return e.Score / e.MaxScore
 }
 
-// EvaluationStatus is the state of an evaluation. The vendor names none; these
-// are assumed.
+// EvaluationStatus is the status of an evaluation. The vendor names none; the
+// known ones are assumed.
 type EvaluationStatus string
 
-// The known states of an evaluation.
+// The known evaluation statuses.
 const (
 	EvaluationPending    EvaluationStatus = "pending"
 	EvaluationQueued     EvaluationStatus = "queued"
@@ -65,13 +65,13 @@ func (s EvaluationStatus) active() bool {
 	return s == EvaluationPending || s == EvaluationQueued || s == EvaluationRunning || s == EvaluationProcessing
 }
 
-// Finished reports whether s is one of the known final states.
+// Finished reports whether s is one of the known final statuses.
 func (s EvaluationStatus) Finished() bool { return s == EvaluationCompleted || s == EvaluationFailed }
 
 // Known reports whether this version of the package knows s.
 func (s EvaluationStatus) Known() bool { return s.active() || s.Finished() }
 
-// failure is the error of a finished evaluation, nil if it completed.
+// failure returns the error of a finished evaluation, or nil if it completed.
 func (e *Evaluation) failure() error {
 	if e.Status == EvaluationCompleted {
 		return nil
@@ -79,9 +79,9 @@ func (e *Evaluation) failure() error {
 	return &EvaluationError{Evaluation: e}
 }
 
-// EvaluationError is an evaluation that ended, but did not complete: it failed,
-// or ended in a state that this version of the package does not know (then it
-// matches [ErrUnknownStatus]).
+// An EvaluationError is returned with an evaluation that ended without
+// completing: it failed, or ended in a status that this version of the package
+// does not know. In the latter case it matches [ErrUnknownStatus].
 type EvaluationError struct{ Evaluation *Evaluation }
 
 func (e *EvaluationError) Error() string {
@@ -92,17 +92,17 @@ func (e *EvaluationError) Error() string {
 	return endedText("evaluation", v.ID, about("run", v.RunID), string(v.Status), v.Status.Known(), v.Error)
 }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
-// that an error in a JSON log is its text, and not the evaluation with all its data.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error, so that a JSON log contains the text rather than the whole evaluation.
 func (e *EvaluationError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// Is matches [ErrUnknownStatus] where the status is not known.
+// Is reports whether target is [ErrUnknownStatus] and the status is not known.
 func (e *EvaluationError) Is(target error) bool {
 	return target == ErrUnknownStatus && e.Evaluation != nil && !e.Evaluation.Status.Known()
 }
 
-// decoded fills in what the service leaves out: the score is the sum of the
-// criteria's, and a score ends an evaluation.
+// decoded fills in what the service omits: the total score is the sum over the
+// criteria, and an evaluation with a score has ended.
 func (e *Evaluation) decoded() {
 	e.Score = total(e.Score, e.Criteria, func(c CriterionScore) float64 { return c.Score })
 	e.MaxScore = total(e.MaxScore, e.Criteria, func(c CriterionScore) float64 { return c.MaxScore })
@@ -116,8 +116,8 @@ func (e *Evaluation) decoded() {
 	}
 }
 
-// total is the sum where the service gives one, and else the sum of the parts. It
-// adds decimals, so that 0.7 and 0.1 do not stay below a threshold of 0.8.
+// total returns the given sum or, if the service omits it, the sum of the
+// parts. It adds decimals, so that 0.7 and 0.1 reach a threshold of 0.8.
 func total(given float64, parts []CriterionScore, of func(CriterionScore) float64) float64 {
 	if given != 0 {
 		return given
@@ -129,14 +129,14 @@ func total(given float64, parts []CriterionScore, of func(CriterionScore) float6
 	return d.Float64()
 }
 
-// decodeEvaluation decodes the answer to a request for an evaluation.
+// decodeEvaluation decodes the response to a request for an evaluation.
 func decodeEvaluation(judgeID, runID string) func(*lenient.Decoder) (*Evaluation, error) {
 	return func(d *lenient.Decoder) (*Evaluation, error) {
 		var w struct {
 			Evaluation
 			Inner *Evaluation `json:"evaluation"`
 		}
-		// An answer that says nothing but that the request was taken is one too.
+		// A response that only acknowledges the request is valid too.
 		if err := d.End(d.Value(&w)); err != nil {
 			return nil, err
 		}
@@ -151,7 +151,8 @@ func decodeEvaluation(judgeID, runID string) func(*lenient.Decoder) (*Evaluation
 	}
 }
 
-// EvaluationListParams selects evaluations of a judge. Zero fields select all.
+// EvaluationListParams selects evaluations by a judge. The zero value selects
+// all of them.
 type EvaluationListParams struct {
 	RunID         string
 	Status        EvaluationStatus
@@ -184,8 +185,8 @@ func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *l
 	return page, nil
 }
 
-// Evaluations returns one page of what a judge found, newest first as far as is
-// known. It costs one request.
+// Evaluations returns one page of a judge's evaluations, presumably newest
+// first. It costs one request.
 //
 //	API:    GET /projects/{project}/judges/{judge}/evaluations
 //	Access: judges read
@@ -195,8 +196,8 @@ func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *Eval
 	return s.evaluationPage(ctx, judgeID, &l, params, LaneCall, opts)
 }
 
-// AllEvaluations iterates over what a judge found, from the given offset on. It
-// costs one request per 100 evaluations, or per Limit.
+// AllEvaluations iterates over a judge's evaluations, starting at the given
+// offset. It costs one request per Limit evaluations; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/judges/{judge}/evaluations
 //	Access: judges read
@@ -208,12 +209,13 @@ func (s *JudgesService) AllEvaluations(ctx context.Context, judgeID string, p *E
 	})
 }
 
-// Evaluate asks a judge to score a run, whatever the judge's trigger mode, and
-// returns at once; see [JudgesService.EvaluateAndWait] for the score. What the
-// service answers is not known: the evaluation that is returned has at least the
-// ids of judge and run, and usually an id of its own.
+// Evaluate asks a judge to score a run, regardless of the judge's trigger mode,
+// and returns without waiting. To wait for the score, use
+// [JudgesService.EvaluateAndWait]. The format of the response is not known: the
+// returned evaluation has at least the ids of the judge and the run, and
+// usually an id of its own.
 //
-// Each evaluation costs tokens. As with [AgentsService.Trigger] the request is
+// Each evaluation costs tokens. As with [AgentsService.Trigger], the request is
 // not repeated blindly: see [ErrOutcomeUnknown]. It costs one request.
 //
 //	API:    POST /projects/{project}/judges/{judge}/evaluate
@@ -229,15 +231,16 @@ func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opt
 	return do(ctx, (*service)(s).of(), request{op: api.JudgesEvaluate, id: judgeID, body: body}, decodeEvaluation(judgeID, runID), opts)
 }
 
-// EvaluateAndWait asks a judge to score a run, and waits for the score. It asks
-// once: whatever happens while it waits, it does not ask for another evaluation.
+// EvaluateAndWait asks a judge to score a run and waits for the score. It asks
+// exactly once: whatever happens during the wait, it does not request another
+// evaluation.
 //
-// When the context ends first, the error is a [*WaitError], and the returned
-// Evaluation has its id: go on with [JudgesService.WaitEvaluation]. An evaluation
-// that failed is returned together with an [*EvaluationError].
+// If the context ends first, the error is a [*WaitError] and the returned
+// Evaluation has the id; resume with [JudgesService.WaitEvaluation]. An
+// evaluation that failed is returned together with an [*EvaluationError].
 //
-// It costs one request, and one per poll: after 2 s, and then less and less often
-// down to every 15 s.
+// It costs one request, plus one per poll: after 2 s, and then at growing
+// intervals of up to 15 s.
 //
 //	API:    POST /projects/{project}/judges/{judge}/evaluate
 //	Access: judges write
@@ -259,16 +262,17 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 	return s.wait(ctx, conf, evaluationWatch{judges: s, conf: conf, judgeID: judgeID, runID: e.RunID, id: e.ID}, true, e)
 }
 
-// WaitEvaluation waits until an evaluation has finished, and returns it. An
-// evaluation that failed is returned together with an [*EvaluationError]; when the
-// wait itself ends first, the evaluation as it was last seen is returned together
+// WaitEvaluation waits until an evaluation has finished and returns it. An
+// evaluation that failed is returned together with an [*EvaluationError]. If
+// the wait itself ends first, the evaluation as last seen is returned together
 // with a [*WaitError].
 //
-// The API offers no way to get a single evaluation: it is looked for in the list.
-// The first look goes through the judge's newest evaluations, at most 500, at one
-// request per 100. Then a poll costs one request: after 2 s, and then less and less
-// often down to every 15 s (see [WithPoll]). An evaluation that is not in the list
-// five polls in a row ends the wait with [ErrNotFound].
+// The API has no operation to get a single evaluation, so WaitEvaluation
+// searches the list. The first poll covers the judge's newest evaluations, at
+// most 500, at one request per 100. Each later poll costs one request: after 2
+// s, and then at growing intervals of up to 15 s (see [WithPoll]). If the
+// evaluation is missing from the list for 15 s, the wait ends with
+// [ErrNotFound].
 //
 //	API:    GET /projects/{project}/judges/{judge}/evaluations
 //	Access: judges read
@@ -283,12 +287,12 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 }
 
 // WaitRunEvaluation waits until a judge has evaluated a run, and returns the
-// newest evaluation of it: for automatic judges, which nobody asks. Otherwise it
-// is as [JudgesService.WaitEvaluation].
+// newest evaluation of that run. It is intended for automatic judges. In all
+// other respects it behaves like [JudgesService.WaitEvaluation].
 //
-// An evaluation that does not exist yet is waited for. An automatic judge passes
-// over runs that its sample rate or its filters leave out, and then none will
-// ever come: bound the wait with the context.
+// The evaluation need not exist yet. An automatic judge skips runs that its
+// sample rate or filters exclude, and then no evaluation ever appears: limit
+// the wait with the context.
 //
 // It costs one request per poll.
 //
@@ -304,12 +308,12 @@ func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID st
 	return s.wait(ctx, conf, watch, false, &Evaluation{JudgeID: judgeID, RunID: runID})
 }
 
-// wait returns known where it saw nothing.
+// wait waits for an evaluation. It returns known if it saw none.
 func (s *JudgesService) wait(ctx context.Context, conf waitConfig, watch evaluationWatch, pauseFirst bool, known *Evaluation) (*Evaluation, error) {
 	w := waiting[Evaluation]{
 		kind: "evaluation", id: watch.id, pauseFirst: pauseFirst, fetch: watch.look,
 		state: func(e *Evaluation) waitState {
-			missing := e.ID == "" && e.Status == "" // there is none yet
+			missing := e.ID == "" && e.Status == "" // no evaluation yet
 			return waitState{status: string(e.Status), done: !e.Status.active() && !missing}
 		},
 	}
@@ -326,16 +330,17 @@ func (s *JudgesService) wait(ctx context.Context, conf waitConfig, watch evaluat
 	return e, e.failure()
 }
 
-// evaluationPages bounds the first look for an evaluation whose run is not known.
+// evaluationPages limits the first poll for an evaluation whose run is not
+// known.
 const evaluationPages = 5
 
-// evaluationWatch looks for one evaluation in the list: by its id or, if that is
-// not known, the newest one of the run.
+// evaluationWatch searches the list for an evaluation by its id or, if that is
+// unknown, for the newest one of a run.
 type evaluationWatch struct {
 	judges    *JudgesService
 	conf      waitConfig
 	judgeID   string
-	looked    bool // through several pages; what is new stands on the first one
+	looked    bool // the first poll is done; new evaluations are on the first page
 	runID, id string
 }
 

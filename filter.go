@@ -15,29 +15,31 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Filter selects knowledge by its metadata. The zero Filter selects all.
+// A Filter selects knowledge by its metadata. The zero Filter selects
+// everything.
 //
 //	connic.Where("team").Equals("sales").And(
 //		connic.Where("year").AtLeast(2024),
 //		connic.Where("tags").Contains("draft").Not(),
 //	)
 //
-// Filters are values: combining them changes none of the parts. One that was
-// built wrongly keeps the reason, and the call that gets it is refused with an
+// Filters are values: combining them does not modify the operands. An invalid
+// Filter records the reason, and a call that uses it is refused with an
 // [*ArgumentError] before anything is sent; see also [Filter.Err].
 //
-// The vendor names the operators ($eq, $gte, $in and so on) but not how they are
-// put together. A Filter follows MongoDB, from which the names come: a condition
-// is {"team": {"$eq": "sales"}}. Use [RawFilter] for anything else.
+// The vendor documents the names of the operators ($eq, $gte, $in and so on)
+// but not how to combine them. A Filter follows MongoDB, the origin of the
+// names: a condition is {"team": {"$eq": "sales"}}. Use [RawFilter] for
+// anything else.
 type Filter struct {
 	text string // as JSON; empty for the zero Filter
-	// A single condition has its field and what is asked of it here as well, both
-	// as JSON, so that Not can stand inside.
+	// field and condition hold the two parts of a single condition, both as
+	// JSON, so that Not can be applied inside it.
 	field, condition string
-	bad              string // what is wrong, as the end of "filter …"
+	bad              string // what is wrong, as the rest of a sentence that begins with "filter"
 }
 
-// Err returns what is wrong with f, as an [*ArgumentError], or nil.
+// Err returns an [*ArgumentError] if f is invalid, or nil.
 func (f Filter) Err() error {
 	if f.bad == "" {
 		return nil
@@ -49,7 +51,7 @@ func (f Filter) argumentError(op string) *ArgumentError {
 	return &ArgumentError{Op: op, Arg: "filter", Reason: f.bad}
 }
 
-// String returns the filter as JSON, or what is wrong with it.
+// String returns the filter as JSON, or a description of what is wrong with it.
 func (f Filter) String() string {
 	switch {
 	case f.bad != "":
@@ -60,7 +62,7 @@ func (f Filter) String() string {
 	return f.text
 }
 
-// MarshalJSON implements [json.Marshaler]. The zero Filter is {}.
+// MarshalJSON implements [json.Marshaler]. The zero Filter encodes as {}.
 func (f Filter) MarshalJSON() ([]byte, error) {
 	if f.bad != "" {
 		return nil, f.Err()
@@ -68,8 +70,8 @@ func (f Filter) MarshalJSON() ([]byte, error) {
 	return []byte(f.String()), nil
 }
 
-// RawFilter makes a filter of a JSON object as it is, for what the other
-// functions do not cover.
+// RawFilter returns a filter that consists of the given JSON object, for
+// anything that the other functions do not cover.
 func RawFilter(object string) Filter {
 	trimmed := strings.TrimSpace(object)
 	if !strings.HasPrefix(trimmed, "{") || !json.Valid([]byte(trimmed)) {
@@ -80,13 +82,14 @@ func RawFilter(object string) Filter {
 
 func badFilter(reason string) Filter { return Filter{bad: reason} }
 
-// AllOf selects what all the filters select. Each of them must have a condition.
+// AllOf returns a filter that selects what all of the filters select. None of
+// them may be the zero Filter.
 func AllOf(filters ...Filter) Filter { return combine("$and", "AllOf", filters) }
 
-// AnyOf selects what at least one of the filters selects.
+// AnyOf returns a filter that selects what at least one of the filters selects.
 func AnyOf(filters ...Filter) Filter { return combine("$or", "AnyOf", filters) }
 
-// NoneOf selects what none of the filters selects.
+// NoneOf returns a filter that selects what none of the filters selects.
 func NoneOf(filters ...Filter) Filter { return combine("$nor", "NoneOf", filters) }
 
 func combine(operator, name string, filters []Filter) Filter {
@@ -106,10 +109,11 @@ func combine(operator, name string, filters []Filter) Filter {
 	return Filter{text: `{"` + operator + `":[` + strings.Join(parts, ",") + `]}`}
 }
 
-// And selects what f and all the others select.
+// And returns a filter that selects what f and all of the others select.
 func (f Filter) And(others ...Filter) Filter { return f.with(AllOf, others) }
 
-// Or selects what f or one of the others selects.
+// Or returns a filter that selects what f or at least one of the others
+// selects.
 func (f Filter) Or(others ...Filter) Filter { return f.with(AnyOf, others) }
 
 func (f Filter) with(combine func(...Filter) Filter, others []Filter) Filter {
@@ -117,7 +121,8 @@ func (f Filter) with(combine func(...Filter) Filter, others []Filter) Filter {
 	return combine(append(append(all, f), others...)...)
 }
 
-// Not selects what f does not select. That includes entries without the field.
+// Not returns a filter that selects what f does not select, including entries
+// without the field.
 func (f Filter) Not() Filter {
 	if f.bad == "" && f.field != "" {
 		return Filter{text: "{" + f.field + `:{"$not":` + f.condition + "}}"}
@@ -125,57 +130,64 @@ func (f Filter) Not() Filter {
 	return combine("$nor", "Not", []Filter{f})
 }
 
-// Field is a field of the metadata, about which a condition is to follow.
+// A Field is a metadata field, to which a condition is applied. See [Where].
 type Field struct{ name string }
 
-// Where begins a condition on a field of the metadata. Dots lead into objects:
-// "author.name".
+// Where returns the metadata field with the given name. Use dots to refer to
+// nested objects, as in "author.name".
 //
-// Values of conditions are texts, numbers, booleans, nil for null, times (they
-// become text in UTC, as in "2026-11-23T10:00:00Z"), and types that encode to a
-// JSON text, number or boolean. Everything else makes the filter invalid.
+// The value of a condition may be a string, a number, a boolean, nil for null,
+// a time (encoded as a string in UTC, such as "2026-11-23T10:00:00Z"), or any
+// type that encodes to a JSON string, number or boolean. Any other value makes
+// the filter invalid.
 func Where(field string) Field { return Field{field} }
 
-// Equals selects entries whose field has the value, or is a list with it.
+// Equals selects entries whose field equals the value, or is a list that
+// contains it.
 func (w Field) Equals(value any) Filter { return w.compare("$eq", value, false) }
 
-// NotEquals selects entries whose field has another value, or that have no such
-// field.
+// NotEquals selects entries whose field does not equal the value, including
+// entries without the field.
 func (w Field) NotEquals(value any) Filter { return w.compare("$ne", value, false) }
 
-// GreaterThan selects entries whose field is more than a number or a text.
+// GreaterThan selects entries whose field is greater than the value, which is a
+// number or a string.
 func (w Field) GreaterThan(value any) Filter { return w.compare("$gt", value, true) }
 
-// AtLeast selects entries whose field is a number or a text, or more.
+// AtLeast selects entries whose field is greater than or equal to the value,
+// which is a number or a string.
 func (w Field) AtLeast(value any) Filter { return w.compare("$gte", value, true) }
 
-// LessThan selects entries whose field is less than a number or a text.
+// LessThan selects entries whose field is less than the value, which is a
+// number or a string.
 func (w Field) LessThan(value any) Filter { return w.compare("$lt", value, true) }
 
-// AtMost selects entries whose field is a number or a text, or less.
+// AtMost selects entries whose field is less than or equal to the value, which
+// is a number or a string.
 func (w Field) AtMost(value any) Filter { return w.compare("$lte", value, true) }
 
-// In selects entries whose field has one of the values. A single slice stands
-// for its elements.
+// In selects entries whose field equals one of the values. A single slice
+// argument stands for its elements.
 func (w Field) In(values ...any) Filter { return w.list("$in", values) }
 
-// NotIn selects entries whose field has none of the values, or that have no such
-// field. A single slice stands for its elements.
+// NotIn selects entries whose field equals none of the values, including
+// entries without the field. A single slice argument stands for its elements.
 func (w Field) NotIn(values ...any) Filter { return w.list("$nin", values) }
 
 // Exists selects entries that have the field.
 func (w Field) Exists() Filter { return w.condition("$exists", "true") }
 
-// Missing selects entries that do not have the field.
+// Missing selects entries that lack the field.
 func (w Field) Missing() Filter { return w.condition("$exists", "false") }
 
-// Contains selects entries whose field is a text with the given part, or a list
-// with the given element.
+// Contains selects entries whose field is a string that contains the value, or
+// a list that contains it as an element.
 func (w Field) Contains(value any) Filter { return w.compare("$contains", value, false) }
 
-// Matches selects entries whose field is a text in which a regular expression
-// matches. It is checked by the rules of package regexp; which dialect the
-// service has is not known. Use [RawFilter] for an expression that is more.
+// Matches selects entries whose field is a string that matches the regular
+// expression. The expression is validated with package regexp; the dialect of
+// the service is not documented. Use [RawFilter] for an expression that package
+// regexp does not accept.
 func (w Field) Matches(expression string) Filter {
 	if expression == "" {
 		return w.bad("a regular expression that is empty")
@@ -186,9 +198,9 @@ func (w Field) Matches(expression string) Filter {
 	return w.compare("$regex", expression, false)
 }
 
-// AnyElement selects entries whose field is a list with an element that the
-// filter selects. Fields of the filter are those of the element. For lists of
-// texts or numbers use a [RawFilter] such as {"$gte": 80, "$lt": 85}.
+// AnyElement selects entries whose field is a list with at least one element
+// that f selects. The fields of f are those of the element. For lists of
+// strings or numbers, use a [RawFilter] such as {"$gte": 80, "$lt": 85}.
 func (w Field) AnyElement(f Filter) Filter {
 	if f.bad != "" {
 		return badFilter(f.bad)
@@ -203,7 +215,7 @@ func (w Field) bad(what string) Filter {
 	return badFilter("has for the field " + strconv.Quote(w.name) + " " + what)
 }
 
-// condition makes the filter of an operator and its JSON operand.
+// condition returns the filter for an operator and its JSON operand.
 func (w Field) condition(operator, operand string) Filter {
 	switch {
 	case w.name == "":
@@ -260,12 +272,12 @@ func (w Field) list(operator string, values []any) Filter {
 	return w.condition(operator, "["+strings.Join(texts, ",")+"]")
 }
 
-// filterValue encodes a value of a condition. Its error completes a sentence.
+// filterValue encodes the value of a condition. Its error completes a sentence.
 func filterValue(value any) (string, error) {
 	switch v := value.(type) {
 	case nil:
 		return "null", nil
-	case Decimal: // a number here; as JSON it is a text
+	case Decimal: // a number here, although it encodes as a string
 		return decimalOf(v.parts()).String(), nil
 	case Time:
 		value = v.UTC().Format(time.RFC3339Nano)
@@ -303,7 +315,8 @@ func filterValue(value any) (string, error) {
 
 func isControl(r rune) bool { return r < ' ' || (r >= 0x7f && r < 0xa0) }
 
-// checkFilter returns the filter as it is sent, nil for none.
+// checkFilter returns the filter in the form in which it is sent, or nil if
+// there is none.
 func checkFilter(op api.Op, f Filter) (json.RawMessage, error) {
 	switch {
 	case f.bad != "":

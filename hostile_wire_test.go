@@ -64,7 +64,7 @@ func TestHostileWires(t *testing.T) {
 			}
 		}
 	}
-	for name, serve := range map[string]func(net.Conn){
+	for name, serve := range map[string]func(net.Conn){ //nolint:paralleltest // each fills memory
 		"headers without end":  flood("X-A: " + strings.Repeat("a", 1000) + "\r\n"),
 		"a header without end": flood(strings.Repeat("a", 1000)),
 		"a status without end": func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 "+strings.Repeat("\x1b[2J", 4<<20)+"\r\n\r\n") },

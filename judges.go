@@ -10,67 +10,70 @@ import (
 )
 
 // JudgesService manages judges, which score the runs of an agent by criteria,
-// and reads what they found. It needs a key with access to the section judges.
+// and reads their evaluations. It needs a key with access to the judges
+// section.
 //
-// The vendor describes judges in words. The names of all fields are assumed.
+// The vendor describes judges in prose only. The names of all fields are
+// assumed.
 type JudgesService service
 
-// Judge is a model that scores the runs of one agent.
+// A Judge is a model that scores the runs of one agent.
 type Judge struct {
 	ID        string `json:"id" api:"words"`
 	Name      string `json:"name" api:"words"`
 	AgentName string `json:"agent_name,omitzero" api:"words"` // the one agent whose runs it scores
 	Model     string `json:"model,omitzero" api:"words"`      // "provider/model"
-	// SystemPrompt is what the judge is told besides its criteria.
+	// SystemPrompt is given to the judge in addition to its criteria.
 	SystemPrompt string `json:"system_prompt,omitzero" api:"words"`
-	// IncludeAgentSystemPrompt shows the agent's own prompt to the judge.
+	// IncludeAgentSystemPrompt shows the agent's own system prompt to the
+	// judge.
 	IncludeAgentSystemPrompt bool         `json:"include_agent_system_prompt,omitzero" api:"words"`
 	Criteria                 []Criterion  `json:"criteria,omitzero" api:"words"`
 	TriggerMode              JudgeTrigger `json:"trigger_mode,omitzero" api:"words"`
-	// SampleRate is the part of the matching runs that an automatic judge scores,
-	// in percent; 0 where the service gives none.
+	// SampleRate is the percentage of matching runs that an automatic judge
+	// scores, or 0 if the service gives none.
 	SampleRate       float64     `json:"sample_rate,omitzero" api:"words"`
 	Filters          []RunFilter `json:"filters,omitzero" api:"words"`
 	FilterExpression string      `json:"filter_expression,omitzero" api:"words"`
-	Enabled          bool        `json:"enabled" api:"words,=true"`         // true where the service does not say
-	ScoreAlert       *ScoreAlert `json:"score_alert,omitempty" api:"words"` // nil: none
+	Enabled          bool        `json:"enabled" api:"words,=true"`         // true if the service omits it
+	ScoreAlert       *ScoreAlert `json:"score_alert,omitempty" api:"words"` // nil if there is none
 	CreatedAt        time.Time   `json:"created_at,omitzero" api:"words"`
 	UpdatedAt        time.Time   `json:"updated_at,omitzero" api:"words"`
 
 	rawItem
 }
 
-// Criterion is one of the things that a judge scores.
+// A Criterion is one of the aspects that a judge scores.
 type Criterion struct {
 	Name        string  `json:"name" api:"words"`
 	Description string  `json:"description,omitzero" api:"words"`
-	MaxScore    float64 `json:"max_score" api:"words"` // the best score; more than 0
+	MaxScore    float64 `json:"max_score" api:"words"` // the best score; greater than 0
 }
 
-// JudgeTrigger says when a judge works.
+// JudgeTrigger specifies when a judge scores runs.
 type JudgeTrigger string
 
 // The known trigger modes.
 const (
 	JudgeAutomatic JudgeTrigger = "automatic" // when a run completes
-	JudgeManual    JudgeTrigger = "manual"    // when it is asked to: see JudgesService.Evaluate
+	JudgeManual    JudgeTrigger = "manual"    // on request: see JudgesService.Evaluate
 )
 
 // Known reports whether this version of the package knows m.
 func (m JudgeTrigger) Known() bool { return m == JudgeAutomatic || m == JudgeManual }
 
-// RunFilter is a condition that a run must meet for an automatic judge to score
-// it.
+// A RunFilter is a condition that a run must meet to be scored by an automatic
+// judge.
 type RunFilter struct {
-	// Field is the run's status, its agent's name, or a property of its context.
-	// How the service spells the last is not known.
+	// Field is the run's status, the name of its agent, or a property of its
+	// context. The syntax for the latter is not known.
 	Field    string         `json:"field" api:"words"`
 	Operator FilterOperator `json:"operator" api:"words"`
-	// Value is any JSON value. FilterExists needs none.
+	// Value is any JSON value. FilterExists does not need one.
 	Value any `json:"value,omitempty" api:"words"`
 }
 
-// FilterOperator compares a field of a run with a value.
+// A FilterOperator compares a field of a run with a value.
 type FilterOperator string
 
 // The known operators.
@@ -86,16 +89,16 @@ func (o FilterOperator) Known() bool {
 	return o == FilterEquals || o == FilterNotEquals || o == FilterContains || o == FilterExists
 }
 
-// ScoreAlert notifies the project when the score falls below a threshold, over a
-// rolling window.
+// A ScoreAlert notifies the project if the score over a rolling window falls
+// below a threshold.
 type ScoreAlert struct {
 	Threshold float64 `json:"threshold" api:"words"`
-	// Window is how far back the score is looked at. Whether it counts evaluations
-	// or measures time is not documented, so it can be any JSON value.
+	// Window is the extent of the rolling window. It is not documented whether
+	// it counts evaluations or measures time, so it may be any JSON value.
 	Window any `json:"window,omitempty" api:"words"`
 }
 
-// JudgeListParams selects judges. Zero fields select all.
+// JudgeListParams selects judges. The zero value selects all of them.
 type JudgeListParams struct {
 	AgentName     string
 	Limit, Offset int
@@ -129,8 +132,8 @@ func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...Re
 	return s.page(ctx, &l, params, opts)
 }
 
-// All iterates over the judges, from the given offset on. It costs one request
-// per 100 judges, or per Limit.
+// All iterates over the judges, starting at the given offset. It costs one
+// request per Limit judges; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/judges
 //	Access: judges read
@@ -151,8 +154,8 @@ func (s *JudgesService) Get(ctx context.Context, id string, opts ...RequestOptio
 	return do(ctx, (*service)(s).of(), request{op: api.JudgesGet, id: id}, decodeInto[Judge], opts)
 }
 
-// JudgeCreate is a judge to be made. Only the fields that are set are sent; what
-// the others become is the service's choice.
+// JudgeCreate describes a judge to create. Fields that are not set are not
+// sent, and take the defaults of the service.
 type JudgeCreate struct {
 	Name                     string         `json:"name" api:"words"`
 	AgentName                string         `json:"agent_name" api:"words"`     // the one agent whose runs it scores
@@ -168,9 +171,9 @@ type JudgeCreate struct {
 	ScoreAlert               *ScoreAlert    `json:"score_alert,omitempty" api:"words"`
 }
 
-// JudgeUpdate is a change of a judge: what is absent stays as it is, and what is
-// null is cleared. Name, agent, model, criteria, trigger mode and Enabled cannot
-// be cleared. Criteria and Filters replace the whole list.
+// JudgeUpdate describes changes to a judge. Absent fields remain unchanged, and
+// null fields are cleared. Name, agent, model, criteria, trigger mode and
+// Enabled cannot be cleared. Criteria and Filters replace the whole list.
 type JudgeUpdate struct {
 	Name                     Nullable[string]       `json:"name,omitzero" api:"words"`
 	AgentName                Nullable[string]       `json:"agent_name,omitzero" api:"words"`
@@ -186,7 +189,7 @@ type JudgeUpdate struct {
 	ScoreAlert               Nullable[ScoreAlert]   `json:"score_alert,omitzero" api:"words"`
 }
 
-// given is Set for a value that is not zero, and absent for a zero one.
+// given returns value as a Nullable that is absent if value is zero.
 func given[T comparable](value T) Nullable[T] {
 	var zero T
 	if value == zero {
@@ -195,7 +198,7 @@ func given[T comparable](value T) Nullable[T] {
 	return Set(value)
 }
 
-// asUpdate is the update that is checked as the new judge is.
+// asUpdate returns the update used to validate a new judge.
 func (c *JudgeCreate) asUpdate() *JudgeUpdate {
 	u := &JudgeUpdate{
 		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), Criteria: Set(c.Criteria),
@@ -216,10 +219,10 @@ func (u *JudgeUpdate) check(op string) error {
 	change(p, "system prompt", u.SystemPrompt, true, nil)
 	change(p, "include agent system prompt", u.IncludeAgentSystemPrompt, true, nil)
 	change(p, "criteria", u.Criteria, false, checkCriteria)
-	// Words that this version does not know may be right.
+	// Values unknown to this version may be valid.
 	change(p, "trigger mode", u.TriggerMode, false, func(m JudgeTrigger) string { return checkFilled(string(m)) })
 	change(p, "sample rate", u.SampleRate, true, func(rate float64) string {
-		if !(rate >= 1 && rate <= 100) { // NaN too
+		if !(rate >= 1 && rate <= 100) { // also refuses NaN
 			return "is not between 1 and 100 percent"
 		}
 		if mode, ok := u.TriggerMode.Get(); ok && mode == JudgeManual {
@@ -283,13 +286,13 @@ func checkFilters(filters []RunFilter) string {
 	return ""
 }
 
-// Create makes a judge. It refuses what cannot be right before anything is sent:
-// an empty name, agent or list of criteria, a criterion without a name or with a
-// max_score of 0 or less, a model that is not of the form provider/model, a
-// sample rate outside of 1 to 100 or without the trigger mode automatic, and
+// Create creates a judge. It refuses the following before anything is sent: an
+// empty name, agent or list of criteria; a criterion without a name or with a
+// max_score of 0 or less; a model that is not of the form provider/model; a
+// sample rate outside 1 to 100 or without the automatic trigger mode; and
 // filters without a field or an operator.
 //
-// As with [AgentsService.Trigger] the request is not repeated blindly: see
+// As with [AgentsService.Trigger], the request is not repeated blindly: see
 // [ErrOutcomeUnknown]. It costs one request.
 //
 //	API:    POST /projects/{project}/judges
@@ -306,8 +309,8 @@ func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...Req
 	return do(ctx, (*service)(s).of(), request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)
 }
 
-// Update changes a judge and returns it as it is then. It refuses what
-// [JudgesService.Create] refuses, and a change that changes nothing. It costs one
+// Update changes a judge and returns the result. It refuses what
+// [JudgesService.Create] refuses, and an update without changes. It costs one
 // request.
 //
 //	API:    PATCH /projects/{project}/judges/{judge}
@@ -320,8 +323,8 @@ func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, 
 	return do(ctx, (*service)(s).of(), request{op: api.JudgesUpdate, id: id, body: req}, decodeInto[Judge], opts)
 }
 
-// Delete removes a judge. Deleting it again is an [ErrNotFound]; a retry of a
-// request whose answer was lost can end in one too. It costs one request.
+// Delete deletes a judge. Deleting a judge that does not exist fails with
+// [ErrNotFound]; so may a retry after a lost response. It costs one request.
 //
 //	API:    DELETE /projects/{project}/judges/{judge}
 //	Access: judges write

@@ -14,18 +14,19 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// KnowledgeService feeds knowledge to agents and looks into it. It needs a key
-// with access to the section knowledge.
+// KnowledgeService uploads and searches knowledge for agents. It needs a key
+// with access to the knowledge section.
 //
-// Knowledge belongs to an environment, and every call needs its id: in the
-// request or the parameters, or else from [WithEnvironment]. A call that has it
-// from neither is refused with an [*ArgumentError].
+// Knowledge belongs to an environment, and every call needs its id, either in
+// the request or parameters or from [WithEnvironment]. A call without one is
+// refused with an [*ArgumentError].
 //
-// Entries are kept in namespaces, which form a tree: "docs.api" is below "docs".
-// A namespace has at most 10 levels.
+// Entries are organized in namespaces, which form a tree: "docs.api" is below
+// "docs". The tree is at most 10 levels deep.
 type KnowledgeService service
 
-// AllLevels asks [KnowledgeService.Namespaces] for namespaces of every depth.
+// AllLevels requests namespaces of every depth from
+// [KnowledgeService.Namespaces].
 const AllLevels = -1
 
 const (
@@ -33,8 +34,8 @@ const (
 	maxQueryResults    = 20
 )
 
-// begin makes the request of an operation in an environment: the one that is
-// named, or else the client's.
+// begin returns a request for an operation in the given environment, or else in
+// that of the client.
 func (s *KnowledgeService) begin(op api.Op, environment string) (request, error) {
 	environment = cmp.Or(environment, (*service)(s).of().environment)
 	if environment == "" {
@@ -45,7 +46,7 @@ func (s *KnowledgeService) begin(op api.Op, environment string) (request, error)
 	return r, nil
 }
 
-// within makes the request of an operation that takes a namespace.
+// within returns a request for an operation in a namespace.
 func (s *KnowledgeService) within(op api.Op, environment, namespace string) (request, error) {
 	r, err := s.begin(op, environment)
 	if err != nil {
@@ -61,8 +62,8 @@ func badKnowledge(op api.Op, arg, reason string) *ArgumentError {
 	return &ArgumentError{Op: api.Table[op].Name, Arg: arg, Reason: reason}
 }
 
-// checkNamespace returns what is wrong with a namespace, "" if nothing is, or if
-// there is none.
+// checkNamespace returns what is wrong with a namespace, or "". An empty
+// namespace is valid.
 func checkNamespace(namespace string) string {
 	switch {
 	case namespace == "":
@@ -79,8 +80,8 @@ func checkNamespace(namespace string) string {
 	return ""
 }
 
-// checkEntryID refuses ids that would lead to another operation: under the
-// routes as they are, /knowledge/jobs is not an entry.
+// checkEntryID refuses ids that would address another operation: with the
+// default routes, /knowledge/jobs is not an entry.
 func (s *KnowledgeService) checkEntryID(op api.Op, id string) error {
 	if (id == "jobs" || id == "namespaces") && (*service)(s).of().routes.of(op) == api.Table[op].Route {
 		return badKnowledge(op, "entry id", "is the name of another endpoint (see WithRoute)")
@@ -88,14 +89,14 @@ func (s *KnowledgeService) checkEntryID(op api.Op, id string) error {
 	return nil
 }
 
-// Entry is a piece of knowledge: a text or a file, cut into chunks. All its
-// fields are assumed and may stay empty.
+// An Entry is a piece of knowledge: text or a file, split into chunks. All of
+// its fields are assumed and may be empty.
 type Entry struct {
 	EntryID    string `json:"entry_id" api:"assumed,id"` // unique within a namespace
 	Namespace  string `json:"namespace,omitzero" api:"assumed"`
-	Source     string `json:"source,omitzero" api:"assumed"` // where it comes from, such as the file's name
+	Source     string `json:"source,omitzero" api:"assumed"` // origin, such as the name of the file
 	ChunkCount int    `json:"chunk_count,omitzero" api:"assumed"`
-	// Metadata is the entry's metadata object as it came: see DecodeMetadata.
+	// Metadata is the entry's metadata object, unmodified: see DecodeMetadata.
 	Metadata  json.RawMessage `json:"metadata,omitzero" api:"assumed"`
 	Content   string          `json:"content,omitzero" api:"assumed"`
 	CreatedAt time.Time       `json:"created_at,omitzero" api:"assumed"`
@@ -104,15 +105,15 @@ type Entry struct {
 	rawItem
 }
 
-// DecodeMetadata decodes the entry's metadata into v. An entry without metadata
-// leaves v as it is.
+// DecodeMetadata decodes the entry's metadata into v. It leaves v unchanged if
+// there is none.
 func (e *Entry) DecodeMetadata(v any) error { return decodeMetadata(e.Metadata, e.EntryID, v) }
 
 func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 	if len(metadata) == 0 || string(metadata) == "null" {
 		return nil
 	}
-	if metadata[0] == '"' { // a text that holds JSON
+	if metadata[0] == '"' { // a string that contains JSON
 		metadata = json.RawMessage(lenient.Text(metadata))
 	}
 	if err := json.Unmarshal(metadata, v); err != nil {
@@ -121,7 +122,8 @@ func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 	return nil
 }
 
-// EntryListParams selects entries.
+// EntryListParams selects entries. The zero value selects all of them in the
+// environment.
 type EntryListParams struct {
 	EnvironmentID string // default: the client's environment
 	Namespace     string
@@ -165,8 +167,8 @@ func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ..
 	return s.page(ctx, &l, params, opts)
 }
 
-// All iterates over the entries, from the given offset on. It costs one request
-// per 100 entries, or per Limit.
+// All iterates over the entries, starting at the given offset. It costs one
+// request per Limit entries; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/knowledge
 //	Access: knowledge read
@@ -178,13 +180,13 @@ func (s *KnowledgeService) All(ctx context.Context, p *EntryListParams, opts ...
 	})
 }
 
-// EntryParams says where an entry is.
+// EntryParams specifies where an entry is.
 type EntryParams struct {
 	EnvironmentID string // default: the client's environment
 	Namespace     string
 }
 
-// entry makes the request of an operation on one entry.
+// entry returns a request for an operation on one entry.
 func (s *KnowledgeService) entry(op api.Op, id string, p *EntryParams) (request, error) {
 	var params EntryParams
 	if p != nil {
@@ -212,9 +214,8 @@ func (s *KnowledgeService) Get(ctx context.Context, entryID string, p *EntryPara
 	return do(ctx, (*service)(s).of(), r, decodeInto[Entry], opts)
 }
 
-// Delete removes an entry. Deleting it again, or an entry that does not exist, is
-// an [ErrNotFound]; a retry of a request whose answer was lost can end in one
-// too. It costs one request.
+// Delete deletes an entry. Deleting an entry that does not exist fails with
+// [ErrNotFound]; so may a retry after a lost response. It costs one request.
 //
 //	API:    DELETE /projects/{project}/knowledge/{entry}
 //	Access: knowledge write
@@ -228,8 +229,8 @@ func (s *KnowledgeService) Delete(ctx context.Context, entryID string, p *EntryP
 	return err
 }
 
-// KnowledgeParams says where to look. It is for the operations that take nothing
-// else.
+// KnowledgeParams specifies the environment for operations that have no other
+// parameters.
 type KnowledgeParams struct {
 	EnvironmentID string // default: the client's environment
 }
@@ -241,9 +242,9 @@ func (p *KnowledgeParams) environment() string {
 	return p.EnvironmentID
 }
 
-// DeleteNamespace removes a namespace with everything in it and below it. The
-// namespace must not be empty. As with Delete, a second time can be an
-// [ErrNotFound]. It costs one request.
+// DeleteNamespace deletes a namespace with all of its entries and everything
+// below it. The name must not be empty. As with Delete, a repeated deletion may
+// fail with [ErrNotFound]. It costs one request.
 //
 //	API:    DELETE /projects/{project}/knowledge
 //	Access: knowledge write
@@ -261,22 +262,24 @@ func (s *KnowledgeService) DeleteNamespace(ctx context.Context, namespace string
 	return err
 }
 
-// KnowledgeQuery asks for the knowledge that is closest to a text.
+// A KnowledgeQuery searches for the knowledge that is closest to a text.
 type KnowledgeQuery struct {
 	EnvironmentID string // default: the client's environment
 	Query         string // what to look for; must not be blank
 	Namespace     string
-	// MinScore leaves out what is less relevant, from 0 to 1. 0 is the service's
-	// default, which is 0.3.
+	// MinScore is the lowest relevance to return, from 0 to 1. 0 selects the
+	// default of the service, which is 0.3.
 	MinScore float64
-	// AnyScore leaves out nothing, in place of a MinScore.
+	// AnyScore returns matches of any relevance, and is mutually exclusive with
+	// MinScore.
 	AnyScore bool
-	// MaxResults is at most 20. 0 is the service's default, which is 3.
+	// MaxResults is the maximum number of matches, up to 20. 0 selects the
+	// default of the service, which is 3.
 	MaxResults int
 	Filter     Filter // by metadata
 }
 
-// Match is a chunk of knowledge that a query found.
+// A Match is a chunk of knowledge found by a query.
 type Match struct {
 	Content   string          `json:"content" api:"words"`
 	Score     float64         `json:"score" api:"words"` // relevance, from 0 to 1
@@ -287,8 +290,8 @@ type Match struct {
 	rawItem
 }
 
-// DecodeMetadata decodes the metadata of the entry that was found into v. An
-// entry without metadata leaves v as it is.
+// DecodeMetadata decodes the metadata of the matching entry into v. It leaves v
+// unchanged if there is none.
 func (m *Match) DecodeMetadata(v any) error { return decodeMetadata(m.Metadata, m.EntryID, v) }
 
 type queryBody struct {
@@ -324,11 +327,11 @@ func (q *KnowledgeQuery) body() (*queryBody, error) {
 	return b, nil
 }
 
-// Query returns the chunks of knowledge that are closest to a text, best first.
-// They come on one page; there is no next one. It costs one request, and is
-// repeated like any other read.
+// Query returns the chunks of knowledge that are closest to a text, best match
+// first. There is only one page. It costs one request, which is retried like
+// any other read.
 //
-// Whether the service asks a key for read or for write access is not known.
+// Whether the service requires read or write access is not known.
 //
 //	API:    POST /projects/{project}/knowledge/query
 //	Access: knowledge read or write
@@ -349,11 +352,11 @@ func (s *KnowledgeService) Query(ctx context.Context, q KnowledgeQuery, opts ...
 	return do(ctx, (*service)(s).of(), r, l.decode, opts)
 }
 
-// Namespace is a node in the tree of namespaces.
+// A Namespace is a node in the tree of namespaces.
 type Namespace struct {
 	Name            string `json:"name" api:"words,namespace"`
 	EntryCount      int    `json:"entry_count" api:"words"`       // in the namespace itself
-	TotalEntryCount int    `json:"total_entry_count" api:"words"` // with those below it
+	TotalEntryCount int    `json:"total_entry_count" api:"words"` // including namespaces below it
 	HasChildren     bool   `json:"has_children" api:"words"`
 
 	rawItem
@@ -363,8 +366,8 @@ type Namespace struct {
 type NamespaceListParams struct {
 	EnvironmentID string // default: the client's environment
 	Parent        string // default: the root
-	// Depth is how many levels below Parent are listed: 0 is the service's
-	// default, which is 1, and AllLevels lists all.
+	// Depth is the number of levels below Parent to list. 0 selects the default
+	// of the service, which is 1; AllLevels lists all.
 	Depth int
 }
 

@@ -14,11 +14,12 @@ const (
 	maxUploadConcurrency = 64
 )
 
-// Document is a [TextUpload] or a [FileUpload].
+// A Document is a [TextUpload] or a [FileUpload].
 type Document interface {
 	// upload sends the document.
 	upload(ctx context.Context, s *KnowledgeService, opts []RequestOption) (*Ingestion, error)
-	// entry returns the document's own id, and whether it can be sent twice.
+	// entry returns the document's own id, and whether the document may be sent
+	// twice.
 	entry() (id string, repeatable bool)
 }
 
@@ -38,30 +39,31 @@ func (d FileUpload) entry() (id string, repeatable bool) {
 	return d.EntryID, d.EntryID != "" || d.StableID
 }
 
-// UploadAllParams changes an upload of many documents.
+// UploadAllParams configures [KnowledgeService.UploadAll].
 type UploadAllParams struct {
-	// Concurrency is how many documents are on their way at the same time: 8 by
-	// default, at most 64.
+	// Concurrency is the number of documents in flight. The default is 8 and
+	// the maximum 64.
 	Concurrency int
-	// Progress, if not nil, takes note of what is done, and what it has noted
-	// before is left out.
+	// Progress, if not nil, records the documents that are done. Documents that
+	// it already records as done are skipped.
 	Progress *UploadProgress
 }
 
-// UploadResult is what came of one document.
+// UploadResult is the result for one document.
 type UploadResult struct {
-	// Index is the document's place in the sequence, from 0. It is -1 in the last
-	// result of an upload that stopped early.
+	// Index is the position of the document in the sequence, starting at 0. It
+	// is -1 in the last result of an upload that stopped early.
 	Index    int
 	Document Document
-	// Ingestion is the service's answer. Of a document that failed it has what is
-	// known: its own EntryID, or what could be read of the answer.
+	// Ingestion is the response of the service. For a document that failed it
+	// holds what is known: the document's own EntryID, or whatever the response
+	// contained.
 	Ingestion
 }
 
-// UploadAll makes many documents knowledge. It takes them from the sequence as
-// they can be sent, several at the same time and under the client's rate limit,
-// and yields each as it is accepted or fails, in the order in which that happens:
+// UploadAll uploads many documents. It reads them from the sequence as capacity
+// becomes available, sends several at a time under the client's rate limit, and
+// yields a result for each as it is accepted or fails, in that order:
 //
 //	for r, err := range client.Knowledge.UploadAll(ctx, docs, nil) {
 //		if err != nil {
@@ -69,25 +71,25 @@ type UploadResult struct {
 //		}
 //	}
 //
-// The result is never nil. A document that fails does not stop the others, unless
-// they would fail as well: because the key is refused ([ErrUnauthorized],
-// [ErrForbidden]), the client is closed or read-only, or the rate limit leaves no
-// time before the deadline. Then, or when the context ends, no more documents are
-// taken, those under way are yielded, and a last pair with an Index of -1 has the
-// reason. There is no such pair when all documents were taken.
+// The result is never nil. A document that fails does not stop the others,
+// unless they would fail too: because the key is refused ([ErrUnauthorized],
+// [ErrForbidden]), the client is closed or read-only, or the rate limit leaves
+// no time before the deadline. In these cases, and when the context ends, no
+// more documents are read, those in flight are yielded, and a last pair with an
+// Index of -1 has the reason. There is no such pair if all documents were read.
 //
-// When the loop is left, documents under way are cancelled. UploadAll does not
-// return before all its goroutines have ended. The sequence is read on the
-// caller's goroutine. If the code that reads a document panics, so does the loop,
-// with the same value; if it calls [runtime.Goexit], that document fails.
+// Leaving the loop cancels the documents in flight. UploadAll does not return
+// before all of its goroutines have ended. The sequence is read on the caller's
+// goroutine. If the code that reads a document panics, so does the loop, with
+// the same value; if it calls [runtime.Goexit], that document fails.
 //
-// To go on after a stop, pass the same documents in the same order with the same
-// [UploadProgress]. No document is sent twice unless its EntryID or StableID makes
-// that harmless: one without either whose outcome is unknown is yielded with
-// [ErrOutcomeUnknown] again, until [UploadProgress.Resolve] has said what became
-// of it.
+// To resume after a stop, pass the same documents in the same order with the
+// same [UploadProgress]. No document is sent twice unless its EntryID or
+// StableID makes that harmless. A document without either, whose outcome is
+// unknown, is yielded with [ErrOutcomeUnknown] again until
+// [UploadProgress.Resolve] settles it.
 //
-// It costs one request per document. Files go to another route than texts (see
+// It costs one request per document. Files use a different route from text (see
 // [KnowledgeService.UploadFile]). [CaptureResponse] has no effect.
 //
 //	API:    POST /projects/{project}/knowledge/text
@@ -125,17 +127,17 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document
 
 const uploadAll = "knowledge.upload_all"
 
-// bulkUpload is one run of UploadAll.
+// bulkUpload is one call of UploadAll.
 type bulkUpload struct {
 	service  *KnowledgeService
 	opts     []RequestOption
-	most     int // under way at the same time
+	most     int // maximum number in flight
 	progress *UploadProgress
 	yield    func(*UploadResult, error) bool
 
-	results chan uploaded // holds most of them, so that nobody waits to put one in
+	results chan uploaded // has a buffer of most, so that no sender blocks
 	running int
-	stop    error // why no more documents are taken
+	stop    error // why no more documents are read
 }
 
 type uploaded struct {
@@ -251,7 +253,7 @@ func (b *bulkUpload) next() bool {
 	u := <-b.results
 	b.running--
 	if u.panicked != nil {
-		panic(u.panicked) // here it can be recovered
+		panic(u.panicked) //nolint:forbidigo // here it can be recovered
 	}
 	if b.stop == nil && endsUploads(u.err) {
 		b.stop = u.err
@@ -259,7 +261,7 @@ func (b *bulkUpload) next() bool {
 	return b.yield(u.result, u.err)
 }
 
-// endsUploads reports whether other documents would fail as this one did.
+// endsUploads reports whether other documents would fail in the same way.
 func endsUploads(err error) bool {
 	var limit *LimitError
 	return errors.As(err, &limit) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) ||

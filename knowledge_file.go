@@ -22,37 +22,38 @@ import (
 	"github.com/connic-go/connic/internal/pack"
 )
 
-// FileSource is a file that can be read more than once. [LocalFile], [FSFile] and
-// [ReaderAtFile] make one.
+// A FileSource is a file that can be read more than once. [LocalFile], [FSFile]
+// and [ReaderAtFile] return one.
 type FileSource struct {
-	// Name is the file's name without a directory. Its ending says what it is:
-	// .txt .md .markdown .csv .json .jsonl .yaml .yml .log .pdf .png .jpg .jpeg
-	// .gif or .webp, in small or capital letters.
+	// Name is the base name of the file. Its extension, in any letter case,
+	// determines the type: .txt .md .markdown .csv .json .jsonl .yaml .yml .log
+	// .pdf .png .jpg .jpeg .gif or .webp.
 	Name string
-	// Open opens the file at its beginning: once to look at it, once for each
-	// attempt to send it, and once more for a StableID. What it returns is closed
-	// if it can be. If it has Stat, Len or Size, its size is known and sent.
+	// Open opens the file at its start. It is called once to inspect the file,
+	// once per attempt, and once more for a StableID. If the reader implements
+	// io.Closer, it is closed. If it has a Stat, Len or Size method, the size
+	// of the file is known and sent.
 	Open func() (io.Reader, error)
 }
 
-// LocalFile is a regular file on disk. What else a name may lead to, such as a
-// named pipe, is refused when it is opened.
+// LocalFile returns the regular file on disk with the given name. Opening
+// anything else, such as a named pipe, fails.
 func LocalFile(name string) FileSource {
 	return FileSource{Name: filepath.Base(name), Open: func() (io.Reader, error) { return pack.OpenFile(name) }}
 }
 
-// FSFile is a regular file of a file system, such as an [embed.FS].
+// FSFile returns a regular file in a file system, such as an [embed.FS].
 func FSFile(fsys fs.FS, name string) FileSource {
 	return FileSource{Name: path.Base(name), Open: func() (io.Reader, error) { return pack.OpenFSFile(fsys, name) }}
 }
 
-// ReaderAtFile is a file whose content is the first size bytes of r. Do not close
-// r before the upload has returned.
+// ReaderAtFile returns a file that consists of the first size bytes of r. Do
+// not close r before the upload has returned.
 func ReaderAtFile(name string, r io.ReaderAt, size int64) FileSource {
 	return FileSource{Name: name, Open: func() (io.Reader, error) { return io.NewSectionReader(r, 0, size), nil }}
 }
 
-// fileTypes are the formats that the vendor lists, and their MIME types.
+// fileTypes maps the extensions that the vendor lists to MIME types.
 var fileTypes = map[string]string{
 	".txt": "text/plain", ".log": "text/plain",
 	".md": "text/markdown", ".markdown": "text/markdown",
@@ -63,16 +64,17 @@ var fileTypes = map[string]string{
 	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
 }
 
-// fileForm is the multipart form of a file. All but the file is in memory.
+// fileForm is the multipart form of a file. Everything but the content of the
+// file is in memory.
 type fileForm struct {
 	source       *FileSource
-	size         int64 // of the file; -1 if it is not known
+	size         int64 // of the file; -1 if unknown
 	contentType  string
 	before, tail []byte
 
-	identity func() hash.Hash // begins the hash of a StableID; nil without one
-	id       string           // that the content had, with an identity
-	changed  atomic.Bool      // it has another content now
+	identity func() hash.Hash // returns the hash of a StableID with its prefix; nil without one
+	id       string           // the id derived from the content, if identity is set
+	changed  atomic.Bool      // the content has changed since
 }
 
 func badFile(reason string, cause error) *ArgumentError {
@@ -86,7 +88,7 @@ func badFile(reason string, cause error) *ArgumentError {
 
 func fileType(name string) string { return fileTypes[strings.ToLower(path.Ext(name))] }
 
-// newFileForm checks a file and learns its size.
+// newFileForm checks a file and determines its size.
 func newFileForm(source *FileSource) (*fileForm, error) {
 	switch {
 	case source.Open == nil:
@@ -113,7 +115,7 @@ func newFileForm(source *FileSource) (*fileForm, error) {
 	return form, nil
 }
 
-// sizeOf returns how much there is to read, -1 if that is not known.
+// sizeOf returns the number of bytes to read, or -1 if unknown.
 func sizeOf(r io.Reader) (int64, error) {
 	size, err := pack.SizeOf(r)
 	switch {
@@ -135,7 +137,7 @@ func (f *fileForm) stableID(ctx context.Context, namespace string) (string, erro
 	f.identity = func() hash.Hash { return identity("file", namespace, f.source.Name) }
 	h := f.identity()
 	block := make([]byte, 64<<10)
-	for ctx != nil && ctx.Err() == nil { // what is wrong with ctx is said later
+	for ctx != nil && ctx.Err() == nil { // an error of ctx is reported later
 		n, err := r.Read(block)
 		h.Write(block[:n])
 		if err == io.EOF {
@@ -149,8 +151,9 @@ func (f *fileForm) stableID(ctx context.Context, namespace string) (string, erro
 	return f.id, nil
 }
 
-// identified is a content whose id was derived from it. Another content must not
-// go out under that id: it ends with an error in place of its end.
+// identified reads a file whose id was derived from its content. If the content
+// has changed, it must not be sent under that id: Read then returns an error
+// instead of io.EOF.
 type identified struct {
 	io.Reader
 	form *fileForm
@@ -176,9 +179,9 @@ func (i *identified) Close() error {
 	return nil
 }
 
-// write makes what stands before and after the file's content.
+// write builds the parts of the form before and after the content.
 func (f *fileForm) write(namespace, entryID, metadata string) {
-	var b bytes.Buffer // writing to it cannot fail
+	var b bytes.Buffer // writes to it cannot fail
 	w := multipart.NewWriter(&b)
 	for _, field := range [...][2]string{{"namespace", namespace}, {"entry_id", entryID}, {"metadata", metadata}} {
 		if field[1] != "" {
@@ -194,8 +197,8 @@ func (f *fileForm) write(namespace, entryID, metadata string) {
 	f.before, f.tail, f.contentType = b.Bytes()[:head:head], b.Bytes()[head:], w.FormDataContentType()
 }
 
-// content opens the file: as much of it as its size was at first, so that one
-// that grows meanwhile does no harm.
+// content opens the file, limited to its original size, so that growth in the
+// meantime does no harm.
 func (f *fileForm) content() (io.Reader, error) {
 	r, err := f.source.Open()
 	if err != nil || f.size < 0 {
@@ -204,7 +207,7 @@ func (f *fileForm) content() (io.Reader, error) {
 	return &exactly{r, f.size}, nil
 }
 
-// open makes a body.
+// open returns a new body.
 func (f *fileForm) open() (io.Reader, error) {
 	if f.changed.Load() {
 		return nil, badFile("changed after its StableID was derived", nil)
@@ -223,15 +226,15 @@ func (f *fileForm) open() (io.Reader, error) {
 	return body, nil
 }
 
-// formBody is a form that is being read. It may be closed while it is read.
+// formBody reads the form. It may be closed during a Read.
 type formBody struct {
 	form *fileForm
-	head *bytes.Reader // what comes before the content, and after it
+	head *bytes.Reader // the part before the content, then the part after it
 	file io.Reader
-	done bool // the file was read to its end
+	done bool // the file was read to the end
 }
 
-// Len is the length of the whole form.
+// Len returns the length of the whole form.
 func (b *formBody) Len() int { return len(b.form.before) + int(b.form.size) + len(b.form.tail) }
 
 // Read implements [io.Reader].
@@ -253,7 +256,7 @@ func (b *formBody) Close() error {
 	return nil
 }
 
-// exactly reads a number of bytes, and fails where there are less.
+// exactly reads a fixed number of bytes, and fails if there are fewer.
 type exactly struct {
 	r    io.Reader
 	left int64

@@ -8,7 +8,7 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Job is the ingestion of an uploaded entry.
+// A Job is the ingestion of an uploaded entry.
 type Job struct {
 	ID         string    `json:"id" api:"assumed,job_id"`
 	Status     JobStatus `json:"status" api:"words"`
@@ -22,10 +22,10 @@ type Job struct {
 	rawItem
 }
 
-// JobStatus is the state of an ingestion.
+// JobStatus is the status of an ingestion job.
 type JobStatus string
 
-// The known states of an ingestion.
+// The known job statuses.
 const (
 	JobPending    JobStatus = "pending"
 	JobQueued     JobStatus = "queued"
@@ -39,14 +39,14 @@ func (s JobStatus) active() bool {
 	return s == JobPending || s == JobQueued || s == JobProcessing || s == JobRetrying
 }
 
-// Finished reports whether s is one of the known final states.
+// Finished reports whether s is one of the known final statuses.
 func (s JobStatus) Finished() bool { return s == JobCompleted || s == JobFailed }
 
 // Known reports whether this version of the package knows s.
 func (s JobStatus) Known() bool { return s.active() || s.Finished() }
 
-// effectiveStatus is the status, or what the error says where the service leaves
-// it out.
+// effectiveStatus returns the status, or derives it from the error if the
+// service omits it.
 func (j *Job) effectiveStatus() JobStatus {
 	if j.Status == "" && j.Error != "" {
 		return JobFailed
@@ -92,8 +92,8 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 	return s.jobPage(ctx, &l, params, opts)
 }
 
-// AllJobs iterates over the ingestion jobs, from the given offset on. It costs
-// one request per 100 jobs, or per Limit.
+// AllJobs iterates over the ingestion jobs, starting at the given offset. It
+// costs one request per Limit jobs; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/knowledge/jobs
 //	Access: knowledge read
@@ -123,13 +123,13 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 	return do(ctx, (*service)(s).of(), r, decodeInto[Job], opts)
 }
 
-// WaitJob waits until an ingestion has ended, and returns the job. Until then
-// queries find the former version of the entry, if there was one. A job that did
-// not complete is returned together with a [*JobError]; when the wait itself ends
-// first, the job as it was last seen is returned together with a [*WaitError].
+// WaitJob waits until an ingestion job has ended and returns it. Until then,
+// queries find the previous version of the entry, if there was one. A job that
+// did not complete is returned together with a [*JobError]. If the wait itself
+// ends first, the job as last seen is returned together with a [*WaitError].
 //
-// It costs one request per poll: at once, after 2 s, and then less and less often
-// down to every 15 s (see [WithPoll]).
+// It costs one request per poll: immediately, after 2 s, and then at growing
+// intervals of up to 15 s (see [WithPoll]).
 //
 //	API:    GET /projects/{project}/knowledge/jobs/{job}
 //	Access: knowledge read
@@ -153,9 +153,9 @@ func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *Knowled
 	return job, err
 }
 
-// JobError is an ingestion that ended, but did not complete: it failed, or ended
-// in a state that this version of the package does not know (then it matches
-// [ErrUnknownStatus]).
+// A JobError is returned with an ingestion job that ended without completing:
+// it failed, or ended in a status that this version of the package does not
+// know. In the latter case it matches [ErrUnknownStatus].
 type JobError struct{ Job *Job }
 
 func (e *JobError) Error() string {
@@ -167,11 +167,11 @@ func (e *JobError) Error() string {
 	return endedText("ingestion job", j.ID, about("entry", j.EntryID), string(status), status.Known(), j.Error)
 }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
-// that an error in a JSON log is its text, and not the job with all its data.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error, so that a JSON log contains the text rather than the whole job.
 func (e *JobError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// Is matches [ErrUnknownStatus] where the status is not known.
+// Is reports whether target is [ErrUnknownStatus] and the status is not known.
 func (e *JobError) Is(target error) bool {
 	return target == ErrUnknownStatus && e.Job != nil && !e.Job.effectiveStatus().Known()
 }

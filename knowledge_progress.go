@@ -15,7 +15,7 @@ import (
 // What was under way when a process died is not in it. Give documents an EntryID
 // or StableID where that may happen. A copy shares what it knows with the original,
 // once that knows something.
-type UploadProgress struct{ known *progress }
+type UploadProgress struct{ known *progress } //nolint:recvcheck // it encodes by value too
 
 // progress is what the copies of an UploadProgress share.
 type progress struct {

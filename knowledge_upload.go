@@ -16,44 +16,47 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// TextUpload is a text that is to become knowledge.
+// A TextUpload is text to be added to the knowledge of an environment.
 type TextUpload struct {
 	EnvironmentID string // default: the client's environment
 	Content       string // must not be blank
-	Namespace     string // levels divided by dots, at most 10
-	// EntryID names the entry. An upload with the namespace and id of an entry
-	// replaces it. Without one the service chooses an id.
+	Namespace     string // dot-separated levels, at most 10
+	// EntryID is the id of the entry. Uploading to the namespace and id of an
+	// existing entry replaces it. If EntryID is empty, the service chooses an
+	// id.
 	EntryID  string
 	Metadata map[string]any
-	// StableID makes the SDK choose the EntryID: the SHA-256 of the namespace and
-	// the content. An equal upload, by whatever process, then replaces the entry
-	// and does not double it, so it can be repeated safely. Another content is
-	// another entry; what it was before stays. Use an EntryID for what changes.
+	// StableID derives the EntryID from the SHA-256 of the namespace and the
+	// content. Uploading the same content again, from any process, then
+	// replaces the entry instead of duplicating it, and can be retried safely.
+	// Different content becomes a different entry, and the old one remains: use
+	// an EntryID for content that changes.
 	StableID bool
 }
 
-// FileUpload is a file that is to become knowledge.
+// A FileUpload is a file to be added to the knowledge of an environment.
 type FileUpload struct {
 	EnvironmentID string // default: the client's environment
 	File          FileSource
-	Namespace     string // levels divided by dots, at most 10
+	Namespace     string // dot-separated levels, at most 10
 	EntryID       string // as in TextUpload
 	Metadata      map[string]any
-	// StableID is that of TextUpload, for the SHA-256 of the namespace, the file's
-	// name and its content. The file is read once more for it, and one that changes
-	// meanwhile is not uploaded.
+	// StableID is like that of TextUpload, and uses the SHA-256 of the
+	// namespace, the file's name and its content. The file is read once more to
+	// compute it, and is not uploaded if it changes in the meantime.
 	StableID bool
 }
 
-// Ingestion is the service's answer to an upload: the entry is on its way. See
-// [KnowledgeService.WaitJob].
+// Ingestion is the response to an upload: the entry has been accepted for
+// ingestion. See [KnowledgeService.WaitJob].
 type Ingestion struct {
 	EntryID string    `json:"entry_id" api:"assumed"`
-	JobID   string    `json:"job_id,omitzero" api:"assumed"` // empty if the service names no job
+	JobID   string    `json:"job_id,omitzero" api:"assumed"` // empty if the service does not name a job
 	Status  JobStatus `json:"status,omitzero" api:"assumed"`
 }
 
-// ingestionWire holds every place where the answer may name entry and job.
+// ingestionWire covers every place where the response may name the entry and
+// the job.
 type ingestionWire struct {
 	EntryID string    `json:"entry_id"`
 	JobID   string    `json:"job_id"`
@@ -85,13 +88,13 @@ func (w *ingestionWire) ingestion() *Ingestion {
 	return i
 }
 
-// decodeIngestion decodes the answer to an upload. Sent is the entry's id as it
-// was sent, for answers that do not repeat it.
+// decodeIngestion decodes the response to an upload. Sent is the id that was
+// sent, for responses that do not repeat it.
 func decodeIngestion(sent string) func(*lenient.Decoder) (*Ingestion, error) {
 	return func(d *lenient.Decoder) (*Ingestion, error) {
 		w := ingestionWire{EntryID: sent}
 		decode := d.Decode
-		if sent != "" { // then an answer may say nothing
+		if sent != "" { // then the response may be empty
 			decode = func(v any) error { return d.End(d.Value(v)) }
 		}
 		if err := decode(&w); err != nil {
@@ -102,8 +105,8 @@ func decodeIngestion(sent string) func(*lenient.Decoder) (*Ingestion, error) {
 	}
 }
 
-// salvageIngestion finds the ids in an answer that broke off: it goes by the
-// members that are whole.
+// salvageIngestion extracts the ids from a truncated response, using the
+// members that are complete.
 func salvageIngestion(body []byte) any {
 	var w ingestionWire
 	d := lenient.New(body)
@@ -128,15 +131,15 @@ func salvageIngestion(body []byte) any {
 	return nil
 }
 
-// target is where an upload goes, and what it carries beside the content.
+// target is the destination of an upload, and what accompanies the content.
 type target struct {
 	environment, namespace, entryID string
 	stable                          bool
 	metadata                        map[string]any
 }
 
-// prepare checks a target and begins its request. The metadata returned is JSON,
-// nil for none.
+// prepare validates a target and begins its request. The returned metadata is
+// JSON, or nil.
 func (s *KnowledgeService) prepare(op api.Op, t target) (request, json.RawMessage, error) {
 	r, err := s.within(op, t.environment, t.namespace)
 	if err != nil {
@@ -162,8 +165,8 @@ func (s *KnowledgeService) prepare(op api.Op, t target) (request, json.RawMessag
 	return r, metadata, nil
 }
 
-// identity is the hash of a StableID. Each part is preceded by its length, but
-// for the content, which is the last.
+// identity returns the hash of a StableID. Each part is preceded by its length,
+// except the content, which comes last.
 func identity(parts ...string) hash.Hash {
 	h := sha256.New()
 	for _, part := range parts {
@@ -182,14 +185,16 @@ type textBody struct {
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 }
 
-// UploadText makes a text knowledge. It returns when the service has accepted
-// the text; see [KnowledgeService.WaitJob] for the end of its ingestion.
+// UploadText adds text to the knowledge of an environment. It returns when the
+// service has accepted the text; to wait for its ingestion, use
+// [KnowledgeService.WaitJob].
 //
-// With an EntryID or a StableID the upload replaces an equal one and is repeated
-// like a read when it fails. Without either, a second upload would be a second
-// entry: it is then repeated only when the first one cannot have been executed,
-// and where that is not certain the error is [ErrOutcomeUnknown]. If the answer
-// broke off after it had named the entry, that is returned beside the error.
+// With an EntryID or a StableID, a repeated upload replaces the same entry, so
+// a failed upload is retried like a read. Without either, a repeated upload
+// would create a second entry, so it is retried only if the first attempt
+// cannot have been executed; if that is uncertain, the error is
+// [ErrOutcomeUnknown]. If the response was truncated after it named the entry,
+// the result is returned with the error.
 //
 // It costs one request.
 //
@@ -216,14 +221,15 @@ func (s *KnowledgeService) UploadText(ctx context.Context, req TextUpload, opts 
 	return do(ctx, (*service)(s).of(), r, decodeIngestion(req.EntryID), opts)
 }
 
-// UploadFile makes a file knowledge. It returns when the service has accepted the
-// file; see [KnowledgeService.WaitJob] for the end of its ingestion. EntryID and
-// StableID do what they do for [KnowledgeService.UploadText].
+// UploadFile adds a file to the knowledge of an environment. It returns when
+// the service has accepted the file; to wait for its ingestion, use
+// [KnowledgeService.WaitJob]. EntryID and StableID work as for
+// [KnowledgeService.UploadText].
 //
-// The file is streamed: it is never held in memory as a whole, and a retry opens
-// it again. No bound on its size is known, so the client sets none; the service's
-// refusal is an [*Error]. An attempt may take a minute, which [WithTimeout]
-// changes for files that take longer.
+// The file is streamed: it is never held in memory as a whole, and each retry
+// reopens it. The service documents no size limit and the client sets none; if
+// the service refuses the file, the error is an [*Error]. Each attempt may take
+// a minute; use [WithTimeout] for files that need longer.
 //
 // It costs one request.
 //

@@ -10,16 +10,16 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// ProjectService reads the project that the client's key belongs to. Which
-// permission that needs is not documented.
+// ProjectService reads the project that the client belongs to. The required
+// permission is not documented.
 type ProjectService service
 
-// Project is a Connic project.
+// A Project is a Connic project.
 type Project struct {
 	ID   string `json:"id" api:"observed"`
 	Name string `json:"name" api:"observed"`
-	// GitProvider is the connected Git service, empty if there is none. A project
-	// with a Git connection refuses uploads of deployments.
+	// GitProvider is the connected Git service, or "". A project with a Git
+	// connection refuses uploads of deployments.
 	GitProvider string `json:"git_provider,omitzero" api:"observed"`
 
 	rawItem
@@ -38,18 +38,20 @@ func (s *ProjectService) Get(ctx context.Context, opts ...RequestOption) (*Proje
 // list them ([ErrForbidden]).
 type EnvironmentsService service
 
-// Environment is an environment of a project.
+// An Environment is an environment of a project.
 type Environment struct {
 	ID   string `json:"id" api:"observed"`
-	Name string `json:"name" api:"observed"` // may repeat within a project
-	// Type is EnvironmentTest or another word.
+	Name string `json:"name" api:"observed"` // not necessarily unique within a project
+	// Type is EnvironmentTest or another value.
 	Type      string `json:"env_type,omitzero" api:"observed"`
 	IsDefault bool   `json:"is_default,omitzero" api:"observed"`
-	// TestEnvironmentID is the environment in which the tests of this one run.
+	// TestEnvironmentID is the environment in which the tests of this
+	// environment run.
 	TestEnvironmentID string `json:"test_environment_id,omitzero" api:"observed"`
-	IsEphemeral       bool   `json:"is_ephemeral,omitzero" api:"observed"` // goes with the dev session that made it
-	// The last three are true where the service does not say. With
-	// DeployGateTestsEnabled a deployment runs the project's tests first.
+	IsEphemeral       bool   `json:"is_ephemeral,omitzero" api:"observed"` // deleted with the dev session that created it
+	// The last three fields are true if the service omits them. If
+	// DeployGateTestsEnabled is set, a deployment first runs the tests of the
+	// project.
 	CanDeploy              bool `json:"can_deploy" api:"observed,=true"`
 	CanUseDevSession       bool `json:"can_use_dev_session" api:"observed,=true"`
 	DeployGateTestsEnabled bool `json:"deploy_gate_tests_enabled" api:"observed,=true"`
@@ -60,7 +62,7 @@ type Environment struct {
 // EnvironmentTest is the Type of environments for tests and dev sessions.
 const EnvironmentTest = "test"
 
-// takesDeployments reports whether the environment is a target of deployments.
+// takesDeployments reports whether code can be deployed to the environment.
 func (e *Environment) takesDeployments() bool { return e.Type != EnvironmentTest && e.CanDeploy }
 
 func (s *EnvironmentsService) listing() listing[Environment] {
@@ -70,7 +72,7 @@ func (s *EnvironmentsService) listing() listing[Environment] {
 	}
 }
 
-// List returns the environments, all on one page as far as is known. It costs one
+// List returns the environments, presumably all on one page. It costs one
 // request.
 //
 //	API:    GET /projects/{project}/environments
@@ -81,12 +83,13 @@ func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (
 	return do(ctx, (*service)(s).of(), request{op: api.EnvironmentsList}, l.decode, opts)
 }
 
-// everything returns the environments of all pages, in the service's order.
+// everything returns the environments of all pages, in the order of the
+// service.
 func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOption) ([]*Environment, error) {
 	first := true
 	pages := s.listing().all(ctx, "environments.list", func(ctx context.Context, l *listing[Environment]) (*Page[Environment], error) {
 		r := request{op: api.EnvironmentsList}
-		if !first { // the one request that is known has no parameters
+		if !first { // the only known form of the request has no parameters
 			l.query(&r.query)
 		}
 		first = false
@@ -96,11 +99,12 @@ func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOpti
 	return Collect(pages, 0)
 }
 
-// Find returns the environment that a deployment goes to, by what a person calls
-// it: its exact name, or else its name in any letter case, or else its id.
-// Environments of type test, and those that take no deployments, are passed over:
-// [EnvironmentsService.List] has them. A name that several environments have is an
-// [ErrConflict], and no such environment an [ErrNotFound]. It costs one request.
+// Find returns the deployable environment with the given name or id: it looks
+// for an exact match of the name, then for the name in any letter case, then
+// for the id. Environments of type test and those that do not accept
+// deployments are ignored; use [EnvironmentsService.List] to see them. If
+// several environments share the name, the error is [ErrConflict]; if none
+// matches, it is [ErrNotFound]. It costs one request.
 //
 //	API:    GET /projects/{project}/environments
 //	Access: undocumented
@@ -143,9 +147,10 @@ func (s *EnvironmentsService) Find(ctx context.Context, nameOrID string, opts ..
 	return nil, fmt.Errorf("connic: environments.find: %w: no environment has this name or id", ErrNotFound)
 }
 
-// Default returns the environment that a deployment goes to unless one is named:
-// the default one, or else the first, leaving out those of type test. It is an
-// [ErrNotFound] if there is none. It costs one request.
+// Default returns the environment that a deployment goes to if none is
+// specified: the default environment, or else the first one. Environments of
+// type test are ignored. If there is none, the error is [ErrNotFound]. It costs
+// one request.
 //
 //	API:    GET /projects/{project}/environments
 //	Access: undocumented
@@ -175,7 +180,8 @@ func defaultOf(all []*Environment) (*Environment, error) {
 	return first, nil
 }
 
-// target returns the id of the environment of a deployment that names none.
+// target returns the id of the environment for a deployment that does not
+// specify one.
 func (s *EnvironmentsService) target(ctx context.Context, op api.Op, opts []RequestOption) (string, error) {
 	all, err := s.everything(ctx, alongside(opts))
 	if err != nil {
@@ -188,8 +194,9 @@ func (s *EnvironmentsService) target(ctx context.Context, op api.Op, opts []Requ
 	return e.ID, nil
 }
 
-// testTarget returns the id of the environment of a test run that names none.
-// That of tests belongs to the client's environment, or to the default one.
+// testTarget returns the id of the environment for a test run that does not
+// specify one: the test environment of the client's environment, or else of the
+// default one.
 func (s *EnvironmentsService) testTarget(ctx context.Context, op api.Op, opts []RequestOption) (string, error) {
 	all, err := s.everything(ctx, alongside(opts))
 	if err != nil {
@@ -212,8 +219,8 @@ func noTarget(op api.Op, err error) error {
 	return fmt.Errorf("connic: %s: no environment is given, and none can be chosen; name one by its id: %w", api.Table[op].Name, err)
 }
 
-// alongside are the options of a call for a request that it makes besides its
-// own: those that do not belong to the one request.
+// alongside returns the options of a call that also apply to an additional
+// request it makes.
 func alongside(opts []RequestOption) []RequestOption {
 	return append(slices.Clone(opts), func(o *callOptions) { o.query, o.capture = nil, nil })
 }

@@ -151,9 +151,9 @@ type SpanNode struct {
 	Children []*SpanNode
 }
 
-// SpanTree returns the run's spans as trees. Siblings are sorted by their
-// position, and by start time if that is equal. A span whose parent is not in
-// the list is a root. Every span appears exactly once, even if parents form a
+// SpanTree returns the run's spans as trees. Siblings are sorted by
+// Order, and by StartTime if that is equal. A span whose parent is not in the
+// list is a root. Every span appears exactly once, even if parents form a
 // cycle.
 func (r *Run) SpanTree() []*SpanNode {
 	nodes := make([]SpanNode, len(r.Traces))
@@ -330,11 +330,11 @@ func (e *RunError) Error() string {
 	return endedText("run", r.ID, about("agent", r.AgentName), string(status), status.Known(), r.Error)
 }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
-// that an error in a JSON log is its text, and not the run with all its data.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error, so that a JSON log contains the text rather than the whole run.
 func (e *RunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// Is matches [ErrUnknownStatus] where the status is not known.
+// Is reports whether target is [ErrUnknownStatus] and the status is not known.
 func (e *RunError) Is(target error) bool {
 	return target == ErrUnknownStatus && e.Run != nil && !e.Run.effectiveStatus().Known()
 }

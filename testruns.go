@@ -14,10 +14,11 @@ import (
 	"github.com/connic-go/connic/internal/pack"
 )
 
-// TestRunsService runs a project's tests on the service, without deploying it.
+// TestRunsService runs a project's tests on the service without deploying the
+// project.
 type TestRunsService service
 
-// TestRun is a run of a project's tests.
+// A TestRun is a run of a project's tests.
 type TestRun struct {
 	ID           string        `json:"id" api:"observed,test_run_id"`
 	Status       TestRunStatus `json:"status" api:"observed"`
@@ -30,24 +31,24 @@ type TestRun struct {
 	rawItem
 }
 
-// TestCase is what became of one test. Tests of agents are run several times,
-// since an agent does not answer the same way each time.
+// A TestCase is the result of one test. Tests of agents are run several times,
+// because the output of an agent varies.
 type TestCase struct {
 	AgentName string `json:"agent_name" api:"observed"`
 	TestName  string `json:"test_name" api:"observed"`
 	Passed    bool   `json:"passed" api:"observed"`
 	Successes int    `json:"successes" api:"observed"`
 	Runs      int    `json:"runs" api:"observed"`
-	// SuccessThreshold is the percentage of runs that has to succeed, 1 to 100; 100
-	// where the service does not say.
+	// SuccessThreshold is the percentage of runs that must succeed, from 1 to
+	// 100. It is 100 if the service omits it.
 	SuccessThreshold int      `json:"success_threshold" api:"observed"`
 	FailureReason    string   `json:"failure_reason,omitzero" api:"observed"`
 	AgentRunIDs      []string `json:"agent_run_ids,omitzero" api:"observed"` // see Runs.Get
 	AgentRunPassed   []bool   `json:"agent_run_passed,omitzero" api:"observed"`
 }
 
-// PassRate is the percentage of runs that succeeded, rounded down; 0 without
-// runs. It is at least the SuccessThreshold where enough of them did.
+// PassRate returns the percentage of runs that succeeded, rounded down, or 0
+// without runs. It is at least SuccessThreshold if enough runs succeeded.
 func (c *TestCase) PassRate() int {
 	if c.Runs <= 0 {
 		return 0
@@ -60,11 +61,11 @@ func (r *TestRun) Failed() []TestCase {
 	return slices.DeleteFunc(slices.Clone(r.Cases), func(c TestCase) bool { return c.Passed })
 }
 
-// TestRunStatus is the state of a test run.
+// TestRunStatus is the status of a test run.
 type TestRunStatus string
 
-// The known states of a test run. The final ones are those that the vendor's own
-// client ends at; the first three are assumed.
+// The known test run statuses. The final ones are those recognized by the
+// vendor's own client; the first three are assumed.
 const (
 	TestRunPending   TestRunStatus = "pending"
 	TestRunQueued    TestRunStatus = "queued"
@@ -75,8 +76,8 @@ const (
 	TestRunCancelled TestRunStatus = "cancelled"
 )
 
-// The phases of a test run, as the vendor's own client knows them. Others come
-// too, and say nothing about the end of the run.
+// The phases of a test run that the vendor's own client knows. There are
+// others. A phase does not indicate whether the run has ended.
 const (
 	PhaseValidating        = "validating"
 	PhaseBuilding          = "building"
@@ -90,7 +91,7 @@ func (s TestRunStatus) active() bool {
 	return s == TestRunPending || s == TestRunQueued || s == TestRunRunning
 }
 
-// Finished reports whether s is one of the known final states.
+// Finished reports whether s is one of the known final statuses.
 func (s TestRunStatus) Finished() bool {
 	return s == TestRunPassed || s == TestRunFailed || s == TestRunErrored || s == TestRunCancelled
 }
@@ -98,11 +99,11 @@ func (s TestRunStatus) Finished() bool {
 // Known reports whether this version of the package knows s.
 func (s TestRunStatus) Known() bool { return s.active() || s.Finished() }
 
-// TestRunError is a test run that ended, and did not pass: tests failed, or could
-// not be run, or it was cancelled.
+// A TestRunError is returned with a test run that ended without passing: tests
+// failed or could not be run, or the run was cancelled.
 type TestRunError struct{ TestRun *TestRun }
 
-// shownCases are how many cases the text of a TestRunError has.
+// shownCases is the maximum number of cases in the text of a TestRunError.
 const shownCases = 5
 
 func (e *TestRunError) Error() string {
@@ -131,11 +132,11 @@ func (e *TestRunError) Error() string {
 	return endedText("test run", r.ID, "", string(r.Status), true, strings.Join(why, "; "))
 }
 
-// MarshalText implements [encoding.TextMarshaler] with what Error returns, so
-// that an error in a JSON log is its text, and not the test run with all its data.
+// MarshalText implements [encoding.TextMarshaler]. It returns the same text as
+// Error, so that a JSON log contains the text rather than the whole test run.
 func (e *TestRunError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// decoded sets the threshold of cases that came without one.
+// decoded sets the default threshold of cases that lack one.
 func (r *TestRun) decoded() {
 	for i := range r.Cases {
 		if c := &r.Cases[i]; c.SuccessThreshold == 0 {
@@ -148,7 +149,8 @@ func decodeTestRun(d *lenient.Decoder) (*TestRun, error) {
 	return decodeWithin(d, func(w *struct {
 		TestRun
 		Inner *TestRun `json:"test_run"`
-	}) *TestRun {
+	},
+	) *TestRun {
 		if w.Inner != nil && w.ID == "" {
 			return w.Inner
 		}
@@ -156,29 +158,29 @@ func decodeTestRun(d *lenient.Decoder) (*TestRun, error) {
 	})
 }
 
-// TestRunCreate is a project whose tests are to be run. Exactly one of Project and
-// Archive is set.
+// TestRunCreate describes a test run to create. Exactly one of Project and
+// Archive must be set.
 type TestRunCreate struct {
-	// EnvironmentID is where the tests run, and is sent as it is. Without it they
-	// run in the test environment that belongs to the client's environment, or
-	// else to the project's default one, and only where there is no such in that
-	// environment itself.
+	// EnvironmentID is where the tests run; it is sent unmodified. If it is
+	// empty, the tests run in the test environment that belongs to the client's
+	// environment, or else to the project's default one. If there is no such
+	// test environment, they run in that environment itself.
 	EnvironmentID string
-	Project       fs.FS      // is packed as Deployments.UploadFS does
-	Archive       FileSource // a tar.gz, as Deployments.Upload takes it
-	Filter        string     // runs the tests whose names contain it
+	Project       fs.FS      // packed as by Deployments.UploadFS
+	Archive       FileSource // a tar.gz, as for Deployments.Upload
+	Filter        string     // run only the tests whose names contain it
 }
 
-// Create starts a run of a project's tests, and returns at once; see
-// [TestRunsService.Wait] for the result. The rules for the project are those of
-// [DeploymentsService.Upload] and [DeploymentsService.UploadFS].
+// Create starts a run of a project's tests and returns without waiting for it.
+// To wait for the result, use [TestRunsService.Wait]. The rules for the project
+// are those of [DeploymentsService.Upload] and [DeploymentsService.UploadFS].
 //
-// The tests run agents, which costs tokens. As with [AgentsService.Trigger] the
-// request is not repeated blindly: see [ErrOutcomeUnknown]. The service may build
-// an image before it answers, which can take minutes.
+// The tests run agents, which costs tokens. As with [AgentsService.Trigger],
+// the request is not repeated blindly: see [ErrOutcomeUnknown]. The service may
+// build an image before it responds, which can take minutes.
 //
-// It costs one request, and one more to list the environments where the request
-// names none.
+// It costs one request, plus one to list the environments if the request does
+// not specify one.
 //
 //	API:    POST /projects/{project}/test-runs
 //	Access: undocumented
@@ -225,17 +227,18 @@ func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOpt
 	return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id}, decodeTestRun, opts)
 }
 
-// Wait waits until a test run has ended, and returns it. One that did not pass is
-// returned together with a [*TestRunError], which names the cases; when the wait
-// itself ends first, the test run as it was last seen is returned together with a
-// [*WaitError].
+// Wait waits until a test run has ended and returns it. A test run that did not
+// pass is returned together with a [*TestRunError], which names the failed
+// cases. If the wait itself ends first, the test run as last seen is returned
+// together with a [*WaitError].
 //
-// Only the status ends the wait: passed, failed, error or cancelled. Any other
-// status, and every phase, is shown by [WithProgress] and waited through, as the
-// vendor's own client does, so bound the wait by its context.
+// Only the statuses passed, failed, error and cancelled end the wait, as in the
+// vendor's own client. Any other status, and every phase, is reported by
+// [WithProgress] and waited through, so limit the wait with its context.
 //
-// It costs one request per poll: at once, after 2 s, and then less and less often
-// down to every 15 s (see [WithPoll]; the vendor's own client polls every 5 s).
+// It costs one request per poll: immediately, after 2 s, and then at growing
+// intervals of up to 15 s (see [WithPoll]; the vendor's own client polls every
+// 5 s).
 //
 //	API:    GET /projects/{project}/test-runs/{test_run}
 //	Access: undocumented

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// parseBaseURL checks a base URL. It returns it without a trailing slash.
+// parseBaseURL validates a base URL and returns it without a trailing slash.
 func parseBaseURL(s string) (*url.URL, error) {
 	if s == DefaultBaseURL {
 		return &url.URL{Scheme: "https", Host: "api.connic.co", Path: "/v1"}, nil
@@ -49,13 +49,14 @@ func loopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// newTransport makes the transport of a client that was not given one. It keeps
-// every connection for the next call, where net/http keeps two, and opens no more
-// than 64: far more than a quota of 60 requests a minute can use.
+// newTransport returns the default transport of a client. It keeps every
+// connection for reuse, where net/http keeps two, and opens at most 64: far
+// more than a quota of 60 requests a minute can use.
 //
-// An HTTP/2 connection carries every attempt, so a dead one must be found and left
-// before an attempt's timeout: one that is silent while it is used is pinged after
-// a sixth of it, and given up after another sixth.
+// All attempts may share one HTTP/2 connection, so a dead one must be detected
+// and abandoned before an attempt times out. A connection that is silent while
+// in use is pinged after a sixth of the timeout, and given up after another
+// sixth.
 func newTransport(timeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	silence := min(timeout, defaultTimeout) / 6

@@ -10,31 +10,31 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// ErrPartial marks an answer that is only a part of what was asked for.
+// ErrPartial marks a response that is only part of what was requested.
 const ErrPartial = sentinel("connic: the answer is only a part")
 
-// UsageRow is what some runs cost in one currency: those of a day, an agent or an
-// environment, or of a combination of them.
+// A UsageRow is the cost of some runs in one currency: those of a day, an
+// agent, an environment, or a combination of these.
 type UsageRow struct {
-	Date          time.Time `json:"date,omitzero" api:"words"` // midnight UTC; zero where the rows are not by day
+	Date          time.Time `json:"date,omitzero" api:"words"` // midnight UTC; zero if the rows are not grouped by day
 	AgentName     string    `json:"agent_name,omitzero" api:"words"`
 	EnvironmentID string    `json:"environment_id,omitzero" api:"words"`
 	Currency      string    `json:"currency,omitzero" api:"words"` // EUR or USD, of all amounts of the row
 	TotalCost     Decimal   `json:"total_cost,omitzero" api:"words"`
-	// The parts of the total. Input is without what was cached.
+	// The components of the total. InputCost excludes cached input.
 	InputCost    Decimal    `json:"input_cost,omitzero" api:"words"`
 	OutputCost   Decimal    `json:"output_cost,omitzero" api:"words"`
 	ThinkingCost Decimal    `json:"thinking_cost,omitzero" api:"words"`
 	CachedCost   Decimal    `json:"cached_cost,omitzero" api:"words"`
-	JudgeCost    Decimal    `json:"judge_cost,omitzero" api:"words"` // of the judges' evaluations
+	JudgeCost    Decimal    `json:"judge_cost,omitzero" api:"words"` // of evaluations by judges
 	RunCount     int64      `json:"run_count,omitzero" api:"words"`
 	TokenUsage   TokenUsage `json:"token_usage,omitzero" api:"words"`
 
 	rawItem
 }
 
-// Cost is the row's total; where the service leaves that out, the sum of its
-// parts.
+// Cost returns the row's total or, if the service omits it, the sum of its
+// components.
 func (r *UsageRow) Cost() Money {
 	total := r.TotalCost
 	if total.IsZero() {
@@ -47,13 +47,13 @@ func (r *UsageRow) Cost() Money {
 	return Money{total, r.Currency}
 }
 
-// Usage is what the project's runs cost. Its sums are exact, and never mix
+// Usage is the cost of the project's runs. Its sums are exact and never mix
 // currencies.
 type Usage struct {
 	Rows []*UsageRow
 }
 
-// Cost is the sum of all rows.
+// Cost returns the sum of all rows.
 func (u *Usage) Cost() Sums { return costOf(u.Rows) }
 
 func costOf(rows []*UsageRow) Sums {
@@ -64,10 +64,11 @@ func costOf(rows []*UsageRow) Sums {
 	return sums
 }
 
-// UsageGroup is what some rows add up to.
+// A UsageGroup is the sum of some rows.
 type UsageGroup struct {
-	// Key is what the rows have in common: the agent's name, the environment's id,
-	// or the day as 2026-11-23; empty for rows that do not say.
+	// Key is the common property of the rows: the name of the agent, the id of
+	// the environment, or the day in the form 2026-11-23. It is empty for rows
+	// that lack it.
 	Key        string
 	Cost       Sums
 	RunCount   int64
@@ -75,17 +76,17 @@ type UsageGroup struct {
 	Rows       []*UsageRow
 }
 
-// ByAgent groups the rows by agent, in the order of the names.
+// ByAgent groups the rows by agent, sorted by name.
 func (u *Usage) ByAgent() []UsageGroup {
 	return u.groups(func(r *UsageRow) string { return r.AgentName })
 }
 
-// ByEnvironment groups the rows by environment, in the order of the ids.
+// ByEnvironment groups the rows by environment, sorted by id.
 func (u *Usage) ByEnvironment() []UsageGroup {
 	return u.groups(func(r *UsageRow) string { return r.EnvironmentID })
 }
 
-// ByDay groups the rows by day, the earliest first.
+// ByDay groups the rows by day, earliest first.
 func (u *Usage) ByDay() []UsageGroup {
 	return u.groups(func(r *UsageRow) string {
 		if r.Date.IsZero() {
@@ -116,11 +117,11 @@ func (u *Usage) groups(key func(*UsageRow) string) []UsageGroup {
 	return groups
 }
 
-// UsageGrouping says what the service adds up before it answers.
+// UsageGrouping specifies how the service groups the costs.
 type UsageGrouping string
 
-// The known groupings. Their names are assumed: [Usage.ByAgent] and its sisters
-// group what came, whatever the service can do.
+// The known groupings. Their names are assumed. The methods of [Usage], such as
+// [Usage.ByAgent], group the rows locally, whatever the service supports.
 const (
 	UsageByAgent       UsageGrouping = "agent"
 	UsageByEnvironment UsageGrouping = "environment"
@@ -132,8 +133,8 @@ func (g UsageGrouping) Known() bool {
 	return g == UsageByAgent || g == UsageByEnvironment || g == UsageByDay
 }
 
-// UsageParams selects costs. Zero fields select all that the service shows of
-// itself.
+// UsageParams selects costs. The zero value selects whatever the service
+// returns by default.
 type UsageParams struct {
 	From, To      time.Time // whether To itself is included is not documented
 	GroupBy       UsageGrouping
@@ -141,12 +142,12 @@ type UsageParams struct {
 	AgentName     string
 }
 
-// Usage returns what the project's runs cost. That the API has this data is
-// documented; the route, the parameters and the fields are assumed.
+// Usage returns the cost of the project's runs. The vendor documents that the
+// API provides this data; the route, the parameters and the fields are assumed.
 //
-// The operation has no parameters for paging. Should the answer look like one
-// page of several, its rows are returned together with [ErrPartial]: sums of them
-// would be too low. It costs one request.
+// The operation has no paging parameters. If the response looks like one page
+// of several, its rows are returned together with [ErrPartial], because their
+// sums would be too low. It costs one request.
 //
 //	API:    GET /projects/{project}/budgets/usage
 //	Access: budgets read

@@ -231,11 +231,12 @@ type failing struct {
 // ends records a failed poll and reports whether the wait ends.
 func (f *failing) ends(err error, most int, now time.Time) bool {
 	f.looks++
-	if !errors.Is(err, ErrNotFound) {
+	switch {
+	case !errors.Is(err, ErrNotFound):
 		f.missing = time.Time{}
-	} else if f.missing.IsZero() {
+	case f.missing.IsZero():
 		f.missing = now
-	} else if now.Sub(f.missing) >= missingFor {
+	case now.Sub(f.missing) >= missingFor:
 		return true
 	}
 	return hopeless(err) || most > 0 && f.looks >= most

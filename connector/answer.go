@@ -11,25 +11,26 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Result is the finished run of a sync connector.
+// A Result is the finished run of a sync connector.
 type Result struct {
 	RunID     string
 	AgentName string
 	Status    connic.RunStatus
-	// Output is the agent's text, or the JSON text of the object of its output schema.
+	// Output is the agent's text or, for an agent with an output schema, the
+	// JSON text of the output.
 	Output string
 	Error  string          // of a run that did not complete
-	Raw    json.RawMessage // the whole answer
+	Raw    json.RawMessage // the whole response
 }
 
-// DecodeOutput decodes an output that is JSON into v.
+// DecodeOutput decodes a JSON output into v.
 func (r *Result) DecodeOutput(v any) error { return r.run().DecodeOutput(v) }
 
 func (r *Result) run() *connic.Run {
 	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error}
 }
 
-// failure is the error of a run that did not complete.
+// failure returns the error of a run that did not complete, or nil.
 func (r *Result) failure() error {
 	if r.Status == connic.RunCompleted {
 		return nil
@@ -37,21 +38,22 @@ func (r *Result) failure() error {
 	return &connic.RunError{Run: r.run()}
 }
 
-// Dispatch is what an inbound connector has started.
+// A Dispatch describes the runs that an inbound connector has started.
 type Dispatch struct {
-	// DispatchedTo is how many agents were started. It is 0 where the connector is
-	// linked to none.
+	// DispatchedTo is the number of agents started. It is 0 if the connector is
+	// not linked to any.
 	DispatchedTo int
 	RunIDs       []string
-	// Result is set where the connector is sync after all, and has finished its run.
+	// Result is set if the connector turns out to be a sync one, which has
+	// finished its run.
 	Result *Result
-	Raw    json.RawMessage // the whole answer
+	Raw    json.RawMessage // the whole response
 }
 
-// answer is the body of a 2xx.
+// answer is the body of a 2xx response.
 type answer struct {
 	dispatched int
-	inbound    bool // it says what was dispatched
+	inbound    bool // it reports what was dispatched
 	ids        []string
 	result     *Result
 }
@@ -62,7 +64,7 @@ var (
 	errActive    = errors.New("the answer came before the run had finished")
 )
 
-// wireAnswer holds every place where an answer may say something.
+// wireAnswer covers every place where a response may carry information.
 type wireAnswer struct {
 	wireResult
 	DispatchedTo json.RawMessage `json:"dispatched_to"`
@@ -92,7 +94,7 @@ func parseAnswer(body []byte) (*answer, error) {
 		switch top.Result[0] {
 		case '{':
 			inner = new(wireResult)
-			_ = json.Unmarshal(top.Result, inner) // it was valid as a part of the whole
+			_ = json.Unmarshal(top.Result, inner) // cannot fail: it was valid as part of the whole
 		case '[':
 			var several []wireResult
 			if json.Unmarshal(top.Result, &several) != nil || len(several) == 0 {
@@ -123,7 +125,7 @@ func parseAnswer(body []byte) (*answer, error) {
 	if id != "" && len(a.ids) == 0 {
 		a.ids = []string{id}
 	}
-	if s := r.Status; s == "" || s == "ok" || s == "success" { // the envelope's, or none
+	if s := r.Status; s == "" || s == "ok" || s == "success" { // the status of the envelope, or none
 		r.Status = connic.RunCompleted
 		if r.Error != "" {
 			r.Status = connic.RunFailed
@@ -136,7 +138,8 @@ func parseAnswer(body []byte) (*answer, error) {
 	return a, nil
 }
 
-// text is the content of a JSON string, nothing for null, and else the JSON text.
+// text returns the content of a JSON string, "" for null, and the JSON text of
+// any other value.
 func text(raw json.RawMessage) string {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || string(raw) == "null" {
@@ -149,7 +152,7 @@ func text(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// texts are the texts of a list, or the one of a single value.
+// texts returns the elements of a list, or a single value as one element.
 func texts(raw json.RawMessage) []string {
 	if len(raw) == 0 {
 		return nil
@@ -167,8 +170,8 @@ func texts(raw json.RawMessage) []string {
 	return out
 }
 
-// salvage finds the ids of the runs in an answer that broke off: those that stand at
-// its top level, or within its result.
+// salvage extracts the run ids from a truncated response, at its top level or
+// within its result.
 func salvage(body []byte) []string {
 	var ids []string
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -202,7 +205,7 @@ func salvage(body []byte) []string {
 	return ids
 }
 
-// explain finds the explanation in the body of an error.
+// explain returns the explanation in an error response.
 func explain(body []byte) string {
 	body = bytes.TrimSpace(body)
 	var top map[string]json.RawMessage
@@ -222,7 +225,8 @@ func explain(body []byte) string {
 	return string(body)
 }
 
-// parse decodes the body of a 2xx. Whatever it cannot use may have started runs.
+// parse decodes the body of a 2xx response. Even a response that it cannot use
+// may have started runs.
 func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error) {
 	a, err := parseAnswer(body)
 	if err == nil {
@@ -241,16 +245,17 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 	return a, fail
 }
 
-// Call sends an input to a sync connector and returns the finished run of its agent.
-// The request lasts as long as the run does: at most five minutes, which the service
-// allows, and as long as the context.
+// Call sends an input to a sync connector and returns the finished run of its
+// agent. The request lasts as long as the run: at most five minutes, the limit
+// of the service, or until the context ends.
 //
-// It costs nothing of the API's quota. A run that did not complete is returned together
-// with a [*connic.RunError]. An error that matches [connic.ErrOutcomeUnknown] says that
-// the run may be going on: an end of the context does not stop it, and a second Call
-// would start a second run. The error has the run's id if the answer got that far.
+// It does not count against the API quota. A run that did not complete is
+// returned together with a [*connic.RunError]. If the error matches
+// [connic.ErrOutcomeUnknown], the run may still be in progress: the end of the
+// context does not stop it, and a second Call would start a second run. The
+// error contains the run's id if the response included it.
 //
-// The request and the shape of its answer are documented.
+// The request and the format of the response are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 	body, attempts, err := c.invoke(ctx, "call", &in)
 	if err != nil {
@@ -268,14 +273,15 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 	return a.result, a.result.failure()
 }
 
-// Send sends an input to an inbound connector, which starts all agents that are linked
-// to it, and returns the ids of their runs at once. [connic.RunsService.WaitAll] waits
-// for them, or an outbound connector delivers their results to a [Handler].
+// Send sends an input to an inbound connector, which starts all agents that are
+// linked to it, and returns the ids of their runs without waiting. To wait for
+// them, use [connic.RunsService.WaitAll], or receive their results from an
+// outbound connector with a [Handler].
 //
-// It costs nothing of the API's quota. A connector that is linked to no agent answers
-// with a [Dispatch] without runs, and no error.
+// It does not count against the API quota. A connector that is linked to no
+// agent yields a [Dispatch] without runs, and no error.
 //
-// The request and the shape of its answer are documented.
+// The request and the format of the response are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
 	body, attempts, err := c.invoke(ctx, "send", &in)
 	if err != nil {
@@ -292,17 +298,18 @@ func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
 	return d, nil
 }
 
-// SendAndWait sends an input to an inbound connector and waits until all runs that it
-// has started have finished. It sends once: whatever happens while it waits, it starts
-// no further run. The runs come in the order of their ids.
+// SendAndWait sends an input to an inbound connector and waits until all runs
+// that it started have finished. It sends exactly once: whatever happens during
+// the wait, it starts no further run. The runs are returned in the order of
+// their ids in the response.
 //
-// Runs that did not complete are returned like the others, and a [*connic.RunError] for
-// each is in the error. When the context ends first, the error is, or has in it, a
-// [*connic.WaitError] whose Pending lists the runs that are missing: go on with
-// [connic.RunsService.WaitAll].
+// Runs that did not complete are returned like the others, and the error
+// includes a [*connic.RunError] for each. If the context ends first, the error
+// is or includes a [*connic.WaitError] whose Pending lists the missing runs;
+// resume with [connic.RunsService.WaitAll].
 //
-// Of the API's quota it costs one request per look at all the runs: see
-// [connic.RunsService.WaitAll].
+// Sending does not count against the API quota. Each poll of all the runs costs
+// one request: see [connic.RunsService.WaitAll].
 func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in Input, opts ...connic.WaitOption) ([]*connic.Run, error) {
 	if client == nil {
 		return nil, argument("SendAndWait", "client", "is nil")
@@ -341,7 +348,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 	if len(errs) == 1 {
 		err = errs[0]
 	}
-	// Whatever has gone wrong, the runs that were started are named.
+	// Whatever went wrong, name the runs that were started.
 	var missing []string
 	for _, id := range dispatch.RunIDs {
 		if !slices.ContainsFunc(runs, func(r *connic.Run) bool { return r.ID == id }) {

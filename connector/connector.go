@@ -17,21 +17,22 @@ import (
 )
 
 const (
-	// callTimeout is a quarter of a minute more than the service takes to answer, so
-	// that an answer at the last moment still arrives.
+	// callTimeout exceeds the response time of the service by 15 s, so that a
+	// response at the last moment still arrives.
 	callTimeout = 5*time.Minute + 15*time.Second
-	// sendTimeout is for an answer that comes at once, behind an upload of files.
+	// sendTimeout allows for an upload of files, followed by an immediate
+	// response.
 	sendTimeout = time.Minute
 
 	maxInFlight = 256
 	maxBody     = 16 << 20
 )
 
-// Connector calls one webhook connector. It is safe for concurrent use, has no
-// goroutine, and needs no closing.
+// A Connector calls one webhook connector. It is safe for concurrent use, has
+// no goroutines, and need not be closed.
 type Connector struct {
-	// The secret and the URL live in closures, so that printing a Connector cannot
-	// reach them.
+	// The secret and the URL are captured in closures, so that printing a
+	// Connector cannot reveal them.
 	request func() (*url.URL, http.Header)
 	mask    *mask.Mask
 	host    string // scheme and host
@@ -40,12 +41,12 @@ type Connector struct {
 	callTimeout time.Duration
 	sendTimeout time.Duration
 	maxBody     int64
-	slots       chan struct{} // full when as many calls are in flight as may be
+	slots       chan struct{} // semaphore of the calls in flight
 	pause       pause
 	h2c         bool // the transport may speak HTTP/2 without TLS
 }
 
-// Option changes a [Connector].
+// An Option configures a [Connector].
 type Option func(*config) error
 
 type config struct {
@@ -55,9 +56,10 @@ type config struct {
 	maxBody     int64
 }
 
-// WithHTTPClient takes the Transport of h for the requests, and its Timeout for each
-// attempt unless [WithTimeout] is given too. H itself is neither changed nor kept: its
-// cookie jar and its redirect policy are not used.
+// WithHTTPClient sends requests through the Transport of h. The Timeout of h
+// applies to each attempt unless [WithTimeout] is also given. h itself is
+// neither modified nor retained; its cookie jar and redirect policy are
+// ignored.
 func WithHTTPClient(h *http.Client) Option {
 	return func(c *config) error {
 		if h == nil {
@@ -68,9 +70,10 @@ func WithHTTPClient(h *http.Client) Option {
 	}
 }
 
-// WithTimeout bounds each attempt, from its first byte to the last one of its answer.
-// The default is 5 min 15 s for [Connector.Call], a quarter of a minute more than the
-// service takes to answer, and 1 min for [Connector.Send].
+// WithTimeout limits each attempt, from the first byte of the request to the
+// last byte of the response. The default is 5 min 15 s for [Connector.Call],
+// which is 15 s more than the service takes to respond, and 1 min for
+// [Connector.Send].
 func WithTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -81,9 +84,9 @@ func WithTimeout(d time.Duration) Option {
 	}
 }
 
-// WithMaxInFlight bounds the calls that are in flight at once: 256 by default. The
-// API's quota does not bound them here. Further calls wait until one has ended, or
-// their context has.
+// WithMaxInFlight limits the number of calls in flight. The default is 256. The
+// API quota does not limit them here. Further calls wait until one has ended,
+// or until their context ends.
 func WithMaxInFlight(n int) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -94,8 +97,9 @@ func WithMaxInFlight(n int) Option {
 	}
 }
 
-// WithMaxResponseBytes bounds an answer, after decompression: 16 MiB by default. The
-// error of a larger one matches [connic.ErrTooLarge] and [connic.ErrOutcomeUnknown].
+// WithMaxResponseBytes limits the body of a response, after decompression. The
+// default is 16 MiB. A larger body fails the call with an error that matches
+// [connic.ErrTooLarge] and [connic.ErrOutcomeUnknown].
 func WithMaxResponseBytes(n int64) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -106,13 +110,14 @@ func WithMaxResponseBytes(n int64) Option {
 	}
 }
 
-// New makes a Connector from the URL and the secret that the dashboard shows. It does
-// no I/O.
+// New returns a Connector for the URL and the secret shown in the dashboard. It
+// performs no I/O.
 //
-// The URL is https, or http for loopback addresses, and has neither user nor fragment.
-// A parameter secret in it is taken out and sent as a header, as the vendor prefers.
-// With an empty secret, and none in the URL, calls carry none. The secret goes nowhere
-// but to the URL's host: no redirect is followed.
+// The URL must use https, or http for loopback addresses, without user
+// information or fragment. A query parameter named secret is removed from the
+// URL and sent as a header, as the vendor recommends. If secret is empty and
+// the URL contains none, calls are sent without one. The secret is sent only to
+// the host of the URL: redirects are not followed.
 func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	parsed, err := hook.Parse(rawURL, string(secret))
 	if err != nil {
@@ -141,7 +146,7 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	}
 	c := &Connector{
 		request: func() (*url.URL, http.Header) {
-			own := *u // a transport may change what it gets
+			own := *u // a transport may modify its argument
 			return &own, header.Clone()
 		},
 		mask: mask.New(parsed.Hidden()...), host: parsed.Host(),
@@ -165,7 +170,7 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	return c, nil
 }
 
-// Format implements [fmt.Formatter]: a Connector prints as its scheme and host.
+// Format implements [fmt.Formatter]. A Connector prints as its scheme and host.
 func (c *Connector) Format(f fmt.State, _ rune) {
 	if c == nil {
 		_, _ = f.Write([]byte("connector.Connector(nil)"))
@@ -174,9 +179,9 @@ func (c *Connector) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("connector.Connector(" + c.host + ")"))
 }
 
-// shared is the transport of all Connectors that were not given one: a sync call holds
-// its connection as long as its run lasts, so there are many, and net/http would keep
-// two of them.
+// shared is the default transport of all Connectors. A sync call holds its
+// connection for as long as its run lasts, so there are many connections, and
+// net/http would keep only two of them.
 var shared = sync.OnceValue(func() http.RoundTripper {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{

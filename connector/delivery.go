@@ -8,35 +8,36 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// Delivery is what an outbound connector posts: a run that has completed, or another
-// notice, such as of a run that awaits approval. Fields that the body does not have, or
-// has in another form, are zero.
+// A Delivery is what an outbound connector posts: a completed run, or another
+// notice, such as a run that awaits approval. Fields that are missing from the
+// body, or have an unexpected type, are zero.
 type Delivery struct {
 	RunID     string
 	AgentName string
 	Status    connic.RunStatus
-	// Output is the agent's text, or the JSON text of the object of its output schema.
+	// Output is the agent's text or, for an agent with an output schema, the
+	// JSON text of the output.
 	Output             string
 	Error              string
 	StartedAt, EndedAt time.Time
 	TokenUsage         connic.TokenUsage
-	Body               json.RawMessage // as it came
+	Body               json.RawMessage // the body as received
 }
 
-// DecodeOutput decodes an output that is JSON into v.
+// DecodeOutput decodes a JSON output into v.
 func (d *Delivery) DecodeOutput(v any) error {
 	return (&connic.Run{ID: d.RunID, AgentName: d.AgentName, Status: d.Status, Output: d.Output}).DecodeOutput(v)
 }
 
-// ParseDelivery reads the body of a delivery, for those who call [Verify] themselves.
-// The error is [ErrNotJSON]; any JSON is a Delivery.
+// ParseDelivery parses the body of a delivery, for callers that use [Verify]
+// directly. Any JSON is a valid Delivery; otherwise the error is [ErrNotJSON].
 func ParseDelivery(body []byte) (Delivery, error) {
 	d := Delivery{Body: body}
 	if !json.Valid(body) {
 		return Delivery{}, ErrNotJSON
 	}
 	var keys map[string]json.RawMessage
-	_ = json.Unmarshal(body, &keys) // a list has none
+	_ = json.Unmarshal(body, &keys) // a list has no keys
 	d.RunID, d.AgentName, d.Status = text(keys["run_id"]), text(keys["agent_name"]), connic.RunStatus(text(keys["status"]))
 	d.Output, d.Error = text(keys["output"]), text(keys["error"])
 	d.StartedAt, d.EndedAt = instant(keys["started_at"]), instant(keys["ended_at"])

@@ -1,36 +1,36 @@
 // Package connector starts agents through webhook connectors and receives the
-// results of their runs. This is the way that the vendor recommends for production
-// traffic: it takes no share of the API's 60 requests a minute.
+// results of their runs. The vendor recommends connectors for production traffic.
+// They do not count against the API quota of 60 requests a minute.
 //
-// A connector is made in the dashboard, which shows its URL and its secret. It is
-// of one of three modes:
+// A connector is created in the dashboard, which shows its URL and secret. It has
+// one of three modes:
 //
-//   - sync: [Connector.Call] sends an input and gets the run's output, in one
-//     request that lasts as long as the run, at most five minutes;
+//   - sync: [Connector.Call] sends an input and receives the output of the run, in
+//     a single request that lasts as long as the run, at most five minutes.
 //   - inbound: [Connector.Send] starts runs and returns their ids at once;
-//     [Connector.SendAndWait] collects the runs through the API;
-//   - outbound: the service posts each completed run to a URL of yours, where
-//     [Handler] takes it.
+//     [Connector.SendAndWait] also collects the runs through the API.
+//   - outbound: the service posts each completed run to your URL, where a [Handler]
+//     receives it.
 //
-// # What is repeated
+// # Retries
 //
-// A connector has no protection against replays: an input that is sent twice
-// starts its agents twice, and somebody pays for both. So a call is sent again only
-// where it is certain that not a byte of it left the process, and after a 429, which
-// says that it was refused. Everything else that ends without a clear answer is an
-// error that matches [connic.ErrOutcomeUnknown]. An idempotency key of your own
-// belongs into the payload.
+// Connectors have no protection against replays: an input that arrives twice
+// starts its agents twice, and both runs are billed. A call is therefore retried
+// only if it is certain that no byte of it left the process, or after a 429, which
+// says that it was refused. Any other failure without a definite response is an
+// error that matches [connic.ErrOutcomeUnknown]. If you need an idempotency key,
+// put it into the payload.
 //
 // # Errors
 //
 // An input that is refused before anything is sent is a [*connic.ArgumentError]. A
-// call that failed is an [*Error], which matches the same sentinels as the errors
-// of package connic. A run that did not complete is a [*connic.RunError]. A
-// connector of the other mode is a [*ModeError].
+// failed call is an [*Error], which matches the same sentinels as the errors of
+// package connic. A run that did not complete is a [*connic.RunError]. Calling a
+// connector that has the other mode is a [*ModeError].
 //
 // # Secrets
 //
-// The secret shows in no error and in no printed form of any value of this package.
-// The same holds for the path and the query of the connector's URL, since the URL of
-// a connector without authentication is all that a caller needs.
+// The secret never appears in errors or in the printed form of any value in this
+// package. Neither do the path and the query of the connector's URL, because the
+// URL is all that is needed to call a connector without authentication.
 package connector

@@ -16,24 +16,25 @@ import (
 type Error struct {
 	Op   string // "call" or "send"
 	Host string // scheme and host of the connector, without the path
-	// StatusCode is the status of the answer, 0 if there was none.
+	// StatusCode is the status of the response, or 0 if there was none.
 	StatusCode int
-	// Detail is the service's explanation as one line of at most 500 characters.
+	// Detail is the service's explanation as one line of at most 500
+	// characters.
 	Detail string
-	// RunIDs are the runs that the answer names, as far as it could be read. They go
-	// on, whatever the error is.
+	// RunIDs are the runs named in the response, as far as it could be read.
+	// They continue regardless of the error.
 	RunIDs []string
-	// RetryAfter is how long the service asked to wait; 0 if it did not.
+	// RetryAfter is how long the service asked to wait, or 0.
 	RetryAfter time.Duration
-	Attempts   int    // how often the request was, or may have been, sent
+	Attempts   int    // how often the request was sent, or may have been
 	Location   string // scheme and host of a redirect, which is not followed
-	Body       []byte // the beginning of the answer, at most 64 KiB, masked
-	Err        error  // the cause, nil where the status says everything
+	Body       []byte // the start of the response body, at most 64 KiB, masked
+	Err        error  // the cause; nil if the status is the cause
 
 	unknown bool
 }
 
-// Error describes the failure in one sentence.
+// Error returns a one-line description of the failure.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("connic: connector " + e.Op + " at " + e.Host)
@@ -64,8 +65,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Is matches the sentinel of the status, and [connic.ErrOutcomeUnknown] where it
-// holds.
+// Is reports whether target is the sentinel of the status, or
+// [connic.ErrOutcomeUnknown] if that applies.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case connic.ErrOutcomeUnknown:
@@ -91,8 +92,8 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
-// As sets a [*connic.Error] to what it says of the answer, so that
-// [connic.RetryAfter] and [connic.Describe] know this error too.
+// As sets a [*connic.Error] to describe the response, so that
+// [connic.RetryAfter] and [connic.Describe] support this error.
 func (e *Error) As(target any) bool {
 	answer, ok := target.(**connic.Error)
 	if !ok || e.StatusCode == 0 {
@@ -108,17 +109,17 @@ func (e *Error) As(target any) bool {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// LogValue implements [slog.LogValuer]. It leaves out the body.
+// LogValue implements [slog.LogValuer]. It omits the body.
 func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("op", e.Op), slog.Int("status", e.StatusCode), slog.String("error", e.Error()))
 }
 
-// ModeError is a call of a connector of the other mode: [Connector.Call] of an
-// inbound one. Its runs have been started; wait for them with
-// [connic.RunsService.WaitAll].
+// A ModeError is returned by a call of a connector that has the other mode,
+// such as [Connector.Call] of an inbound one. Its runs have been started; wait
+// for them with [connic.RunsService.WaitAll].
 type ModeError struct {
 	Host         string
-	DispatchedTo int // how many agents were started
+	DispatchedTo int // number of agents started
 	RunIDs       []string
 }
 
@@ -132,8 +133,8 @@ type sentinel string
 
 func (s sentinel) Error() string { return string(s) }
 
-// Why a delivery is refused, for the receiver's own log: see [Verify] and
-// [Receiver]. The sender never sees the difference.
+// Reasons for refusing a delivery, for the log of the receiver: see [Verify]
+// and [Receiver]. The sender is never told which one applies.
 const (
 	ErrNoSecret     = sentinel("connic: connector: no signing secret is set, so nothing can be verified")
 	ErrNotSigned    = sentinel("connic: connector: the headers of the signature are missing, or there are several")

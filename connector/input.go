@@ -15,29 +15,31 @@ import (
 	"unicode/utf8"
 )
 
-// File is a file for an agent. With Open in place of Data it is streamed, and never
-// held in memory whole.
+// A File is a file for an agent. If Open is set instead of Data, the file is
+// streamed and never held in memory as a whole.
 type File struct {
 	Name     string
-	MIMEType string // "text/plain"
+	MIMEType string // such as "text/plain"
 	Data     []byte
-	// Open opens the content in place of Data: once to learn its size, and once for
-	// each attempt. What it returns is closed if it can be.
+	// Open opens the content, if Data is nil. It is called once to determine
+	// the size, and once per attempt. If the reader implements io.Closer, it is
+	// closed.
 	Open func() (io.Reader, error)
 }
 
-// MaxFileBytes bounds one file: 10 MB, as the vendor documents it. The service drops
-// larger files without a word, so they are refused before anything is sent.
+// MaxFileBytes is the documented size limit per file, 10 MB. The service
+// silently drops larger files, so they are refused before anything is sent.
 const MaxFileBytes = 10 << 20
 
-// Input is what the agents of a connector get: a message, a payload, files, or
-// several of them.
+// An Input is what the agents of a connector receive: a message, a payload,
+// files, or any combination of these.
 //
-// Without files it goes out as JSON: the payload's keys stand beside message at the
-// top level, and a payload that is no object stands alone. With files it is a
-// multipart form: each key of the payload is a field of its own, texts as they are
-// and other values as JSON, a payload that is no object is the field payload, and
-// each file is a part named files. The names of those parts are assumed.
+// Without files it is sent as JSON: the keys of the payload are at the top
+// level, beside message, and a payload that is not an object is sent by itself.
+// With files it is sent as a multipart form: each key of the payload is a
+// field, with strings sent verbatim and other values as JSON; a payload that is
+// not an object is a field named payload; and each file is a part named files.
+// The names of these parts are assumed.
 type Input struct {
 	Message string
 	// Payload is any value that encodes to JSON. Beside a message it has to encode to

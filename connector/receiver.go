@@ -17,54 +17,59 @@ import (
 	"time"
 )
 
-// Handler receives deliveries of outbound connectors, and other notices that are signed
-// the same way. It is a [Receiver] with the defaults:
+// Handler returns an [http.Handler] that receives deliveries of outbound
+// connectors, and other notices signed in the same way. It is a [Receiver] with
+// default settings:
 //
 //	http.Handle("POST /hooks/connic", connector.Handler(handle, secret))
 //
-// It answers with a 2xx only after handle has returned nil, or had done so for the same
-// delivery before. Register the exact path: a redirect turns a POST into a GET.
+// It responds with a 2xx only after handle has returned nil for this delivery,
+// now or earlier. Register the exact path, because a redirect turns a POST into
+// a GET.
 func Handler(handle func(ctx context.Context, d Delivery) error, secrets ...Secret) http.Handler {
 	return &Receiver{Handle: handle, Secrets: secrets}
 }
 
-// Receiver is the [http.Handler] of [Handler], with what may be set. Do not change or
-// copy it once it serves.
+// A Receiver is the configurable form of [Handler]. Do not modify or copy it
+// after first use.
 //
-// The sender gets one of these answers, each with a fixed text:
+// The sender receives one of these statuses, each with a fixed body:
 //
-//   - 204: Handle returned nil, now or before;
-//   - 401: the delivery is refused, whatever the reason: not signed, a wrong signature,
-//     a timestamp too far from now, a body that is too large or not declared as JSON;
-//   - 400: it is signed, and is not JSON;
-//   - 405: the method is not POST;
-//   - 422: Handle returned an error that [Permanent] has made;
-//   - 503: the same delivery is being handled, or the Store has failed;
-//   - 500: Handle has returned an error or panicked, no secret is set, or a middleware
-//     has read the body.
+//   - 204: Handle returned nil, now or earlier.
+//   - 401: The delivery is refused for any of these reasons: it is not signed, the
+//     signature is wrong, the timestamp is too far from the current time, or the body
+//     is too large or not declared as JSON.
+//   - 400: The delivery is signed but not JSON.
+//   - 405: The method is not POST.
+//   - 422: Handle returned an error marked by [Permanent].
+//   - 503: The same delivery is being handled, or the Store failed.
+//   - 500: Handle returned another error or panicked, no secret is set, or middleware
+//     has consumed the body.
 //
-// Whether the service repeats a delivery that was not answered with a 2xx is not
-// documented.
+// Whether the service repeats a delivery that did not receive a 2xx is not documented.
 type Receiver struct {
-	// Handle handles a delivery. Its context ends when the sender leaves, and after 5
-	// minutes. It should store what it got, return, and let the work be done later. A
-	// process can die after the work and before it is remembered, so Handle has to bear
-	// a repetition all the same.
+	// Handle handles a delivery. Its context ends when the sender disconnects,
+	// and after 5 minutes. Handle should store the delivery and return, and
+	// leave the actual work for later. It must tolerate repeated deliveries,
+	// since a process can die after the work is done but before that is
+	// recorded.
 	Handle func(ctx context.Context, d Delivery) error
-	// Secrets are the signing secrets, of which each delivery has to match one. Blank
-	// ones are left out.
+	// Secrets are the signing secrets; a delivery must match one of them. Blank
+	// ones are ignored.
 	Secrets []Secret
-	// Tolerance is how far a timestamp may be from now, either way: 5 minutes if it is 0.
+	// Tolerance is the maximum difference between a timestamp and the current
+	// time, in either direction. 0 means 5 minutes.
 	Tolerance time.Duration
-	// MaxBytes bounds a body: 4 MiB if it is 0. One that comes compressed is not
+	// MaxBytes limits the body. 0 means 4 MiB. Compressed bodies are not
 	// decompressed.
 	MaxBytes int64
-	// Store drops repeated deliveries: those of a finished run by the run's id, other
-	// notices by the hash of their body. If it is nil, the process remembers the last
-	// 10,000 for a day.
+	// Store detects repeated deliveries, by the run's id for a finished run and
+	// by the hash of the body for other notices. If it is nil, the process
+	// remembers the last 10,000 for a day.
 	Store Store
-	// OnError, if set, is told why a delivery was not answered with a 2xx. It must be
-	// safe for concurrent use. The errors have neither secrets nor bodies in them.
+	// OnError, if not nil, is called with the reason why a delivery did not
+	// receive a 2xx. It must be safe for concurrent use. The errors contain
+	// neither secrets nor bodies.
 	OnError func(r *http.Request, err error)
 
 	once  sync.Once
@@ -75,22 +80,26 @@ const (
 	defaultMaxBytes = 4 << 20
 	memoryKeys      = 10_000
 	memoryTime      = 24 * time.Hour
-	// lease bounds Handle too, so that a claim does not run out under it.
+	// lease also limits Handle, so that a claim does not expire while Handle
+	// runs.
 	lease = 5 * time.Minute
-	// bodyTime is for reading a body: whoever sends a byte at a time is not served.
+	// bodyTime is the time allowed for reading a body, against senders that
+	// trickle bytes.
 	bodyTime = 30 * time.Second
-	// storeTime is for what is to be remembered after the sender has left.
+	// storeTime is the time allowed for the Store after the sender has
+	// disconnected.
 	storeTime = 10 * time.Second
 )
 
-// permanent is an error that a repetition cannot mend.
+// permanent is an error that a repeated delivery cannot fix.
 type permanent struct{ err error }
 
 func (e *permanent) Error() string { return e.err.Error() }
 func (e *permanent) Unwrap() error { return e.err }
 
-// Permanent marks an error of a handler as one that a repetition of the delivery cannot
-// mend. The sender gets the status 422 in place of 500. Permanent of nil is nil.
+// Permanent marks an error returned by Handle as one that a repeated delivery
+// cannot fix. The sender receives a 422 instead of a 500. Permanent(nil)
+// returns nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -121,7 +130,7 @@ func (v *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answers say no more than the status does: the sender may be anybody.
+// answers reveal no more than the status does, since the sender may be anyone.
 var answers = map[int]string{
 	http.StatusBadRequest:          "not JSON\n",
 	http.StatusUnauthorized:        "refused\n",
@@ -131,7 +140,8 @@ var answers = map[int]string{
 	http.StatusServiceUnavailable:  "try again later\n",
 }
 
-// receive checks a request, hands it over, and returns the status of its answer.
+// receive verifies a request, passes it on, and returns the status of the
+// response.
 func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) {
 	if r.Method != http.MethodPost {
 		return http.StatusMethodNotAllowed, fmt.Errorf("connic: connector: the method is %.16q, and not POST", r.Method)
@@ -140,7 +150,7 @@ func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) 
 	if span <= 0 {
 		span = tolerance
 	}
-	// Not a byte of the body is read for somebody who cannot even sign.
+	// Do not read the body of a request that is not even signed.
 	s, err := readSignature(r.Header, span, v.Secrets)
 	switch {
 	case v.Handle == nil:
@@ -170,8 +180,8 @@ func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) 
 	return v.handle(r, d)
 }
 
-// isJSON reports whether a body may be JSON. The vendor does not say what its deliveries
-// declare, so none is as good.
+// isJSON reports whether a body may be JSON. The vendor does not document the
+// content type of deliveries, so a missing one is accepted.
 func isJSON(h http.Header) bool {
 	value := h.Get("Content-Type")
 	if value == "" {
@@ -190,10 +200,11 @@ func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		return nil, ErrTooLarge
 	}
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not every server has one
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not supported by every server
 	var buf bytes.Buffer
 	if r.Body != nil {
-		// MaxBytesReader also closes the connection behind a body that is too large.
+		// MaxBytesReader also closes the connection after a body that is too
+		// large.
 		if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
 			if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 				return nil, ErrTooLarge
@@ -201,7 +212,8 @@ func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 			return nil, errors.New("connic: connector: the body broke off, or took too long")
 		}
 	}
-	// Otherwise it would end the request's context while Handle works.
+	// Otherwise the deadline would end the context of the request while Handle
+	// runs.
 	_ = control.SetReadDeadline(time.Time{})
 	if r.ContentLength > 0 && buf.Len() == 0 {
 		return nil, ErrBodyConsumed
@@ -209,8 +221,8 @@ func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	return buf.Bytes(), nil
 }
 
-// key is what a repetition has in common with the first delivery. Notices on the way of
-// a run may have its id too, and are no repetitions of each other.
+// key identifies a delivery and its repetitions. Intermediate notices about a
+// run may share its id without being repetitions of each other.
 func key(d *Delivery) string {
 	if d.RunID != "" && d.Status.Finished() {
 		return "run:" + d.RunID
@@ -219,7 +231,7 @@ func key(d *Delivery) string {
 	return "body:" + hex.EncodeToString(sum[:])
 }
 
-// handle hands a delivery over, unless that was done before.
+// handle passes a delivery to Handle, unless that was done before.
 func (v *Receiver) handle(r *http.Request, d Delivery) (status int, err error) {
 	v.once.Do(func() {
 		if v.store = v.Store; v.store == nil {
@@ -237,7 +249,7 @@ func (v *Receiver) handle(r *http.Request, d Delivery) (status int, err error) {
 	case state != Claimed:
 		return http.StatusServiceUnavailable, ErrBusy
 	}
-	// The sender may be gone when it is time to remember.
+	// The sender may have disconnected by the time the delivery is recorded.
 	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), lease+storeTime)
 	defer cancelAfter()
 
@@ -258,16 +270,17 @@ func (v *Receiver) handle(r *http.Request, d Delivery) (status int, err error) {
 		return http.StatusInternalServerError, err
 	}
 	handled = true
-	// The work is done: a repetition is not asked for because it is not remembered.
+	// The work is done: do not request a repetition because it could not be
+	// recorded.
 	if err := v.store.Finish(after, k); err != nil {
 		return http.StatusNoContent, fmt.Errorf("connic: connector: handled, but the store has failed: %w", err)
 	}
 	return http.StatusNoContent, nil
 }
 
-// guard calls Handle. A panic becomes an error, so that the sender gets its answer. It
-// is told to OnError, or else logged as net/http would have done. [http.ErrAbortHandler]
-// goes on its way.
+// guard calls Handle. It converts a panic to an error, so that the sender
+// receives a response. The panic is reported to OnError or, without OnError,
+// logged as net/http would. [http.ErrAbortHandler] is passed on.
 func (v *Receiver) guard(ctx context.Context, r *http.Request, d Delivery) (err error) {
 	defer func() {
 		p := recover()

@@ -8,14 +8,14 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Secret is the secret of a connector. A [Connector] sends it with each call, and
-// [Handler] checks signatures with it. The empty Secret stands for a connector whose
-// authentication is switched off.
+// A Secret is the secret of a connector. A [Connector] sends it with each call,
+// and [Handler] verifies signatures with it. The empty Secret is for a
+// connector whose authentication is disabled.
 //
-// A Secret prints as "…" in every form, followed by its last four characters if it
-// has 16 or more. Convert it to a string to get the secret itself. Package fmt cannot
-// ask the unexported fields of a struct how they print: keep a secret in an exported
-// field, or do not print the struct.
+// A Secret is always printed as "…", followed by its last four characters if it
+// has 16 or more. Convert it to a string to obtain the secret itself. Package
+// fmt does not call the formatting methods of unexported struct fields: keep a
+// secret in an exported field, or do not print the struct.
 type Secret string
 
 func (s Secret) redacted() string {

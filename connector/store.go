@@ -7,27 +7,28 @@ import (
 	"time"
 )
 
-// Store remembers deliveries, so that each is handled once. A store that several
-// processes share fits into a row of a database with a time in it, or into Redis with
-// SET NX. Its methods must be safe for concurrent use.
+// A Store records deliveries, so that each is handled once. A store shared by
+// several processes can be implemented as a database row with a time, or with
+// the Redis command SET NX. Its methods must be safe for concurrent use.
 type Store interface {
-	// Claim takes a key for the time of the lease, if it is new, was released, or its
-	// lease has run out. It returns [Claimed] if it has taken the key.
+	// Claim claims a key for the duration of the lease if it is new, was
+	// released, or its previous lease has expired. It returns [Claimed] if the
+	// caller now holds the key.
 	Claim(ctx context.Context, key string, lease time.Duration) (State, error)
-	// Finish says that the key's delivery has been handled.
+	// Finish records that the delivery with this key has been handled.
 	Finish(ctx context.Context, key string) error
-	// Release gives a key back whose delivery could not be handled.
+	// Release releases the key of a delivery that could not be handled.
 	Release(ctx context.Context, key string) error
 }
 
-// State is what a [Store] knows of a key.
+// State is the state of a key in a [Store].
 type State int
 
 // The states of a key.
 const (
-	Claimed State = iota // it was free, and is the caller's now
-	Running              // somebody else has claimed it, and the lease lasts
-	Done                 // its delivery has been handled
+	Claimed State = iota // the key was free, and the caller now holds it
+	Running              // another caller holds it, and the lease has not expired
+	Done                 // the delivery has been handled
 )
 
 // memory is a [Store] in one process.
@@ -36,12 +37,12 @@ type memory struct {
 	max   int
 	ttl   time.Duration
 	keys  map[string]*claim
-	order []finished // the keys that are done, the oldest first
+	order []finished // finished keys, oldest first
 }
 
 type claim struct {
 	done  bool
-	until time.Time // of the lease, or of the memory
+	until time.Time // end of the lease, or of the retention
 }
 
 type finished struct {
@@ -49,9 +50,10 @@ type finished struct {
 	until time.Time
 }
 
-// NewMemory makes a [Store] for one process. It remembers each key that was handled for
-// ttl, and at most so many of them, of which it forgets the oldest first. As many deliveries
-// may be in the works at once; [Store.Claim] refuses more.
+// NewMemory returns a [Store] for one process. It remembers each handled key
+// for ttl, and at most the given number of them; beyond that it forgets the
+// oldest first. The same number limits the deliveries that are being handled;
+// [Store.Claim] refuses more.
 func NewMemory(most int, ttl time.Duration) Store {
 	return &memory{max: max(most, 1), ttl: ttl, keys: make(map[string]*claim)}
 }
@@ -73,7 +75,8 @@ func (m *memory) Claim(_ context.Context, key string, lease time.Duration) (Stat
 	return Claimed, nil
 }
 
-// expire drops claims whose lease has run out. It reports whether there were any.
+// expire drops claims whose lease has expired. It reports whether there were
+// any.
 func (m *memory) expire(now time.Time) bool {
 	found := false
 	for key, c := range m.keys {
@@ -85,7 +88,7 @@ func (m *memory) expire(now time.Time) bool {
 	return found
 }
 
-// forget drops the finished keys that are too old, or too many.
+// forget drops finished keys that are too old or too many.
 func (m *memory) forget(now time.Time) {
 	for len(m.order) > 0 && (len(m.order) > m.max || !now.Before(m.order[0].until)) {
 		delete(m.keys, m.order[0].key)

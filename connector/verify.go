@@ -16,22 +16,24 @@ const (
 	SignatureHeader = "X-Connic-Signature"
 )
 
-// tolerance is how far a delivery's timestamp may be from now, either way.
+// tolerance is the maximum difference between a timestamp and the current time,
+// in either direction.
 const tolerance = 5 * time.Minute
 
-// Verify checks that a delivery comes from somebody who has one of the secrets: the
-// signature is the lower-case hexadecimal HMAC-SHA256 over the timestamp, a dot, and
-// the body as it came, and the timestamp is at most five minutes from now, either way.
-// A timestamp is in seconds or milliseconds since 1970, or in the form of RFC 3339; the
-// vendor does not say which. Each of the two headers has to be there once.
+// Verify verifies that a delivery was sent by a holder of one of the secrets.
+// The signature must be the lower-case hexadecimal HMAC-SHA256 of the
+// timestamp, a dot, and the unmodified body. The timestamp must be within five
+// minutes of the current time, in either direction. It may be in seconds or
+// milliseconds since 1970, or in the format of RFC 3339; the vendor does not
+// say which. Each of the two headers must be present exactly once.
 //
-// Several secrets are for the time in which one replaces another; blank ones are left
-// out. The body must not have been decoded and encoded again. Deliveries may come more
-// than once, and a copy passes until its timestamp is too old: drop those whose run id
-// has been seen.
+// Pass several secrets while one replaces another; blank ones are ignored. The
+// body must be as received, not decoded and encoded again. Deliveries may be
+// repeated, and a copied delivery remains valid until its timestamp expires:
+// discard those whose run id has been seen.
 //
-// The error is [ErrNoSecret], [ErrNotSigned], [ErrTimestamp] or [ErrSignature]. Do not
-// tell the sender which.
+// The error is [ErrNoSecret], [ErrNotSigned], [ErrTimestamp] or [ErrSignature].
+// Do not reveal to the sender which one.
 func Verify(header http.Header, body []byte, secrets ...Secret) error {
 	s, err := readSignature(header, tolerance, secrets)
 	if err != nil {
@@ -40,15 +42,15 @@ func Verify(header http.Header, body []byte, secrets ...Secret) error {
 	return s.verify(body)
 }
 
-// Sign returns the two headers of a delivery, with the timestamp in seconds, for tests
-// of a receiver and for forwarding.
+// Sign returns the two headers of a delivery, with the timestamp in seconds.
+// Use it to test a receiver or to forward deliveries.
 func Sign(body []byte, at time.Time, secret Secret) http.Header {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	sum := mac(Secret(strings.TrimSpace(string(secret))), timestamp, body)
 	return http.Header{TimestampHeader: {timestamp}, SignatureHeader: {hex.EncodeToString(sum[:])}}
 }
 
-// signature is what the headers of a delivery say, before its body is read.
+// signature holds the headers of a delivery, before its body is read.
 type signature struct {
 	timestamp string
 	mac       [sha256.Size]byte
@@ -74,18 +76,20 @@ func readSignature(header http.Header, tolerance time.Duration, secrets []Secret
 	}
 	at, ok := parseTimestamp(s.timestamp)
 	now := time.Now()
-	// Instants are compared: a difference of far instants does not fit a Duration.
+	// Compare instants: the difference of distant instants overflows a
+	// Duration.
 	if !ok || at.Before(now.Add(-tolerance)) || at.After(now.Add(tolerance)) {
 		return nil, ErrTimestamp
 	}
 	if len(text) != hex.EncodedLen(len(s.mac)) || strings.Trim(text, "0123456789abcdef") != "" {
 		return nil, ErrSignature
 	}
-	_, _ = hex.Decode(s.mac[:], []byte(text)) // it has such digits only
+	_, _ = hex.Decode(s.mac[:], []byte(text)) // cannot fail: only hexadecimal digits
 	return s, nil
 }
 
-// verify compares with the MAC of each secret, and always with all of them.
+// verify compares the signature with the MAC of every secret, without stopping
+// at a match.
 func (s *signature) verify(body []byte) error {
 	equal := false
 	for _, secret := range s.secrets {
@@ -98,8 +102,8 @@ func (s *signature) verify(body []byte) error {
 	return nil
 }
 
-// mac covers the header's own text: a number that was formatted again would not be what
-// was signed.
+// mac covers the text of the header: formatting the parsed number again might
+// not reproduce what was signed.
 func mac(secret Secret, timestamp string, body []byte) (sum [sha256.Size]byte) {
 	h := hmac.New(sha256.New, []byte(secret))
 	_, _ = h.Write([]byte(timestamp))
@@ -109,8 +113,8 @@ func mac(secret Secret, timestamp string, body []byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// only returns the one value of a header, whatever the case of its name: some gateways
-// and adapters hand over names in lower case.
+// only returns the value of a header that occurs exactly once, in any letter
+// case: some gateways and adapters pass names in lower case.
 func only(header http.Header, name string) (value string, once bool) {
 	for key, values := range header {
 		if len(values) == 0 || !strings.EqualFold(key, name) {
@@ -124,11 +128,11 @@ func only(header http.Header, name string) (value string, once bool) {
 	return value, once
 }
 
-// parseTimestamp reads seconds or milliseconds since 1970, or RFC 3339. A number has
-// digits only: with a fraction, bytes could move over the dot between timestamp and
-// body, under the same signature.
+// parseTimestamp parses seconds or milliseconds since 1970, or RFC 3339.
+// Numbers must consist of digits only: with a fraction, bytes could move across
+// the dot between timestamp and body under the same signature.
 func parseTimestamp(text string) (time.Time, bool) {
-	const milliseconds = 100_000_000_000 // as seconds, the year 5138
+	const milliseconds = 100_000_000_000 // as seconds, this is in the year 5138
 	if text == "" || len(text) > 64 {
 		return time.Time{}, false
 	}

@@ -142,10 +142,9 @@ func New(n int, window time.Duration) *Governor {
 	if n <= 0 || window <= 0 {
 		n, window = 0, max(window, time.Second)
 	}
-	hold := window + min(margin, window/50)
-	if hold < window {
-		hold = window // the longest windows
-	}
+	hold := max(window+min(margin, window/50),
+		// the longest windows
+		window)
 	return &Governor{
 		n: n, window: window, hold: hold, slow: max(window/30, 50*time.Millisecond),
 		sharing: sharing{n: n, soon: window / soonest},

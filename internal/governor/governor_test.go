@@ -379,8 +379,7 @@ func BenchmarkAcquire(b *testing.B) {
 // and puts another in line.
 func BenchmarkAcquireBehind(b *testing.B) {
 	g := New(0, time.Minute)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := b.Context()
 	id, _ := g.Acquire(ctx, Admission{})
 	g.Release(id, Refused, time.Hour)
 	for range 1000 {

@@ -178,7 +178,7 @@ func (g *Governor) sweep(now time.Time) {
 	g.soonest = time.Time{}
 	for lane := range g.lines {
 		ahead := 0
-		_, reason, _ := g.turn(now, Lane(lane)) //nolint:gosec // a lane
+		_, reason, _ := g.turn(now, Lane(lane))
 		for w := g.lines[lane].first; w != nil; {
 			following := w.next
 			if late := w.tooLate(now, g.earliest(now, Lane(lane), ahead), reason); late != nil {
@@ -288,7 +288,7 @@ func (g *Governor) late(now time.Time) bool {
 		return false
 	}
 	for lane := range g.lines {
-		if n := g.lines[lane].len; n > 0 && g.earliest(now, Lane(lane), n-1).After(g.soonest) { //nolint:gosec // a lane
+		if n := g.lines[lane].len; n > 0 && g.earliest(now, Lane(lane), n-1).After(g.soonest) {
 			return true
 		}
 	}
