@@ -72,7 +72,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
 		return run, run.failure()
 	}
-	if err := checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
+	if err := (*service)(s).of().checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
 		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
 			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
 		}

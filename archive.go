@@ -134,7 +134,7 @@ func checked(ctx context.Context, op api.Op, open func() (*pack.Archive, error))
 	first, err := open()
 	if err != nil && !startOver(err) {
 		if ctx != nil && ctx.Err() != nil {
-			return open, nil // the call reports it
+			return open, nil //nolint:nilerr // the call reports it
 		}
 		return nil, archiveError(op, err)
 	}

@@ -72,13 +72,16 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	}
 	asked := time.Now()
 	permit, err := c.limiter.Acquire(k, admission)
-	k.queued += uint32(time.Since(asked).Milliseconds()) //nolint:gosec // 49 days
+	k.queued += uint32(time.Since(asked).Milliseconds())
 	if err != nil {
 		k.err = err
 		return
 	}
 	k.permit, k.holds = permit, true
-	defer k.abandon() // the user's code may panic or exit
+	defer k.abandon()                  // the user's code may panic or exit
+	if k.err = k.Err(); k.err != nil { // it ended in this very moment
+		return
+	}
 	if k.options.admitted != nil {
 		k.options.admitted()
 	}
@@ -188,7 +191,7 @@ func (k *call) authorization() ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(k, k.timeout(), errKeyTimeout)
 	defer cancel()
 	header, err := k.client.credential.header(ctx)
-	if err != nil && k.Context.Err() == nil && ctx.Err() != nil {
+	if err != nil && k.Err() == nil && ctx.Err() != nil {
 		return nil, errKeyTimeout
 	}
 	return header, err
@@ -244,7 +247,13 @@ var errResent = errors.New("the connection ended before the answer came")
 // noAnswer classifies an attempt that ended without an answer.
 func (k *call) noAnswer(end *deadline, err error) {
 	wire := end.watched()
+	panicked, ran := end.ranAway()
+	if panicked != nil {
+		panic(panicked) //nolint:forbidigo // where the caller can recover from it
+	}
 	switch {
+	case ran:
+		err = errRunaway
 	case end.expired():
 		err = errAttemptTimeout
 	case wire.sentAgain():
@@ -274,7 +283,7 @@ func (k *call) limitOutcome(resp *http.Response) Outcome {
 		named := now.Add(max(wait, min(k.client.retry.MinWait, minPause)))
 		k.notBefore = &named
 		return Outcome{Kind: OutcomeRefused, RetryAfter: wait}
-	case resp == nil && k.Context.Err() != nil:
+	case resp == nil && k.Err() != nil:
 		return Outcome{Kind: OutcomeAbandoned}
 	case resp == nil || k.result == failed:
 		return Outcome{Kind: OutcomeFailed}

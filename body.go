@@ -2,6 +2,7 @@ package connic
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,15 +63,51 @@ type memoryBody struct{ bytes.Reader }
 
 func (*memoryBody) Close() error { return nil }
 
-// liveBody tells its attempt when a part of it is taken.
+// liveBody tells its attempt when a part of it is taken. Net/http reads and closes
+// it on goroutines of its own, where nobody could recover from a panic of the user's
+// code: the attempt learns of it instead.
 type liveBody struct {
 	io.ReadCloser
 	end *deadline
 }
 
-func (b *liveBody) Read(p []byte) (int, error) {
+func (b *liveBody) Read(p []byte) (n int, err error) {
 	b.end.alive()
-	return b.ReadCloser.Read(p)
+	returned := false
+	defer func() {
+		if !returned {
+			n, err = 0, b.end.runaway(recover())
+		}
+	}()
+	n, err = b.ReadCloser.Read(p)
+	returned = true
+	return n, err
+}
+
+func (b *liveBody) Close() (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = b.end.runaway(recover())
+		}
+	}()
+	err = b.ReadCloser.Close()
+	returned = true
+	return err
+}
+
+// errRunaway is the cause of an attempt whose body is read by code that does not
+// return.
+var errRunaway = errors.New("the code that reads the body did not return: it panicked or called runtime.Goexit")
+
+// runaway takes note of code that did not return, and ends the attempt: of what it
+// panicked with, or, if that is nil, that it called runtime.Goexit.
+func (d *deadline) runaway(panicked any) error {
+	d.mu.Lock()
+	d.ran, d.panicked = true, panicked
+	d.mu.Unlock()
+	d.abort()
+	return errRunaway
 }
 
 type sizedReader interface {
@@ -89,8 +126,9 @@ func sizeHint(declared, learned, limit int64) int {
 	const least = 1 << 10
 	hint := max(learned, least)
 	if declared >= 0 {
-		// One byte more, so that the end is seen without growing.
-		hint = max(min(declared, limit)+1, least)
+		// One byte more, so that the end is seen without growing. What was never seen is
+		// not believed at once.
+		hint = max(min(declared, limit, max(learned, maxPooled))+1, least)
 	}
 	return int(min(hint, limit+1, 16<<20))
 }
@@ -103,7 +141,7 @@ type buffer struct {
 
 // readFrom reads r to its end, or fails with ErrTooLarge past the limit.
 func (b *buffer) readFrom(r io.Reader, limit int64) error {
-	for {
+	for empty := 0; ; {
 		if len(b.b) == cap(b.b) {
 			size := min(2*int64(cap(b.b)), limit+1)
 			grown := make([]byte, len(b.b), max(size, int64(len(b.b))+1))
@@ -122,8 +160,16 @@ func (b *buffer) readFrom(r io.Reader, limit int64) error {
 		if err != nil {
 			return err
 		}
+		if empty++; n > 0 {
+			empty = 0
+		} else if empty == maxEmptyReads {
+			return io.ErrNoProgress
+		}
 	}
 }
+
+// maxEmptyReads is how many reads in a row may bring nothing.
+const maxEmptyReads = 100
 
 // bufferPool keeps buffers of a moderate size.
 type bufferPool struct{ pool sync.Pool }

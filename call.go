@@ -122,8 +122,8 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if ctx == nil {
 		return k.argument("context", "is nil")
 	}
-	if c == nil || c.core == nil || c.unmade {
-		return k.argument("client", "was not made by New")
+	if err := c.made(k.op.Name); err != nil {
+		return err
 	}
 	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions

@@ -136,7 +136,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	})
 	c := &made.client
 	c.environment, c.core = conf.environment, &made.core
-	made.core = core{ //nolint:govet // its locks have not been used yet
+	made.core = core{
 		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
 		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
@@ -194,7 +194,7 @@ func (c *core) mask() *mask.Mask {
 		if c.credential.slow || c.credential.header == nil {
 			return
 		}
-		if header, err := c.credential.header(context.Background()); err == nil {
+		if header, err := c.credential.header(context.Background()); err == nil && len(header) == 1 {
 			c.masked = mask.New(strings.TrimPrefix(header[0], bearer))
 		}
 	})
@@ -216,6 +216,14 @@ func (c *Client) serve() {
 	c.TestRuns = (*TestRunsService)(&c.service)
 	c.DevSessions = (*DevSessionsService)(&c.service)
 	c.Bridges = (*BridgesService)(&c.service)
+}
+
+// made refuses a client that New did not make.
+func (c *Client) made(op string) error {
+	if c == nil || c.core == nil || c.unmade {
+		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made by New or NewFromEnv"}
+	}
+	return nil
 }
 
 // ForEnvironment returns a Client that uses the environment with the given id

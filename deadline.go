@@ -23,6 +23,8 @@ type deadline struct {
 	detach    func() bool // from the caller's context
 	followers *follower
 	wire      *wire // nil: no transport asked for a trace
+	ran       bool  // the code that reads the body did not return
+	panicked  any   // but panicked with this
 }
 
 // follower is what is to be done at the end of a deadline.
@@ -107,6 +109,14 @@ func (d *deadline) expired() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.timedOut && d.Context.Err() == nil
+}
+
+// ranAway reports whether the code that reads the body did not return, and what it
+// panicked with: nil if it called runtime.Goexit.
+func (d *deadline) ranAway() (panicked any, ran bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.panicked, d.ran
 }
 
 // end ends the context, once.

@@ -137,7 +137,8 @@ func decodeDeployment(d *lenient.Decoder) (*Deployment, error) {
 	return decodeWithin(d, func(w *struct {
 		Deployment
 		Inner *Deployment `json:"deployment"`
-	}) *Deployment {
+	},
+	) *Deployment {
 		if w.Inner != nil && w.ID == "" {
 			return w.Inner
 		}

@@ -118,7 +118,7 @@ func TestWhatADevSessionSaysOfFiles(t *testing.T) {
 		c := must[*connic.Client](t)(connic.New("p", canary, connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithoutRateLimit()))
 		_, err := c.DevSessions.Upload(t.Context(), "s", archiveOf(tarball(map[string]string{"agents/a.yaml": "x"})))
 		ended, outdated := errors.Is(err, connic.ErrSessionEnded), errors.Is(err, connic.ErrSessionOutdated)
-		if !errors.Is(err, want) || ended != (want == connic.ErrSessionEnded) || outdated != (want == connic.ErrSessionOutdated) {
+		if !errors.Is(err, want) || ended != errors.Is(want, connic.ErrSessionEnded) || outdated != errors.Is(want, connic.ErrSessionOutdated) {
 			t.Errorf("%s: %v", answer, err)
 		}
 	}

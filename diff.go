@@ -39,10 +39,10 @@ func diff(current, update any) []Change {
 	var changes []Change
 	u := reflect.ValueOf(update)
 	for i := range u.NumField() {
-		to, ok := u.Field(i).Interface().(interface {
+		to, ok := reflect.TypeAssert[interface {
 			json.Marshaler
 			IsZero() bool
-		})
+		}](u.Field(i))
 		if !ok || to.IsZero() {
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 const (
 	envKey         = "CONNIC_API_KEY"
 	envProject     = "CONNIC_PROJECT_ID"
-	envToken       = "CONNIC_TOKEN" //nolint:gosec // the name of a variable
+	envToken       = "CONNIC_TOKEN"
 	envURL         = "CONNIC_API_URL"
 	envEnvironment = "CONNIC_ENVIRONMENT"
 	envFile        = ".connic"
@@ -66,9 +66,11 @@ func readEnvironment(getenv func(string) string, readFile func(string) ([]byte, 
 	}
 	env.project, env.key = project.project, APIKey(key.key)
 	bad := func(reason string) (environ, error) {
+		var reasonSb69 strings.Builder
 		for _, b := range broken {
-			reason += "; " + b
+			reasonSb69.WriteString("; " + b)
 		}
+		reason += reasonSb69.String()
 		return environ{}, &ArgumentError{Op: "connic.NewFromEnv", Arg: "credentials", Reason: reason}
 	}
 	var missing []string

@@ -87,6 +87,7 @@ func ExampleWithObserver() {
 				requests[fmt.Sprintf("%s %d", e.Op, e.StatusCode)]++ // with many callers, under a mutex
 			case connic.EventDone:
 				fmt.Println(e.Op, "attempts:", e.Attempt, "failed:", e.Err != nil)
+			default: // queued, retry
 			}
 		}),
 	)

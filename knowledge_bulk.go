@@ -3,12 +3,10 @@ package connic
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 )
 
 const (
@@ -82,7 +80,8 @@ type UploadResult struct {
 //
 // Leaving the loop cancels the documents in flight. UploadAll does not return
 // before all of its goroutines have ended. The sequence is read on the caller's
-// goroutine.
+// goroutine. If the code that reads a document panics, so does the loop, with
+// the same value; if it calls [runtime.Goexit], that document fails.
 //
 // To resume after a stop, pass the same documents in the same order with the
 // same [UploadProgress]. No document is sent twice unless its EntryID or
@@ -101,7 +100,10 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document
 	if p != nil {
 		params = *p
 	}
-	opts = append(slices.Clone(opts), func(o *callOptions) { o.capture = nil }) // many calls would share one Response
+	if params.Progress != nil {
+		params.Progress.open().mu.Unlock() // from here on copies share it
+	}
+	opts = append(slices.Clone(opts), func(o *callOptions) { o.capture = nil }) // many calls, one Response
 	return func(yield func(*UploadResult, error) bool) {
 		bad := func(arg, reason string) {
 			yield(&UploadResult{Index: -1}, &ArgumentError{Op: uploadAll, Arg: arg, Reason: reason})
@@ -141,6 +143,8 @@ type bulkUpload struct {
 type uploaded struct {
 	result *UploadResult
 	err    error
+	// panicked is what the code behind a document panicked with, nil if it did not.
+	panicked any
 }
 
 func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
@@ -190,15 +194,28 @@ func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
 
 func newUploadResult(index int, d Document) *UploadResult {
 	r := &UploadResult{Index: index, Document: d}
-	if d != nil {
+	if !isNil(d) {
 		r.EntryID, _ = d.entry()
 	}
 	return r
 }
 
-// refuse returns why a document must not be sent, or nil.
+// isNil reports whether a document is nil, or a nil pointer to one.
+func isNil(d Document) bool {
+	switch d := d.(type) {
+	case nil:
+		return true
+	case *TextUpload:
+		return d == nil
+	case *FileUpload:
+		return d == nil
+	}
+	return false
+}
+
+// refuse returns why a document is not sent at all.
 func (b *bulkUpload) refuse(index int, d Document) error {
-	if d == nil {
+	if isNil(d) {
 		return &ArgumentError{Op: uploadAll, Arg: "document", Reason: "is nil"}
 	}
 	if _, repeatable := d.entry(); !repeatable && b.progress.isUnknown(index) {
@@ -210,21 +227,34 @@ func (b *bulkUpload) refuse(index int, d Document) error {
 func (b *bulkUpload) start(ctx context.Context, index int, d Document) {
 	b.running++
 	go func() {
-		r := newUploadResult(index, d)
+		u := uploaded{result: newUploadResult(index, d), err: errRanAway}
+		defer func() {
+			if u.err == errRanAway { //nolint:errorlint // the very same
+				u.panicked = recover()
+			}
+			b.progress.note(index, u.err)
+			b.results <- u
+		}()
 		ingestion, err := d.upload(ctx, b.service, b.opts)
 		if ingestion != nil {
-			r.Ingestion = *ingestion
+			u.result.Ingestion = *ingestion
 		}
-		b.progress.note(index, err)
-		b.results <- uploaded{r, err}
+		u.err = err
 	}()
 }
 
-// next waits for a document in flight and yields its result. It reports whether
+// errRanAway is the error of a document whose code called runtime.Goexit, or
+// panicked: it may have been sent.
+var errRanAway = fmt.Errorf("connic: %s: the code that reads the document did not return: %w", uploadAll, ErrOutcomeUnknown)
+
+// next waits for a document that is under way and yields it. It reports whether
 // the caller wants more.
 func (b *bulkUpload) next() bool {
 	u := <-b.results
 	b.running--
+	if u.panicked != nil {
+		panic(u.panicked) //nolint:forbidigo // here it can be recovered
+	}
 	if b.stop == nil && endsUploads(u.err) {
 		b.stop = u.err
 	}
@@ -236,159 +266,4 @@ func endsUploads(err error) bool {
 	var limit *LimitError
 	return errors.As(err, &limit) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) ||
 		errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly)
-}
-
-// UploadProgress records which documents of a [KnowledgeService.UploadAll] are
-// done, by index. The zero value records none. It is safe for concurrent use.
-// It can be encoded as JSON for another process to resume from: save it after
-// the loop, or periodically within it.
-//
-// Documents in flight when a process dies are not recorded. Use an EntryID or
-// StableID if that may happen.
-type UploadProgress struct {
-	mu      sync.Mutex
-	done    []span // sorted, with gaps between them
-	unknown []int  // in order
-}
-
-// span is a range of indexes, both ends inclusive.
-type span [2]int
-
-// Done reports whether the document was accepted.
-func (p *UploadProgress) Done(index int) bool {
-	if p == nil {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, found := p.find(index)
-	return found
-}
-
-// Count returns the number of accepted documents.
-func (p *UploadProgress) Count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, s := range p.done {
-		n += s[1] - s[0] + 1
-	}
-	return n
-}
-
-// Unknown returns the documents that must not be sent again blindly: they were
-// sent without an id of their own, and no response came.
-func (p *UploadProgress) Unknown() []int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.unknown)
-}
-
-// Resolve settles a document whose outcome was unknown: it is either done, or
-// to be sent again.
-func (p *UploadProgress) Resolve(index int, done bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.forget(index)
-	if done {
-		p.add(index)
-	}
-}
-
-func (p *UploadProgress) isUnknown(index int) bool {
-	if p == nil {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Contains(p.unknown, index)
-}
-
-// note records the outcome of a document.
-func (p *UploadProgress) note(index int, err error) {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.forget(index)
-	switch {
-	case err == nil:
-		p.add(index)
-	case errors.Is(err, ErrOutcomeUnknown):
-		at, _ := slices.BinarySearch(p.unknown, index)
-		p.unknown = slices.Insert(p.unknown, at, index)
-	}
-}
-
-func (p *UploadProgress) forget(index int) {
-	if at, found := slices.BinarySearch(p.unknown, index); found {
-		p.unknown = slices.Delete(p.unknown, at, at+1)
-	}
-}
-
-// find returns the position of the span that contains the index, or where to
-// insert one.
-func (p *UploadProgress) find(index int) (at int, found bool) {
-	return slices.BinarySearchFunc(p.done, index, func(s span, index int) int {
-		switch {
-		case s[1] < index:
-			return -1
-		case s[0] > index:
-			return 1
-		}
-		return 0
-	})
-}
-
-func (p *UploadProgress) add(index int) {
-	at, found := p.find(index)
-	if found || index < 0 {
-		return
-	}
-	after := at < len(p.done) && p.done[at][0] == index+1
-	switch before := at > 0 && p.done[at-1][1] == index-1; {
-	case before && after:
-		p.done[at-1][1] = p.done[at][1]
-		p.done = slices.Delete(p.done, at, at+1)
-	case before:
-		p.done[at-1][1] = index
-	case after:
-		p.done[at][0] = index
-	default:
-		p.done = slices.Insert(p.done, at, span{index, index})
-	}
-}
-
-// progressWire is the JSON form of an UploadProgress.
-type progressWire struct {
-	Done    []span `json:"done"`
-	Unknown []int  `json:"unknown"`
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (p *UploadProgress) MarshalJSON() ([]byte, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return json.Marshal(progressWire{p.done, p.unknown})
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (p *UploadProgress) UnmarshalJSON(data []byte) error {
-	var w progressWire
-	if err := json.Unmarshal(data, &w); err != nil {
-		return err
-	}
-	last := -2
-	for _, s := range w.Done {
-		if s[0] < last+2 || s[1] < s[0] {
-			return errors.New("connic: the ranges of an UploadProgress overlap or are out of order")
-		}
-		last = s[1]
-	}
-	slices.Sort(w.Unknown)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.done, p.unknown = w.Done, slices.Compact(w.Unknown)
-	return nil
 }

@@ -127,9 +127,9 @@ func TestLoginWaitsOutWhatPasses(t *testing.T) {
 		if err != nil || project != "p-1" || string(key) != "cnc_from-the-login" || len(*at) != 6 {
 			t.Fatalf("%s, %v after %d polls", project, err, len(*at))
 		}
-		for i, want := range []time.Duration{5, 5, 5, 7, 9} {
+		for i, want := range []int{5, 5, 5, 7, 9} {
 			// After a 429 the limiter may add a little.
-			if got := (*at)[i+1].Sub((*at)[i]); got < want*time.Second || got > want*time.Second+time.Second {
+			if got := (*at)[i+1].Sub((*at)[i]); got < time.Duration(want)*time.Second || got > time.Duration(want+1)*time.Second {
 				t.Errorf("the wait before poll %d is %v", i+2, got)
 			}
 		}

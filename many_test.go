@@ -112,8 +112,10 @@ func (b bounds) check(t *testing.T, j jobs) {
 		name      string
 		got, most time.Duration
 	}{
-		{"first", j.collected[0], b.first}, {"median", j.median(), b.median},
-		{"last", j.collected[len(j.collected)-1], b.last}, {"failures", j.lateFail, b.failedWithin},
+		{"first", j.collected[0], b.first},
+		{"median", j.median(), b.median},
+		{"last", j.collected[len(j.collected)-1], b.last},
+		{"failures", j.lateFail, b.failedWithin},
 	} {
 		if d.most > 0 && d.got > d.most {
 			t.Errorf("%s: after %v, want %v", d.name, d.got, d.most)

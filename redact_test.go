@@ -73,12 +73,6 @@ func TestS1ErrorsThatCarryData(t *testing.T) {
 	}
 }
 
-// hiding is an error whose text does not have that of the one within.
-type hiding struct{ error }
-
-func (*hiding) Error() string   { return "hidden" }
-func (h *hiding) Unwrap() error { return h.error }
-
 // escapeJSON writes every byte of s as JSON can escape it.
 func escapeJSON(s string) string {
 	var b strings.Builder

@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"time"
@@ -90,7 +91,7 @@ func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 //	Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	if err := checkRun(ctx, "runs.wait", id); err != nil {
+	if err := (*service)(s).of().checkRun(ctx, "runs.wait", id); err != nil {
 		return &Run{ID: id}, err
 	}
 	return s.await(s.watch(&conf).join(ctx, conf, false, id), ctx, id)
@@ -108,14 +109,14 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 	return run, run.failure()
 }
 
-func checkRun(ctx context.Context, op, id string) error {
+func (c *Client) checkRun(ctx context.Context, op, id string) error {
 	if ctx == nil {
 		return &ArgumentError{Op: op, Arg: "context", Reason: "is nil"}
 	}
 	if reason := checkSegment(id); reason != "" {
 		return &ArgumentError{Op: op, Arg: "run id", Reason: reason}
 	}
-	return nil
+	return c.made(op)
 }
 
 // WaitAll waits for many runs and yields each as it ends. A run that did not
@@ -141,7 +142,7 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
 		for _, id := range ids {
-			if err := checkRun(ctx, "runs.wait_all", id); err != nil {
+			if err := (*service)(s).of().checkRun(ctx, "runs.wait_all", id); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -169,9 +170,9 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
-		check := func(id string) error { return checkRun(ctx, "runs.watch", id) }
-		if ctx == nil {
-			yield(nil, check(""))
+		check := func(id string) error { return (*service)(s).of().checkRun(ctx, "runs.watch", id) }
+		if err := (*service)(s).of().made("runs.watch"); ctx == nil || err != nil {
+			yield(nil, cmp.Or(err, check("")))
 			return
 		}
 		s.watch(&conf).join(ctx, conf, true).all(ctx, ids, check, conf.ended, yield)

@@ -149,7 +149,8 @@ func decodeTestRun(d *lenient.Decoder) (*TestRun, error) {
 	return decodeWithin(d, func(w *struct {
 		TestRun
 		Inner *TestRun `json:"test_run"`
-	}) *TestRun {
+	},
+	) *TestRun {
 		if w.Inner != nil && w.ID == "" {
 			return w.Inner
 		}

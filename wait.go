@@ -16,6 +16,7 @@ import (
 const (
 	pollInitial = 2 * time.Second
 	pollMax     = 15 * time.Second
+	pollLeast   = 10 * time.Millisecond // shorter ones spin
 	pollGrowth  = 1.5
 	// missingFor is how long a 404 must persist before the subject of a wait
 	// counts as missing: something just created may not be visible yet.
@@ -46,20 +47,23 @@ func newWaitConfig(opts []WaitOption) waitConfig {
 }
 
 // WithPoll sets the interval between polls. It starts at initial, 2 s by
-// default, and grows by half with each poll up to max, 15 s by default. Up to a
+// default, and grows by half with each poll up to max, 15 s by default; both are at least 10 ms. Up to a
 // tenth is added as jitter. A poll that several waits share happens when the
 // first of them is due. Every poll is a request out of the project's quota, so
 // short intervals delay everything else the project does.
 func WithPoll(initial, max time.Duration) WaitOption {
 	return func(c *waitConfig) {
 		if initial > 0 {
-			c.initial = initial
+			c.initial = pollInterval(initial)
 		}
 		if max > 0 {
 			c.max = max
 		}
 	}
 }
+
+// pollInterval is d, or the shortest interval that is more than spinning.
+func pollInterval(d time.Duration) time.Duration { return max(d, pollLeast) }
 
 // WithPollFailures ends a wait after n consecutive failed polls. Without it, a
 // wait lasts as long as its context: polls that fail because of the network,
@@ -227,11 +231,12 @@ type failing struct {
 // ends records a failed poll and reports whether the wait ends.
 func (f *failing) ends(err error, most int, now time.Time) bool {
 	f.looks++
-	if !errors.Is(err, ErrNotFound) {
+	switch {
+	case !errors.Is(err, ErrNotFound):
 		f.missing = time.Time{}
-	} else if f.missing.IsZero() {
+	case f.missing.IsZero():
 		f.missing = now
-	} else if now.Sub(f.missing) >= missingFor {
+	case now.Sub(f.missing) >= missingFor:
 		return true
 	}
 	return hopeless(err) || most > 0 && f.looks >= most

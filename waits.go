@@ -30,6 +30,10 @@ func pager[T any](l *listing[T], page func(context.Context, *listing[T]) (*Page[
 // waitAll waits for all ids using a watch, and yields each as it ends.
 func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op, ids []string, failure func(*T) error) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
+		if err := w.client.made(api.Table[op].Name); err != nil {
+			yield(nil, err)
+			return
+		}
 		if ctx == nil {
 			yield(nil, &ArgumentError{Op: api.Table[op].Name, Arg: "context", Reason: "is nil"})
 			return

@@ -326,10 +326,6 @@ func (w *watch[T]) lastStatus(t *thing[T]) string {
 
 // one waits for one thing. It returns it as it was last seen, nil if it never was,
 // and a *WaitError unless it ended.
-func (w *watch[T]) one(ctx context.Context, id string, conf waitConfig, pauseFirst bool) (*T, error) {
-	return w.join(ctx, conf, pauseFirst, id).one(ctx)
-}
-
 func (x *wait[T]) one(ctx context.Context) (value *T, err error) {
 	defer x.leave()
 	for {

@@ -379,12 +379,12 @@ func TestWaitAllOfOtherKinds(t *testing.T) {
 				client := connictest.New().Client(connic.WithTransport(func(http.RoundTripper) http.RoundTripper {
 					return transportFunc(func(r *http.Request) (*http.Response, error) {
 						id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-						switch {
-						case id == "jobs" || id == "evaluations":
+						switch id {
+						case "jobs", "evaluations":
 							return response(r, 200, script.list), nil
-						case id == "missing":
+						case "missing":
 							return response(r, 404, `{"detail": "not found"}`), nil
-						case id == "b":
+						case "b":
 							return response(r, 200, strings.NewReplacer("ID", id, "STATUS", "failed").Replace(script.get)), nil
 						}
 						return response(r, 200, strings.NewReplacer("ID", id, "STATUS", "passed").Replace(script.get)), nil

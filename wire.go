@@ -3,9 +3,11 @@ package connic
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"sync"
 	"sync/atomic"
 
@@ -35,6 +37,9 @@ type wire struct {
 	began   bool   // to write the headers, or finished to
 	wrote   bool   // the headers
 	resent  bool   // net/http was about to send the request again
+	answer  bool   // has begun, so that net/http does not repeat the request
+	informs int    // informational answers
+	earlier bool   // there was an answer to another request, before this one
 	reused  bool   // the connection had served another request
 	http1   bool   // the connection is known to serve HTTP/1.1
 	conn    *countedConn
@@ -97,6 +102,8 @@ func (w *wire) watch(ctx context.Context, class api.Class) {
 	w.trace.GetConn = w.getConn
 	w.trace.GotConn = w.gotConn
 	w.trace.WroteHeaders = w.wroteHeaders
+	w.trace.GotFirstResponseByte = w.answered
+	w.trace.Got1xxResponse = w.informed
 	if class == api.Unsafe {
 		// Over HTTP/2 the headers can be on their way before WroteHeaders tells.
 		w.fields = true
@@ -112,6 +119,7 @@ func (w *wire) getConn(host string) {
 		// The first connection; or another host, which a RoundTripper of the user's
 		// may have business with; or nothing was written to the last one.
 		w.host, w.conn = host, nil
+		w.earlier, w.answer = w.earlier || w.answer, false
 		w.asked, w.got, w.began, w.wrote, w.http1 = true, false, false, false, false
 	}
 	w.mu.Unlock()
@@ -158,6 +166,32 @@ func (w *wire) wroteHeaders() {
 	w.mu.Unlock()
 }
 
+// answered takes note of an answer. Whoever asks for a connection after it is no
+// repetition of net/http's: a RoundTripper of the user's has business of its own, a
+// token to get or a call of this client to make.
+func (w *wire) answered() {
+	w.mu.Lock()
+	w.answer = true
+	w.mu.Unlock()
+}
+
+// informed takes an answer back that is none yet: over HTTP/2 a stream can be refused
+// after one. With this hook, net/http bounds them no more.
+func (w *wire) informed(int, textproto.MIMEHeader) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = false
+	if w.informs++; w.informs > maxInforms {
+		return errInforms
+	}
+	return nil
+}
+
+// maxInforms is how many answers with a status below 200 may come before one.
+const maxInforms = 16
+
+var errInforms = errors.New("too many informational answers")
+
 // resend reports whether net/http would send again what may have arrived.
 func (w *wire) resend(host string) bool {
 	if w.resent {
@@ -165,7 +199,7 @@ func (w *wire) resend(host string) bool {
 	}
 	// A connection that was dialed for another attempt is got without being asked
 	// for, and its host is not told.
-	if !w.wrote || w.host != "" && w.host != host || w.untouched() {
+	if !w.wrote || w.answer || w.host != "" && w.host != host || w.untouched() {
 		return false
 	}
 	if w.http1 && w.method != http.MethodGet && w.method != http.MethodHead {
@@ -187,7 +221,7 @@ func (w *wire) unsent() bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.resent || !w.asked {
+	if w.resent || !w.asked || w.earlier || w.answer {
 		return false
 	}
 	// What another transport reports of its steps need not be complete.

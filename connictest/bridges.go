@@ -3,6 +3,7 @@ package connictest
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/connic-go/connic"
 )
@@ -54,7 +55,7 @@ func (s *Server) setBridgeRoutes(x *exchange) answer {
 	}
 	for i, r := range body.Routes {
 		if !r.MatchType.Known() || r.Target == "" || r.Port < 1 || r.Port > 65535 {
-			return *invalid("Expected match_type exact or regex, a target, and a port", "value_error", "body", "routes", fmt.Sprint(i))
+			return *invalid("Expected match_type exact or regex, a target, and a port", "value_error", "body", "routes", strconv.Itoa(i))
 		}
 	}
 	s.bridges[x.id] = body.Routes

@@ -75,6 +75,12 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	if err := r.Context().Err(); err != nil { // net/http looks before it connects
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
 	var body []byte
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
 		if trace.GetConn != nil {

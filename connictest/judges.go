@@ -111,7 +111,10 @@ func (s *Server) changeJudge(x *exchange, j *judge) *answer {
 	put(e, "include_agent_system_prompt", u.IncludeAgentSystemPrompt, true, &j.IncludeAgentSystemPrompt)
 	put(e, "criteria", u.Criteria, false, &j.Criteria)
 	put(e, "trigger_mode", u.TriggerMode, false, &j.TriggerMode)
-	put(e, "sample_rate", u.SampleRate, true, &j.SampleRate)
+	put(e, "sample_rate", u.SampleRate, j.ID != "", &j.SampleRate) // a new judge has none to clear
+	if rate, sent := u.SampleRate.Get(); sent && !(rate >= 1 && rate <= 100) {
+		e.refuse("Input should be between 1 and 100", "value_error", "sample_rate")
+	}
 	put(e, "filters", u.Filters, true, &j.Filters)
 	put(e, "filter_expression", u.FilterExpression, true, &j.FilterExpression)
 	put(e, "enabled", u.Enabled, false, &j.Enabled)

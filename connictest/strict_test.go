@@ -56,7 +56,7 @@ func TestTheTestIsTold(t *testing.T) {
 	}{
 		{"GET", "/nothing", "", 403, "GET /v1/projects/" + connictest.ProjectID + "/nothing: no operation has this method and path", 403},
 		{"GET", "/runs?colour=red", "", 422, "query colour: Unknown parameter; expected one of agent_name", 200},
-		{"POST", "/judges", `{"nmae": "x"}`, 422, "body nmae: Unknown key; expected one of name", 422},
+		{"POST", "/judges", `{"label": "x"}`, 422, "body label: Unknown key; expected one of name", 422},
 		{"POST", "/agents/echo/trigger", `{"message": 5}`, 422, "body message: Input should be a valid string", 422},
 		{"POST", "/agents/echo/trigger", `{`, 422, "body: The body is not a JSON object", 422},
 		{"POST", "/agents/echo/trigger", "", 422, "body: Field required", 422},

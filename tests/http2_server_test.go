@@ -179,6 +179,13 @@ func (c *frameConn) answer(stream uint32, status, body string, end bool) error {
 	return c.WriteData(stream, end, []byte(body))
 }
 
+// inform sends an answer that is none yet.
+func (c *frameConn) inform(stream uint32) error {
+	var block bytes.Buffer
+	_ = hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: ":status", Value: "103"})
+	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true})
+}
+
 // client makes a client of the server.
 func (s *frameServer) client(t *testing.T, opts ...connic.Option) *connic.Client {
 	t.Helper()

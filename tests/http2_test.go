@@ -42,6 +42,15 @@ func frameFaults() map[string]func(c *frameConn, stream uint32) {
 			_ = c.answer(stream, "200", "{", false)
 			_ = c.WriteRSTStream(stream, http2.ErrCodeInternal)
 		},
+		"informed, refused": func(c *frameConn, stream uint32) {
+			_ = c.inform(stream)
+			_ = c.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
+		},
+		"informed, goaway": func(c *frameConn, stream uint32) {
+			_ = c.inform(stream)
+			_ = c.WriteGoAway(0, http2.ErrCodeNo, nil)
+			_ = c.Close()
+		},
 		"a frame that nobody may send": func(c *frameConn, stream uint32) { _ = c.WriteRawFrame(http2.FrameData, 0, 0, []byte("x")) },
 	}
 	for code := http2.ErrCodeNo; code <= http2.ErrCodeHTTP11Required; code++ {

@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 
-	reference "go.yaml.in/yaml/v3"
-
 	"github.com/connic-go/connic/internal/yaml"
+	reference "go.yaml.in/yaml/v3"
 )
 
 // FuzzYAMLAgainstTheReference checks that what the fake's reader of YAML

@@ -133,7 +133,7 @@ func explain(err error) string {
 	case errors.As(err, &waitErr):
 		return fmt.Sprintf("%v. The run goes on: look at it later with its id %s.", err, waitErr.ID)
 	case errors.Is(err, connic.ErrUnauthorized):
-		return fmt.Sprintf("%v. Check CONNIC_API_KEY: keys are made in the project's settings under CLI / API Keys.", err)
+		return fmt.Sprintf("%v. Check CONNIC_API_KEY: keys are made under Project Settings → API Keys & MCP Auth.", err)
 	case errors.Is(err, connic.ErrForbidden):
 		return fmt.Sprintf("%v. Give the key that permission, or use one with full access.", err)
 	case errors.Is(err, connic.ErrNotFound):

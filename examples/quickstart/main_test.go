@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -60,10 +61,10 @@ func TestQuickstartExplainsItself(t *testing.T) {
 		want string
 	}{
 		"bad key":       {map[string]string{"CONNIC_API_KEY": "abc", "CONNIC_PROJECT_ID": "p"}, nil, "API key does not start with cnc_"},
-		"no project":    {map[string]string{"CONNIC_API_KEY": "cnc_abc"}, nil, "lack a project id (CONNIC_PROJECT_ID)"},
+		"no project":    {map[string]string{"CONNIC_API_KEY": "cnc_abc"}, nil, "lack a project id (CONNIC_PROJECT_ID;"},
 		"no agent":      {map[string]string{"CONNIC_API_KEY": "cnc_abc", "CONNIC_PROJECT_ID": "p"}, nil, "name an agent of your project with -agent"},
 		"no such agent": {nil, []string{"-agent", "nobody"}, "Check the agent's name and CONNIC_PROJECT_ID."},
-		"too late":      {nil, []string{"-timeout", "1200ms"}, "The run goes on: look at it later with its id run-"},
+		"too late":      {nil, []string{"-timeout", "1200ms"}, "not sent, refused by the client's own rate limit: the deadline comes first"},
 		"flag":          {nil, []string{"-colour"}, "flag provided but not defined"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,5 +78,13 @@ func TestQuickstartExplainsItself(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestQuickstartExplainsAWaitThatEnded(t *testing.T) {
+	t.Parallel()
+	err := &connic.WaitError{Kind: "run", ID: "run-7", Pending: []string{"run-7"}, Err: context.DeadlineExceeded}
+	if got := explain(err); !strings.Contains(got, "The run goes on: look at it later with its id run-7.") {
+		t.Errorf("got %q", got)
 	}
 }

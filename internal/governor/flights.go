@@ -37,7 +37,7 @@ func (s *flights) launch(now time.Time, lane Lane) uint64 {
 		i = s.unused[n-1]
 		s.unused = s.unused[:n-1]
 	} else {
-		i = int32(len(s.all)) //nolint:gosec // requests in flight
+		i = int32(len(s.all))
 		s.all = append(s.all, flight{})
 	}
 	f := &s.all[i]
@@ -53,7 +53,7 @@ func (s *flights) launch(now time.Time, lane Lane) uint64 {
 		s.looking++
 	}
 	s.fresh++
-	return uint64(f.serial)<<32 | uint64(i) //nolint:gosec // an index
+	return uint64(f.serial)<<32 | uint64(i)
 }
 
 // land takes an attempt out. Current says that no pause began since it went.
@@ -62,13 +62,13 @@ func (s *flights) land(permit uint64) (f flight, current, ok bool) {
 	if i >= uint64(len(s.all)) || s.all[i].serial != uint32(permit>>32) || s.all[i].serial%2 == 0 {
 		return flight{}, false, false
 	}
-	s.stale(int32(i)) //nolint:gosec // an index
+	s.stale(int32(i))
 	s.all[i].serial++
 	s.inFlight--
 	if s.all[i].lane == Poll {
 		s.looking--
 	}
-	s.unused = append(s.unused, int32(i)) //nolint:gosec // an index
+	s.unused = append(s.unused, int32(i))
 	return s.all[i], s.all[i].epoch == s.epoch, true
 }
 

@@ -142,10 +142,9 @@ func New(n int, window time.Duration) *Governor {
 	if n <= 0 || window <= 0 {
 		n, window = 0, max(window, time.Second)
 	}
-	hold := window + min(margin, window/50)
-	if hold < window {
-		hold = window // the longest windows
-	}
+	hold := max(window+min(margin, window/50),
+		// the longest windows
+		window)
 	return &Governor{
 		n: n, window: window, hold: hold, slow: max(window/30, 50*time.Millisecond),
 		sharing: sharing{n: n, soon: window / soonest},
@@ -181,7 +180,7 @@ func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		w.latest = deadline.Add(-a.Spare)
 	}
-	reason, wait := g.join(w, a.NoWait)
+	reason, wait := g.join(w, a.NoWait, a.Queued != nil)
 	// Whatever the caller's code does, neither the waiter nor its permit is lost.
 	taken := false
 	defer func() {
@@ -191,6 +190,7 @@ func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
 	}()
 	if !w.settled() && a.Queued != nil {
 		a.Queued(reason, wait)
+		g.told(w)
 	}
 	var late <-chan time.Time
 	if a.Spare > 0 && !w.latest.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,6 +328,40 @@ func TestSpareTime(t *testing.T) {
 	})
 }
 
+// TestDeadlinesThatCanBeMet keeps places for looks, which may be free again when
+// the window comes round: no caller with time enough is turned away for them.
+func TestDeadlinesThatCanBeMet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := New(60, time.Minute)
+		g.Reserve(30)
+		spend(t, g, Call, 30)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Second)
+		defer cancel()
+		refused := 0
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		for range 100 {
+			all.Go(func() {
+				id, err := g.Acquire(ctx, Admission{Lane: Call})
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					refused++
+					return
+				}
+				g.Release(id, Answered, 0)
+			})
+			synctest.Wait()
+		}
+		g.Reserve(-30)
+		all.Wait()
+		if refused > 0 {
+			t.Errorf("%d of 100 are turned away", refused)
+		}
+	})
+}
+
 func BenchmarkAcquire(b *testing.B) {
 	g := New(1<<30, time.Minute)
 	ctx := context.Background()
@@ -344,8 +379,7 @@ func BenchmarkAcquire(b *testing.B) {
 // and puts another in line.
 func BenchmarkAcquireBehind(b *testing.B) {
 	g := New(0, time.Minute)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := b.Context()
 	id, _ := g.Acquire(ctx, Admission{})
 	g.Release(id, Refused, time.Hour)
 	for range 1000 {
@@ -357,7 +391,37 @@ func BenchmarkAcquireBehind(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w := &waiter{lane: Call, ready: make(chan struct{})}
-		g.join(w, false)
+		g.join(w, false, false)
 		g.leave(w)
 	}
+}
+
+// While its user is told, an attempt takes no place from others, and it keeps its
+// own.
+func TestWhoeverIsToldHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := New(1, time.Minute)
+		spend(t, g, Call, 1)
+		told := make(chan struct{})
+		start := time.Now()
+		slow := make(chan time.Time, 1)
+		go func() {
+			id, err := g.Acquire(t.Context(), Admission{Queued: func(Reason, time.Duration) { <-told }})
+			if err != nil {
+				t.Error(err)
+			}
+			slow <- time.Now()
+			g.Release(id, Answered, 0)
+		}()
+		synctest.Wait()
+		if at := <-wait(t.Context(), g, Admission{}, 0); at.Sub(start) > 61*time.Second {
+			t.Errorf("the next one waits %v", at.Sub(start))
+		}
+		third := wait(t.Context(), g, Admission{}, 0)
+		close(told)
+		if at := <-slow; !at.Before(<-third) {
+			t.Error("it lost its place")
+		}
+	})
 }

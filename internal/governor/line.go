@@ -8,6 +8,7 @@ type waiter struct {
 	line       *line
 	lane       Lane
 	again      bool
+	telling    bool // its user is being told, and may take long, or wait for others: it keeps its place and does not go
 	follow     int
 	since      time.Time
 	latest     time.Time     // when it must go; zero: whenever
@@ -29,6 +30,15 @@ func (w *waiter) settled() bool {
 type line struct {
 	first, last *waiter
 	len         int
+}
+
+// front is the first waiter that can go.
+func (l *line) front() *waiter {
+	w := l.first
+	for w != nil && w.telling {
+		w = w.next
+	}
+	return w
 }
 
 // insert puts w before the waiter at, or at the end if at is nil.
@@ -63,8 +73,9 @@ func (l *line) remove(w *waiter) {
 }
 
 // join puts w in line, behind others of its lane, or ahead of all that were not
-// refused before. It returns why w waits, and how long at least.
-func (g *Governor) join(w *waiter, noWait bool) (reason Reason, wait time.Duration) {
+// refused before. It returns why w waits, and how long at least. With tell it does
+// not go before told is called.
+func (g *Governor) join(w *waiter, noWait, tell bool) (reason Reason, wait time.Duration) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -92,12 +103,21 @@ func (g *Governor) join(w *waiter, noWait bool) (reason Reason, wait time.Durati
 	}
 	first := g.earliest(now, w.lane, ahead)
 	wait = first.Sub(now)
+	w.telling = tell
 	if noWait {
 		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason})
 	} else if late := w.tooLate(now, first, reason); late != nil {
 		g.refuse(w, late)
 	}
 	return reason, wait
+}
+
+// told lets a waiter go whose user was told.
+func (g *Governor) told(w *waiter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w.telling = false
+	g.dispatch(time.Now())
 }
 
 // tooLate returns the refusal of a waiter whose turn cannot come in time.
@@ -158,7 +178,7 @@ func (g *Governor) sweep(now time.Time) {
 	g.soonest = time.Time{}
 	for lane := range g.lines {
 		ahead := 0
-		_, reason, _ := g.turn(now, Lane(lane)) //nolint:gosec // a lane
+		_, reason, _ := g.turn(now, Lane(lane))
 		for w := g.lines[lane].first; w != nil; {
 			following := w.next
 			if late := w.tooLate(now, g.earliest(now, Lane(lane), ahead), reason); late != nil {
@@ -191,8 +211,8 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 			n++
 		}
 	}
-	call, poll := g.lines[Call].first, g.lines[Poll].first
-	low, cancel := g.lines[Low].first, g.lines[Cancel].first
+	call, poll := g.lines[Call].front(), g.lines[Poll].front()
+	low, cancel := g.lines[Low].front(), g.lines[Cancel].front()
 	patient := g.cancels >= inARow
 	aged := low != nil && now.Sub(low.since) >= g.window && now.Sub(g.lowAt) >= g.window/lowShare
 	if !patient {
@@ -268,7 +288,7 @@ func (g *Governor) late(now time.Time) bool {
 		return false
 	}
 	for lane := range g.lines {
-		if n := g.lines[lane].len; n > 0 && g.earliest(now, Lane(lane), n-1).After(g.soonest) { //nolint:gosec // a lane
+		if n := g.lines[lane].len; n > 0 && g.earliest(now, Lane(lane), n-1).After(g.soonest) {
 			return true
 		}
 	}

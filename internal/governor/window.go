@@ -156,15 +156,19 @@ func (g *Governor) burst() int {
 
 // earliest is the first instant at which a waiter of the lane can go that has so
 // many others of its lane ahead. Attempts in flight may end unsent and give back
-// their places at once, so they take none here; those ahead in line, and the
-// places that are kept for looks, are taken to be needed.
+// their places at once, so they take none here. Those ahead in line are taken to
+// be needed, and the places that are kept for looks in this round only.
 func (g *Governor) earliest(now time.Time, lane Lane, ahead int) time.Time {
 	at := now
 	if g.n > 0 {
 		// Of the places that the lane may take some are free, and the others come
-		// back in the order in which the round trips ended, and so on round.
+		// back in the order in which the round trips ended, and so on round. What is
+		// kept for others now may be free in the next round.
 		places := max(1, g.n-g.keep(lane))
-		rounds, place := ahead/places, ahead%places
+		rounds, place := 0, ahead
+		if rest := ahead - places; rest >= 0 {
+			rounds, place = 1+rest/g.n, min(rest%g.n, places-1)
+		}
 		if taken := place - (places - g.used); taken >= 0 {
 			at = g.freed(min(taken, g.used-1))
 		}

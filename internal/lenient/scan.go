@@ -284,7 +284,8 @@ func (d *Decoder) plainText(from int) error {
 
 // escaped reads a string with escapes, whose first one is at the position.
 func (d *Decoder) escaped(start int) ([]byte, error) {
-	out := append(d.scratch[:0], d.data[start:d.i]...)
+	out := d.scratch[:0]
+	out = append(out, d.data[start:d.i]...)
 	for d.data[d.i] == '\\' {
 		r, size, err := d.escape()
 		if err != nil {
@@ -368,18 +369,18 @@ func hex4(b []byte) (rune, error) {
 
 // explain turns what stopped the scanner into an error that says where.
 func (d *Decoder) explain(err error) error {
-	switch err { //nolint:errorlint // the scanner's own, and not wrapped
-	case errEnd:
+	switch {
+	case errors.Is(err, errEnd):
 		if len(bytes.TrimSpace(d.data)) == 0 {
 			return fmt.Errorf("%w: the body is empty", ErrIncomplete)
 		}
 		return fmt.Errorf("%w: it ends too soon", ErrIncomplete)
-	case errSyntax:
+	case errors.Is(err, errSyntax):
 		if trimmed := bytes.TrimSpace(d.data); len(trimmed) > 0 && trimmed[0] == '<' {
 			return fmt.Errorf("%w: the body is HTML or XML", ErrIncomplete)
 		}
 		return d.within(err, "")
-	case errDepth:
+	case errors.Is(err, errDepth):
 		return &FieldError{Err: err}
 	}
 	return err

@@ -42,8 +42,8 @@ func (t *text) unescape() bool {
 		plain = append(plain, decoded...)
 		i += n
 	}
-	t.at = append(at, place(len(t.b)))
-	t.b = plain
+	at = append(at, place(len(t.b)))
+	t.b, t.at = plain, at
 	return found
 }
 

@@ -13,8 +13,8 @@ import (
 // notInKey lists the printable characters that end a key in a text around it.
 const notInKey = "\"'`<>()[]{},;\\"
 
-// pattern finds whatever begins with a prefix: as it is, with any of its
-// characters escaped as JSON, URLs and HTML do it, once or several times, and in
+// pattern finds whatever begins with a prefix: in small or capital letters, with any
+// of its characters escaped as JSON, URLs and HTML do it, once or several times, and in
 // hexadecimal and base64.
 type pattern struct {
 	prefix string
@@ -29,19 +29,23 @@ var patterns = [...]*pattern{newPattern(KeyPrefix, 4), newPattern(BridgePrefix, 
 // newPattern returns the pattern of a prefix, with at least so many digits of
 // base64 behind it.
 func newPattern(prefix string, least int) *pattern {
+	p := &pattern{prefix: prefix, signs: []string{`\`, "%", "&#"}}
 	var b64 []string
-	for offset := range 3 {
-		b64 = append(b64, base64Core(prefix, offset))
+	for _, form := range []string{prefix, upper(prefix)} {
+		p.signs = append(p.signs, form, hex.EncodeToString([]byte(form))[:3])
+		for offset := range 3 {
+			b64 = append(b64, base64Core(form, offset))
+		}
 	}
-	digits := hex.EncodeToString([]byte(prefix))
-	p := &pattern{prefix: prefix, signs: append([]string{prefix, `\`, "%", "&#", digits[:3]}, b64...)}
+	p.signs = append(p.signs, b64...)
 	p.expr = sync.OnceValue(func() *regexp.Regexp {
 		var plain, digits strings.Builder
 		for _, c := range []byte(prefix) {
-			either := fmt.Sprintf("%02x", c)
+			capital := upper(string(c))[0]
+			either := fmt.Sprintf("(?:%02x|%02x)", c, capital)
 			either = strings.NewReplacer("e", "[eE]", "f", "[fF]").Replace(either)
 			digits.WriteString(either)
-			fmt.Fprintf(&plain, `(?:%c|\\+(?:u00|x)%s|%%(?:25)*%s|&#0*%d;|&#[xX]0*%s;)`, c, either, either, c, either)
+			fmt.Fprintf(&plain, `(?:[%c%c]|\\+(?:u00|x)%s|%%(?:25)*%s|&#0*(?:%d|%d);|&#[xX]0*%s;)`, c, capital, either, either, c, capital, either)
 		}
 		const escaped = `\\+(?:/|(?:u00|x)[2-7][0-9a-fA-F])|&(?:amp|#[xX]?[0-9a-fA-F]+);`
 		return regexp.MustCompile(plain.String() + `(?:` + escaped + `|[^\s` + regexp.QuoteMeta(notInKey) + `])+|` +

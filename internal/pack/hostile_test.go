@@ -47,7 +47,7 @@ func packedFiles(t *testing.T, fsys fs.FS) (map[string]string, error) {
 	files := make(map[string]string)
 	for r := tar.NewReader(z); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return files, nil
 		}
 		if err != nil {

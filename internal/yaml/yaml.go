@@ -131,13 +131,14 @@ func (p *parser) sequence(indent int) (any, error) {
 		rest := strings.TrimLeft(r.text[1:], " ")
 		var value any
 		var err error
-		if rest == "" || rest[0] == '#' {
+		switch {
+		case rest == "" || rest[0] == '#':
 			p.next++
 			value, err = p.below(indent, false)
-		} else if rest[0] == '|' || rest[0] == '>' {
+		case rest[0] == '|' || rest[0] == '>':
 			p.next++
 			value, err = p.text(r, rest, indent)
-		} else {
+		default:
 			// The rest of the row is the first one of a node of its own.
 			p.lines[p.next] = row{number: r.number, indent: r.indent + len(r.text) - len(rest), text: rest}
 			value, err = p.block(p.lines[p.next].indent)

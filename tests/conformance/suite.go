@@ -77,7 +77,7 @@ func Load() ([]Case, error) {
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.DisallowUnknownFields()
 		var cases []Case
-		if err := decoder.Decode(&cases); err != nil {
+		if err := decoder.Decode(&cases); err != nil { //nolint:musttag // its errors have keys of their own
 			return nil, fmt.Errorf("%s: %w", e.Name(), err)
 		}
 		all = append(all, cases...)

@@ -102,7 +102,7 @@ func (b block) source(t *testing.T) string {
 		t.Fatalf("%s: %v", b.at, err)
 	}
 	imports := make(map[string]bool)
-	for _, name := range file.Unresolved { //nolint:staticcheck // the names that no declaration of the file explains are what is asked for
+	for _, name := range file.Unresolved {
 		if path := packages[name.Name]; path != "" {
 			imports[path] = true
 		} else if _, err := os.Stat(filepath.Join(goroot(), "src", name.Name)); err == nil && strings.Contains(b.code, name.Name+".") {

@@ -23,7 +23,7 @@ import (
 )
 
 // R8: 10,000 waits on one client.
-func TestR8TenThousandWaits(t *testing.T) {
+func TestR8TenThousandWaits(t *testing.T) { //nolint:paralleltest // it measures the heap
 	const n = 10_000
 	synctest.Test(t, func(t *testing.T) {
 		srv := connictest.New()
@@ -91,7 +91,7 @@ func TestR8TenThousandWaits(t *testing.T) {
 
 // A backend that serves people: 200 requests at once, each triggers an agent and
 // waits, over loopback and in real time, at 60 requests in 6 s.
-func TestTwoHundredRequestsAtOnce(t *testing.T) {
+func TestTwoHundredRequestsAtOnce(t *testing.T) { //nolint:paralleltest // it takes real time
 	const callers, window = 200, 6 * time.Second
 	srv := connictest.NewServer(t)
 	srv.RateLimit(60, window, connictest.SlidingWindow)

@@ -235,7 +235,7 @@ func (c *Config) environments(srv *connictest.Server) error {
 func (c *Config) start(ctx context.Context, srv *connictest.Server) error {
 	srv.RateLimit(0, 0, connictest.FixedWindow)
 	client := srv.Client()
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	for _, r := range c.Runs {
 		request := connic.TriggerRequest{Message: r.Message}
 		if len(r.Payload) > 0 {

@@ -39,6 +39,7 @@ func check(ctx context.Context, p parts, name string, conf options, stdout io.Wr
 	limited, done := context.WithTimeoutCause(ctx, conf.timeout, errTimeout)
 	defer done()
 	g := newGate(p.client, p.suite, j, p.line)
+	g.again = conf.again
 	err := g.run(limited)
 	if g.judges == nil { // the judges could not be found, and nothing was asked
 		p.line.Say("ci-gate: %v", err)

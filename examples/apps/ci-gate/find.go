@@ -21,10 +21,11 @@ const (
 // runs since then for one that has the case's input and is no other case's; if there
 // are more of them than triggers that are missed, somebody else asks the same, and
 // none is taken: a case without a run is honest, a case with a stranger's run is
-// not. It never triggers again.
-func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) {
+// not. It never triggers again. It returns the cases that go without, and
+// the error of the last look if that failed.
+func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) (rest []*Result, err error) {
 	if len(lost) == 0 {
-		return
+		return nil, nil
 	}
 	// Also when the gate has been interrupted: what was started is to be known.
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
@@ -34,22 +35,23 @@ func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) {
 			select {
 			case <-time.After(time.Duration(look) * 2 * time.Second): // it may not be in the list yet
 			case <-ctx.Done():
-				return
+				return lost, ctx.Err()
 			}
 		}
 		if lost = g.findMarked(ctx, lost, found); len(lost) == 0 {
-			return
+			return nil, nil
 		}
-		runs, err := g.recent(ctx, lost)
+		var runs map[string][]*connic.Run
+		runs, err = g.recent(ctx, lost)
 		if err != nil {
 			g.line.Say("looking for %d runs whose trigger got no answer: %v", len(lost), err)
 			continue
 		}
-		lost = g.match(lost, runs, found)
-		if len(lost) == 0 {
-			return
+		if lost = g.match(lost, runs, found); len(lost) == 0 {
+			return nil, nil
 		}
 	}
+	return lost, err
 }
 
 // findMarked finds runs by their markers, and returns the cases that go without.

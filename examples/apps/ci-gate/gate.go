@@ -52,6 +52,7 @@ type gate struct {
 	suite   *Suite
 	journal *journal
 	line    *progress.Line
+	again   bool // see askAgain
 
 	mu      sync.Mutex
 	results []*Result
@@ -117,11 +118,20 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 		case <-ctx.Done():
 		}
 	}
+	regained := func(r *Result) {
+		g.purse.regain()
+		pass(r)
+	}
+	if g.again {
+		g.askAgain(ctx, regained)
+	}
 	var unknown []*Result
 	var waiting sync.WaitGroup
 	places := make(chan struct{}, together)
 	for _, r := range g.results {
 		switch {
+		case r.RunID != "": // found already
+			continue
 		case r.record.RunID != "": // from an earlier process
 			r.RunID = r.record.RunID
 			g.purse.adopt()
@@ -150,11 +160,29 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 		})
 	}
 	waiting.Wait()
-	g.find(ctx, unknown, func(r *Result) {
-		g.purse.regain()
-		pass(r)
-	})
+	_, _ = g.find(ctx, unknown, regained)
 	return refused
+}
+
+// askAgain lets cases be triggered again whose trigger got no answer in an earlier
+// process, and for which there is no run now. Somebody has decided that.
+func (g *gate) askAgain(ctx context.Context, regained func(*Result)) {
+	var lost []*Result
+	for _, r := range g.results {
+		if r.record.RunID == "" && !r.record.Began.IsZero() {
+			g.purse.adopt()
+			g.purse.lose()
+			lost = append(lost, r)
+		}
+	}
+	rest, err := g.find(ctx, lost, regained)
+	for _, r := range rest {
+		g.purse.regain()
+		_ = g.purse.end(nil)
+		if err == nil { // who has not looked does not know
+			r.record = record{}
+		}
+	}
 }
 
 // trigger starts the run of a case. It reports whether that may have happened

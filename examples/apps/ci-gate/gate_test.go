@@ -265,6 +265,15 @@ func TestCrashed(t *testing.T) {
 		code = h.check(t.Context(), suite, options{state: state})
 		h.expect(code, exitIncomplete, "2 of 3 cases passed, 1 without a result")
 		h.executed("agents.trigger", 2)
+
+		h.fake.Fault(connictest.Fault{Op: "runs.list", Status: 403, Times: -1})
+		h.check(t.Context(), suite, options{state: state, again: true})
+		h.executed("agents.trigger", 2) // who has not looked does not know
+		h.fake.ClearFaults()
+
+		code = h.check(t.Context(), suite, options{state: state, again: true})
+		h.expect(code, exitPassed, "3 of 3 cases passed")
+		h.executed("agents.trigger", 3)
 	})
 }
 

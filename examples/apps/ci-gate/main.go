@@ -48,6 +48,7 @@ func main() {
 type options struct {
 	junit, summary, state string
 	timeout               time.Duration
+	again                 bool
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -57,6 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&conf.junit, "junit", "", "write JUnit XML to this `file`")
 	flags.StringVar(&conf.summary, "summary", os.Getenv("GITHUB_STEP_SUMMARY"), "append Markdown to this `file` (default: GITHUB_STEP_SUMMARY)")
 	flags.StringVar(&conf.state, "state", "", "note what was asked for in this `file`: a gate that was interrupted goes on from there, and asks for nothing twice")
+	flags.BoolVar(&conf.again, "again", false, "with -state: trigger cases again whose trigger got no answer and for which no run is found; they may be paid for twice")
 	flags.DurationVar(&conf.timeout, "timeout", 30*time.Minute, "how long all cases may take")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(stderr, "usage: ci-gate [flags] cases.yaml")

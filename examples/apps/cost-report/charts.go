@@ -43,7 +43,7 @@ func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 	for _, g := range u.ByDay() {
 		top = max(top, g.Cost.In(currency).Amount.Float64())
 	}
-	names, amounts := stacks(u, currency, func(row *connic.UsageRow) string { return cmp.Or(row.AgentName, "all agents") }, func(row *connic.UsageRow) int { return r.Period.place(row.Date) }, len(days))
+	names, amounts := stacks(u, func(row *connic.UsageRow) string { return cmp.Or(row.AgentName, "all agents") }, func(row *connic.UsageRow) int { return r.Period.place(row.Date) }, len(days))
 	lines := r.lines(&c, r.global(currency, connic.BudgetDaily), &top)
 	for i, name := range labels(names, 28) {
 		extra := []charts.SeriesOpts{charts.WithBarChartOpts(opts.BarChart{Stack: "cost"})}
@@ -111,7 +111,7 @@ func (r *Report) agentChart(u *connic.Usage, currency string) chart {
 	c.Height = 110 + 34*len(groups)
 	bar := charts.NewBar()
 	bar.SetXAxis(labels(agents, 20))
-	names, amounts := stacks(u, currency, func(row *connic.UsageRow) string {
+	names, amounts := stacks(u, func(row *connic.UsageRow) string {
 		if row.EnvironmentID == "" {
 			return "all environments"
 		}
@@ -139,7 +139,7 @@ func (r *Report) agentChart(u *connic.Usage, currency string) chart {
 
 // stacks adds rows up by name and place, the dearest names first. A place of -1 is
 // left out.
-func stacks(u *connic.Usage, currency string, name func(*connic.UsageRow) string, place func(*connic.UsageRow) int, places int) ([]string, [][]connic.Decimal) {
+func stacks(u *connic.Usage, name func(*connic.UsageRow) string, place func(*connic.UsageRow) int, places int) ([]string, [][]connic.Decimal) {
 	total := make(map[string]connic.Decimal)
 	for _, row := range u.Rows {
 		total[name(row)] = total[name(row)].Add(row.Cost().Amount)

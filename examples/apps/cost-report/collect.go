@@ -102,7 +102,7 @@ const maxBudgets = 10_000
 // part would be too low.
 func usage(ctx context.Context, client *connic.Client, p period, by connic.UsageGrouping) (*connic.Usage, error) {
 	u, err := client.Budgets.Usage(ctx, &connic.UsageParams{From: p.From, To: p.To, GroupBy: by})
-	if half := p.To.Sub(p.From) / 2 / day * day; errors.Is(err, connic.ErrPartial) && half > 0 && dated(u.Rows) {
+	if half := (p.To.Sub(p.From) / 2).Truncate(day); errors.Is(err, connic.ErrPartial) && half > 0 && dated(u.Rows) {
 		first, err := usage(ctx, client, period{p.From, p.From.Add(half)}, by)
 		if err != nil {
 			return nil, err

@@ -21,7 +21,9 @@ func furnish(fake *connictest.Server) {
 			runs           int
 			price          float64 // of a run
 		}{
-			{"support", connic.EUR, 120, 0.0131}, {"invoice-reader", connic.EUR, 40, 0.0474}, {"translator", connic.EUR, 25, 0.0098},
+			{"support", connic.EUR, 120, 0.0131},
+			{"invoice-reader", connic.EUR, 40, 0.0474},
+			{"translator", connic.EUR, 25, 0.0098},
 			{"research", connic.USD, 9, 0.2133},
 		} {
 			for _, environment := range []string{"env-production", "env-test"} {
@@ -46,7 +48,7 @@ func furnish(fake *connictest.Server) {
 	}
 	fake.Agent("research", nil) // the budget needs it to be there
 	client := fake.Client()
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	for _, b := range []connic.BudgetCreate{
 		{Name: "Everything", Kind: connic.BudgetLimit, Scope: connic.BudgetGlobal, Period: connic.BudgetMonthly, Amount: connic.MustDecimal("120.00"), Currency: connic.EUR},
 		{Name: "A day", Kind: connic.BudgetAlert, Scope: connic.BudgetGlobal, Period: connic.BudgetDaily, Amount: connic.MustDecimal("4.50"), Currency: connic.EUR},

@@ -188,7 +188,7 @@ func (r *Report) headline(currency string) string {
 	return strings.TrimSpace(sum.String())
 }
 
-func (g *grid) write(w *bufio.Writer) {
+func (g grid) write(w *bufio.Writer) {
 	_, _ = fmt.Fprintf(w, "\n%s\n", g.Title)
 	rows := append([][]string{g.Head}, g.Rows...)
 	widths := make([]int, len(g.Head))

@@ -96,9 +96,7 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	if j.stop == nil {
-		if err := j.deleteAll(ctx); err != nil {
-			return err
-		}
+		j.deleteAll(ctx)
 	}
 	if j.stop == nil {
 		return j.wait(ctx)
@@ -138,8 +136,11 @@ func (j *job) uploadAll(ctx context.Context) error {
 			f := sent[r.Index]
 			j.uploaded++
 			jobID := r.JobID
-			if r.Status.Finished() {
+			switch {
+			case r.Status.Finished():
 				jobID = ""
+			case jobID == "":
+				j.unseen++
 			}
 			if r.Status == connic.JobFailed {
 				j.fail(f.path, errors.New("the ingestion failed"))
@@ -173,50 +174,55 @@ func (j *job) document(f *file) (connic.Document, error) {
 	}, nil
 }
 
-func (j *job) deleteAll(ctx context.Context) error {
+func (j *job) deleteAll(ctx context.Context) {
 	for i, name := range j.remove {
 		j.line.Show("%s", bar("deleting", i, len(j.remove), 0))
-		err := j.client.Knowledge.Delete(ctx, entryID(name), &connic.EntryParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace})
-		switch {
-		case err == nil, errors.Is(err, connic.ErrNotFound): // gone already
-			j.deleted++
-			if err := j.state.note(record{Path: name, Gone: true}); err != nil {
-				return err
-			}
-		case ctx.Err() != nil:
-			j.stop = ctx.Err()
-			return nil
-		default:
-			j.fail(name, fmt.Errorf("not deleted: %w", err))
-			if errors.Is(err, connic.ErrUnauthorized) || errors.Is(err, connic.ErrForbidden) {
-				j.stop = err
-				return nil
-			}
+		if j.stop = j.delete(ctx, name); j.stop != nil {
+			return
 		}
 	}
+}
+
+// delete deletes the entry of a path. The error is one after which no other can be
+// deleted.
+func (j *job) delete(ctx context.Context, name string) error {
+	err := j.client.Knowledge.Delete(ctx, entryID(name), &connic.EntryParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace})
+	switch {
+	case err == nil, errors.Is(err, connic.ErrNotFound): // gone already
+		j.deleted++
+		return j.state.note(record{Path: name, Gone: true})
+	case ctx.Err() != nil, errors.Is(err, connic.ErrUnauthorized), errors.Is(err, connic.ErrForbidden):
+		return fmt.Errorf("%s is not deleted: %w", name, err)
+	}
+	j.fail(name, errors.New("not deleted: "+reason(err)))
 	return nil
 }
 
 // wait sees the ingestions to their end, those of earlier runs too, all with one
 // look.
 func (j *job) wait(ctx context.Context) error {
-	paths := make(map[string]string) // by job
+	paths := make(map[string][]string) // by job, which may be one for several
+	all := 0
 	for name, r := range j.state.known {
 		if r.JobID != "" {
-			paths[r.JobID] = name
+			paths[r.JobID] = append(paths[r.JobID], name)
+			all++
 		}
 	}
-	all := len(paths)
 	for got, err := range j.client.Knowledge.WaitJobs(ctx, slices.Sorted(maps.Keys(paths)), &connic.KnowledgeParams{EnvironmentID: j.where.Environment}) {
 		var ended *connic.JobError
 		var gone *connic.WaitError
 		switch {
 		case err == nil:
-			j.completed++
+			j.completed += len(paths[got.ID])
 			err = j.settle(paths[got.ID])
 		case errors.As(err, &ended):
-			j.fail(paths[got.ID], errors.New(cmp.Or(ended.Job.Error, err.Error())))
-			err = j.state.note(record{Path: paths[got.ID]}) // again next time
+			why := errors.New(cmp.Or(ended.Job.Error, err.Error()))
+			err = nil
+			for _, name := range paths[got.ID] {
+				j.fail(name, why)
+				err = errors.Join(err, j.state.note(record{Path: name})) // again next time
+			}
 		case !errors.As(err, &gone):
 			return err
 		case errors.Is(err, connic.ErrNotFound), errors.Is(err, connic.ErrForbidden):
@@ -227,7 +233,7 @@ func (j *job) wait(ctx context.Context) error {
 				unseen = []string{gone.ID}
 			}
 			for _, id := range unseen {
-				j.unseen++
+				j.unseen += len(paths[id])
 				err = errors.Join(err, j.settle(paths[id]))
 			}
 		default: // it is waited for next time
@@ -241,14 +247,15 @@ func (j *job) wait(ctx context.Context) error {
 	return nil
 }
 
-// settle notes that nothing more is to come of an upload.
-func (j *job) settle(name string) error {
-	r, ok := j.state.known[name]
-	if !ok {
-		return nil
+// settle notes that nothing more is to come of some uploads.
+func (j *job) settle(names []string) error {
+	var err error
+	for _, name := range names {
+		r := j.state.known[name]
+		r.JobID = ""
+		err = errors.Join(err, j.state.note(r))
 	}
-	r.JobID = ""
-	return j.state.note(r)
+	return err
 }
 
 func (j *job) fail(name string, err error) {

@@ -425,7 +425,10 @@ func TestRun(t *testing.T) {
 	if code := run(t.Context(), []string{"-n"}, &out, &lines); code != exitDone || !strings.Contains(out.String(), "new      policies/returns.md\n") {
 		t.Errorf("exit code %d: %s%s", code, &out, &lines)
 	}
-	for _, args := range [][]string{{"a", "b"}, {"-x"}, {"missing"}} {
+	if err := os.Mkdir("docs", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"a", "b"}, {"-x"}, {"missing"}, {"-state", "docs/state.jsonl", "docs"}} {
 		if code := run(t.Context(), args, &out, &lines); code != exitUsage {
 			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
 		}
@@ -464,4 +467,64 @@ func mustHash(t *testing.T, fsys fs.FS, name string) string {
 		t.Fatal(err)
 	}
 	return f.sha256
+}
+
+// A service may have one job for several files, or name none.
+func TestJobsOfSeveral(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.run(t.Context(), tree("a.md", "one"), exitDone, "1 uploaded")
+		s, err := openState(d.conf.state, place{"env-production", "docs"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var job string
+		for j, err := range d.client.Knowledge.AllJobs(t.Context(), &connic.JobListParams{EnvironmentID: "env-production"}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			job = j.ID
+		}
+		for _, name := range []string{"a.md", "b.md"} {
+			s.known[name] = record{Path: name, SHA256: s.known["a.md"].SHA256, JobID: job}
+		}
+		if err := errors.Join(s.begin(), s.close()); err != nil {
+			t.Fatal(err)
+		}
+		d.run(t.Context(), tree("a.md", "one", "b.md", "one"), exitDone, "2 unchanged")
+		if s, err = openState(d.conf.state, s.where); err != nil {
+			t.Fatal(err)
+		}
+		for name, r := range s.known {
+			if r.JobID != "" {
+				t.Errorf("%s is still waited for", name)
+			}
+		}
+	})
+}
+
+// A deletion that fails is named and tried again; one that is forbidden ends the
+// run.
+func TestDeletionFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.conf.environment = "env-production"
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two", "c.md", "three"), exitDone, "3 uploaded")
+		d.fake.Fault(connictest.Fault{Op: "knowledge.delete", Status: 409})
+		lines := d.run(t.Context(), tree("c.md", "three"), exitFailed, "0 uploaded, 1 deleted, 1 unchanged, 0 left out, 1 failed")
+		if !strings.Contains(lines, "a.md: not deleted: knowledge.delete: 409") {
+			t.Errorf("the lines are\n%s", lines)
+		}
+		full := d.client
+		d.client = d.fake.ClientWithKey(d.fake.Key("knowledge:read"))
+		lines = d.run(t.Context(), tree("c.md", "three"), exitFailed, "0 deleted")
+		if !strings.Contains(lines, "stopped: a.md is not deleted: ") || !strings.Contains(lines, "403") {
+			t.Errorf("the lines are\n%s", lines)
+		}
+		d.client = full
+		d.run(t.Context(), tree("c.md", "three"), exitDone, "1 deleted")
+		d.has(map[string]string{"docs/c.md": "three"})
+	})
 }

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -94,9 +95,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if err != nil {
 			return bad(err)
 		}
-		defer root.Close()
+		defer func() { _ = root.Close() }()
 		fsys = root.FS()
 		conf.state = cmp.Or(conf.state, filepath.Join(flags.Arg(0), ".connic-ingest.jsonl"))
+		if seen(flags.Arg(0), conf.state) {
+			return bad(errors.New("-state: the file would become knowledge itself: put it elsewhere, or begin its name with a dot"))
+		}
 	case where.Fake == nil:
 		return bad(errors.New("name a folder; see -h"))
 	default:
@@ -111,6 +115,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer cancel()
 	line.Say("namespace %s on %s", conf.namespace, where)
 	return ingest(ctx, where.Client, fsys, conf, line, stdout)
+}
+
+// seen reports whether a scan of the folder sees a file.
+func seen(folder, name string) bool {
+	dir, err := filepath.Abs(folder)
+	if err != nil {
+		return false
+	}
+	if name, err = filepath.Abs(name); err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(dir, name)
+	// A path that leads out begins with a dot, too.
+	return err == nil && !strings.HasPrefix(rel, ".") && !strings.Contains(rel, string(filepath.Separator)+".")
 }
 
 // ingest does the work and sums it up.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -105,7 +106,7 @@ func (f *file) hash(fsys fs.FS) (blank bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // only read
 	h := sha256.New()
 	block := make([]byte, 64<<10)
 	blank = true
@@ -114,7 +115,7 @@ func (f *file) hash(fsys fs.FS) (blank bool, err error) {
 		_, _ = h.Write(block[:n])
 		f.size += int64(n)
 		blank = blank && len(bytes.TrimSpace(block[:n])) == 0
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

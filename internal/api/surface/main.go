@@ -28,7 +28,7 @@ func main() {
 	}
 	text, err := Surface(os.Args[1])
 	if err == nil {
-		err = os.WriteFile(os.Args[2], text, 0o644) //nolint:gosec // it is for everybody to read
+		err = os.WriteFile(os.Args[2], text, 0o644)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "surface:", err)

@@ -44,7 +44,9 @@ func quoted(text string, ascii bool) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(text) // a text
+	if err := encoder.Encode(text); err != nil {
+		panic(err) // a text can be encoded
+	}
 	raw := strings.TrimSuffix(b.String(), "\n")
 	if !ascii {
 		return raw

@@ -1,0 +1,313 @@
+package connic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What cannot take the answer is refused before anything is sent.
+func TestDoRefusesWhatCannotTakeTheAnswer(t *testing.T) {
+	t.Parallel()
+	c := newTestClient(t, func(*http.Request) (*http.Response, error) {
+		t.Error("a request left the process")
+		return respond(200, `{}`), nil
+	})
+	for name, out := range map[string]any{
+		"nil raw message": (*json.RawMessage)(nil), "nil pointer": (*Run)(nil), "value": Run{}, "map": map[string]any{}, "function": func() {},
+	} {
+		var bad *ArgumentError
+		if err := c.Do(t.Context(), "POST", "/x", nil, nil, out); !errors.As(err, &bad) || bad.Arg != "out" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A Client for another environment keeps what guards the first one.
+func TestForEnvironmentKeepsEveryOption(t *testing.T) {
+	t.Parallel()
+	derived := 0
+	c := newTestClient(t, func(*http.Request) (*http.Response, error) {
+		return respond(400, `{"detail": "bad key `+strings.ToUpper(string(testKey))+`"}`), nil
+	}, WithCallContext(func(ctx context.Context, _ Operation) context.Context { derived++; return ctx }))
+	_, err := c.ForEnvironment("e").Runs.Get(t.Context(), "r1")
+	if text := err.Error(); strings.Contains(text, strings.ToUpper(string(testKey[len("cnc_"):]))) {
+		t.Errorf("the key shows in %s", text)
+	}
+	if derived != 1 {
+		t.Errorf("WithCallContext was asked %d times", derived)
+	}
+}
+
+// runawayFile is a file whose reader runs away.
+func runawayFile(at string, end func()) FileSource {
+	opened := 0
+	return FileSource{Name: "a.txt", Open: func() (io.Reader, error) {
+		if opened++; at == "Open" || at == "Open again" && opened > 1 {
+			end()
+		}
+		return &runawayReader{at, opened > 1, end}, nil
+	}}
+}
+
+type runawayReader struct {
+	at    string
+	again bool
+	end   func()
+}
+
+func (r *runawayReader) Read(p []byte) (int, error) {
+	if r.at == "Read" && r.again {
+		r.end()
+	}
+	return copy(p, "x"), io.EOF
+}
+
+func (r *runawayReader) Close() error {
+	if r.at == "Close" && r.again {
+		r.end()
+	}
+	return nil
+}
+
+// Files are read by net/http's goroutines, and by those of UploadAll. What goes
+// wrong there comes to the caller and ends nothing else.
+func TestFilesThatRunAway(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"entry_id": "e", "job_id": "j"}`)
+	}))
+	t.Cleanup(server.Close)
+	for ending, end := range map[string]func(){"panic": func() { panic("user's own") }, "Goexit": runtime.Goexit} {
+		for _, at := range []string{"Open", "Open again", "Read", "Close"} {
+			t.Run(ending+" in "+at, func(t *testing.T) {
+				t.Parallel()
+				c, err := New("p", testKey, WithBaseURL(server.URL), WithEnvironment("e"), WithTimeout(10*time.Second))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = c.Close() })
+				call := func(upload func()) (recovered any, returned bool) {
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						defer func() { recovered = recover() }()
+						upload()
+						returned = true
+					}()
+					select {
+					case <-done:
+					case <-time.After(8 * time.Second):
+						t.Error("it hangs")
+					}
+					return recovered, returned
+				}
+				var uploadErr error
+				recovered, returned := call(func() {
+					_, uploadErr = c.Knowledge.UploadFile(context.Background(), FileUpload{File: runawayFile(at, end)})
+				})
+				if ending == "panic" && at != "Close" && recovered != "user's own" || returned && at != "Close" && uploadErr == nil {
+					t.Errorf("UploadFile ends with %v, %v, %v", recovered, returned, uploadErr)
+				}
+				var failed, good int
+				recovered, returned = call(func() {
+					docs := func(yield func(Document) bool) {
+						_ = yield(FileUpload{File: runawayFile(at, end)}) && yield(TextUpload{Content: "x"})
+					}
+					for _, err := range c.Knowledge.UploadAll(context.Background(), docs, nil) {
+						if err != nil {
+							failed++
+						} else {
+							good++
+						}
+					}
+				})
+				if ending == "panic" && at != "Close" && recovered != "user's own" || ending == "Goexit" && at != "Close" && (failed != 1 || good != 1) {
+					t.Errorf("UploadAll ends with %v, %v, %d, %d", recovered, returned, failed, good)
+				}
+				if s := c.RateLimit(); s.InFlight != 0 {
+					t.Errorf("%d permits are leaked", s.InFlight)
+				}
+				if _, err := c.Knowledge.UploadText(t.Context(), TextUpload{Content: "x"}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+func TestUploadAllRefusesNilDocuments(t *testing.T) {
+	t.Parallel()
+	c := newTestClient(t, func(*http.Request) (*http.Response, error) { return respond(200, `{"entry_id": "e"}`), nil }, WithEnvironment("e"))
+	docs := func(yield func(Document) bool) {
+		for _, d := range []Document{nil, (*TextUpload)(nil), (*FileUpload)(nil), &TextUpload{Content: "x"}} {
+			if !yield(d) {
+				return
+			}
+		}
+	}
+	var bad, good int
+	for _, err := range c.Knowledge.UploadAll(t.Context(), iter.Seq[Document](docs), nil) {
+		var argument *ArgumentError
+		if errors.As(err, &argument) {
+			bad++
+		} else if err == nil {
+			good++
+		}
+	}
+	if bad != 3 || good != 1 {
+		t.Errorf("%d are refused and %d sent", bad, good)
+	}
+}
+
+// What was done is kept by a struct that holds its progress by value, too.
+func TestUploadProgressByValue(t *testing.T) {
+	t.Parallel()
+	var state struct {
+		Name     string
+		Progress UploadProgress
+	}
+	state.Progress.Resolve(0, true)
+	encoded, err := json.Marshal(state)
+	if err != nil || !strings.Contains(string(encoded), "[[0,0]]") {
+		t.Errorf("it is %s, %v", encoded, err)
+	}
+}
+
+// A body that brings nothing, again and again, ends the attempt.
+func TestBodiesWithoutProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) {
+			resp := respond(200, "")
+			resp.Body = io.NopCloser(lazy{})
+			return resp, nil
+		}, WithRetry(RetryPolicy{MaxAttempts: 1}))
+		_, err := c.Runs.Get(t.Context(), "r1")
+		if !errors.Is(err, io.ErrNoProgress) {
+			t.Error(err)
+		}
+	})
+}
+
+type lazy struct{}
+
+func (lazy) Read([]byte) (int, error) { return 0, nil }
+
+// An interval that is too short to grow does not make a wait spin.
+func TestPollsDoNotSpin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) {
+			if looks++; looks > 10_000 {
+				t.Fatal("it spins")
+			}
+			return respond(200, `{"id": "r1", "status": "running"}`), nil
+		}, WithoutRateLimit())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := c.Runs.Wait(ctx, "r1", WithPoll(1, time.Hour))
+		if !errors.Is(err, context.DeadlineExceeded) || looks > 1000 {
+			t.Errorf("%d looks, %v", looks, err)
+		}
+		looks = 0
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = c.Deployments.Wait(ctx, "d1", WithPoll(1, 1))
+		if !errors.Is(err, context.DeadlineExceeded) || looks > 6000 {
+			t.Errorf("%d looks, %v", looks, err)
+		}
+	})
+}
+
+// An observer may call the client, at every step.
+func TestObserversThatCallTheClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type inner struct{}
+		var c *Client
+		var calls atomic.Int32
+		c = newTestClient(t, func(*http.Request) (*http.Response, error) {
+			return respond(200, `{"id": "r1", "status": "completed"}`), nil
+		}, WithRateLimit(2, time.Second), WithObserver(func(ctx context.Context, _ Event) {
+			if ctx.Value(inner{}) == nil {
+				calls.Add(1)
+				time.Sleep(time.Millisecond) // until all others wait
+				if _, err := c.Runs.Get(context.WithValue(ctx, inner{}, 1), "r2"); err != nil {
+					t.Error(err)
+				}
+			}
+		}))
+		done := make(chan error)
+		for range 20 {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+				defer cancel()
+				_, err := c.Runs.Get(ctx, "r1")
+				done <- err
+			}()
+		}
+		for range 20 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if calls.Load() < 40 {
+			t.Errorf("%d steps were seen", calls.Load())
+		}
+	})
+}
+
+// What an agent says of a key that it got to see does not show it in capital letters
+// either.
+func TestTheKeyInAnswersOfEveryKind(t *testing.T) {
+	t.Parallel()
+	secret := strings.ToUpper(string(testKey[len("cnc_"):]))
+	for name, answer := range map[string]string{
+		"capital": `{"id": "r1", "status": "failed", "error": "the key ` + strings.ToUpper(string(testKey)) + `"}`,
+		"mixed":   `{"id": "r1", "status": "CNC_` + secret + `"}`,
+		"escaped": `{"id": "r1", "status": "failed", "error": "%43%4e%43_` + secret + `"}`,
+	} {
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) { return respond(200, answer), nil })
+		_, err := c.Runs.Wait(t.Context(), "r1")
+		var buf strings.Builder
+		slog.New(slog.NewTextHandler(&buf, nil)).Info("x", "err", err)
+		if text := err.Error() + buf.String(); strings.Contains(strings.ToUpper(text), secret) {
+			t.Errorf("%s: the key shows in %s", name, text)
+		}
+	}
+}
+
+// Whoever adds a field to Client decides here whether ForEnvironment shares it.
+func TestForEnvironmentCopiesEveryField(t *testing.T) {
+	t.Parallel()
+	c := newTestClient(t, nil, WithObserver(func(context.Context, Event) {}), WithReadOnly(), WithRoute("runs.get", "/projects/{project}/r/{run}"),
+		WithCallContext(func(ctx context.Context, _ Operation) context.Context { return ctx }), WithEnvironment("e"))
+	c.close = func() {}
+	own := []string{"service", "environment", "budget", "closed", "watching", "runWatch", "slashed", "sizes"}
+	was, is := reflect.ValueOf(c).Elem(), reflect.ValueOf(c.ForEnvironment("f")).Elem()
+	for i := range was.NumField() {
+		switch field := was.Type().Field(i); {
+		case field.IsExported() || slices.Contains(own, field.Name):
+		case was.Field(i).IsZero():
+			t.Errorf("this test does not set %s", field.Name)
+		case is.Field(i).IsZero():
+			t.Errorf("%s is lost", field.Name)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package connic
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// UploadProgress knows which documents of an [KnowledgeService.UploadAll] are
+// done, by their index. The zero value knows none. It is safe for concurrent use,
+// and encodes as JSON, so that another process can go on: save it after the loop,
+// or now and then within.
+//
+// What was under way when a process died is not in it. Give documents an EntryID
+// or StableID where that may happen. A copy shares what it knows with the original,
+// once that knows something.
+type UploadProgress struct{ known *progress } //nolint:recvcheck // it encodes by value too
+
+// progress is what the copies of an UploadProgress share.
+type progress struct {
+	mu      sync.Mutex
+	done    []span // in order, with gaps between them
+	unknown []int  // in order
+}
+
+// progressMu guards the field of every UploadProgress: a mutex of its own would keep
+// it from being encoded by value.
+var progressMu sync.Mutex
+
+// open returns what u knows, locked.
+func (u *UploadProgress) open() *progress {
+	progressMu.Lock()
+	if u.known == nil {
+		u.known = new(progress)
+	}
+	p := u.known
+	progressMu.Unlock()
+	p.mu.Lock()
+	return p
+}
+
+// span is a range of indexes, both ends included.
+type span [2]int
+
+// Done reports whether the document was accepted.
+func (u *UploadProgress) Done(index int) bool {
+	if u == nil {
+		return false
+	}
+	p := u.open()
+	defer p.mu.Unlock()
+	_, found := p.find(index)
+	return found
+}
+
+// Count is how many documents were accepted.
+func (u *UploadProgress) Count() int {
+	p := u.open()
+	defer p.mu.Unlock()
+	n := 0
+	for _, s := range p.done {
+		n += s[1] - s[0] + 1
+	}
+	return n
+}
+
+// Unknown returns the documents that must not be sent again blindly: they were
+// sent without an id of their own, and no answer came.
+func (u *UploadProgress) Unknown() []int {
+	p := u.open()
+	defer p.mu.Unlock()
+	return slices.Clone(p.unknown)
+}
+
+// Resolve says what became of a document whose outcome was unknown: it is done,
+// or it is to be sent again.
+func (u *UploadProgress) Resolve(index int, done bool) {
+	p := u.open()
+	defer p.mu.Unlock()
+	p.forget(index)
+	if done {
+		p.add(index)
+	}
+}
+
+func (u *UploadProgress) isUnknown(index int) bool {
+	if u == nil {
+		return false
+	}
+	p := u.open()
+	defer p.mu.Unlock()
+	return slices.Contains(p.unknown, index)
+}
+
+// note takes note of what came of a document.
+func (u *UploadProgress) note(index int, err error) {
+	if u == nil {
+		return
+	}
+	p := u.open()
+	defer p.mu.Unlock()
+	p.forget(index)
+	switch {
+	case err == nil:
+		p.add(index)
+	case errors.Is(err, ErrOutcomeUnknown):
+		at, _ := slices.BinarySearch(p.unknown, index)
+		p.unknown = slices.Insert(p.unknown, at, index)
+	}
+}
+
+func (p *progress) forget(index int) {
+	if at, found := slices.BinarySearch(p.unknown, index); found {
+		p.unknown = slices.Delete(p.unknown, at, at+1)
+	}
+}
+
+// find returns the span that holds the index, or the place for one.
+func (p *progress) find(index int) (at int, found bool) {
+	return slices.BinarySearchFunc(p.done, index, func(s span, index int) int {
+		switch {
+		case s[1] < index:
+			return -1
+		case s[0] > index:
+			return 1
+		}
+		return 0
+	})
+}
+
+func (p *progress) add(index int) {
+	at, found := p.find(index)
+	if found || index < 0 {
+		return
+	}
+	after := at < len(p.done) && p.done[at][0] == index+1
+	switch before := at > 0 && p.done[at-1][1] == index-1; {
+	case before && after:
+		p.done[at-1][1] = p.done[at][1]
+		p.done = slices.Delete(p.done, at, at+1)
+	case before:
+		p.done[at-1][1] = index
+	case after:
+		p.done[at][0] = index
+	default:
+		p.done = slices.Insert(p.done, at, span{index, index})
+	}
+}
+
+// progressWire is the JSON form of an UploadProgress.
+type progressWire struct {
+	Done    []span `json:"done"`
+	Unknown []int  `json:"unknown"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (u UploadProgress) MarshalJSON() ([]byte, error) {
+	p := u.open() // of this copy, if it knows nothing
+	defer p.mu.Unlock()
+	return json.Marshal(progressWire{p.done, p.unknown})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (u *UploadProgress) UnmarshalJSON(data []byte) error {
+	var w progressWire
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	last := -2
+	for _, s := range w.Done {
+		if s[0] < 0 || s[0]-1 <= last || s[1] < s[0] {
+			return errors.New("connic: the ranges of an UploadProgress overlap or are out of order")
+		}
+		last = s[1]
+	}
+	slices.Sort(w.Unknown)
+	p := u.open()
+	defer p.mu.Unlock()
+	p.done, p.unknown = w.Done, slices.Compact(w.Unknown)
+	return nil
+}
