@@ -124,7 +124,7 @@ type Governor struct {
 	soonest time.Time // no waiter has to go earlier; zero if none has a deadline
 	timer   *time.Timer
 
-	reserved int       // places of the window that are kept for looks
+	reserved int       // slots of the window reserved for polls
 	cancels  int       // admitted in a row while others waited
 	lowAt    time.Time // when the low lane last went ahead of the others
 

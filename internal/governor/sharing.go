@@ -50,7 +50,7 @@ type sharing struct {
 	opened  time.Time     // when a window last opened all at once
 	got     int           // responses since then
 	claimed time.Time     // when an attempt within the share was last admitted
-	since   time.Time     // when to look for more
+	since   time.Time     // when to probe for more
 	soon    time.Duration // or this soon after a pause
 }
 
