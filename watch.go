@@ -94,17 +94,6 @@ type wait[T any] struct {
 	signal   chan struct{}
 }
 
-// sighting is what a look brought to a wait.
-type sighting[T any] struct {
-	id    string
-	value *T
-	event WaitEvent
-	part  *part[T]
-	done  bool
-	err   error // of a part, or of the whole wait, that ended without its thing
-	all   bool  // the whole wait ends
-}
-
 func newWatch[T any](c *Client, kind watchKind[T], opts []RequestOption) *watch[T] {
 	return &watch[T]{
 		kind: kind, client: c, opts: opts, things: make(map[string]*thing[T]), waits: make(map[*wait[T]]struct{}),
@@ -255,45 +244,6 @@ func (w *watch[T]) expect(n, begun int, kept bool) {
 	places := w.reserve()
 	w.mu.Unlock()
 	w.tell(places)
-}
-
-// take returns what looks have brought since it was last called.
-func (x *wait[T]) take() []sighting[T] {
-	x.watch.mu.Lock()
-	defer x.watch.mu.Unlock()
-	ready := x.ready
-	x.ready = nil
-	for i := range ready {
-		if ready[i].part != nil {
-			ready[i].part.queued = 0
-		}
-	}
-	return ready
-}
-
-// deliver brings a sighting to its wait.
-func (x *wait[T]) deliver(s sighting[T]) {
-	ends := s.done || s.err != nil
-	if !ends && x.conf.progress == nil {
-		return
-	}
-	if s.part != nil {
-		if i := s.part.queued; i > 0 {
-			x.ready[i-1] = s
-		} else {
-			x.ready = append(x.ready, s)
-			s.part.queued = len(x.ready)
-		}
-		if ends {
-			x.watch.drop(s.part)
-		}
-	} else {
-		x.ready = append(x.ready, s)
-	}
-	select {
-	case x.signal <- struct{}{}:
-	default:
-	}
 }
 
 // stopped is the error of a wait that ends before its things.

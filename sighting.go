@@ -1,0 +1,144 @@
+package connic
+
+import (
+	"slices"
+	"time"
+
+	"github.com/connic-go/connic/internal/mask"
+)
+
+// sighting is what a look brought to a wait.
+type sighting[T any] struct {
+	id    string
+	value *T
+	event WaitEvent
+	part  *part[T]
+	done  bool
+	err   error // of a part, or of the whole wait, that ended without its thing
+	all   bool  // the whole wait ends
+}
+
+// take returns what looks have brought since it was last called.
+func (x *wait[T]) take() []sighting[T] {
+	x.watch.mu.Lock()
+	defer x.watch.mu.Unlock()
+	ready := x.ready
+	x.ready = nil
+	for i := range ready {
+		if ready[i].part != nil {
+			ready[i].part.queued = 0
+		}
+	}
+	return ready
+}
+
+// deliver brings a sighting to its wait.
+func (x *wait[T]) deliver(s sighting[T]) {
+	ends := s.done || s.err != nil
+	if !ends && x.conf.progress == nil {
+		return
+	}
+	if s.part != nil {
+		if i := s.part.queued; i > 0 {
+			x.ready[i-1] = s
+		} else {
+			x.ready = append(x.ready, s)
+			s.part.queued = len(x.ready)
+		}
+		if ends {
+			x.watch.drop(s.part)
+		}
+	} else {
+		x.ready = append(x.ready, s)
+	}
+	select {
+	case x.signal <- struct{}{}:
+	default:
+	}
+}
+
+// covered sets the time of everybody's next look after one at all things.
+func (w *watch[T]) covered(now time.Time) {
+	for x := range w.waits {
+		x.looked(now)
+	}
+}
+
+// see takes note of a thing as it is.
+func (w *watch[T]) see(t *thing[T], value *T, now time.Time) {
+	t.seen = value
+	state := w.kind.state(value)
+	for _, p := range slices.Clone(t.parts) {
+		x := p.wait
+		p.failed = failing{}
+		x.polls++
+		done := state.done || x.conf.stopAtApproval && state.status == string(RunAwaitingApproval)
+		e := w.event(p, now)
+		e.Status, e.Phase, e.Done = state.status, state.phase, done
+		if done {
+			e.Next = 0
+		}
+		if w.kind.show != nil {
+			w.kind.show(&e, value)
+		}
+		own := value
+		if done && len(t.parts) > 1 { // no two callers get the same one
+			copied := *value
+			own = &copied
+		}
+		x.deliver(sighting[T]{id: t.id, value: own, event: e, part: p, done: done})
+	}
+}
+
+func (w *watch[T]) event(p *part[T], now time.Time) WaitEvent {
+	x := p.wait
+	return WaitEvent{Kind: w.kind.name, ID: p.thing.id, Polls: x.polls, After: now.Sub(x.start), Next: x.due.Sub(now)}
+}
+
+// fail takes note of a look at a thing that failed.
+func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
+	for _, p := range slices.Clone(t.parts) {
+		x := p.wait
+		x.polls++
+		e := w.event(p, now)
+		e.Err = err
+		s := sighting[T]{id: t.id, event: e, part: p}
+		if p.failed.ends(err, x.conf.failures, now) {
+			s.event.Next = 0
+			s.value = t.seen
+			s.err = &WaitError{
+				Kind: w.kind.name, ID: t.id, Pending: []string{t.id}, LastStatus: mask.Line(w.lastStatus(t), maxID), Polls: x.polls, Err: err,
+			}
+		}
+		x.deliver(s)
+	}
+}
+
+// failAll takes note of a look that failed as a whole.
+func (w *watch[T]) failAll(err error, now time.Time, ends bool) {
+	for x := range w.waits {
+		if len(x.parts) == 0 {
+			continue
+		}
+		x.polls++
+		over := ends
+		for _, p := range x.parts {
+			over = p.failed.ends(err, x.conf.failures, now) || over
+		}
+		e := x.pending(err)
+		s := sighting[T]{id: e.ID, event: w.event(x.parts[e.ID], now)}
+		s.event.Err = err
+		if over {
+			s.event.Next = 0
+			s.err, s.all = e, true
+			s.value = x.parts[e.ID].thing.seen
+			if len(e.Pending) > 1 {
+				s.value = nil
+			}
+			for _, p := range x.parts {
+				w.drop(p)
+			}
+		}
+		x.deliver(s)
+	}
+}
