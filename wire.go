@@ -32,14 +32,14 @@ type wire struct {
 
 	mu      sync.Mutex
 	host    string // the address of the last requested connection
-	asked   bool   // for a connection
+	asked   bool   // a connection was requested
 	got     bool   // a connection was obtained
 	began   bool   // writing of the headers began or finished
 	wrote   bool   // the headers were written
-	resent  bool   // net/http was about to send the request again
-	answer  bool   // has begun, so that net/http does not repeat the request
-	informs int    // informational answers
-	earlier bool   // there was an answer to another request, before this one
+	resent  bool   // net/http was about to repeat the request
+	answer  bool   // the response has begun, so that net/http does not repeat the request
+	informs int    // number of informational responses
+	earlier bool   // a response to an earlier request came before this one
 	reused  bool   // the connection had served another request
 	http1   bool   // the connection is known to serve HTTP/1.1
 	conn    *countedConn
