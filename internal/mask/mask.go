@@ -56,8 +56,10 @@ const maxLine = 64 << 10
 
 // Text returns s with the secrets in it replaced.
 func (m *Mask) Text(s string) string {
-	for _, p := range patterns {
-		s = p.replace(s)
+	if suspicious(s) {
+		for _, p := range patterns {
+			s = p.replace(s)
+		}
 	}
 	if m != nil {
 		s = m.needles().replace(s)

@@ -1,7 +1,6 @@
 package mask
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -73,11 +72,41 @@ func (p *pattern) replace(s string) string {
 	return s
 }
 
-// suspicious reports whether b has a sign of a secret.
-func suspicious(b []byte) bool {
+// firsts has a bit for the first two bytes of each sign of each pattern. A sign of
+// one byte has all that begin with it.
+var firsts = func() (bits [1 << 16 / 64]uint64) {
 	for _, p := range patterns {
 		for _, sign := range p.signs {
-			if bytes.Contains(b, []byte(sign)) {
+			for second := range 256 {
+				if len(sign) == 1 || sign[1] == byte(second) {
+					pair := uint(sign[0])<<8 | uint(second)
+					bits[pair/64] |= 1 << (pair % 64)
+				}
+			}
+		}
+	}
+	return bits
+}()
+
+// suspicious reports whether s has a sign of a secret. Most texts have none, and
+// are read once.
+func suspicious[T string | []byte](s T) bool {
+	for i := range len(s) {
+		pair := uint(s[i]) << 8
+		if i+1 < len(s) {
+			pair |= uint(s[i+1])
+		}
+		if firsts[pair/64]&(1<<(pair%64)) != 0 && signAt(s[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+func signAt[T string | []byte](s T) bool {
+	for _, p := range patterns {
+		for _, sign := range p.signs {
+			if len(s) >= len(sign) && string(s[:len(sign)]) == sign {
 				return true
 			}
 		}
