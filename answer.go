@@ -12,15 +12,15 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// answer takes the body of a successful answer.
+// answer consumes the body of a successful response.
 type answer interface {
-	// accept decodes it.
+	// accept decodes a complete body.
 	accept(d *lenient.Decoder) error
-	// salvage takes what it can from one that is not whole.
+	// salvage extracts what it can from a truncated body.
 	salvage(body []byte)
 }
 
-// read reads the answer to its end, and decodes it.
+// read reads the response to its end and decodes it.
 func (k *call) read(end *deadline, resp *http.Response) {
 	defer resp.Body.Close()
 	c := k.client
@@ -38,7 +38,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 
 	switch {
 	case k.result != succeeded:
-		// Whatever could be read of an error's body is enough.
+		// Any part of an error body is sufficient.
 		k.failure = parseError(k.op, k.op.Method, k.url.Path, resp, body, c.mask())
 		k.failure.item = c.mask().Line(k.item, maxID)
 		k.failure.Location, k.redirect = k.location(resp)
@@ -58,7 +58,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 		err := k.answer.accept(d)
 		switch {
 		case err == nil:
-		case end.Err() != nil: // it ended while the answer was decoded
+		case end.Err() != nil: // it ended during decoding
 			k.result, k.err = broken, end.Err()
 			if end.expired() {
 				k.err = errAttemptTimeout
@@ -94,8 +94,9 @@ func (k *call) decodeError(body []byte, err error) *DecodeError {
 }
 
 // location returns the redacted target of a redirect, and whether it is the
-// call's own path with a slash more or less. Only a safe call asks again there,
-// once, and at the base URL: the target's host is never contacted.
+// path of the call with a trailing slash added or removed. Only a safe call is
+// repeated there, once, and at the base URL: the host of the target is never
+// contacted.
 func (k *call) location(resp *http.Response) (string, bool) {
 	target := resp.Header.Get("Location")
 	if target == "" || resp.StatusCode < 300 || resp.StatusCode > 399 {
@@ -116,7 +117,7 @@ func (k *call) location(resp *http.Response) (string, bool) {
 	return k.client.mask().Line(u.String(), maxID), false
 }
 
-// toggleSlash adds a slash to the end of the call's path, or takes it away.
+// toggleSlash adds or removes the trailing slash of the path.
 func (k *call) toggleSlash() {
 	k.toggled = !k.toggled
 	toggle := func(path string) string {

@@ -11,14 +11,14 @@ import (
 	"github.com/connic-go/connic/internal/governor"
 )
 
-// attempts is the transport of the retryablehttp client: it makes one attempt of
-// a call, from its admission to the last byte of the answer. It never returns an
-// error. retryablehttp would show its hooks no request beside one, and net/http
-// would wrap it in one that prints the URL. What came of the attempt stands in
-// the call.
+// attempts is the transport of the retryablehttp client. It performs one
+// attempt of a call, from its admission to the last byte of the response. It
+// never returns an error: retryablehttp would then call its hooks without a
+// request, and net/http would wrap the error in one that prints the URL. The
+// outcome of the attempt is stored in the call.
 //
-// It has no CloseIdleConnections, so retryablehttp cannot close those of an
-// http.Client that belongs to somebody else.
+// It lacks CloseIdleConnections, so retryablehttp cannot close the connections
+// of an http.Client supplied by the user.
 type attempts struct{ next http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
@@ -33,29 +33,31 @@ func (t attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 	if k.again = k.judge(time.Now()); !k.again {
 		return settled, nil
 	}
-	// retryablehttp waits on the request's context, and that of this attempt has
-	// ended.
+	// retryablehttp waits on the context of the request, and that of this
+	// attempt has ended.
 	again := k.client.template.WithContext(k)
 	again.Method, again.URL = k.op.Method, &k.url
 	k.loop.Request = again
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: again}, nil
 }
 
-// settled is what retryablehttp gets to see of a call that is over.
+// settled is the response that retryablehttp receives for a call that has
+// ended.
 var settled = &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
 
-// attempt makes one attempt. The first one uses the request r as it is: nothing
-// else has seen it.
+// attempt performs one attempt. The first one uses the request r itself:
+// nothing else has seen it.
 func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bool) {
 	c := k.client
 	if k.notBefore != nil && time.Until(*k.notBefore) > governor.MaxPause {
-		// The limiter lets others ask again before. This call does as it was told.
+		// The limiter may let others ask earlier. This call waits as long as it
+		// was told to.
 		if k.err = sleep(k, time.Until(*k.notBefore)); k.err != nil {
 			return
 		}
 	}
-	// A source of keys may take its time, or hang: not while the attempt holds a
-	// place of the quota.
+	// A key source may be slow or hang: do not hold a slot of the quota
+	// meanwhile.
 	authorization, err := k.authorization()
 	if err != nil {
 		k.err = err
@@ -78,7 +80,7 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		return
 	}
 	k.permit, k.holds = permit, true
-	defer k.abandon()                  // the user's code may panic or exit
+	defer k.abandon()                  // user code may panic or exit
 	if k.err = k.Err(); k.err != nil { // it ended in this very moment
 		return
 	}
@@ -86,7 +88,7 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		k.options.admitted()
 	}
 	if k.notBefore != nil {
-		// Only a Limiter that is not ours can let a refused attempt go too early.
+		// Only a foreign Limiter can admit a refused attempt too early.
 		if k.err = sleep(k, time.Until(*k.notBefore)); k.err != nil {
 			return
 		}
@@ -94,7 +96,7 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	}
 	end := &k.end
 	if k.attempts > 0 {
-		end = &deadline{call: k} // something may still look at the last one
+		end = &deadline{call: k} // something may still use the previous one
 		r = r.WithContext(end)
 	}
 	if k.body != nil {
@@ -126,7 +128,7 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	}
 }
 
-// roundTrip holds a RoundTripper to its contract.
+// roundTrip enforces the contract of a RoundTripper.
 func roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	resp, err := next.RoundTrip(r)
 	switch {
@@ -143,7 +145,7 @@ func roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) 
 	return resp, nil
 }
 
-// release gives the attempt's permit back, once.
+// release releases the permit of the attempt, once.
 func (k *call) release(o Outcome) {
 	if k.holds {
 		k.holds, k.sending = false, false
@@ -151,7 +153,7 @@ func (k *call) release(o Outcome) {
 	}
 }
 
-// abandon gives a permit back that an attempt has not come to an end with.
+// abandon releases the permit of an attempt that did not end regularly.
 func (k *call) abandon() {
 	if k.sending {
 		k.release(Outcome{Kind: OutcomeAbandoned})
@@ -160,10 +162,10 @@ func (k *call) abandon() {
 	}
 }
 
-// settle finishes what came of an attempt, before anybody gets to see its error.
+// settle completes the outcome of an attempt before anyone sees its error.
 func (k *call) settle() {
 	if k.lost && k.op.Method == http.MethodDelete && k.status() == http.StatusNotFound {
-		// It was deleted by an attempt whose answer did not arrive.
+		// An earlier attempt, whose response was lost, deleted it.
 		k.result, k.failure = succeeded, nil
 	}
 	k.lost = k.lost || k.result == broken || k.result == failed && !k.redirect
@@ -183,7 +185,8 @@ func (k *call) settle() {
 	}
 }
 
-// authorization gets the key for an attempt, in the time of one.
+// authorization obtains the key for an attempt, within the time limit of an
+// attempt.
 func (k *call) authorization() ([]string, error) {
 	if !k.client.credential.slow {
 		return k.client.credential.header(k)
@@ -199,7 +202,7 @@ func (k *call) authorization() ([]string, error) {
 
 var errKeyTimeout = errors.New("the key source took longer than an attempt may (see WithTimeout)")
 
-// timeout is how long an attempt may take.
+// timeout returns the time limit of an attempt.
 func (k *call) timeout() time.Duration {
 	switch {
 	case k.options.timeout > 0:
@@ -211,7 +214,8 @@ func (k *call) timeout() time.Duration {
 	}
 }
 
-// header makes the headers of an attempt. Values that every call has are shared.
+// header builds the headers of an attempt. Values common to all calls are
+// shared.
 func (k *call) header(authorization []string) http.Header {
 	h := make(http.Header, 8)
 	h["Authorization"] = authorization
@@ -226,8 +230,8 @@ func (k *call) header(authorization []string) http.Header {
 
 var acceptJSON = []string{"application/json"}
 
-// attemptTimeout is the cause of an attempt that took longer than WithTimeout
-// allows.
+// attemptTimeout is the cause of an attempt that exceeded the limit set by
+// WithTimeout.
 type attemptTimeout struct{}
 
 var errAttemptTimeout error = attemptTimeout{}
@@ -244,7 +248,7 @@ func (attemptTimeout) Is(target error) bool {
 // errResent is the cause of an attempt that net/http was about to send again.
 var errResent = errors.New("the connection ended before the answer came")
 
-// noAnswer classifies an attempt that ended without an answer.
+// noAnswer classifies an attempt that ended without a response.
 func (k *call) noAnswer(end *deadline, err error) {
 	wire := end.watched()
 	panicked, ran := end.ranAway()
@@ -271,7 +275,7 @@ func (k *call) noAnswer(end *deadline, err error) {
 	}
 }
 
-// limitOutcome is what the limiter learns of the attempt.
+// limitOutcome returns the outcome reported to the limiter.
 func (k *call) limitOutcome(resp *http.Response) Outcome {
 	switch {
 	case resp == nil && k.result == unsent:
@@ -279,7 +283,7 @@ func (k *call) limitOutcome(resp *http.Response) Outcome {
 	case k.result == refused:
 		now := time.Now()
 		wait := retryAfter(resp.Header, now)
-		// A Limiter that is not ours may know no pause. It must not spin.
+		// A foreign Limiter may not pause. It must not spin.
 		named := now.Add(max(wait, min(k.client.retry.MinWait, minPause)))
 		k.notBefore = &named
 		return Outcome{Kind: OutcomeRefused, RetryAfter: wait}

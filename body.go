@@ -11,15 +11,15 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// requestBody is the body of a call's requests.
+// requestBody is the body of the requests of a call.
 type requestBody struct {
 	contentType []string
 	encoded     []byte
-	open        func() (io.Reader, error) // in place of encoded
+	open        func() (io.Reader, error) // instead of encoded
 }
 
-// set makes the body for an attempt. While parts of a body that is made as it is
-// sent are taken, the attempt is alive, however long it takes.
+// set sets the body for an attempt. A streamed body keeps the attempt alive
+// while it is being read, however long that takes.
 func (b *requestBody) set(r *http.Request, end *deadline) (err error) {
 	r.GetBody = b.reader
 	if r.Body, err = b.reader(); err != nil {
@@ -28,7 +28,7 @@ func (b *requestBody) set(r *http.Request, end *deadline) (err error) {
 	defer func() {
 		if b.open != nil {
 			r.Body = &liveBody{r.Body, end}
-			r.GetBody = nil // net/http must not send it again by itself
+			r.GetBody = nil // net/http must not repeat the request by itself
 		}
 	}()
 	if b.open == nil {
@@ -58,14 +58,12 @@ func (b *requestBody) reader() (io.ReadCloser, error) {
 	return io.NopCloser(content), nil
 }
 
-// memoryBody is a body that lies in memory.
+// memoryBody is a body in memory.
 type memoryBody struct{ bytes.Reader }
 
 func (*memoryBody) Close() error { return nil }
 
-// liveBody tells its attempt when a part of it is taken. Net/http reads and closes
-// it on goroutines of its own, where nobody could recover from a panic of the user's
-// code: the attempt learns of it instead.
+// liveBody notifies its attempt whenever it is read.
 type liveBody struct {
 	io.ReadCloser
 	end *deadline
@@ -115,31 +113,30 @@ type sizedReader interface {
 	Len() int
 }
 
-// sizedBody is a body of a known size that needs no closing.
+// sizedBody is a body of known size that need not be closed.
 type sizedBody struct{ sizedReader }
 
 func (sizedBody) Close() error { return nil }
 
-// sizeHint guesses the size of a body: what it says, or what the operation's
-// last one had.
+// sizeHint estimates the size of a body from its declared length, or from the
+// operation's last response.
 func sizeHint(declared, learned, limit int64) int {
 	const least = 1 << 10
 	hint := max(learned, least)
 	if declared >= 0 {
-		// One byte more, so that the end is seen without growing. What was never seen is
-		// not believed at once.
+		// One more byte, so that the end is detected without growing.
 		hint = max(min(declared, limit, max(learned, maxPooled))+1, least)
 	}
 	return int(min(hint, limit+1, 16<<20))
 }
 
-// buffer holds a body while it is decoded.
+// buffer holds a body during decoding.
 type buffer struct {
 	b       []byte
 	decoder lenient.Decoder // of it
 }
 
-// readFrom reads r to its end, or fails with ErrTooLarge past the limit.
+// readFrom reads r to its end, or fails with ErrTooLarge beyond the limit.
 func (b *buffer) readFrom(r io.Reader, limit int64) error {
 	for empty := 0; ; {
 		if len(b.b) == cap(b.b) {
@@ -148,7 +145,7 @@ func (b *buffer) readFrom(r io.Reader, limit int64) error {
 			copy(grown, b.b)
 			b.b = grown
 		}
-		// A buffer that was used before may be larger than the limit.
+		// A reused buffer may be larger than the limit.
 		n, err := r.Read(b.b[len(b.b):min(int64(cap(b.b)), limit+1)])
 		b.b = b.b[:len(b.b)+n]
 		if int64(len(b.b)) > limit {
@@ -171,7 +168,7 @@ func (b *buffer) readFrom(r io.Reader, limit int64) error {
 // maxEmptyReads is how many reads in a row may bring nothing.
 const maxEmptyReads = 100
 
-// bufferPool keeps buffers of a moderate size.
+// bufferPool pools buffers of moderate size.
 type bufferPool struct{ pool sync.Pool }
 
 var bodies bufferPool

@@ -17,8 +17,8 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// call is one call of the API, from the first attempt to the last. It is the
-// context of its requests, which is how the hooks of retryablehttp find it.
+// call is one call of the API, from its first attempt to its last. It is the
+// context of its requests, which lets the hooks of retryablehttp find it.
 type call struct {
 	context.Context // the caller's
 
@@ -31,44 +31,44 @@ type call struct {
 	answer  answer
 
 	attempts int32         // requests sent
-	failures int32         // those that failed
-	refusals int32         // those that were refused with 429
-	taken    int32         // retries that the budget paid for
+	failures int32         // failed ones
+	refusals int32         // refused with 429
+	taken    int32         // retries taken from the budget
 	wait     time.Duration // before the next attempt
-	// notBefore is the instant that a Retry-After named, nil if none did.
+	// notBefore is the instant given by a Retry-After, or nil.
 	notBefore *time.Time
 
-	// What came of the last attempt.
-	resp    *http.Response // nil: no answer
-	failure *Error         // an answer with an error status
+	// The outcome of the last attempt.
+	resp    *http.Response // nil if there was no response
+	failure *Error         // an error response
 	err     error          // any other failure
-	last    *Error         // the last answer with an error status, of any attempt before
+	last    *Error         // the last error response of any earlier attempt
 
 	class    api.Class
 	lane     Lane
-	look     bool // the next look is the retry
+	look     bool // the next poll is the retry
 	result   result
-	again    bool // there will be another attempt
+	again    bool // another attempt follows
 	unknown  bool // the request may have been executed
-	redirect bool // ask again with a slash more or less
-	toggled  bool // a slash more or less than the route has
-	turned   bool // and that because of a redirect
-	stale    bool // the attempt met a connection that the server had closed
-	lost     bool // an attempt before may have been executed, without an answer
+	redirect bool // repeat with a trailing slash added or removed
+	toggled  bool // the path differs from the route by a trailing slash
+	turned   bool // and does so because of a redirect
+	stale    bool // the attempt used a connection that the server had closed
+	lost     bool // an earlier attempt may have been executed, without a response
 
-	queued uint32 // milliseconds in line for the limiter
+	queued uint32 // milliseconds queued at the limiter
 
 	permit  Permit
-	holds   bool // the permit
+	holds   bool // the call holds a permit
 	sending bool // the attempt is with the transport
 
-	// What the first attempt needs lies here, so that it need not be allocated.
+	// Storage for the first attempt, to save allocations.
 	loop  retryablehttp.Request
 	first http.Request
 	end   deadline
 }
 
-// route is the call's path, with placeholders.
+// route returns the path of the call with placeholders.
 func (k *call) route() string {
 	switch {
 	case k.op.Op != rawOperation.Op:
@@ -99,9 +99,9 @@ func (k *typedCall[T]) salvage(body []byte) {
 	}
 }
 
-// do is the one path of every request: arguments checked, request built, sent
-// and retried, answer decoded. Beside an error it returns what could be salvaged
-// of the answer.
+// do is the single path of every request: validate arguments, build the
+// request, send and retry it, decode the response. With an error it also
+// returns what could be salvaged of the response.
 func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.answer = k
@@ -117,7 +117,7 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 	return k.value, err
 }
 
-// run sends the call k that r describes.
+// run sends the call k described by r.
 func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOption) error {
 	if ctx == nil {
 		return k.argument("context", "is nil")
@@ -203,19 +203,20 @@ func isLimit(err error) bool {
 	return errors.As(err, &limit)
 }
 
-// outcome is the error of the whole call. Ended is set when no attempt ended it.
+// outcome returns the error of the whole call. ended is set if it was not ended
+// by an attempt.
 func (k *call) outcome(ended error) error {
 	if ended == nil && k.result == succeeded {
 		return nil
 	}
 	ctxErr := k.Err()
 	switch {
-	case ctxErr == nil && ended != nil: // the body could not be made again
+	case ctxErr == nil && ended != nil: // the body could not be built again
 		return k.transportError(ended)
 	case ctxErr == nil || k.err != nil && isLimit(k.err):
 		return k.failed()
 	case ended == nil && retryTable[api.Safe][k.result] == stop && !errors.Is(k.err, ctxErr):
-		return k.failed() // the call came to an end of its own
+		return k.failed() // the call ended by itself
 	}
 	if cause := context.Cause(k.Context); !errors.Is(ctxErr, cause) {
 		ctxErr = fmt.Errorf("%w: %w", ctxErr, cause)
@@ -223,7 +224,7 @@ func (k *call) outcome(ended error) error {
 	return k.transportError(ctxErr)
 }
 
-// failed is the error of the last attempt.
+// failed returns the error of the last attempt.
 func (k *call) failed() error {
 	if k.failure != nil {
 		return k.failure
@@ -233,7 +234,7 @@ func (k *call) failed() error {
 	}
 	var limit *LimitError
 	if errors.As(k.err, &limit) {
-		own := *limit // a Limiter may return the same one to many calls
+		own := *limit // a Limiter may return the same error to many calls
 		own.Op, own.Last = k.op.Name, k.last
 		return &own
 	}
@@ -258,7 +259,7 @@ func (k *call) transportError(cause error) *TransportError {
 	}
 }
 
-// reason says why the last attempt is repeated.
+// reason returns why the last attempt is repeated.
 func (k *call) reason() string {
 	switch {
 	case k.redirect:
@@ -274,7 +275,7 @@ func (k *call) reason() string {
 	}
 }
 
-// status is that of the last answer, 0 if there was none.
+// status returns the status of the last response, or 0.
 func (k *call) status() int {
 	if k.resp == nil {
 		return 0
@@ -282,7 +283,7 @@ func (k *call) status() int {
 	return k.resp.StatusCode
 }
 
-// requestID is that of the last answer.
+// requestID returns the request id of the last response.
 func (k *call) requestID() string {
 	if k.resp == nil {
 		return ""
@@ -314,7 +315,7 @@ func (k *call) Value(key any) any {
 	return k.Context.Value(key)
 }
 
-// callOf returns the call that a context belongs to, nil if it belongs to none.
+// callOf returns the call that a context belongs to, or nil.
 func callOf(ctx context.Context) *call {
 	k, _ := ctx.Value(callKey{}).(*call)
 	return k

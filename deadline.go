@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// deadline is the context of one attempt: that of the call, with an end of its
-// own. It differs from context.WithTimeout in that its timer is set only when
-// somebody asks for Done, as a transport in memory does not, and in that it costs
-// one allocation less for each thing it does not need.
+// deadline is the context of one attempt: that of the call, with its own end.
+// It differs from context.WithTimeout in that its timer is only set if Done is
+// called, which a transport in memory does not do, and in that it saves one
+// allocation for each thing it does not need.
 type deadline struct {
 	*call
 	timeout time.Duration
 
 	mu        sync.Mutex
 	at        time.Time
-	done      chan struct{} // nil: nobody asked
-	err       error         // nil: it has not ended
+	done      chan struct{} // nil if Done was not called
+	err       error         // nil if it has not ended
 	timedOut  bool
 	timer     *time.Timer
 	detach    func() bool // from the caller's context
 	followers *follower
-	wire      *wire // nil: no transport asked for a trace
+	wire      *wire // nil if no transport asked for a trace
 	ran       bool  // the code that reads the body did not return
 	panicked  any   // but panicked with this
 }
 
-// follower is what is to be done at the end of a deadline.
+// follower is work to do at the end of a deadline.
 type follower struct {
 	deadline *deadline
 	do       func()
@@ -39,7 +39,7 @@ func (d *deadline) begin(timeout time.Duration) {
 	d.alive()
 }
 
-// alive moves the end of the attempt: it has its whole time from now on.
+// alive restarts the time limit of the attempt.
 func (d *deadline) alive() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -94,7 +94,7 @@ func (d *deadline) Err() error {
 func (d *deadline) expire() {
 	d.mu.Lock()
 	if left := time.Until(d.at); left > 0 && d.err == nil && d.timer != nil {
-		d.timer.Reset(left) // it has been alive since the timer was set
+		d.timer.Reset(left) // restarted since the timer was set
 		d.mu.Unlock()
 		return
 	}
@@ -103,8 +103,8 @@ func (d *deadline) expire() {
 	d.end(context.DeadlineExceeded)
 }
 
-// expired reports whether the attempt took too long. If the caller's own deadline
-// was earlier, that is the caller's affair.
+// expired reports whether the attempt timed out. An earlier deadline of the
+// caller does not count.
 func (d *deadline) expired() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -126,15 +126,15 @@ func (d *deadline) end(err error) {
 	}
 }
 
-// abort ends the context together with those that follow it: when it returns, a
-// transport can see that it must stop.
+// abort ends the context and its followers: when it returns, a transport can
+// see that it must stop.
 func (d *deadline) abort() {
 	for f := d.finish(context.Canceled); f != nil; f = f.next {
 		f.do()
 	}
 }
 
-// finish ends the context and returns what is to be done.
+// finish ends the context and returns the work to do.
 func (d *deadline) finish(err error) *follower {
 	d.mu.Lock()
 	if d.err != nil {
@@ -157,10 +157,10 @@ func (d *deadline) finish(err error) *follower {
 	return followers
 }
 
-// AfterFunc lets package context attach a child without a goroutine: it arranges
-// for f to be called, on a goroutine of its own, when d ends.
+// AfterFunc lets package context attach a child without a goroutine: it calls f
+// on a separate goroutine when d ends.
 func (d *deadline) AfterFunc(f func()) (stop func() bool) {
-	d.Done() // from here on it must end by itself
+	d.Done() // from here on it must expire by itself
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil {

@@ -7,11 +7,11 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// A response type says with its tags how it is decoded: json names the field, and
-// api says how surely it is known, and what other names it has (see
-// internal/lenient). Types that need more have a method decoded.
+// The tags of a response type determine how it is decoded: json names the
+// field, and api gives its status and its aliases (see internal/lenient). Types
+// that need more have a method named decoded.
 
-// decodeInto decodes an answer into a new T.
+// decodeInto decodes a response into a new T.
 func decodeInto[T any](d *lenient.Decoder) (*T, error) {
 	v := new(T)
 	if err := d.Decode(v); err != nil {
@@ -21,8 +21,8 @@ func decodeInto[T any](d *lenient.Decoder) (*T, error) {
 	return v, nil
 }
 
-// decodeWithin decodes an answer that is a T, or an object with a T under a name
-// of its own.
+// decodeWithin decodes a response that is a T, or an object with a T under a
+// specific name.
 func decodeWithin[T, W any](d *lenient.Decoder, choose func(*W) *T) (*T, error) {
 	w := new(W)
 	if err := d.Decode(w); err != nil {
@@ -33,7 +33,7 @@ func decodeWithin[T, W any](d *lenient.Decoder, choose func(*W) *T) (*T, error) 
 	return v, nil
 }
 
-// finish ends the decoding of a value that began at an offset.
+// finish completes the decoding of a value that began at the given offset.
 func finish(d *lenient.Decoder, v any, start int) {
 	if d.KeepRaw {
 		if keeper, ok := v.(interface{ keep(json.RawMessage) }); ok {
@@ -45,8 +45,8 @@ func finish(d *lenient.Decoder, v any, start int) {
 	}
 }
 
-// decodeMethod is the UnmarshalJSON of the response types: it is as tolerant as
-// the client.
+// decodeMethod implements UnmarshalJSON of the response types. It is as
+// tolerant as the client.
 func decodeMethod[T any](data []byte, v *T) error {
 	d := lenient.New(data)
 	if err := d.End(d.Value(v)); err != nil {
@@ -56,7 +56,7 @@ func decodeMethod[T any](data []byte, v *T) error {
 	return nil
 }
 
-// none is the result of operations whose answer says nothing.
+// none is the result of operations without a meaningful response.
 type none struct{}
 
 // decodeNone accepts an empty body, and any JSON.

@@ -17,11 +17,11 @@ const (
 	maxDetail    = 500 // characters of Error.Detail
 	maxErrorBody = 64 << 10
 	maxFields    = 100 // of Error.Fields
-	maxNesting   = 8   // of lists and objects that are looked into
+	maxNesting   = 8   // of lists and objects that are inspected
 	maxID        = 200 // characters of a request id, a path or a redirect's target
 )
 
-// parseError makes the *Error of an answer. Body is not kept.
+// parseError returns the *Error of a response. body is not retained.
 func parseError(op *api.Operation, method, path string, resp *http.Response, body []byte, m *mask.Mask) *Error {
 	e := &Error{
 		Op: op.Name, Method: method, Path: m.Line(path, maxID), StatusCode: resp.StatusCode,
@@ -35,7 +35,7 @@ func parseError(op *api.Operation, method, path string, resp *http.Response, bod
 	kept := body[:min(len(body), maxErrorBody)]
 	e.Body = m.Bytes(kept)
 	e.Detail, e.Fields = parseDetail(e.Body)
-	if bytes.IndexByte(kept, '\\') >= 0 { // then it may have been escaped in the body
+	if bytes.IndexByte(kept, '\\') >= 0 { // the key may be escaped in the body
 		e.Detail = m.Text(e.Detail)
 	}
 	return e
@@ -50,9 +50,9 @@ func requestID(h http.Header) string {
 	return ""
 }
 
-// parseDetail finds the explanation in the body of an error. It accepts a
-// "detail" of any JSON type, the keys that other frameworks use in its place,
-// and bodies that are not JSON at all.
+// parseDetail extracts the explanation from the body of an error. It accepts a
+// "detail" of any JSON type, the keys that other frameworks use instead, and
+// bodies that are not JSON at all.
 func parseDetail(body []byte) (string, []FieldError) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	if len(body) == 0 {
@@ -82,10 +82,10 @@ func parseDetail(body []byte) (string, []FieldError) {
 	return "", nil
 }
 
-// detailKeys are where the explanation is looked for, the documented one first.
+// detailKeys are the keys of the explanation, the documented one first.
 var detailKeys = [...]string{"detail", "message", "error"}
 
-// flatten turns any JSON value into a text, and a list of {loc, msg, type} into
+// flatten converts any JSON value to text, and a list of {loc, msg, type} to
 // fields as well.
 func flatten(raw json.RawMessage, depth int) (string, []FieldError) {
 	if depth == 0 {
@@ -155,7 +155,8 @@ func parseField(raw json.RawMessage) (FieldError, bool) {
 	return FieldError{Loc: shorten(strings.Join(parts, ".")), Msg: shorten(item.Msg), Type: shorten(item.Type)}, true
 }
 
-// plainText reduces an HTML page to its title and keeps other texts.
+// plainText reduces an HTML page to its title, and returns other text
+// unchanged.
 func plainText(body []byte) string {
 	if body[0] != '<' {
 		return strings.ToValidUTF8(string(body), "�")
@@ -174,5 +175,5 @@ func plainText(body []byte) string {
 	return "the answer is an HTML page"
 }
 
-// shorten makes a text one safe line of at most maxDetail characters.
+// shorten returns s as one safe line of at most maxDetail characters.
 func shorten(s string) string { return mask.Line(s, maxDetail) }

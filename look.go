@@ -14,20 +14,22 @@ import (
 )
 
 const (
-	// pollPart is the part of the quota that looks which take several requests may
-	// use.
+	// pollPart is the fraction of the quota available to polls that take
+	// several requests.
 	pollPart = 0.4
-	// few is how many things are asked for one by one rather than looked for in a
-	// list.
+	// few is the largest number of items that are fetched one by one rather
+	// than listed.
 	few = 2
-	// atMost is how many things a list does not show are asked for in one look.
+	// atMost is the largest number of items missing from a list that are
+	// fetched in one poll.
 	atMost = 6
-	// looksAhead is how many looks within a window places are kept for, as a part of
-	// the quota: 6 of 60, which is what one wait takes in its first minute.
+	// looksAhead determines the slots reserved for polls within a window, as a
+	// fraction of the quota: 6 of 60, which is what one wait uses in its first
+	// minute.
 	looksAhead = 10
 )
 
-// run looks until nothing is waited for any more.
+// run polls until nothing is waited for any more.
 func (w *watch[T]) run() {
 	over := false
 	defer func() {
@@ -62,7 +64,8 @@ func (w *watch[T]) run() {
 	}
 }
 
-// abort ends all waits after the watch's goroutine was ended by others.
+// abort ends all waits after the goroutine of the watch was ended by other
+// code.
 func (w *watch[T]) abort() {
 	w.mu.Lock()
 	w.running = false
@@ -72,8 +75,8 @@ func (w *watch[T]) abort() {
 	w.tell(places)
 }
 
-// quota is what looks have to reckon with: that of the limiter or, where it has
-// none, that of the documentation.
+// quota returns the quota that polls must respect: that of the limiter or, if
+// it has none, the documented one.
 func (w *watch[T]) quota() (n int, per time.Duration) {
 	if w.limits.Limit <= 0 || w.limits.Window <= 0 {
 		return defaultQuota, defaultWindow
@@ -81,14 +84,14 @@ func (w *watch[T]) quota() (n int, per time.Duration) {
 	return w.limits.Limit, w.limits.Window
 }
 
-// pace is the time that one request of looks takes of the quota: 2.5 s of 60 a
-// minute, so that looks that take several come to 24 a minute.
+// pace returns the time per request of polls: 2.5 s at 60 a minute, so that
+// polls that take several requests add up to 24 a minute.
 func (w *watch[T]) pace() time.Duration {
 	n, per := w.quota()
 	return max(time.Millisecond, time.Duration(float64(per)/(pollPart*float64(n))))
 }
 
-// recent counts the requests of looks within the last window.
+// recent counts the requests of polls within the last window.
 func (w *watch[T]) recent() int {
 	_, per := w.quota()
 	old := time.Now().Add(-per)
@@ -96,7 +99,7 @@ func (w *watch[T]) recent() int {
 	return len(w.spent)
 }
 
-// byList reports whether looks go through the list.
+// byList reports whether polls use the list.
 func (w *watch[T]) byList() bool {
 	switch {
 	case w.kind.list == nil || w.listing == listRefused || time.Now().Before(w.relist):
@@ -106,17 +109,17 @@ func (w *watch[T]) byList() bool {
 	case w.listing == listUnknown && len(w.things)+w.expected > few:
 		return true
 	}
-	// Where the last list took as many pages as things are left, asking for each is
-	// cheaper.
+	// If the last list took as many pages as there are items left, fetching
+	// each is cheaper.
 	return len(w.things) > max(few, w.pages)
 }
 
-// next is when to look.
+// next returns when to poll.
 func (w *watch[T]) next() time.Time {
 	spent := w.recent()
 	byList := w.byList()
 	if byList && !w.probed && w.kind.get != nil {
-		return time.Time{} // whether there is a list decides how many places are kept
+		return time.Time{} // how many slots are reserved depends on whether there is a list
 	}
 	var due time.Time
 	initial := time.Duration(math.MaxInt64)
@@ -136,8 +139,8 @@ func (w *watch[T]) next() time.Time {
 	case byList && w.cost > 1:
 		gap = time.Duration(w.cost) * per
 	case w.limits.Waiting > 0 && w.limits.Limit > 0:
-		// Others wait for the quota: fewer and fewer looks, so that the places that
-		// are kept for them last for the window.
+		// Other attempts wait for the quota: poll less and less often, so that
+		// the slots reserved for polls last for the window.
 		gap = min(window/4, time.Duration(float64(gap)*math.Pow(2, float64(max(0, spent-2)))))
 	}
 	if at := w.last.Add(gap); at.After(due) {
@@ -151,7 +154,7 @@ func (w *watch[T]) next() time.Time {
 	return due
 }
 
-// fresh reports whether something was never asked for yet.
+// fresh reports whether some item was never fetched yet.
 func (w *watch[T]) fresh() bool {
 	for _, t := range w.things {
 		if t.asked.IsZero() {
@@ -161,8 +164,8 @@ func (w *watch[T]) fresh() bool {
 	return false
 }
 
-// allowance is how many things may be asked for one by one now: half of the quota
-// for those that never were, and a little less for others.
+// allowance returns how many items may be fetched individually now: half of the
+// quota for those that never were, and a little less for others.
 func (w *watch[T]) allowance(fresh bool) int {
 	n, _ := w.quota()
 	part := pollPart
@@ -172,7 +175,7 @@ func (w *watch[T]) allowance(fresh bool) int {
 	return max(1, int(part*float64(n))) - w.recent()
 }
 
-// look sees how far the things are.
+// look polls the items.
 func (w *watch[T]) look() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -225,7 +228,7 @@ func (w *watch[T]) look() {
 	}
 }
 
-// count takes note of a request.
+// count records a request.
 func (w *watch[T]) count() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -233,8 +236,8 @@ func (w *watch[T]) count() {
 	w.spent = append(w.spent, time.Now())
 }
 
-// lookInList goes through the list until all things were seen that are worth the
-// request. It reports whether the look goes on.
+// lookInList pages through the list until all items were seen that are worth a
+// request. It reports whether the poll continues.
 func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 	w.mu.Lock()
 	known := make([]*T, 0, len(w.things))
@@ -243,8 +246,7 @@ func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 	}
 	waitedFor := len(known)
 	w.mu.Unlock()
-	// Things of others stand between ours. What is further down is asked for by its
-	// id.
+	// The list also contains other items. Items further down are fetched by id.
 	most := max(1, min(waitedFor, 2*waitedFor/pageLimit+8))
 	if w.kind.get == nil {
 		most = max(most, evaluationPages)
@@ -284,7 +286,7 @@ func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 	defer w.mu.Unlock()
 	now := time.Now()
 	w.covered(now)
-	if w.kind.get == nil { // what is not there is missing
+	if w.kind.get == nil { // an item not listed is missing
 		for id, t := range w.things {
 			if !seen[id] {
 				w.fail(t, fmt.Errorf("connic: %w: the list does not show the %s", ErrNotFound, w.kind.name), now)
@@ -294,8 +296,8 @@ func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 	return w.kind.get != nil
 }
 
-// listFailed decides what follows from a list that cannot be had. It reports
-// whether things are asked for one by one instead.
+// listFailed handles a failed list request. It reports whether to fetch items
+// one by one instead.
 func (w *watch[T]) listFailed(err error, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -310,7 +312,7 @@ func (w *watch[T]) listFailed(err error, now time.Time) bool {
 			return true
 		}
 	case errors.As(err, &decode):
-		// It may be an item of somebody else's.
+		// The cause may be an unrelated item.
 		w.relist = now.Add(time.Minute)
 		return true
 	}
@@ -319,7 +321,7 @@ func (w *watch[T]) listFailed(err error, now time.Time) bool {
 	return false
 }
 
-// due returns the things that somebody wants to be looked at by now.
+// due returns the items with a wait that is due by now.
 func (w *watch[T]) due(now time.Time) (due []*thing[T]) {
 	for _, t := range w.things {
 		if slices.ContainsFunc(t.parts, func(p *part[T]) bool { return !p.wait.due.After(now) }) {
@@ -329,8 +331,8 @@ func (w *watch[T]) due(now time.Time) (due []*thing[T]) {
 	return due
 }
 
-// missing returns the ids of the due things to be asked for one by one, those first
-// that were not for the longest time.
+// missing returns the ids of the due items to fetch individually, least
+// recently fetched first.
 func (w *watch[T]) missing(due []*thing[T], seen map[string]bool, byList bool) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -357,8 +359,8 @@ func (w *watch[T]) missing(due []*thing[T], seen map[string]bool, byList bool) [
 	return ids
 }
 
-// reserve returns the change of the places that looks need at the limiter. The
-// caller holds the mutex, and calls tell without it.
+// reserve returns the change in the number of slots that polls need at the
+// limiter. The caller holds the mutex, and calls tell after releasing it.
 func (w *watch[T]) reserve() int {
 	want := 0
 	n, _ := w.quota()
@@ -366,10 +368,10 @@ func (w *watch[T]) reserve() int {
 	switch waits := len(w.things) + w.expected; {
 	case waits == 0:
 	case w.kind.get == nil, waits <= few, w.listing == listWorks:
-		// Most looks come at first, and those of this window are paid for.
+		// Most polls happen at first, and those of this window are paid for.
 		want = max(1, n/looksAhead-spent) * max(1, min(w.pages, n/looksAhead))
 	default:
-		// Each thing has to be asked for.
+		// Each item has to be fetched.
 		want = len(w.things) + w.begun + min(w.expected-w.begun, few)
 	}
 	change := want - w.reserved
@@ -377,7 +379,7 @@ func (w *watch[T]) reserve() int {
 	return change
 }
 
-// tell keeps places at the limiter, or gives them back.
+// tell reserves slots at the limiter, or releases them.
 func (w *watch[T]) tell(places int) {
 	if r, ok := w.client.limiter.(Reserver); ok && places != 0 {
 		r.Reserve(places)

@@ -11,34 +11,35 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// request is a call as a service method describes it.
+// request is a call as described by a service method.
 type request struct {
 	op    api.Op
-	id    string // fills the one placeholder of the route besides {project}
+	id    string // fills the only placeholder of the route besides {project}
 	query query
-	body  any // sent as JSON; nil: no body
-	// encoded is JSON that is sent as it is, in place of body.
+	body  any // sent as JSON; nil means no body
+	// encoded is JSON to send verbatim instead of body.
 	encoded []byte
-	form    *upload // sent as it is, in place of body
-	// repeatable makes an unsafe operation an idempotent one, because its
-	// arguments do.
+	form    *upload // sent verbatim instead of body
+	// repeatable makes an unsafe operation idempotent, because its arguments
+	// do.
 	repeatable bool
 	lane       Lane
 	spare      time.Duration // see Admission.Spare
-	admitted   func()        // is told when an attempt may be sent
-	// received, if not nil, gets the headers of the last answer.
+	admitted   func()        // called when an attempt is admitted
+	// received, if not nil, is called with the headers of the last response.
 	received func(http.Header)
-	// salvage, if not nil, makes a result of a body that is not whole, or nil.
+	// salvage, if not nil, returns a result from a truncated body, or nil.
 	salvage func(body []byte) any
 }
 
-// upload is a body that is made while it is sent, and made again for a retry.
+// upload is a body that is generated while it is sent, and again for each
+// retry.
 type upload struct {
 	contentType string
 	open        func() (io.Reader, error)
 }
 
-// locate fills in the URL of a call.
+// locate sets the URL of a call.
 func (c *Client) locate(k *call, r *request) error {
 	path, raw, err := c.buildPath(k, r.id)
 	if err != nil {
@@ -57,8 +58,8 @@ func (c *Client) locate(k *call, r *request) error {
 	return nil
 }
 
-// buildPath fills the placeholders of the call's route. Raw is set where the
-// escaped path differs from the plain one.
+// buildPath fills the placeholders of the route. raw is set if the escaped path
+// differs from the plain one.
 func (c *Client) buildPath(k *call, id string) (path, raw string, err error) {
 	var buf [256]byte
 	plain := append(buf[:0], c.base.Path...)
@@ -85,8 +86,9 @@ func (c *Client) buildPath(k *call, id string) (path, raw string, err error) {
 	path = string(plain)
 	if escaped {
 		raw = (&url.URL{Path: path}).EscapedPath()
-		// EscapedPath leaves some characters alone that PathEscape escapes; all of
-		// them are allowed in a path. What would divide segments was refused.
+		// EscapedPath leaves some characters unescaped that PathEscape escapes;
+		// all of them are allowed in a path. Characters that would separate
+		// segments were refused.
 		if raw == path {
 			raw = ""
 		}
@@ -101,7 +103,7 @@ func argumentName(placeholder string) string {
 	return strings.ReplaceAll(placeholder, "_", " ") + " id"
 }
 
-// unreserved reports whether s stands in a path as it is.
+// unreserved reports whether s needs no escaping in a path.
 func unreserved(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -112,10 +114,10 @@ func unreserved(s string) bool {
 	return true
 }
 
-// checkSegment returns what is wrong with a path argument, "" if nothing is.
-// Escaping is not enough: servers decode %2F before they route, and some decode
-// twice, so whatever could leave its segment is refused, in its percent forms
-// too.
+// checkSegment returns what is wrong with a path argument, or "". Escaping is
+// not sufficient: servers decode %2F before routing, and some decode twice, so
+// anything that could leave its segment is refused, including its
+// percent-encoded forms.
 func checkSegment(s string) string {
 	for range 5 {
 		switch {
@@ -141,15 +143,16 @@ func checkSegment(s string) string {
 	return "is percent-encoded too often"
 }
 
-// dotSegment reports whether s is "." or "..", also with parameters behind a
-// semicolon, which some servers take off before they resolve it.
+// dotSegment reports whether s is "." or "..", even with parameters after a
+// semicolon, which some servers remove before they resolve it.
 func dotSegment(s string) bool {
 	s, _, _ = strings.Cut(s, ";")
 	s = strings.TrimSpace(s)
 	return s == "." || s == ".."
 }
 
-// unescapeOnce decodes the valid percent forms in s and leaves the rest.
+// unescapeOnce decodes the valid percent escapes in s and leaves the rest
+// unchanged.
 func unescapeOnce(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -165,7 +168,7 @@ func unescapeOnce(s string) string {
 	return b.String()
 }
 
-// query is an encoded query string. Parameters that are not set are left out.
+// query is an encoded query string. Unset parameters are omitted.
 type query []byte
 
 func (q *query) add(key, value string) {

@@ -7,18 +7,18 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// sighting is what a look brought to a wait.
+// sighting is the result of a poll for one wait.
 type sighting[T any] struct {
 	id    string
 	value *T
 	event WaitEvent
 	part  *part[T]
 	done  bool
-	err   error // of a part, or of the whole wait, that ended without its thing
+	err   error // of a part, or of the whole wait, that ended without its item
 	all   bool  // the whole wait ends
 }
 
-// take returns what looks have brought since it was last called.
+// take returns the sightings since it was last called.
 func (x *wait[T]) take() []sighting[T] {
 	x.watch.mu.Lock()
 	defer x.watch.mu.Unlock()
@@ -32,7 +32,7 @@ func (x *wait[T]) take() []sighting[T] {
 	return ready
 }
 
-// deliver brings a sighting to its wait.
+// deliver adds a sighting to its wait.
 func (x *wait[T]) deliver(s sighting[T]) {
 	ends := s.done || s.err != nil
 	if !ends && x.conf.progress == nil {
@@ -57,14 +57,15 @@ func (x *wait[T]) deliver(s sighting[T]) {
 	}
 }
 
-// covered sets the time of everybody's next look after one at all things.
+// covered sets the time of the next poll of every wait after a poll of all
+// items.
 func (w *watch[T]) covered(now time.Time) {
 	for x := range w.waits {
 		x.looked(now)
 	}
 }
 
-// see takes note of a thing as it is.
+// see records the state of an item.
 func (w *watch[T]) see(t *thing[T], value *T, now time.Time) {
 	t.seen = value
 	state := w.kind.state(value)
@@ -82,7 +83,7 @@ func (w *watch[T]) see(t *thing[T], value *T, now time.Time) {
 			w.kind.show(&e, value)
 		}
 		own := value
-		if done && len(t.parts) > 1 { // no two callers get the same one
+		if done && len(t.parts) > 1 { // callers must not share the same value
 			copied := *value
 			own = &copied
 		}
@@ -95,7 +96,7 @@ func (w *watch[T]) event(p *part[T], now time.Time) WaitEvent {
 	return WaitEvent{Kind: w.kind.name, ID: p.thing.id, Polls: x.polls, After: now.Sub(x.start), Next: x.due.Sub(now)}
 }
 
-// fail takes note of a look at a thing that failed.
+// fail records a failed poll of an item.
 func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
 	for _, p := range slices.Clone(t.parts) {
 		x := p.wait
@@ -114,7 +115,7 @@ func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
 	}
 }
 
-// failAll takes note of a look that failed as a whole.
+// failAll records a poll that failed as a whole.
 func (w *watch[T]) failAll(err error, now time.Time, ends bool) {
 	for x := range w.waits {
 		if len(x.parts) == 0 {

@@ -10,25 +10,28 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// watchKind describes things of one kind that are waited for.
+// watchKind describes a kind of work that can be waited for.
 type watchKind[T any] struct {
 	name  string // "run"
 	id    func(*T) string
 	state func(*T) waitState
-	// get fetches one. Nil: there is only a list.
+	// get fetches one item. It is nil if there is only a list.
 	get func(ctx context.Context, id string, opts []RequestOption) (*T, error)
-	// list goes through the list from its beginning: each call of next is one
-	// request and returns a page, nil after the last one. Nil: there is no list.
+	// list pages through the list from its start: each call of next is one
+	// request and returns a page, or nil after the last one. It is nil if there
+	// is no list.
 	list func(seen []*T, opts []RequestOption) (next func(context.Context) ([]*T, error))
-	// partial reports whether the list left out of an item what get would show.
+	// partial reports whether the list omitted a field of an item that get
+	// would include.
 	partial func(*T) bool
-	// show puts a value into an event.
+	// show stores a value in an event.
 	show func(*WaitEvent, *T)
 }
 
-// watch looks at everything of one kind that is waited for, for all who wait. It
-// has one goroutine while somebody waits, and none else. A look is one list
-// request per 100 things, and a single request for what the list does not show.
+// watch polls everything of one kind that is waited for, on behalf of all
+// waits. It has one goroutine while there are waits, and none otherwise. A poll
+// is one list request per 100 items, and a single request for each item that
+// the list does not show.
 type watch[T any] struct {
 	kind   watchKind[T]
 	client *Client
@@ -37,24 +40,24 @@ type watch[T any] struct {
 	mu       sync.Mutex
 	things   map[string]*thing[T]
 	waits    map[*wait[T]]struct{}
-	expected int // things that are about to be started, to be waited for
-	begun    int // those of them whose start was sent
+	expected int // items about to be started and waited for
+	begun    int // those whose start was sent
 	running  bool
-	cancel   context.CancelFunc // of the look under way
+	cancel   context.CancelFunc // of the poll in progress
 	wake     chan struct{}
 
 	limits   RateLimitStatus // as last seen
 	listing  listState
-	probed   bool      // the list was asked for
-	relist   time.Time // when to try a list again that could not be decoded
+	probed   bool      // the list was requested
+	relist   time.Time // when to retry a list that could not be decoded
 	pages    int       // of the last list
-	last     time.Time // when the last look ended
+	last     time.Time // when the last poll ended
 	cost     int       // its requests
 	spent    []time.Time
-	reserved int // places kept at the limiter
+	reserved int // slots reserved at the limiter
 }
 
-// listState is what is known of the list operation.
+// listState is what is known about the list operation.
 type listState uint8
 
 const (
@@ -63,15 +66,15 @@ const (
 	listRefused
 )
 
-// thing is something that is waited for.
+// thing is an item that is waited for.
 type thing[T any] struct {
 	id    string
 	parts []*part[T]
-	seen  *T        // as last seen, nil if never
-	asked time.Time // when it was last asked for by its id
+	seen  *T        // as last seen, or nil
+	asked time.Time // when it was last fetched by its id
 }
 
-// part is a thing of a wait.
+// part is the share that one wait has in an item.
 type part[T any] struct {
 	wait   *wait[T]
 	thing  *thing[T]
@@ -79,13 +82,13 @@ type part[T any] struct {
 	queued int // index+1 of its sighting in wait.ready; 0: none
 }
 
-// wait is what one caller waits for. The watch's mutex guards it.
+// wait is the wait of one caller. It is guarded by the mutex of the watch.
 type wait[T any] struct {
 	watch    *watch[T]
 	conf     waitConfig
 	start    time.Time
-	deadline time.Time     // zero: none
-	gap      time.Duration // before the next look; 0: none
+	deadline time.Time     // zero if none
+	gap      time.Duration // before the next poll; 0 if none
 	due      time.Time
 	polls    int
 	order    []string
@@ -101,7 +104,7 @@ func newWatch[T any](c *Client, kind watchKind[T], opts []RequestOption) *watch[
 	}
 }
 
-// join begins a wait for the things of the ids. More can be added.
+// join starts a wait for the items with the given ids. More can be added.
 func (w *watch[T]) join(ctx context.Context, conf waitConfig, pauseFirst bool, ids ...string) *wait[T] {
 	x := &wait[T]{
 		watch: w, conf: conf, start: time.Now(), signal: make(chan struct{}, 1),
@@ -125,7 +128,7 @@ func (w *watch[T]) join(ctx context.Context, conf waitConfig, pauseFirst bool, i
 	return x
 }
 
-// more adds things to a wait.
+// more adds an item to a wait.
 func (x *wait[T]) more(id string) {
 	w := x.watch
 	w.mu.Lock()
@@ -165,9 +168,9 @@ func (x *wait[T]) add(ids []string) {
 	w.poke()
 }
 
-// looked sets the time of the next look after one that covered the wait.
+// looked sets the time of the next poll after one that covered the wait.
 func (x *wait[T]) looked(now time.Time) {
-	if x.due.After(now) { // it was another's turn
+	if x.due.After(now) { // this poll was due for another wait
 		if next := now.Add(x.gap); next.After(x.due) {
 			x.due = next
 		}
@@ -182,7 +185,7 @@ func (x *wait[T]) looked(now time.Time) {
 	x.hasten()
 }
 
-// poke lets the watch think again about when to look.
+// poke makes the watch reconsider when to poll.
 func (w *watch[T]) poke() {
 	select {
 	case w.wake <- struct{}{}:
@@ -190,7 +193,7 @@ func (w *watch[T]) poke() {
 	}
 }
 
-// hasten makes sure of a look before the deadline.
+// hasten ensures a poll before the deadline.
 func (x *wait[T]) hasten() {
 	if x.deadline.IsZero() {
 		return
@@ -200,10 +203,10 @@ func (x *wait[T]) hasten() {
 	}
 }
 
-// lastLook is how long before its deadline a wait looks once more.
+// lastLook is how long before its deadline a wait polls once more.
 const lastLook = time.Second
 
-// leave ends a wait. The last one stops the look under way.
+// leave ends a wait. The last one cancels the poll in progress.
 func (x *wait[T]) leave() {
 	w := x.watch
 	w.mu.Lock()
@@ -220,7 +223,7 @@ func (x *wait[T]) leave() {
 	w.tell(places)
 }
 
-// drop takes a part out of its wait and its thing.
+// drop removes a part from its wait and its item.
 func (w *watch[T]) drop(p *part[T]) {
 	delete(p.wait.parts, p.thing.id)
 	p.thing.parts = slices.DeleteFunc(p.thing.parts, func(other *part[T]) bool { return other == p })
@@ -229,9 +232,9 @@ func (w *watch[T]) drop(p *part[T]) {
 	}
 }
 
-// expect keeps places for the looks at things that are about to be started, and
-// for those of them that have begun. Kept says that the limiter has just kept a
-// place by itself (Admission.Follow).
+// expect reserves slots for polls of items that are about to be started, and of
+// those that have begun. kept reports that the limiter has just reserved a slot
+// itself (Admission.Follow).
 func (w *watch[T]) expect(n, begun int, kept bool) {
 	limits := w.client.limiter.Status()
 	w.mu.Lock()
@@ -246,7 +249,7 @@ func (w *watch[T]) expect(n, begun int, kept bool) {
 	w.tell(places)
 }
 
-// stopped is the error of a wait that ends before its things.
+// stopped returns the error of a wait that ends before its items.
 func (x *wait[T]) stopped(err error) *WaitError {
 	x.watch.mu.Lock()
 	defer x.watch.mu.Unlock()
@@ -274,8 +277,8 @@ func (w *watch[T]) lastStatus(t *thing[T]) string {
 	return mask.Text(w.kind.state(t.seen).status)
 }
 
-// one waits for one thing. It returns it as it was last seen, nil if it never was,
-// and a *WaitError unless it ended.
+// one waits for one item. It returns the item as last seen, or nil, and a
+// *WaitError unless it has ended.
 func (x *wait[T]) one(ctx context.Context) (value *T, err error) {
 	defer x.leave()
 	for {
@@ -300,7 +303,7 @@ func (x *wait[T]) one(ctx context.Context) (value *T, err error) {
 	}
 }
 
-// last is the thing of a wait for one as it was last seen.
+// last returns the item of a single wait as last seen.
 func (x *wait[T]) last(value *T) *T {
 	x.watch.mu.Lock()
 	defer x.watch.mu.Unlock()
@@ -359,12 +362,12 @@ func (x *wait[T]) all(ctx context.Context, more <-chan string, check func(string
 	}
 }
 
-// empty reports whether everything has ended and was taken.
+// empty reports whether all items have ended and were taken.
 func (x *wait[T]) empty() bool {
 	x.watch.mu.Lock()
 	defer x.watch.mu.Unlock()
 	return len(x.parts) == 0 && len(x.ready) == 0
 }
 
-// errPanicked ends the waits whose look panicked in code of the user's.
+// errPanicked ends the waits whose poll panicked in code of the user.
 var errPanicked = errors.New("connic: the look panicked")

@@ -14,39 +14,39 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// wire watches what net/http does with one attempt. It decides two things by
-// evidence and not by the text of an error: whether a byte of the request can have
-// left the process, and whether net/http is about to send the request a second
-// time by itself, which it must not: a repetition has to pass the limiter and the
-// retry table.
+// wire traces what net/http does with one attempt. It decides two things by
+// evidence rather than by the text of an error: whether a byte of the request
+// can have left the process, and whether net/http is about to repeat the
+// request by itself. It must not, because a repetition has to pass the limiter
+// and the retry table.
 //
 // net/http repeats a request over HTTP/2 after REFUSED_STREAM, GOAWAY and even
-// after a PROTOCOL_ERROR of the server, whatever the method, and over HTTP/1.1
-// when a reused connection broke. Either way it asks for another connection after
-// it has written the headers.
+// after a PROTOCOL_ERROR from the server, whatever the method, and over
+// HTTP/1.1 if a reused connection broke. In either case it asks for another
+// connection after it has written the headers.
 type wire struct {
 	trace  httptrace.ClientTrace
 	end    *deadline
 	method string
-	fields bool // whether wroteField is told
+	fields bool // whether wroteField is reported
 
 	mu      sync.Mutex
-	host    string // the address of the connection that was asked for last
-	asked   bool   // for a connection
-	got     bool   // one
-	began   bool   // to write the headers, or finished to
-	wrote   bool   // the headers
-	resent  bool   // net/http was about to send the request again
-	answer  bool   // has begun, so that net/http does not repeat the request
-	informs int    // informational answers
-	earlier bool   // there was an answer to another request, before this one
+	host    string // the address of the last requested connection
+	asked   bool   // a connection was requested
+	got     bool   // a connection was obtained
+	began   bool   // writing of the headers began or finished
+	wrote   bool   // the headers were written
+	resent  bool   // net/http was about to repeat the request
+	answer  bool   // the response has begun, so that net/http does not repeat the request
+	informs int    // number of informational responses
+	earlier bool   // a response to an earlier request came before this one
 	reused  bool   // the connection had served another request
 	http1   bool   // the connection is known to serve HTTP/1.1
 	conn    *countedConn
 	written int64 // what had been written to conn before the attempt
 }
 
-// sentAgain reports whether net/http was about to send the request again.
+// sentAgain reports whether net/http was about to repeat the request.
 func (w *wire) sentAgain() bool {
 	if w == nil {
 		return false
@@ -56,14 +56,14 @@ func (w *wire) sentAgain() bool {
 	return w.resent
 }
 
-// traceKey is the key under which package httptrace looks for a trace.
+// traceKey is the context key under which package httptrace looks for a trace.
 var traceKey = func() any {
 	var spy keySpy
 	httptrace.ContextClientTrace(&spy)
 	return spy.key
 }()
 
-// keySpy is a context that remembers what it was asked for.
+// keySpy is a context that records the keys it was asked for.
 type keySpy struct {
 	context.Context
 	key any
@@ -74,7 +74,7 @@ func (s *keySpy) Value(key any) any {
 	return nil
 }
 
-// Value implements [context.Context]. The trace of an attempt is made when a
+// Value implements [context.Context]. The trace of an attempt is created when a
 // transport asks for it, which one in memory does not do.
 func (d *deadline) Value(key any) any {
 	if traceKey == nil || key != traceKey {
@@ -89,15 +89,16 @@ func (d *deadline) Value(key any) any {
 	return &d.wire.trace
 }
 
-// watched returns the watch of an attempt, nil if its transport did not want any.
+// watched returns the trace of an attempt, or nil if its transport did not ask
+// for one.
 func (d *deadline) watched() *wire {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.wire
 }
 
-// watch makes the trace, which also tells the one that the caller has put into
-// ctx.
+// watch creates the trace, which also calls the one that the caller may have
+// put into ctx.
 func (w *wire) watch(ctx context.Context, class api.Class) {
 	w.trace.GetConn = w.getConn
 	w.trace.GotConn = w.gotConn
@@ -105,7 +106,7 @@ func (w *wire) watch(ctx context.Context, class api.Class) {
 	w.trace.GotFirstResponseByte = w.answered
 	w.trace.Got1xxResponse = w.informed
 	if class == api.Unsafe {
-		// Over HTTP/2 the headers can be on their way before WroteHeaders tells.
+		// Over HTTP/2 the headers can be sent before WroteHeaders is called.
 		w.fields = true
 		w.trace.WroteHeaderField = w.wroteField
 	}
@@ -192,7 +193,7 @@ const maxInforms = 16
 
 var errInforms = errors.New("too many informational answers")
 
-// resend reports whether net/http would send again what may have arrived.
+// resend reports whether net/http would repeat a request that may have arrived.
 func (w *wire) resend(host string) bool {
 	if w.resent {
 		return true
@@ -209,12 +210,12 @@ func (w *wire) resend(host string) bool {
 	return true
 }
 
-// untouched reports whether it is certain that not a byte went to the connection
-// since the attempt got it.
+// untouched reports whether it is certain that no byte was written to the
+// connection since the attempt obtained it.
 func (w *wire) untouched() bool { return w.conn != nil && w.conn.written.Load() == w.written }
 
-// unsent reports whether it is certain that the request has not left the process.
-// A transport that does not report its steps may have sent everything.
+// unsent reports whether it is certain that the request has not left the
+// process. A transport that does not report its steps may have sent everything.
 func (w *wire) unsent() bool {
 	if w == nil {
 		return false
@@ -224,13 +225,13 @@ func (w *wire) unsent() bool {
 	if w.resent || !w.asked || w.earlier || w.answer {
 		return false
 	}
-	// What another transport reports of its steps need not be complete.
+	// The reports of a foreign transport may be incomplete.
 	unbegun := w.conn != nil && w.fields && !w.began
 	return !w.got || unbegun || w.untouched()
 }
 
-// stale reports whether the attempt ended because a connection that was kept for
-// reuse had been closed by the server.
+// stale reports whether the attempt failed because the server had closed a kept
+// connection.
 func (w *wire) stale() bool {
 	if w == nil {
 		return false
@@ -247,7 +248,7 @@ type countedConn struct {
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {
-	c.written.Add(1) // before, since the other side may be quicker than the return
+	c.written.Add(1) // before the write, since the other side may be faster than the return
 	n, err := c.Conn.Write(b)
 	if n == 0 && err != nil {
 		c.written.Add(-1)

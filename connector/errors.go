@@ -10,9 +10,9 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Error is a call of a connector that did not get what it asked for. It matches
-// [connic.ErrUnauthorized] and the other sentinels by its status,
-// [connic.ErrOutcomeUnknown] where the agents may have been started, and its cause.
+// An Error is a failed call of a connector. It matches [connic.ErrUnauthorized]
+// and the other sentinels by its status, [connic.ErrOutcomeUnknown] if the
+// agents may have been started, and its cause.
 type Error struct {
 	Op   string // "call" or "send"
 	Host string // scheme and host of the connector, without the path

@@ -42,14 +42,15 @@ const MaxFileBytes = 10 << 20
 // The names of these parts are assumed.
 type Input struct {
 	Message string
-	// Payload is any value that encodes to JSON. Beside a message it has to encode to
-	// an object, and must not have the key message; beside files, not the key files.
+	// Payload is any value that encodes to JSON. Together with a message it
+	// must encode to an object without the key message; together with files,
+	// without the key files.
 	Payload any
 	Files   []File
 }
 
-// fileTypes are the MIME types that the vendor lists in words, besides those that
-// begin with one of filePrefixes.
+// fileTypes are the MIME types that the vendor lists in prose, other than those
+// that begin with one of filePrefixes.
 var fileTypes = map[string]bool{
 	"application/pdf": true, "application/json": true, "application/xml": true, "application/csv": true,
 	"application/msword": true, "application/vnd.ms-excel": true, "application/vnd.ms-powerpoint": true,
@@ -62,8 +63,8 @@ var filePrefixes = [...]string{
 	"application/vnd.oasis.opendocument.",            // ODF
 }
 
-// FileTypeSupported reports whether connectors take files of a MIME type, parameters of
-// which do not matter. They drop others without a word.
+// FileTypeSupported reports whether connectors accept files of a MIME type,
+// ignoring its parameters. Connectors silently drop other files.
 func FileTypeSupported(mimeType string) bool {
 	kind, _, err := mime.ParseMediaType(mimeType)
 	if err != nil {
@@ -77,22 +78,22 @@ func FileTypeSupported(mimeType string) bool {
 	return fileTypes[kind]
 }
 
-// content is the body of a request, which can be read more than once. What is not a
-// file is in memory.
+// content is a request body that can be read more than once. Everything except
+// files is in memory.
 type content struct {
 	contentType string
 	size        int64
 	parts       []part
 }
 
-// part is a text, and the file that follows it, if any.
+// part is text, followed by a file if there is one.
 type part struct {
 	text []byte
 	file *File
 	size int64 // of the file
 }
 
-// content checks the input and makes its body. It sends nothing.
+// content validates the input and builds its body. It sends nothing.
 func (in *Input) content(op string) (*content, error) {
 	if in.Message == "" && in.Payload == nil && len(in.Files) == 0 {
 		return nil, argument(op, "input", "is empty: it has neither message nor payload nor files")
@@ -101,7 +102,7 @@ func (in *Input) content(op string) (*content, error) {
 		body, err := json.Marshal(struct {
 			Message string `json:"message"`
 		}{in.Message})
-		if err != nil { // a text always has a JSON form
+		if err != nil { // a string always encodes
 			return nil, argument(op, "message", "cannot be encoded as JSON: "+err.Error())
 		}
 		return inMemory(body), nil
@@ -115,7 +116,7 @@ func (in *Input) content(op string) (*content, error) {
 	}
 	body := alone
 	if body == nil {
-		if body, err = json.Marshal(keys); err != nil { // every value is JSON already
+		if body, err = json.Marshal(keys); err != nil { // every value is already JSON
 			return nil, argument(op, "input", "cannot be encoded as JSON: "+err.Error())
 		}
 	}
@@ -126,8 +127,8 @@ func inMemory(body []byte) *content {
 	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}
 }
 
-// payload returns the top-level keys of the input, or the JSON of a payload that is
-// no object.
+// payload returns the top-level keys of the input, or the JSON of a payload
+// that is not an object.
 func (in *Input) payload(op string) (keys map[string]json.RawMessage, alone json.RawMessage, err error) {
 	keys = make(map[string]json.RawMessage)
 	if in.Payload != nil {
@@ -159,8 +160,8 @@ func (in *Input) payload(op string) (keys map[string]json.RawMessage, alone json
 	return keys, nil, nil
 }
 
-// form makes a multipart form. The texts between the files are written by
-// mime/multipart, which is asked for no content.
+// form builds a multipart form. mime/multipart writes the text between the
+// files, and no content.
 func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.RawMessage) (*content, error) {
 	var buf bytes.Buffer
 	w := multipart.NewWriter(&buf)
@@ -181,7 +182,7 @@ func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.Raw
 		if err == nil {
 			_, err = field.Write(value)
 		}
-		if err != nil { // a bytes.Buffer takes everything
+		if err != nil { // writes to a bytes.Buffer cannot fail
 			return nil, argument(op, "payload", "cannot be encoded as a form: "+err.Error())
 		}
 	}
@@ -193,7 +194,8 @@ func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.Raw
 		}
 		_, err = w.CreatePart(textproto.MIMEHeader{
 			"Content-Disposition": {multipart.FileContentDisposition("files", f.Name)},
-			// CreateFormFile would say application/octet-stream, which the service drops.
+			// CreateFormFile would set application/octet-stream, which the
+			// service drops.
 			"Content-Type": {f.MIMEType},
 		})
 		if err != nil {
@@ -214,8 +216,9 @@ func (c *content) add(p part) {
 	c.size += int64(len(p.text)) + p.size
 }
 
-// check checks a file and returns its size. A file that is opened is read to its end
-// for that: the service would drop one that is too large without a word.
+// check validates a file and returns its size. A file with Open is read to its
+// end to determine it, because the service would silently drop one that is too
+// large.
 func check(op string, f *File) (int64, error) {
 	bad := func(reason string) (int64, error) { return 0, argument(op, "file", reason) }
 	switch {
@@ -251,7 +254,8 @@ func check(op string, f *File) (int64, error) {
 	return size, nil
 }
 
-// onlyReader hides that a reader may be an io.WriterTo, which no LimitReader bounds.
+// onlyReader hides the io.WriterTo of a reader, which would bypass a
+// LimitReader.
 type onlyReader struct{ io.Reader }
 
 func hasControl(s string) bool {
@@ -264,21 +268,21 @@ func closeReader(r io.Reader) {
 	}
 }
 
-// open starts reading the body. The body opens each file when its turn comes.
+// open returns a new body. It opens each file when it is reached.
 func (c *content) open() io.ReadCloser { return &body{parts: c.parts} }
 
-// body reads the parts of a content one after the other. It has no goroutine, and at
-// most one file open.
+// body reads the parts of a content in turn. It has no goroutine, and at most
+// one file open.
 type body struct {
 	parts []part
-	text  int // bytes of the first part's text that were read
+	text  int // bytes read of the first part's text
 
 	file io.Reader // of the first part, nil before it is opened
-	left int64     // bytes of that file to read
+	left int64     // bytes of that file left to read
 	err  error
 }
 
-// errChanged is a file that is not what it was when it was checked.
+// errChanged is reported for a file that has changed since it was checked.
 var errChanged = errors.New("the file has changed since it was checked")
 
 func (b *body) Read(p []byte) (int, error) {
@@ -348,7 +352,7 @@ func (b *body) closeFile() {
 	}
 }
 
-// Close implements [io.Closer]. net/http calls it when it reads no more.
+// Close implements [io.Closer]. net/http calls it when it stops reading.
 func (b *body) Close() error {
 	b.closeFile()
 	if b.err == nil {

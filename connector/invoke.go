@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	maxAttempts   = 4 // of those of which not a byte was sent
+	maxAttempts   = 4 // only if no byte was sent
 	maxRetryAfter = 2 * time.Minute
 	minPause      = time.Second
 	maxErrorBody  = 1 << 20
@@ -31,7 +31,8 @@ const (
 	maxDetail     = 500 // characters
 )
 
-// invoke sends an input until it is answered, and returns the body of a 2xx.
+// invoke sends an input until there is a response, and returns the body of a
+// 2xx.
 func (c *Connector) invoke(ctx context.Context, op string, in *Input) ([]byte, int, error) {
 	switch {
 	case c == nil || c.request == nil:
@@ -44,7 +45,7 @@ func (c *Connector) invoke(ctx context.Context, op string, in *Input) ([]byte, i
 	if err != nil {
 		return nil, 0, err
 	}
-	// Asked first: a select takes any of the cases that are ready.
+	// Check first: a select picks any case that is ready.
 	if err := cause(ctx); err != nil {
 		fail.Err = err
 		return nil, 0, fail
@@ -98,7 +99,7 @@ func (c *Connector) invoke(ctx context.Context, op string, in *Input) ([]byte, i
 		default:
 			return nil, 0, a.fail
 		}
-		fail = a.fail // what is known when the context ends before the next attempt
+		fail = a.fail // the error if the context ends before the next attempt
 	}
 }
 
@@ -107,16 +108,16 @@ type attempt struct {
 	connector *Connector
 	wire      wire
 
-	done   bool // a whole 2xx was read
-	unsent bool // not a byte left the process
+	done   bool // a complete 2xx response was read
+	unsent bool // no byte left the process
 	body   []byte
 	fail   *Error
 }
 
 var (
 	errTimeout = fmt.Errorf("no answer within the timeout (see WithTimeout and the Timeout of the http.Client): %w", context.DeadlineExceeded)
-	// errResend ends an attempt that net/http repeats on its own over HTTP/2. It does
-	// so for causes that do not exclude that the server has begun to work.
+	// errResend ends an attempt that net/http would repeat by itself over
+	// HTTP/2, even in cases in which the server may have begun to execute it.
 	errResend = errors.New("the connection failed after the request was sent")
 )
 
@@ -133,8 +134,8 @@ func (a *attempt) send(ctx context.Context, content *content, timeout time.Durat
 		Method: http.MethodPost, URL: u, Host: u.Host, Header: header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: content.open(), ContentLength: content.size,
-		// net/http needs it where it could not write a byte to a connection that it
-		// had kept, and tries the next one.
+		// net/http needs this if it could not write a byte to a reused
+		// connection and tries another one.
 		GetBody: func() (io.ReadCloser, error) { return content.open(), nil },
 	}).WithContext(a.wire.trace(attemptCtx, c.h2c, cancel))
 
@@ -163,15 +164,15 @@ func (a *attempt) send(ctx context.Context, content *content, timeout time.Durat
 		a.fail.Err = fmt.Errorf("the answer broke off: %w", a.cause(attemptCtx, err))
 		return
 	}
-	// Whatever could be read of an error's body is enough.
+	// Whatever part of the error body could be read is good enough.
 	a.fail.Detail = c.mask.Line(explain(body), maxDetail)
 	a.fail.RetryAfter = retryAfter(resp.Header, time.Now())
 	a.fail.unknown = mayHaveRun(resp.StatusCode)
 	a.fail.Location = location(u, resp)
 }
 
-// mayHaveRun reports whether an error status leaves open what has happened. Those
-// below 200 are no answers to a POST at all.
+// mayHaveRun reports whether an error status leaves it open what happened. A
+// status below 200 is not a response to a POST at all.
 func mayHaveRun(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly:
@@ -182,7 +183,7 @@ func mayHaveRun(status int) bool {
 	return status < 200 || status >= 500
 }
 
-// cause is the error of an attempt, or what has ended its context.
+// cause returns the error of an attempt, or of its context if that has ended.
 func (a *attempt) cause(ctx context.Context, err error) error {
 	if ended := cause(ctx); ended != nil {
 		err = ended
@@ -190,8 +191,8 @@ func (a *attempt) cause(ctx context.Context, err error) error {
 	return a.connector.mask.Error(err)
 }
 
-// cause says why a context has ended, nil if it has not. The error matches that of
-// the context too.
+// cause returns why a context has ended, or nil. The error also matches the
+// error of the context.
 func cause(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {
@@ -204,12 +205,12 @@ func cause(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, why)
 }
 
-// wire records how far an attempt came.
+// wire records the progress of an attempt.
 type wire struct{ asked, got, wrote, h2 atomic.Bool }
 
-// unsent reports whether it is certain that not a byte was sent: the transport looked
-// for a connection and did not get one. A transport that does not report its steps may
-// have sent everything.
+// unsent reports whether it is certain that no byte was sent: the transport
+// asked for a connection and did not get one. A transport that does not report
+// its steps may have sent everything.
 func (w *wire) unsent() bool { return w.asked.Load() && !w.got.Load() }
 
 func (w *wire) trace(ctx context.Context, h2c bool, cancel context.CancelCauseFunc) context.Context {
@@ -219,8 +220,8 @@ func (w *wire) trace(ctx context.Context, h2c bool, cancel context.CancelCauseFu
 		case w.h2.Load():
 			cancel(errResend)
 		default:
-			// Over HTTP/1 net/http repeats a POST only when it could not write a byte of
-			// it, whatever it had put into its buffer.
+			// Over HTTP/1, net/http repeats a POST only if no byte of it could
+			// be written, whatever was buffered.
 			w.got.Store(false)
 			w.wrote.Store(false)
 		}
@@ -240,7 +241,8 @@ func (w *wire) trace(ctx context.Context, h2c bool, cancel context.CancelCauseFu
 	})
 }
 
-// certificate reports whether err says that the server is not who it should be.
+// certificate reports whether err says that the server failed to prove its
+// identity.
 func certificate(err error) bool {
 	var (
 		verification *tls.CertificateVerificationError
@@ -252,13 +254,13 @@ func certificate(err error) bool {
 		errors.As(err, &hostname) || errors.As(err, &invalid)
 }
 
-// readAll reads the body of an answer, or fails with [connic.ErrTooLarge] past the
-// limit. It returns what it has read in either case.
+// readAll reads the body of a response, or fails with [connic.ErrTooLarge]
+// beyond the limit. It returns what it has read in either case.
 func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if resp.ContentLength > 0 {
-		// What is declared is not believed before it comes. ReadFrom wants to see the end
-		// in free space.
+		// Do not trust the declared length. ReadFrom needs free space to detect
+		// the end.
 		buf.Grow(int(min(resp.ContentLength, limit, 64<<10)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
@@ -268,7 +270,7 @@ func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// location is scheme and host of a redirect's target.
+// location returns the scheme and host of the target of a redirect.
 func location(from *url.URL, resp *http.Response) string {
 	target := resp.Header.Get("Location")
 	if target == "" || resp.StatusCode < 300 || resp.StatusCode > 399 {
@@ -281,14 +283,14 @@ func location(from *url.URL, resp *http.Response) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// pause stops all calls of a connector after a 429.
+// pause suspends all calls of a connector after a 429.
 type pause struct {
 	mu    sync.Mutex
 	until time.Time
 }
 
-// begin makes the pause last d from now on, at least. It reports whether the context
-// lasts that long.
+// begin extends the pause to at least d from now. It reports whether the
+// context lasts that long.
 func (p *pause) begin(ctx context.Context, d time.Duration) bool {
 	until := time.Now().Add(d)
 	p.mu.Lock()
@@ -300,8 +302,8 @@ func (p *pause) begin(ctx context.Context, d time.Duration) bool {
 	return !bounded || until.Before(deadline)
 }
 
-// wait waits for the end of the pause, and up to a tenth of it longer, so that those
-// who wait together do not go together.
+// wait waits for the end of the pause plus up to a tenth of it, so that waiting
+// callers do not return together.
 func (p *pause) wait(ctx context.Context) error {
 	for waited := false; ; waited = true {
 		p.mu.Lock()
@@ -323,8 +325,8 @@ func (p *pause) wait(ctx context.Context) error {
 	}
 }
 
-// pauseError is a call that is not sent, or not again, since its deadline comes before
-// the end of a pause that the service has asked for.
+// pauseError is the cause of a call that is not sent, or not retried, because
+// its deadline comes before the end of a pause requested by the service.
 type pauseError struct{ left time.Duration }
 
 func (e *pauseError) Error() string {
@@ -335,7 +337,8 @@ func (e *pauseError) Is(target error) bool {
 	return target == connic.ErrRateLimited || target == context.DeadlineExceeded
 }
 
-// backoff is the wait before the n-th retry, with full jitter: 0.5 s doubled up to 20 s.
+// backoff returns the wait before the nth retry with full jitter, bounded by
+// 0.5 s doubled up to 20 s.
 func backoff(n int) time.Duration {
 	const shortest, longest = 500 * time.Millisecond, 20 * time.Second
 	most := longest
@@ -359,9 +362,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// retryAfter reads the Retry-After headers of an answer: the longest of them, 0 if none
-// can be understood. Seconds may have a fraction; a date is compared with the answer's
-// own Date, since the two clocks may differ.
+// retryAfter returns the longest of the Retry-After headers of a response, or 0
+// if none is understood. Seconds may have a fraction. A date is compared with
+// the Date header of the response, since the two clocks may differ.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	var longest time.Duration
 	for _, value := range h["Retry-After"] {

@@ -10,17 +10,17 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// AgentFunc is an agent: it gets an input and returns an output or an error. A
-// string is the output as it is; any other value is encoded as JSON. The context
-// ends when the run is cancelled or the server is closed.
+// An AgentFunc implements an agent. It receives an input and returns an output
+// or an error. A string is the output itself; any other value is encoded as
+// JSON. The context ends when the run is cancelled or the server is closed.
 type AgentFunc func(ctx context.Context, in Input) (any, error)
 
-// Input is what an agent gets. Its methods report what the run did.
+// An Input is the input of an agent. Its methods report what the run did.
 type Input struct {
 	RunID     string
 	AgentName string
 	Message   string
-	Payload   map[string]json.RawMessage // the other keys of the trigger
+	Payload   map[string]json.RawMessage // the remaining keys of the trigger
 	Files     []connic.File
 
 	server *Server
@@ -51,8 +51,9 @@ func (in Input) Tokens(u connic.TokenUsage) {
 	}
 }
 
-// Cost adds to the run's cost: an amount like "0.0125", and EUR or USD. It panics
-// when the amount is no number, or the currency is not that of the first amount.
+// Cost adds to the cost of the run. The amount is a decimal such as "0.0125",
+// and the currency is EUR or USD. Cost panics if the amount is not a number, or
+// if the currency differs from that of the first amount.
 func (in Input) Cost(amount, currency string) {
 	d, err := connic.ParseDecimal(amount)
 	if err != nil {
@@ -94,8 +95,8 @@ func (in Input) Log(message string) {
 	span.end(in.server.now(), "")
 }
 
-// AwaitApproval puts the run into the state awaiting_approval until it is
-// approved ([Server.Approve]) or its context ends.
+// AwaitApproval sets the status of the run to awaiting_approval until it is
+// approved (see [Server.Approve]) or its context ends.
 func (in Input) AwaitApproval(ctx context.Context) error {
 	in.server.mu.Lock()
 	if in.run.status == connic.RunRunning { // and not cancelled meanwhile
@@ -115,7 +116,7 @@ func (in Input) AwaitApproval(ctx context.Context) error {
 	return nil
 }
 
-// Approve lets a run go on that awaits approval.
+// Approve resumes a run that awaits approval.
 func (s *Server) Approve(runID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,8 +140,8 @@ func (a *agent) object() object {
 	}
 }
 
-// Agent adds an agent to the default environment, or replaces what one of this name
-// does.
+// Agent adds an agent to the default environment. It replaces the function of
+// an existing agent with the same name.
 func (s *Server) Agent(name string, do AgentFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,8 +152,9 @@ func (s *Server) Agent(name string, do AgentFunc) {
 	s.add(name, s.deployTarget(), do)
 }
 
-// AgentIn adds an agent to an environment, or moves one of this name there. Names
-// are unique in the whole project, unlike in the service.
+// AgentIn adds an agent to an environment, or moves the existing agent with the
+// same name there. Unlike in the service, names are unique in the whole
+// project.
 func (s *Server) AgentIn(environmentID, name string, do AgentFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,12 +194,12 @@ type run struct {
 	started       time.Time
 	ended         time.Time
 	spans         []*span
-	current       *span // the innermost that is open
+	current       *span // the innermost open span
 	cancel        context.CancelFunc
 	approve       sync.Once
 	approved      chan struct{}
-	connector     string        // that has started it
-	done          chan struct{} // closed when it has ended
+	connector     string        // the connector that started the run
+	done          chan struct{} // closed when the run has ended
 }
 
 type span struct {
@@ -245,7 +247,7 @@ func (s *span) object() object {
 	return o
 }
 
-// object is the run as the service shows it. Lists leave out the traces.
+// object returns the run as the service shows it. Lists omit the traces.
 func (r *run) object(whole bool) object {
 	o := object{
 		"id": r.id, "agent_name": r.agent, "status": string(r.status), "input": text(r.input),
@@ -284,7 +286,7 @@ func (s *Server) findRun(id string) *run {
 	return nil
 }
 
-// start begins a run. The caller holds the mutex.
+// start starts a run. The caller holds the mutex.
 func (s *Server) start(a *agent, body []byte, parent string) *run {
 	in := Input{AgentName: a.name, server: s, Payload: map[string]json.RawMessage{}}
 	var keys map[string]json.RawMessage
@@ -316,7 +318,7 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 		cancel()
 		return r
 	}
-	do := a.do // another one may take the agent's place meanwhile
+	do := a.do // the function may be replaced in the meantime
 	go func() {
 		defer s.work.Done()
 		defer s.end(r)
@@ -325,7 +327,7 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	return r
 }
 
-// perform lets the agent work and takes its result, however it ends.
+// perform calls the agent and records its result, however it ends.
 func (s *Server) perform(ctx context.Context, do AgentFunc, in Input) {
 	r := in.run
 	defer r.cancel()
@@ -374,7 +376,7 @@ func (s *Server) finish(r *run, root *span, output, problem string) {
 	s.judgeRun(r)
 }
 
-// errorText is the text of an error, empty for none only.
+// errorText returns the text of an error, which is empty only for nil.
 func errorText(err error) string {
 	if err == nil {
 		return ""

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// alter alters a JSON body.
+// alter applies the alterations of the fault to a JSON body.
 func (f *Fault) alter(body []byte) []byte {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -33,8 +33,9 @@ func (f *Fault) alter(body []byte) []byte {
 	return altered
 }
 
-// at changes what a path leads to. A last step that an object does not have yet is
-// changed too, from nil; change reports false to take it out.
+// at changes the value that a path leads to. If the last step is missing from
+// its object, change receives nil. If change reports false, the value is
+// removed.
 func at(value any, path []string, change func(any) (any, bool)) any {
 	step, rest := path[0], path[1:]
 	next := func(v any) (any, bool) {
@@ -76,7 +77,7 @@ func at(value any, path []string, change func(any) (any, bool)) any {
 	return value
 }
 
-// retyped is a value of another type.
+// retyped returns a value of another type.
 func retyped(value any) any {
 	switch v := value.(type) {
 	case string:
@@ -88,7 +89,7 @@ func retyped(value any) any {
 	}
 }
 
-// wrapped is an answer in another envelope.
+// wrapped returns a response in another envelope.
 func wrapped(value any, envelope string) any {
 	if envelope == "" {
 		return value

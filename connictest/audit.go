@@ -8,16 +8,15 @@ import (
 	"time"
 )
 
-// AuditEntry is an entry of the audit log: a change that was made through the
-// API.
+// An AuditEntry is an entry of the audit log: a change made through the API.
 type AuditEntry struct {
 	ID           string
-	Action       string // the operation: "judges.update"
+	Action       string // the operation, such as "judges.update"
 	Actor        string // the API key, redacted
-	ResourceType string // "judge"
+	ResourceType string // such as "judge"
 	ResourceID   string
-	Before       map[string]any // nil: it did not exist
-	After        map[string]any // nil: it does not exist any more
+	Before       map[string]any // nil if it did not exist
+	After        map[string]any // nil if it no longer exists
 	At           time.Time
 }
 
@@ -28,9 +27,9 @@ func (s *Server) AuditLog() []AuditEntry {
 	return slices.Clone(s.audit)
 }
 
-// changed notes a change for the audit log. Handlers of operations that change
-// something call it once, with the resource as the service shows it before and
-// after.
+// changed records a change in the audit log. Handlers that change something
+// call it once, with the resource as the service shows it before and after the
+// change.
 func (s *Server) changed(x *exchange, resourceType, id string, before, after object) {
 	s.audit = append(s.audit, AuditEntry{
 		ID: s.newID("audit"), Action: x.op.Name, Actor: x.key.String(), ResourceType: resourceType, ResourceID: id,
@@ -38,8 +37,8 @@ func (s *Server) changed(x *exchange, resourceType, id string, before, after obj
 	})
 }
 
-// masked copies an object without its secrets: texts under a name that says
-// secret, and API keys wherever they stand.
+// masked copies an object without its secrets: strings under a name that
+// suggests a secret, and API keys anywhere.
 func masked(o object) map[string]any {
 	if o == nil {
 		return nil
@@ -92,7 +91,7 @@ func (e *AuditEntry) object() object {
 	}
 }
 
-// nullable keeps a nil map from becoming an object.
+// nullable keeps a nil map from being encoded as an object.
 func nullable(m map[string]any) any {
 	if m == nil {
 		return nil

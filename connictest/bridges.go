@@ -8,13 +8,13 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Bounds of bridge routes, as the vendor documents them.
+// Documented limits for bridge routes.
 const (
 	bridgeRouteLimit  = 32
 	projectRouteLimit = 256
 )
 
-// Bridge makes a bridge without routes.
+// Bridge adds a bridge without routes.
 func (s *Server) Bridge(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Notice is a notification that the project would get: a budget of the kind alert
-// was used up, or the score of a judge fell below its threshold.
+// A Notice is a notification to the project: a budget of the kind alert was
+// used up, or the score of a judge fell below its threshold.
 type Notice struct {
 	At   time.Time
 	Kind string // "budget" or "judge"
@@ -31,7 +31,7 @@ func (s *Server) notice(kind, id, name, text string) {
 	s.notices = append(s.notices, Notice{At: s.now(), Kind: kind, ID: id, Name: name, Text: text})
 }
 
-// charge is money that was spent.
+// charge is an amount that was spent.
 type charge struct {
 	at                 time.Time
 	agent, environment string
@@ -40,7 +40,7 @@ type charge struct {
 	judge              bool // for an evaluation
 }
 
-// charge books the cost of a run, or of its evaluation. It stays booked when the
+// charge records the cost of a run or of its evaluation. It remains when the
 // run is deleted. The caller holds the mutex.
 func (s *Server) charge(r *run, amount connic.Decimal, currency string, judge bool) {
 	s.charges = append(s.charges, charge{
@@ -55,7 +55,8 @@ type budget struct {
 	noticed time.Time // the period of the last notice
 }
 
-// covers reports whether what an agent does in an environment counts.
+// covers reports whether the costs of an agent in an environment count against
+// the budget.
 func (b *budget) covers(agent, environment string) bool {
 	switch b.Scope {
 	case connic.BudgetEnvironment:
@@ -67,7 +68,7 @@ func (b *budget) covers(agent, environment string) bool {
 	}
 }
 
-// spent is what was spent of a budget in the current period.
+// spent returns what was spent of a budget in the current period.
 func (s *Server) spent(b *budget) connic.Decimal {
 	sum, _ := connic.ParseDecimal("0")
 	start := b.Period.Start(s.now())
@@ -82,7 +83,7 @@ func (s *Server) spent(b *budget) connic.Decimal {
 // usedUp reports whether nothing is left of a budget.
 func (s *Server) usedUp(b *budget) bool { return b.Enabled && s.spent(b).Cmp(b.Amount) >= 0 }
 
-// checkAlerts notes which budgets of the kind alert are used up, once in a
+// checkAlerts records which budgets of the kind alert are used up, once per
 // period.
 func (s *Server) checkAlerts() {
 	for _, b := range s.budgets {
@@ -94,9 +95,9 @@ func (s *Server) checkAlerts() {
 	}
 }
 
-// hold keeps a new run in the state queued while a budget of the kind limit is
-// used up that covers it: until the budget is changed or removed, or its period
-// is over. It returns an error when the run is cancelled or the server closed.
+// hold keeps a new run queued while it is covered by a used-up budget of the
+// kind limit: until the budget is changed or deleted, or its period ends. It
+// returns an error if the run is cancelled or the server closed.
 func (s *Server) hold(ctx context.Context, r *run) error {
 	for {
 		s.mu.Lock()
@@ -118,8 +119,8 @@ func (s *Server) hold(ctx context.Context, r *run) error {
 	}
 }
 
-// heldUntil is when the first of the budgets that hold a run begins anew; the
-// zero time if none holds it.
+// heldUntil returns the earliest reset of the budgets that hold a run, or the
+// zero time if none does.
 func (s *Server) heldUntil(r *run) time.Time {
 	var until time.Time
 	for _, b := range s.budgets {
@@ -133,7 +134,7 @@ func (s *Server) heldUntil(r *run) time.Time {
 	return until
 }
 
-// budgetsMoved tells held runs to look again. The caller holds the mutex.
+// budgetsMoved makes held runs check again. The caller holds the mutex.
 func (s *Server) budgetsMoved() {
 	close(s.budgetsChanged)
 	s.budgetsChanged = make(chan struct{})
@@ -149,8 +150,8 @@ func (s *Server) budgetObject(b *budget) object {
 	}
 }
 
-// changeBudget applies the body to a budget, new or not, and checks what comes of
-// it.
+// changeBudget applies the body to a new or existing budget and validates the
+// result.
 func (s *Server) changeBudget(x *exchange, b *budget) *answer {
 	var u connic.BudgetUpdate
 	if complaint := x.decode(&u); complaint != nil {

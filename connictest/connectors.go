@@ -18,29 +18,31 @@ import (
 	"github.com/connic-go/connic/connector"
 )
 
-// connectorPath is where the connectors of a fake are, outside of the API.
+// connectorPath is the path prefix of the connectors of a fake, which are
+// outside the API.
 const connectorPath = "/connect/"
 
-// Connector is a webhook connector of the fake. It takes no share of the quota and
-// no API key. The runs that it starts are runs like all others.
+// A Connector is a webhook connector of the fake. It needs no API key and does
+// not count against the quota. The runs that it starts are like all others.
 //
-// Faults hit it under the operations connectors.sync and connectors.inbound, and
-// [Server.Executions] counts it under those.
+// Faults apply to it under the operations connectors.sync and
+// connectors.inbound, and [Server.Executions] counts its requests under those
+// names.
 type Connector struct {
 	server *Server
 	id     string
 
-	// The rest is guarded by the server's mutex.
+	// The remaining fields are guarded by the mutex of the server.
 	secret  connector.Secret
 	agents  []string
 	inbound bool
 }
 
-// Connector adds a sync connector that is linked to agents, by their names. It panics
-// if one of them does not exist.
+// Connector adds a sync connector that is linked to the agents with the given
+// names. It panics if one of them does not exist.
 //
-// What a sync connector of several agents answers is not documented; the fake starts
-// all of them and answers with the first.
+// The response of a sync connector with several agents is not documented; the
+// fake starts all of them and responds with the result of the first.
 func (s *Server) Connector(agents ...string) *Connector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +57,7 @@ func (s *Server) Connector(agents ...string) *Connector {
 	return c
 }
 
-// Inbound makes c answer at once, with the ids of the runs that it has started. It
+// Inbound makes c respond at once with the ids of the runs that it started. It
 // returns c.
 func (c *Connector) Inbound() *Connector {
 	c.server.mu.Lock()
@@ -64,7 +66,7 @@ func (c *Connector) Inbound() *Connector {
 	return c
 }
 
-// WithoutSecret switches the authentication of c off, and returns c.
+// WithoutSecret disables the authentication of c. It returns c.
 func (c *Connector) WithoutSecret() *Connector {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
@@ -72,22 +74,23 @@ func (c *Connector) WithoutSecret() *Connector {
 	return c
 }
 
-// Secret is the secret of c, empty if its authentication is off.
+// Secret returns the secret of c, which is empty if its authentication is
+// disabled.
 func (c *Connector) Secret() connector.Secret {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
 	return c.secret
 }
 
-// Path is the path of c on its server.
+// Path returns the path of c on its server.
 func (c *Connector) Path() string { return connectorPath + c.id }
 
-// URL is the URL of c, as [connector.New] takes it. That of a fake that does not listen
-// is reached through [Server.Transport] only.
+// URL returns the URL of c for [connector.New]. The URL of a fake that does not
+// listen can only be reached through [Server.Transport].
 func (c *Connector) URL() string { return strings.TrimSuffix(c.server.URL(), "/v1") + c.Path() }
 
-// Client makes a client of c. Options are added to those that lead to the fake. It
-// panics when an option is refused.
+// Client returns a client of c. The options are added to those that lead to the
+// fake. Client panics if an option is refused.
 func (c *Connector) Client(opts ...connector.Option) *connector.Connector {
 	var own []connector.Option
 	if c.server.listener == nil {
@@ -100,8 +103,9 @@ func (c *Connector) Client(opts ...connector.Option) *connector.Connector {
 	return client
 }
 
-// Perform runs the first agent of c with a JSON object as its input, and returns the run
-// when it has ended. It serves fakes of other ways to an agent than HTTP.
+// Perform runs the first agent of c with a JSON object as its input, and
+// returns the run when it has ended. It is intended for fakes of protocols
+// other than HTTP.
 func (c *Connector) Perform(ctx context.Context, input json.RawMessage) (*connic.Run, error) {
 	c.server.mu.Lock()
 	runs := c.start(input)
@@ -136,7 +140,8 @@ func (c *Connector) start(input json.RawMessage) []*run {
 	return runs
 }
 
-// connectorAt returns the connector of a path, nil if the path is none of a connector.
+// connectorAt returns the connector with the given path, or nil. It reports
+// false if the path is not that of a connector.
 func (s *Server) connectorAt(path string) (c *Connector, found bool) {
 	id, found := strings.CutPrefix(path, connectorPath)
 	if !found {
@@ -152,7 +157,7 @@ func (s *Server) connectorAt(path string) (c *Connector, found bool) {
 	return nil, true
 }
 
-// respond answers a request to a connector, nil for an unknown one.
+// respond responds to a request to a connector, which is nil if unknown.
 func (c *Connector) respond(s *Server, r *http.Request, body []byte) answer {
 	query := r.URL.Query()
 	query.Del("secret")
@@ -217,7 +222,7 @@ func (c *Connector) execute(s *Server, op string, r *http.Request, body []byte) 
 	}
 	select {
 	case <-runs[0].done:
-	case <-r.Context().Done(): // the run goes on
+	case <-r.Context().Done(): // the run continues
 		return answer{drop: true, truncate: -1}
 	case <-s.ctx.Done():
 		return answer{drop: true, truncate: -1}
@@ -227,8 +232,8 @@ func (c *Connector) execute(s *Server, op string, r *http.Request, body []byte) 
 	return ok(object{"status": "ok", "result": runs[0].result()})
 }
 
-// result is the run as connectors show it. An output of an agent's output schema, which
-// is JSON, is no text there.
+// result returns the run as connectors show it. The output of an agent with an
+// output schema is a JSON value there, not a string.
 func (r *run) result() object {
 	o := object{"run_id": r.id, "agent_name": r.agent, "status": string(r.status), "output": text(r.output), "error": text(r.error)}
 	if strings.HasPrefix(r.output, "{") && json.Valid([]byte(r.output)) {
@@ -242,9 +247,10 @@ func authenticates(r *http.Request, secret connector.Secret) bool {
 	return slices.Contains([]string{r.Header.Get("X-Connic-Secret"), bearer, r.URL.Query().Get("secret")}, string(secret))
 }
 
-// connectorInput makes the input of agents from a body: JSON of any shape, a form, or a
-// multipart form. What is no object gets the key payload. Parts of other types than the
-// vendor lists, or of more than 10 MB, are dropped without a word, as the service does.
+// connectorInput converts a request body to the input of agents: JSON of any
+// shape, a form, or a multipart form. Anything but an object is placed under
+// the key payload. Like the service, it silently drops parts of types that the
+// vendor does not list, and parts of more than 10 MB.
 func connectorInput(r *http.Request, body []byte) (json.RawMessage, error) {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {

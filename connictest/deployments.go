@@ -8,8 +8,8 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// deployment is a project on its way into service. What will become of it is
-// settled when it arrives; its state follows from the time.
+// deployment is a project being deployed. Its outcome is determined on arrival;
+// its state follows from the time.
 type deployment struct {
 	id, environment string
 	agents          []string
@@ -19,7 +19,7 @@ type deployment struct {
 	ended, active   bool
 }
 
-// phase is a step of a deployment or a test run, and when it ends.
+// phase is a step of a deployment or a test run, with the time when it ends.
 type phase struct {
 	name   string
 	status connic.DeploymentStatus
@@ -48,7 +48,7 @@ func (d *deployment) object(now time.Time) object {
 	return o
 }
 
-// roll brings the deployments up to date: one that has succeeded serves its
+// roll updates the deployments: one that has succeeded becomes active in its
 // environment. The caller holds the mutex.
 func (s *Server) roll(now time.Time) {
 	for _, d := range s.deployments {
@@ -115,13 +115,13 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 		return answer{drop: true, truncate: -1}
 	}
 
-	// From here on nobody else comes in between.
+	// From here on the mutex is held throughout.
 	now := s.now()
 	s.roll(now)
 	d.created, d.begins = now, now
 	for _, other := range s.deployments {
 		if other.environment == d.environment && other.ends().After(d.begins) {
-			d.begins = other.ends() // it queues behind the others
+			d.begins = other.ends() // queued behind the others
 		}
 	}
 	s.plan(d, broken, skip, cases, problem)
@@ -135,7 +135,7 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 	return a
 }
 
-// plan settles what will become of a deployment.
+// plan determines the outcome of a deployment.
 func (s *Server) plan(d *deployment, broken string, skipTests bool, cases []connic.TestCase, problem string) {
 	at := d.begins
 	step := func(name string, status connic.DeploymentStatus) {

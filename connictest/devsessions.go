@@ -16,12 +16,12 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// devSession is a dev session that goes on.
+// devSession is an active dev session.
 type devSession struct {
 	id, name, environment string
-	runs                  time.Time // from when its container does
+	runs                  time.Time // when its container starts running
 	fails                 bool
-	files                 map[string]string // as they were sent last
+	files                 map[string]string // as last sent
 }
 
 func (d *devSession) object(now time.Time) object {
@@ -36,16 +36,16 @@ func (d *devSession) object(now time.Time) object {
 	return object{"id": d.id, "environment_id": d.environment, "environment_name": d.name, "container_status": string(status)}
 }
 
-// FailDevSessions makes the containers of the dev sessions fail that are created
-// from now on, or lets them run again.
+// FailDevSessions determines whether the containers of dev sessions created
+// from now on fail.
 func (s *Server) FailDevSessions(fail bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failSessions = fail
 }
 
-// EndDevSession ends a dev session, as the service does when nobody uses it. It
-// reports whether there was one.
+// EndDevSession ends a dev session, as the service does with an idle one. It
+// reports whether the session existed.
 func (s *Server) EndDevSession(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,8 +56,8 @@ func (s *Server) EndDevSession(id string) bool {
 	return d != nil
 }
 
-// DevSessionFiles returns the files that a dev session got last, nil if it got
-// none.
+// DevSessionFiles returns the files that were last sent to a dev session, or
+// nil.
 func (s *Server) DevSessionFiles(id string) map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,8 +76,8 @@ func (s *Server) findSession(id string) *devSession {
 	return nil
 }
 
-// endSession reports whether the environment went, too. One with a name stays for
-// the next session.
+// endSession ends a session and reports whether the environment was deleted
+// too. A named environment is kept for the next session.
 func (s *Server) endSession(d *devSession) bool {
 	s.sessions = slices.DeleteFunc(s.sessions, func(other *devSession) bool { return other == d })
 	before := len(s.environments)
@@ -161,7 +161,7 @@ func (s *Server) uploadSession(x *exchange) answer {
 	return ok(object{"files_hash": hex.EncodeToString(sum[:])[:12], "size_bytes": len(raw)})
 }
 
-// sessionFiles reads the form: one part, with the tar.gz as it is.
+// sessionFiles reads the form, which has one part with the unmodified tar.gz.
 func (x *exchange) sessionFiles() ([]byte, *answer) {
 	kind, params, err := mime.ParseMediaType(x.contentType)
 	if err != nil || kind != "multipart/form-data" {

@@ -1,7 +1,7 @@
-// Package connictest is a fake of the Connic service for tests: stateful, in
-// memory, with the project's quota, keys and permissions, run lifecycles driven
-// by agents that you write, counters of what was really executed, and faults on
-// demand.
+// Package connictest is a fake of the Connic service for tests. It is stateful
+// and in memory. It models the project's quota, keys and permissions, and runs
+// whose agents you write; it counts what was actually executed, and injects
+// faults on demand.
 //
 //	func TestSupport(t *testing.T) {
 //		srv := connictest.New(t)
@@ -13,20 +13,21 @@
 //		...
 //	}
 //
-// [New] does not listen: its clients reach the fake in process, so it works inside a
-// testing/synctest bubble, where a minute of waiting takes no time. Make it inside the
-// bubble; TestVirtualTime in this package shows how. [NewServer] and [Start] listen on
-// loopback.
+// [New] returns a fake that does not listen. Its clients reach it in process,
+// so it works inside a testing/synctest bubble, where a minute of waiting takes
+// no time. Call New inside the bubble; TestVirtualTime in this package shows
+// how. [NewServer] and [Start] listen on a loopback address.
 //
-// The fake is strict: a request to an unknown route, or with a parameter or a body key
-// that the operation does not have, is refused with an explanation, and fails the test.
-// See [Server.Lenient].
+// The fake is strict: it refuses a request to an unknown route, or with a
+// parameter or body key that the operation does not have, explains why, and
+// fails the test. See [Server.Lenient].
 //
-// Functions that a test hands over ([AgentFunc] and the others) may panic, block, call
-// the server, or end their goroutine: their run or job fails, and the server goes on.
+// Functions supplied by the test, such as [AgentFunc], may panic, block, call
+// the server, or end their goroutine. Their run or job then fails, and the
+// server continues.
 //
-// What the fake does is what this module knows and assumes of the service (see
-// docs/api-coverage.md). A test that passes against it shows that your code is right
-// about the client, not that the assumptions are right about the service.
-// docs/guide/testing.md says what it does not model.
+// The fake implements what this module knows and assumes about the service (see
+// docs/api-coverage.md). A test that passes against it shows that your code
+// uses the client correctly, not that the assumptions about the service are
+// right. docs/guide/testing.md lists what the fake does not model.
 package connictest

@@ -16,22 +16,22 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// JudgeFunc scores a run. It returns a score for each of the judge's criteria by
-// name; a criterion that it leaves out gets 0. The context ends when the server is
+// A JudgeFunc scores a run. It returns a score for each of the judge's criteria
+// by name; criteria that it omits score 0. The context ends when the server is
 // closed.
 type JudgeFunc func(ctx context.Context, in JudgeInput) (map[string]Score, error)
 
-// Score is the score by one criterion.
+// A Score is the score for one criterion.
 type Score struct {
 	Points    float64 // from 0 to the criterion's max_score
 	Reasoning string
 }
 
-// JudgeInput is what a judge gets.
+// A JudgeInput is the input of a judge.
 type JudgeInput struct {
 	JudgeID   string
 	JudgeName string
-	// Run is the finished run as the API shows it, traces included.
+	// Run is the finished run as the API shows it, including traces.
 	Run      *connic.Run
 	Criteria []connic.Criterion
 
@@ -39,9 +39,9 @@ type JudgeInput struct {
 	evaluation *evaluation
 }
 
-// Cost adds to the cost of the evaluation: an amount like "0.0125", and EUR or
-// USD. It counts as the judge cost of the run's agent. It panics when the amount
-// is no number.
+// Cost adds to the cost of the evaluation. The amount is a decimal such as
+// "0.0125", and the currency is EUR or USD. It counts as judge cost of the
+// agent. Cost panics if the amount is not a number.
 func (in JudgeInput) Cost(amount, currency string) {
 	d, err := connic.ParseDecimal(amount)
 	if err != nil {
@@ -52,16 +52,17 @@ func (in JudgeInput) Cost(amount, currency string) {
 	in.server.charge(in.evaluation.run, d, currency, true)
 }
 
-// Judge sets the function that scores for the judges of a name, or with an empty
-// name for all judges that have none of their own. The judges themselves are made
-// through the API. An evaluation by a judge without a function fails.
+// Judge sets the function that scores for judges with the given name or, if the
+// name is empty, for all judges without a function of their own. The judges
+// themselves are created through the API. Evaluations by a judge without a
+// function fail.
 func (s *Server) Judge(name string, do JudgeFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scoring[name] = do
 }
 
-// evaluation is what a judge finds about a run.
+// evaluation is the verdict of a judge on a run.
 type evaluation struct {
 	id      string
 	run     *run
@@ -84,9 +85,9 @@ func (e *evaluation) object(j *judge) object {
 	return o
 }
 
-// judgeRun lets the automatic judges score a run that has finished. Of the runs
-// that match, a judge takes the first and then evenly as many as its sample rate
-// says: with 25 percent every fourth. The caller holds the mutex.
+// judgeRun lets the automatic judges score a finished run. Of the matching
+// runs, a judge scores the first and then an even share according to its sample
+// rate: at 25 percent, every fourth run. The caller holds the mutex.
 func (s *Server) judgeRun(r *run) {
 	for _, j := range s.judges {
 		if !j.Enabled || j.TriggerMode != connic.JudgeAutomatic || j.AgentName != r.agent || !matches(j.Filters, r) {
@@ -100,7 +101,7 @@ func (s *Server) judgeRun(r *run) {
 	}
 }
 
-// evaluate begins an evaluation. The caller holds the mutex.
+// evaluate starts an evaluation. The caller holds the mutex.
 func (s *Server) evaluate(j *judge, r *run) *evaluation {
 	e := &evaluation{id: s.newID("evaluation"), run: r, status: connic.EvaluationPending, created: s.now()}
 	for _, c := range j.Criteria {
@@ -129,10 +130,11 @@ func (s *Server) evaluate(j *judge, r *run) *evaluation {
 	return e
 }
 
-// plus adds without the dust of binary fractions: 0.7 and 0.1 are 0.8.
+// plus adds without the rounding errors of binary fractions: 0.7 plus 0.1 is
+// 0.8.
 func plus(a, b float64) float64 { return math.Round((a+b)*1e9) / 1e9 }
 
-// score lets a judge score, and takes its result, however it ends.
+// score calls the judge and records its result, however it ends.
 func (s *Server) score(j *judge, e *evaluation, do JudgeFunc, in JudgeInput) {
 	var scores map[string]Score
 	problem := "the judge " + ranAway
@@ -160,7 +162,7 @@ func (s *Server) score(j *judge, e *evaluation, do JudgeFunc, in JudgeInput) {
 	scores, problem = maps.Clone(result), errorText(err)
 }
 
-// take takes the scores, if they are scores by the judge's criteria.
+// take records the scores if they match the judge's criteria.
 func (e *evaluation) take(criteria []connic.Criterion, scores map[string]Score) error {
 	for name := range scores {
 		if !slices.ContainsFunc(criteria, func(c connic.Criterion) bool { return c.Name == name }) {
@@ -180,8 +182,8 @@ func (e *evaluation) take(criteria []connic.Criterion, scores map[string]Score) 
 	return nil
 }
 
-// alert notes that the average score of a judge fell below its threshold. The
-// fake's window counts evaluations. The caller holds the mutex.
+// alert records that the average score of a judge fell below its threshold. The
+// window of the fake counts evaluations. The caller holds the mutex.
 func (s *Server) alert(j *judge) {
 	if j.ScoreAlert == nil {
 		return
@@ -203,7 +205,7 @@ func (s *Server) alert(j *judge) {
 }
 
 // matches reports whether a run meets all filters. A field is one of the run as
-// the API shows it; dots lead into run_context, or context for short, and into
+// the API shows it; dots lead into run_context (or context for short), and into
 // inputs and outputs that are JSON.
 func matches(filters []connic.RunFilter, r *run) bool {
 	for _, f := range filters {

@@ -18,14 +18,14 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// maxBody bounds what the fake reads of a request.
+// maxBody is the maximum number of bytes that the fake reads of a request.
 const maxBody = 64 << 20
 
-// ServeHTTP implements [http.Handler], for a fake inside another server.
+// ServeHTTP implements [http.Handler], to mount the fake in another server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
-		return // the request broke off; nothing is executed
+		return // the request was truncated; nothing is executed
 	}
 	if s.ctx.Err() != nil {
 		cut(w)
@@ -61,8 +61,9 @@ func cut(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// Transport reaches the fake in process, without a connection. It reports the
-// steps of a connection to net/http/httptrace as net/http would.
+// Transport returns a RoundTripper that reaches the fake in process, without a
+// connection. It reports the steps of a connection to net/http/httptrace as
+// net/http would.
 func (s *Server) Transport() http.RoundTripper { return inProcess{s} }
 
 type inProcess struct{ server *Server }
@@ -133,8 +134,8 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// whole completes an answer, so that it is the same in process and over the
-// listener. Answers of the statuses 204 and 304 have no body.
+// whole completes a response, so that it is the same in process and over the
+// listener. Responses with status 204 or 304 have no body.
 func (a answer) whole() answer {
 	if a.drop {
 		return a
@@ -151,15 +152,15 @@ func (a answer) whole() answer {
 	return a
 }
 
-// broken is a connection that breaks off.
+// broken is the body of a connection that breaks.
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// object is a JSON object that is being written.
+// object is a JSON object to be written.
 type object map[string]any
 
-// ok answers with JSON.
+// ok is a JSON response.
 func ok(v any) answer { return reply(http.StatusOK, v) }
 
 func reply(status int, v any) answer {
@@ -170,17 +171,17 @@ func reply(status int, v any) answer {
 	return answer{status: status, body: body, header: map[string]string{"Content-Type": "application/json"}, truncate: -1}
 }
 
-// noContent answers with status 204.
+// noContent is a response with status 204.
 func noContent() answer {
 	return answer{status: http.StatusNoContent, header: map[string]string{}, truncate: -1}
 }
 
-// problem answers with an error in the service's form.
+// problem is an error response in the format of the service.
 func problem(status int, detail string) answer { return reply(status, object{"detail": detail}) }
 
 func notFound(what string) answer { return problem(http.StatusNotFound, what+" not found") }
 
-// invalid answers with a validation error in the form of the service's framework.
+// invalid is a validation error in the format of the service's framework.
 func invalid(msg, kind string, loc ...string) *answer {
 	a := reply(http.StatusUnprocessableEntity, object{"detail": []object{{"loc": loc, "msg": msg, "type": kind}}})
 	if isTold(kind) {
@@ -217,7 +218,7 @@ func (x *exchange) check() *answer {
 		if x.op.Body[0] != "*" && !x.lenient && !slices.Contains(x.op.Body, name) {
 			return invalid("Unknown key; expected "+expected(x.op.Body), "extra_forbidden", "body", name)
 		}
-		// Judges have keys that null clears; their handlers know which.
+		// null clears some keys of judges; their handlers know which.
 		if string(value) == "null" && x.op.Method == http.MethodPost && x.op.Op != api.JudgesCreate && !free {
 			return invalid("Input should not be null", "null_forbidden", "body", name)
 		}
@@ -251,10 +252,10 @@ func (x *exchange) param(name string) string {
 	return ""
 }
 
-// has reports whether a query parameter is there, empty or not.
+// has reports whether a query parameter is present, even if empty.
 func (x *exchange) has(name string) bool { return len(x.query[name]) > 0 }
 
-// time returns a query parameter that is a time.
+// time returns a query parameter as a time.
 func (x *exchange) time(name string) (time.Time, *answer) {
 	if !x.has(name) {
 		return time.Time{}, nil
@@ -272,7 +273,8 @@ const (
 	maxLimit     = 100
 )
 
-// page cuts a list by limit and offset, and puts it into the envelope.
+// page selects a page of a list by limit and offset, and wraps it in the
+// envelope.
 func (x *exchange) page(items []object) answer {
 	limit, offset := defaultLimit, 0
 	for name, target := range map[string]*int{"limit": &limit, "offset": &offset} {
@@ -306,7 +308,7 @@ func unescape(segment string) string {
 	return segment
 }
 
-// timestamp is a time as the service writes it, nil for none.
+// timestamp returns a time as the service formats it, or nil for the zero time.
 func timestamp(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -314,7 +316,7 @@ func timestamp(t time.Time) any {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// text is a string, nil for none.
+// text returns a string, or nil if it is empty.
 func text(s string) any {
 	if s == "" {
 		return nil

@@ -10,54 +10,60 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Fault is something that goes wrong with requests. Its fields combine: a latency
-// and a status, say.
+// A Fault makes requests fail. Its fields can be combined, such as a latency
+// with a status.
 type Fault struct {
-	// Op is the operation that is hit, "agents.trigger"; empty for every one.
+	// Op is the affected operation, such as "agents.trigger". Empty means all
+	// operations.
 	Op string
-	// Nth is the first request of the operation that is hit, counted from when the
+	// Nth is the first affected request of the operation, counted from when the
 	// fault was set: 1 is the next one. 0 means 1.
 	Nth int
-	// Times is how many requests in a row are hit. 0 means one, -1 all.
+	// Times is the number of consecutive requests affected. 0 means 1, and -1
+	// means all.
 	Times int
 
-	// Latency passes before anything else happens.
+	// Latency is a delay before anything else happens.
 	Latency time.Duration
-	// After executes the request before the fault shows. Without it a request
-	// that is hit has no effect, unless the fault is a Latency, a Truncate, or one
-	// that alters a good body.
+	// After executes the request before the fault takes effect. Otherwise an
+	// affected request is not executed, unless the fault is a Latency, a
+	// Truncate, or an alteration of a successful body.
 	After bool
-	// Drop cuts the connection without an answer.
+	// Drop cuts the connection without a response.
 	Drop bool
-	// Truncate cuts the connection after so many bytes of the answer's body; it
-	// implies After. Use 0 bytes as Truncate: -1.
+	// Truncate cuts the connection after that many bytes of the response body,
+	// and implies After. To truncate to 0 bytes, use -1.
 	Truncate int
-	// Status answers with a status from 200 to 999, usually an error.
+	// Status responds with a status from 200 to 999, usually an error.
 	Status int
-	// RetryAfter is the Retry-After header of that answer, as it is.
+	// RetryAfter is the verbatim Retry-After header of that response.
 	RetryAfter string
-	// HTML answers with an HTML page, of the Status or of 200, as a gateway does.
+	// HTML responds with an HTML page, with Status or 200, as a gateway would.
 	HTML bool
 
-	// The following alter the body of a good answer, and imply After. A path names
-	// a field: "status", "token_usage.input", or "items.*.status" for all elements
-	// of a list. A path that leads nowhere alters nothing.
+	// The following fields alter the body of a successful response, and imply
+	// After. A path names a field: "status", "token_usage.input", or
+	// "items.*.status" for all elements of a list. A path that matches nothing
+	// has no effect.
 
-	// Set gives fields another value: Set: map[string]any{"status": "pondering"}.
+	// Set replaces the values of fields, as in map[string]any{"status":
+	// "pondering"}.
 	Set map[string]any
-	// Remove takes fields out.
+	// Remove removes fields.
 	Remove []string
-	// Retype gives fields the value of another type: a text becomes an object, a
-	// list a text, and everything else a list.
+	// Retype replaces the values of fields with values of another type: a
+	// string becomes an object, a list becomes a string, and anything else
+	// becomes a list.
 	Retype []string
-	// Envelope puts the answer into an object under this key. A list moves there
-	// from its usual key, and takes what stands beside it along; with "-" it becomes
-	// a bare array.
+	// Envelope wraps the response in an object under this key. A list is moved
+	// from its usual key, together with its siblings; with "-" it becomes a
+	// bare array.
 	Envelope string
 }
 
-// Fault sets a fault. Of several that hit a request, the first one that was set
-// does. It panics when the fault names an unknown operation or a status below 200.
+// Fault sets a fault. If several apply to a request, the one that was set first
+// takes effect. Fault panics if it names an unknown operation or a status below
+// 200.
 func (s *Server) Fault(f Fault) {
 	known := func(o api.Operation) bool { return o.Name == f.Op }
 	switch {
@@ -84,12 +90,12 @@ func (s *Server) ClearFaults() {
 
 type fault struct {
 	Fault
-	skip int // requests before the first that is hit
-	left int // requests to hit; negative: all
+	skip int // requests before the first affected one
+	left int // affected requests left; negative means all
 }
 
-// nextFault returns the fault of a request, one without effect if there is none.
-// The caller holds the mutex.
+// nextFault returns the fault for a request, or the zero Fault. The caller
+// holds the mutex.
 func (s *Server) nextFault(op string) Fault {
 	var hit *fault
 	for _, f := range s.faults {
@@ -114,12 +120,12 @@ func (f *Fault) alters() bool {
 	return len(f.Set)+len(f.Remove)+len(f.Retype) > 0 || f.Envelope != ""
 }
 
-// executes reports whether a request that is hit has its effect.
+// executes reports whether an affected request is executed.
 func (f *Fault) executes() bool {
 	return f.After || f.Truncate != 0 || f.alters() || (!f.Drop && f.Status == 0 && !f.HTML)
 }
 
-// apply changes the answer.
+// apply applies the fault to the response.
 func (f *Fault) apply(a answer) answer {
 	if f.alters() && a.status < 300 {
 		a.body = f.alter(a.body)
@@ -136,7 +142,7 @@ func (f *Fault) apply(a answer) answer {
 		a.body = []byte("<html><head><title>" + strconv.Itoa(status) + " " + http.StatusText(status) +
 			"</title></head><body><h1>gateway</h1></body></html>")
 	case f.Status != 0 && f.alters():
-		a.status = f.Status // and the body stays
+		a.status = f.Status // the body remains
 	case f.Status != 0:
 		told := a.told
 		a = problem(f.Status, http.StatusText(f.Status))

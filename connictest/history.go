@@ -7,10 +7,10 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Usage adds what runs cost before the test began, so that a report has more to
-// show than the runs of a test: each row stands for the runs of an agent on a day,
-// in an environment and in a currency. Budgets count it; notices are only given
-// for what is spent later. Costs are counted at the beginning of the row's Date.
+// Usage adds costs from before the test, so that a report contains more than
+// the runs of the test. Each row stands for the runs of an agent on a day, in
+// an environment and in a currency. Costs are recorded at the start of the
+// row's Date. Budgets include them, but notices are only given for later costs.
 func (s *Server) Usage(rows ...connic.UsageRow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

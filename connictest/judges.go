@@ -75,7 +75,7 @@ func (s *Server) deleteJudge(x *exchange) answer {
 	return noContent()
 }
 
-// edit puts the values of a change into a resource.
+// edit applies the fields of an update to a resource.
 type edit struct{ complaint *answer }
 
 func (e *edit) refuse(msg, kind, key string) {
@@ -84,7 +84,8 @@ func (e *edit) refuse(msg, kind, key string) {
 	}
 }
 
-// put sets or clears what a change names, and leaves alone what it does not.
+// put sets or clears a field that the update contains, and leaves others
+// unchanged.
 func put[T any](e *edit, key string, n connic.Nullable[T], clearable bool, target *T) {
 	value, ok := n.Get()
 	switch {
@@ -95,7 +96,8 @@ func put[T any](e *edit, key string, n connic.Nullable[T], clearable bool, targe
 	}
 }
 
-// changeJudge applies the body to a judge, new or not, and checks what comes of it.
+// changeJudge applies the body to a new or existing judge and validates the
+// result.
 func (s *Server) changeJudge(x *exchange, j *judge) *answer {
 	var u connic.JudgeUpdate
 	if complaint := x.decode(&u); complaint != nil {

@@ -18,39 +18,39 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// IngestedEntry is an entry whose ingestion comes to its end.
+// An IngestedEntry is an entry whose ingestion is about to end.
 type IngestedEntry struct {
 	JobID         string
 	EnvironmentID string
 	Namespace     string
 	EntryID       string
-	Source        string // the file's name; empty for a text
-	Content       string // of a text or file, byte by byte
+	Source        string // the name of the file; empty for text
+	Content       string // of the text or file, unmodified
 	Metadata      map[string]any
-	Attempt       int // 1, or 2 when it failed before
+	Attempt       int // 1, or 2 after a failure
 }
 
-// IngestionTime sets how long the ingestion of an upload takes from now on: 1 s
-// by default. A quarter of that the job is queued, then it is processing. Until
-// it is completed, the former version of the entry is found. With 0 an upload is
-// completed at once.
+// IngestionTime sets how long the ingestion of later uploads takes. The default
+// is 1 s. The job is queued for a quarter of that time and then processed.
+// Until it is completed, the previous version of the entry is found. With 0,
+// uploads are completed at once.
 func (s *Server) IngestionTime(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ingestionTime = d
 }
 
-// FailIngestion makes ingestions fail for which f returns an error. One that
-// fails is retried once, after the same time; only if it fails again, the job has
-// failed, with the text of that error. A
-// nil f lets all succeed again.
+// FailIngestion makes ingestions fail for which f returns an error. A failed
+// ingestion is retried once, after the same time; if it fails again, the job
+// fails with the text of that error. A nil f makes all ingestions succeed
+// again.
 func (s *Server) FailIngestion(f func(IngestedEntry) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failIngestion = f
 }
 
-// entry is an entry of the knowledge base, or one that is to become it.
+// entry is an entry of the knowledge base, or one being ingested.
 type entry struct {
 	environment, namespace, id string
 
@@ -60,7 +60,7 @@ type entry struct {
 	chunks   []string
 	created  time.Time
 	updated  time.Time
-	job      int // the number of the job that brought this version
+	job      int // the number of the job that created this version
 }
 
 func (e *entry) object(whole bool) object {
@@ -74,7 +74,7 @@ func (e *entry) object(whole bool) object {
 	return o
 }
 
-// is reports whether two entries are versions of one.
+// is reports whether e and other are versions of the same entry.
 func (e *entry) is(other *entry) bool {
 	return e.environment == other.environment && e.namespace == other.namespace && e.id == other.id
 }
@@ -121,9 +121,9 @@ func (j *job) object(now time.Time) object {
 	return o
 }
 
-// settle brings the ingestions up to date, in the order in which they end. There
-// is no goroutine behind it, so that none is left behind by a test that does not
-// wait for its uploads. The caller holds the mutex.
+// settle updates the ingestions, in the order in which they end. It uses no
+// goroutine, so a test that does not wait for its uploads leaves none behind.
+// The caller holds the mutex.
 func (s *Server) settle(ctx context.Context) {
 	now := s.now()
 	for {
@@ -139,8 +139,8 @@ func (s *Server) settle(ctx context.Context) {
 	}
 }
 
-// ingest ends an attempt of a job. It reports false when the request that asked
-// went away meanwhile.
+// ingest ends an attempt of a job. It reports false if the request that
+// triggered it has gone.
 func (s *Server) ingest(ctx context.Context, j *job) bool {
 	if fail := s.failIngestion; fail != nil {
 		e := IngestedEntry{
@@ -173,7 +173,7 @@ func (s *Server) ingest(ctx context.Context, j *job) bool {
 	e.updated = j.ended
 	for i, former := range s.entries {
 		if former.is(e) {
-			if former.job < j.number { // else a later upload was quicker
+			if former.job < j.number { // otherwise a later upload ended first
 				e.created = former.created
 				s.entries[i] = e
 			}
@@ -189,8 +189,8 @@ func (j *job) end(status connic.JobStatus, at time.Time, problem string) {
 	j.status, j.ended, j.problem = status, at, problem
 }
 
-// abandon ends the open jobs of entries that are deleted, and reports whether
-// there were any.
+// abandon ends the open jobs of deleted entries, and reports whether there were
+// any.
 func (s *Server) abandon(deleted func(*entry) bool) bool {
 	found := false
 	for _, j := range s.jobs {
@@ -202,8 +202,8 @@ func (s *Server) abandon(deleted func(*entry) bool) bool {
 	return found
 }
 
-// knowledge returns the environment of a request, and brings the ingestions up to
-// date. Every handler of the section begins with it.
+// knowledge returns the environment of a request, and updates the ingestions.
+// Every handler of the section calls it first.
 func (s *Server) knowledge(x *exchange) (environment string, complaint *answer) {
 	s.settle(x.ctx)
 	id := x.param("environment_id")
@@ -221,7 +221,7 @@ func (s *Server) knowledge(x *exchange) (environment string, complaint *answer) 
 	return "", &a
 }
 
-// checkPlace refuses what is not a namespace.
+// checkPlace refuses invalid namespaces.
 func checkPlace(namespace string, loc ...string) *answer {
 	if namespace == "" {
 		return nil
@@ -262,7 +262,7 @@ func (s *Server) uploadText(x *exchange) answer {
 	return s.accept(x, e, body.EntryID, body.Metadata, "content")
 }
 
-// accept begins the ingestion of an entry.
+// accept starts the ingestion of an entry.
 func (s *Server) accept(x *exchange, e *entry, id *string, metadata []byte, field string) answer {
 	if complaint := checkPlace(e.namespace, "body", "namespace"); complaint != nil {
 		return *complaint
@@ -304,8 +304,8 @@ func (s *Server) accept(x *exchange, e *entry, id *string, metadata []byte, fiel
 	return ok(object{"entry_id": e.id, "job_id": j.id, "status": string(status), "queued": !status.Finished()})
 }
 
-// fileTypes are the formats that are accepted, and their MIME types. Of those
-// that are not text, the fake knows the name only.
+// fileTypes maps the accepted extensions to MIME types. For formats other than
+// text, the fake only knows the name of the file.
 var fileTypes = map[string]string{
 	".txt": "text/plain", ".md": "text/markdown", ".markdown": "text/markdown", ".csv": "text/csv",
 	".json": "application/json", ".jsonl": "application/jsonl", ".yaml": "application/yaml", ".yml": "application/yaml",
@@ -337,8 +337,8 @@ func (s *Server) uploadFile(x *exchange) answer {
 	return s.accept(x, e, id, []byte(fields["metadata"]), "file")
 }
 
-// form reads a multipart form: the file into the entry, the other parts into
-// fields.
+// form parses a multipart form: the file into the entry, and the other parts
+// into fields.
 func (x *exchange) form(e *entry) (fields map[string]string, complaint *answer) {
 	media, params, err := mime.ParseMediaType(x.contentType)
 	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// below reports whether a namespace is another one, or in the tree below it. All
+// below reports whether a namespace equals root or is below it. All namespaces
 // are below "".
 func below(namespace, root string) bool {
 	return root == "" || namespace == root || strings.HasPrefix(namespace, root+".")
@@ -29,8 +29,8 @@ func (s *Server) listEntries(x *exchange) answer {
 	return x.page(items)
 }
 
-// wanted returns the filter for the entry that a request names. Without a
-// namespace it is looked for in all of them.
+// wanted returns a predicate for the entry that a request names. Without a
+// namespace, it matches in all of them.
 func (x *exchange) wanted(environment string) func(*entry) bool {
 	namespace := x.param("namespace")
 	return func(e *entry) bool {
@@ -38,7 +38,7 @@ func (x *exchange) wanted(environment string) func(*entry) bool {
 	}
 }
 
-// pick returns the one entry that is wanted, nil if there is none.
+// pick returns the single matching entry, or nil.
 func (s *Server) pick(wanted func(*entry) bool) (*entry, *answer) {
 	var found *entry
 	for _, e := range s.entries {
@@ -69,7 +69,7 @@ func (s *Server) getEntry(x *exchange) answer {
 	return ok(e.object(true))
 }
 
-// deleteEntry removes an entry, and abandons ingestions that would bring it back.
+// deleteEntry deletes an entry, and abandons ingestions that would restore it.
 func (s *Server) deleteEntry(x *exchange) answer {
 	environment, complaint := s.knowledge(x)
 	if complaint != nil {
@@ -114,7 +114,8 @@ func (s *Server) deleteNamespace(x *exchange) answer {
 	return ok(object{"deleted": deleted})
 }
 
-// listNamespaces lists the tree below a parent, level by level as far as asked.
+// listNamespaces lists the tree below a parent to the requested depth, level by
+// level.
 func (s *Server) listNamespaces(x *exchange) answer {
 	environment, complaint := s.knowledge(x)
 	if complaint != nil {
@@ -163,7 +164,7 @@ func (s *Server) listNamespaces(x *exchange) answer {
 	return ok(object{"namespaces": items, "total": len(items)})
 }
 
-// above is the namespace that another one stands in, "" for one at the root.
+// above returns the parent of a namespace, or "" for one at the root.
 func above(name string) string {
 	i := strings.LastIndexByte(name, '.')
 	return name[:max(i, 0)]

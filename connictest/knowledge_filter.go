@@ -13,16 +13,16 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Metadata filters mean what they mean in MongoDB: a condition on a list holds if
-// it holds for the list or for one of its elements, $ne and $nin hold where $eq
-// and $in do not, fields that are missing are null, and values of different types
-// have no order. $contains finds a part of a text or an element of a list.
+// Metadata filters have the semantics of MongoDB: a condition on a list holds
+// if it holds for the list or for one of its elements; $ne and $nin hold
+// whenever $eq and $in do not; missing fields are null; and values of different
+// types have no order. $contains matches a substring or an element of a list.
 
-// selector says whether a filter selects metadata or a part of it.
+// selector reports whether a filter selects metadata or a part of it.
 type selector func(document any) bool
 
-// condition says whether the value of a field is as it should be. A missing one
-// is nil.
+// condition reports whether the value of a field meets a condition. A missing
+// value is nil.
 type condition func(value any, exists bool) bool
 
 func compileFilter(filter any) (selector, error) {
@@ -82,7 +82,7 @@ func compileKey(key string, value any) (selector, error) {
 	return func(document any) bool { return holds(lookup(document, path)) }, nil
 }
 
-// lookup follows a path into objects. In a list of objects it finds a list.
+// lookup follows a path into objects. In a list of objects it collects a list.
 func lookup(value any, path []string) (found any, exists bool) {
 	if len(path) == 0 {
 		return value, true
@@ -114,8 +114,8 @@ func isOperators(value any) bool {
 	return isObject && len(object) == 0
 }
 
-// compileCondition compiles what stands behind a field: operators, or the value
-// that it should have.
+// compileCondition compiles the right-hand side of a field: operators, or the
+// required value.
 func compileCondition(value any) (condition, error) {
 	if !isOperators(value) {
 		return compileOperator("$eq", value)
@@ -202,8 +202,8 @@ func compileOperator(name string, operand any) (condition, error) {
 	return nil, errors.New("unknown operator " + name)
 }
 
-// compileElemMatch takes a filter for lists of objects, or operators for other
-// lists.
+// compileElemMatch compiles a filter for lists of objects, or operators for
+// other lists.
 func compileElemMatch(operand any) (condition, error) {
 	object, isObject := operand.(map[string]any)
 	if !isObject || len(object) == 0 {
@@ -257,7 +257,7 @@ func equal(a, b any) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// order compares two numbers or two texts.
+// order compares two numbers or two strings.
 func order(a, b any) (sign int, ordered bool) {
 	switch a := a.(type) {
 	case string:

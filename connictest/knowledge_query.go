@@ -15,8 +15,8 @@ const (
 	maxQueryResults   = 20
 )
 
-// chunks cuts an entry where there are blank lines. Of an image or a PDF the fake
-// knows the file's name only.
+// chunks splits an entry at blank lines. For an image or a PDF the fake only
+// knows the name of the file.
 func chunks(e *entry) []string {
 	if e.source != "" && binary(fileType(e.source)) {
 		return []string{e.source}
@@ -30,7 +30,7 @@ func chunks(e *entry) []string {
 	return parts
 }
 
-// words are the different words of a text, in small letters.
+// words returns the set of words in a text, in lower case.
 func words(s string) map[string]bool {
 	set := make(map[string]bool)
 	for word := range strings.FieldsFuncSeq(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
@@ -39,8 +39,8 @@ func words(s string) map[string]bool {
 	return set
 }
 
-// relevance is the part of a query's different words that stand in a chunk: 1 if
-// all do, 0 if none does.
+// relevance returns the fraction of the distinct words of a query that occur in
+// a chunk.
 func relevance(query map[string]bool, chunk string) float64 {
 	if len(query) == 0 {
 		return 0
@@ -54,8 +54,8 @@ func relevance(query map[string]bool, chunk string) float64 {
 	return float64(hits) / float64(len(query))
 }
 
-// queryKnowledge finds chunks in a namespace and below it. Of chunks with the
-// same score, the one that was uploaded first comes first.
+// queryKnowledge finds chunks in a namespace and below it. Chunks with the same
+// score are in order of upload.
 func (s *Server) queryKnowledge(x *exchange) answer {
 	environment, complaint := s.knowledge(x)
 	if complaint != nil {
@@ -77,7 +77,7 @@ func (s *Server) queryKnowledge(x *exchange) answer {
 	}
 	if body.MaxResults != nil {
 		most = int(*body.MaxResults)
-		whole = float64(most) == *body.MaxResults // as 4.0 is
+		whole = float64(most) == *body.MaxResults // accepts 4.0
 	}
 	switch {
 	case strings.TrimSpace(body.Query) == "":
@@ -123,7 +123,7 @@ func (s *Server) queryKnowledge(x *exchange) answer {
 	return ok(object{"results": results})
 }
 
-// parseFilter compiles a metadata filter; no filter selects all.
+// parseFilter compiles a metadata filter; no filter selects everything.
 func parseFilter(raw json.RawMessage) (selector, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return func(any) bool { return true }, nil

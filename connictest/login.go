@@ -6,33 +6,34 @@ import (
 	"time"
 )
 
-// Of a login, as the service says it.
+// Properties of a login, as reported by the service.
 const (
 	loginInterval = time.Second
 	loginExpiry   = 10 * time.Minute
 )
 
-// login is a login that somebody has started.
+// login is a login in progress.
 type login struct {
 	device, user, hostname  string
-	started, asked, decided time.Time // zero: not yet
+	started, asked, decided time.Time // zero if not yet
 	denied                  bool
 }
 
-// ApproveLogins confirms each login that is started from now on, after d, as a
-// person would in the browser. A negative d leaves them to [Server.ApproveLogin].
+// ApproveLogins confirms each login started from now on after d, as a user
+// would in the browser. With a negative d, logins wait for
+// [Server.ApproveLogin].
 func (s *Server) ApproveLogins(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.autoLogin, s.autoApproves = d, d >= 0
 }
 
-// ApproveLogin confirms the login with a user code. It reports whether there is
-// one that nobody has decided on.
+// ApproveLogin confirms the login with the given user code. It reports whether
+// there is an undecided one.
 func (s *Server) ApproveLogin(userCode string) bool { return s.decide(userCode, false) }
 
-// DenyLogin refuses the login with a user code. It reports whether there is one
-// that nobody has decided on.
+// DenyLogin denies the login with the given user code. It reports whether there
+// is an undecided one.
 func (s *Server) DenyLogin(userCode string) bool { return s.decide(userCode, true) }
 
 func (s *Server) decide(userCode string, denied bool) bool {

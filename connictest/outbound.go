@@ -14,46 +14,47 @@ import (
 	"github.com/connic-go/connic/connector"
 )
 
-// Outbound is an outbound connector of the fake: it posts each run that has completed to
-// a URL, signed.
+// An Outbound is an outbound connector of the fake. It posts each completed run
+// to a URL, signed.
 type Outbound struct {
 	server *Server
 	url    string
 	secret connector.Secret
 	client *http.Client
 
-	// The rest is guarded by the server's mutex.
+	// The remaining fields are guarded by the mutex of the server.
 	agents     []string
 	faults     []DeliveryFault
 	deliveries []OutboundDelivery
 }
 
-// OutboundDelivery is a delivery that was made.
+// An OutboundDelivery is a delivery that was made.
 type OutboundDelivery struct {
 	RunID  string
-	Header http.Header // the signature's
+	Header http.Header // the headers of the signature
 	Body   []byte
-	Status int   // of the receiver's answer; 0 if there was none
-	Err    error // why there was none
+	Status int   // of the response; 0 if there was none
+	Err    error // why there was no response
 	At     time.Time
 }
 
-// DeliveryFault is something that goes wrong with the deliveries of one run. Its fields
-// combine.
+// A DeliveryFault makes the deliveries of one run fail. Its fields can be
+// combined.
 type DeliveryFault struct {
-	Twice     bool          // it is delivered twice, the second time with a new timestamp
-	Late      time.Duration // it is signed, and sent so much later
-	Signature bool          // its signature has one digit changed
-	Body      bool          // its body has one byte changed after it was signed
+	Twice     bool          // deliver twice, the second time with a new timestamp
+	Late      time.Duration // delay between signing and sending
+	Signature bool          // change one digit of the signature
+	Body      bool          // change one byte of the body after signing
 }
 
-// Outbound adds an outbound connector that delivers the completed runs of agents, of all
-// if none is named, to a URL. Failed and cancelled runs are not delivered. A delivery is
-// made once, whatever the answer: whether the service repeats one is not documented.
-// [Outbound.Redeliver] repeats it.
+// Outbound adds an outbound connector that delivers the completed runs of the
+// given agents, or of all agents if none is given, to a URL. Failed and
+// cancelled runs are not delivered. Each delivery is made once, whatever the
+// response: whether the service repeats deliveries is not documented. Use
+// [Outbound.Redeliver] to repeat one.
 //
-// In a fake that does not listen, an http.Client with a transport of your own leads to
-// your handler; nil is a plain client.
+// For a fake that does not listen, pass an http.Client whose transport calls
+// your handler. nil means a plain client.
 func (s *Server) Outbound(url string, client *http.Client, agents ...string) *Outbound {
 	if client == nil {
 		client = &http.Client{}
@@ -66,25 +67,25 @@ func (s *Server) Outbound(url string, client *http.Client, agents ...string) *Ou
 	return o
 }
 
-// Secret is the secret that signs the deliveries.
+// Secret returns the secret that signs the deliveries.
 func (o *Outbound) Secret() connector.Secret { return o.secret }
 
-// Fault sets a fault. Several hit one run after the other, in their order.
+// Fault sets a fault. Several faults apply to successive runs, in order.
 func (o *Outbound) Fault(f DeliveryFault) {
 	o.server.mu.Lock()
 	defer o.server.mu.Unlock()
 	o.faults = append(o.faults, f)
 }
 
-// Deliveries returns the deliveries so far, the oldest first.
+// Deliveries returns the deliveries so far, oldest first.
 func (o *Outbound) Deliveries() []OutboundDelivery {
 	o.server.mu.Lock()
 	defer o.server.mu.Unlock()
 	return slices.Clone(o.deliveries)
 }
 
-// Redeliver delivers the newest run again, with a new timestamp. It returns when the
-// receiver has answered, and does nothing before the first delivery.
+// Redeliver delivers the newest run again with a new timestamp. It returns when
+// the receiver has responded, and does nothing before the first delivery.
 func (o *Outbound) Redeliver() {
 	o.server.mu.Lock()
 	if len(o.deliveries) == 0 {
@@ -96,7 +97,7 @@ func (o *Outbound) Redeliver() {
 	o.deliver(last.RunID, last.Body, DeliveryFault{})
 }
 
-// end tells everybody who waits for it of a run that has ended.
+// end notifies everything that waits for the end of a run.
 func (s *Server) end(r *run) {
 	s.mu.Lock()
 	close(r.done)
@@ -128,7 +129,7 @@ func (s *Server) end(r *run) {
 	}
 }
 
-// delivery is the body of a delivery. The caller holds the mutex.
+// delivery returns the body of a delivery. The caller holds the mutex.
 func (r *run) delivery() []byte {
 	o := r.result()
 	o["started_at"], o["ended_at"] = timestamp(r.started), timestamp(r.ended)

@@ -2,44 +2,46 @@ package connictest
 
 import "slices"
 
-// Environment is an environment of the project.
+// An Environment is an environment of the project.
 type Environment struct {
 	ID, Name string
-	// Type is "test" for an environment that is not deployed to by the vendor's
-	// client. Other types are not known; the fake's own one is "production".
+	// Type is "test" for an environment that the vendor's client does not
+	// deploy to. Other types are not known; the fake uses "production".
 	Type    string
 	Default bool
-	// Test is the id of the environment that its tests run in; empty: itself.
+	// Test is the id of the environment in which its tests run. Empty means the
+	// environment itself.
 	Test      string
 	Ephemeral bool
-	// The key may not deploy to it, or have a dev session in it.
+	// NoDeploy and NoDevSession forbid the key to deploy to the environment, or
+	// to have a dev session in it.
 	NoDeploy, NoDevSession bool
-	// NoGateTests leaves out the tests of its deployments.
+	// NoGateTests skips the tests of its deployments.
 	NoGateTests bool
 }
 
 type environment = Environment
 
-// Environments sets the environments of the project. Without it there are two:
-// env-production, named production, the default, and env-test, named test, where
-// its tests run.
+// Environments sets the environments of the project. By default there are two:
+// env-production, named production, which is the default environment, and
+// env-test, named test, in which the tests of the former run.
 func (s *Server) Environments(all ...Environment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.environments = slices.Clone(all)
 }
 
-// TrailingSlash makes the list of environments answer under the path with a slash
-// at its end only, and redirect the other form to http, as some versions of the
-// service did behind a proxy.
+// TrailingSlash makes the list of environments respond only under the path with
+// a trailing slash, and redirects the other form to http, as some versions of
+// the service did behind a proxy.
 func (s *Server) TrailingSlash() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slash = true
 }
 
-// GitProvider connects the project with a Git service, so that it refuses uploads
-// of deployments; an empty name disconnects it.
+// GitProvider connects the project to a Git service, so that it refuses uploads
+// of deployments. An empty name disconnects it.
 func (s *Server) GitProvider(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +60,8 @@ func (e *Environment) object() object {
 	}
 }
 
-// listEnvironments answers a bare array, which is the one list that is known.
+// listEnvironments responds with a bare array, the only list format that is
+// known.
 func (s *Server) listEnvironments(*exchange) answer {
 	items := make([]object, len(s.environments))
 	for i := range s.environments {
@@ -67,7 +70,7 @@ func (s *Server) listEnvironments(*exchange) answer {
 	return ok(items)
 }
 
-// findEnvironment returns the environment with an id, nil if there is none.
+// findEnvironment returns the environment with the given id, or nil.
 func (s *Server) findEnvironment(id string) *environment {
 	for i := range s.environments {
 		if s.environments[i].ID == id {
@@ -77,8 +80,8 @@ func (s *Server) findEnvironment(id string) *environment {
 	return nil
 }
 
-// defaultEnvironment is the first that is the default and not for tests, else the
-// first that is not for tests, else the first; nil if there is none.
+// defaultEnvironment returns the first default environment that is not for
+// tests, else the first one that is not for tests, else the first one, or nil.
 func (s *Server) defaultEnvironment() *environment {
 	var found *environment
 	for i := range s.environments {

@@ -5,31 +5,33 @@ import (
 	"time"
 )
 
-// Window is the way a quota counts. Which one the service uses is not known.
+// A Window is the way in which a quota counts. The one that the service uses is
+// not known.
 type Window int
 
 const (
-	// FixedWindow counts from the first request on, and begins again when the
-	// window is over.
+	// FixedWindow starts with the first request, and starts anew when it is
+	// over.
 	FixedWindow Window = iota
-	// SlidingWindow counts the accepted requests of the last window.
+	// SlidingWindow counts the accepted requests in the preceding window.
 	SlidingWindow
-	// TokenBucket gives tokens back one by one.
+	// TokenBucket restores requests one by one.
 	TokenBucket
-	// SlidingWindowRejects is a SlidingWindow that counts refused requests too.
+	// SlidingWindowRejects is a SlidingWindow that also counts refused
+	// requests.
 	SlidingWindowRejects
 )
 
-// RateLimit sets the quota of the project: n requests per window, 60 a minute in
-// a FixedWindow by default. An n of 0 lifts it.
+// RateLimit sets the quota of the project to n requests per window. The default
+// is 60 a minute with a FixedWindow. If n is 0, there is no quota.
 func (s *Server) RateLimit(n int, per time.Duration, w Window) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quota = quota{n: n, per: per, window: w, tokens: float64(n), last: time.Now()}
 }
 
-// Spend takes n requests out of the quota, as another program would that uses
-// the same project. What is more than the quota has left is refused to it.
+// Spend consumes n requests of the quota, as another program in the same
+// project would. It consumes at most what is left.
 func (s *Server) Spend(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +52,7 @@ type quota struct {
 	last   time.Time
 }
 
-// take counts a request. If it is refused, wait is the Retry-After, in seconds.
+// take counts a request. If it is refused, wait is the Retry-After in seconds.
 func (q *quota) take(now time.Time) (wait int, ok bool) {
 	if q.n <= 0 {
 		return 0, true

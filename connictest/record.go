@@ -5,38 +5,38 @@ import (
 	"time"
 )
 
-// What is kept of the requests.
+// Limits for recorded requests.
 const (
 	maxRequests   = 10_000
 	maxBodies     = 16 << 20 // bytes of all bodies together
 	maxBodyLength = 4 << 20  // bytes of one
 )
 
-// Request is a request that the fake received.
+// A Request is a request that the fake received.
 type Request struct {
-	ID     string // the X-Request-Id of its answer
-	Op     string // "runs.get"; empty for an unknown route
+	ID     string // the X-Request-Id of the response
+	Op     string // such as "runs.get"; empty for an unknown route
 	Method string
 	Path   string
 	Query  string
 	Header http.Header // without Authorization
-	// Body is nil where it was longer than 4 MiB, or where those of later requests
-	// have taken its place.
+	// Body is nil if it was longer than 4 MiB, or was discarded in favor of
+	// later ones.
 	Body   []byte
 	Length int // of the body, in bytes
-	Status int // of the answer; 0 if there was none
+	Status int // of the response; 0 if there was none
 	At     time.Time
 }
 
-// record holds the last requests.
+// record holds the most recent requests.
 type record struct {
 	requests []*Request
-	bodies   int // bytes that they hold
-	bare     int // requests at the beginning whose bodies are gone
+	bodies   int // total size of the bodies
+	bare     int // number of oldest requests without a body
 }
 
-// Requests returns the last 10,000 requests, oldest first, refused ones included.
-// Of their bodies it holds 16 MiB.
+// Requests returns the most recent 10,000 requests, oldest first, including
+// refused ones. At most 16 MiB of their bodies are kept.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,8 @@ func (s *Server) Requests() []Request {
 	return requests
 }
 
-// ClearRequests forgets the requests so far, and counts executions anew.
+// ClearRequests discards the recorded requests and resets the counts of
+// [Server.Executions].
 func (s *Server) ClearRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,9 +56,9 @@ func (s *Server) ClearRequests() {
 	clear(s.executed)
 }
 
-// Executions returns how many requests of an operation were executed: not those
-// that were refused for their key, the quota or their arguments, but those whose
-// answer was lost.
+// Executions returns how many requests of an operation were executed. It
+// includes those whose response was lost, but not those that were refused
+// because of their key, the quota or their arguments.
 func (s *Server) Executions(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +92,7 @@ func (s *Server) note(op string, r *http.Request, body []byte) *Request {
 	return request
 }
 
-// drop drops the oldest body that is left.
+// drop discards the oldest remaining body.
 func (k *record) drop() {
 	oldest := k.requests[k.bare]
 	k.bodies -= len(oldest.Body)

@@ -52,7 +52,7 @@ func (s *Server) triggerAgent(x *exchange) answer {
 	return started(r)
 }
 
-// checkFiles refuses what is no list of files.
+// checkFiles refuses anything but a list of files.
 func checkFiles(raw json.RawMessage) *answer {
 	if len(raw) == 0 {
 		return nil
@@ -78,7 +78,7 @@ func checkFiles(raw json.RawMessage) *answer {
 	return nil
 }
 
-// started is the answer of the operations that start a run.
+// started is the response of the operations that start a run.
 func started(r *run) answer {
 	return ok(object{"run_id": r.id, "status": string(r.status), "agent_name": r.agent})
 }
@@ -131,7 +131,7 @@ func (s *Server) deleteRun(x *exchange) answer {
 	}
 	s.runs = slices.DeleteFunc(s.runs, func(other *run) bool { return other == r })
 	s.changed(x, "run", r.id, r.object(false), nil)
-	r.body, r.spans = nil, nil // what it cost stays in the usage
+	r.body, r.spans = nil, nil // its cost remains in the usage
 	return noContent()
 }
 

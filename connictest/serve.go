@@ -12,11 +12,11 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// exchange is a request that is being answered.
+// exchange is a request being handled.
 type exchange struct {
 	ctx   context.Context
 	op    *api.Operation
-	id    string // the path's argument besides the project
+	id    string // the argument in the path, other than the project
 	query map[string][]string
 	body  []byte
 	key   connic.APIKey
@@ -25,17 +25,17 @@ type exchange struct {
 	lenient     bool
 }
 
-// answer is what goes back.
+// answer is the response to a request.
 type answer struct {
 	status   int
 	header   map[string]string
 	body     []byte
-	drop     bool   // no answer: the connection is cut
-	truncate int    // cut the connection after so many bytes of the body; -1: do not
-	told     string // what the test is told: the request breaks the rules
+	drop     bool   // cut the connection without a response
+	truncate int    // cut the connection after this many bytes of the body; -1 means never
+	told     string // reported to the test: the request breaks the rules
 }
 
-// handlers answer the operations, with the server's mutex held.
+// handlers handle the operations with the mutex of the server held.
 var handlers = [api.NumOps]func(*Server, *exchange) answer{
 	api.AgentsList:    (*Server).listAgents,
 	api.AgentsGet:     (*Server).getAgent,
@@ -99,7 +99,7 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 	api.LoginToken: (*Server).pollLogin,
 }
 
-// respond answers a request: faults, key, quota, route, permission, arguments,
+// respond handles a request: faults, key, quota, route, permission, arguments,
 // operation.
 func (s *Server) respond(r *http.Request, body []byte) answer {
 	if c, found := s.connectorAt(r.URL.Path); found {
@@ -138,8 +138,8 @@ func (s *Server) respond(r *http.Request, body []byte) answer {
 	return a
 }
 
-// pass lets a fault's latency pass. It reports false when the caller or the server
-// went away meanwhile.
+// pass waits for the latency of a fault. It reports false if the caller or the
+// server has gone in the meantime.
 func (s *Server) pass(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -155,7 +155,7 @@ func (s *Server) pass(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// handle answers a request without faults.
+// handle handles a request without faults.
 func (s *Server) handle(r *http.Request, op *api.Operation, routed bool, project, id string, body []byte) (a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +168,7 @@ func (s *Server) handle(r *http.Request, op *api.Operation, routed bool, project
 	return s.execute(r, op, routed, project, id, body)
 }
 
-// execute answers a request that has come through. The caller holds the mutex.
+// execute handles an admitted request. The caller holds the mutex.
 func (s *Server) execute(r *http.Request, op *api.Operation, routed bool, project, id string, body []byte) answer {
 	x := &exchange{
 		ctx: r.Context(), op: op, id: id, query: r.URL.Query(), body: body,
@@ -213,7 +213,7 @@ func (s *Server) execute(r *http.Request, op *api.Operation, routed bool, projec
 	return s.answer(x)
 }
 
-// answer answers a request whose sender may make it.
+// answer handles an authorized request.
 func (s *Server) answer(x *exchange) answer {
 	if complaint := x.check(); complaint != nil {
 		return *complaint
@@ -229,7 +229,7 @@ func (s *Server) answer(x *exchange) answer {
 	return a
 }
 
-// route finds the operation of a request. Literal segments go before
+// route finds the operation of a request. Literal segments take precedence over
 // placeholders: /budgets/usage is not a budget.
 func route(method, path string) (op *api.Operation, project, id string, ok bool) {
 	path, found := strings.CutPrefix(path, "/v1")
@@ -251,7 +251,8 @@ func route(method, path string) (op *api.Operation, project, id string, ok bool)
 	return op, project, id, best >= 0
 }
 
-// match fills the placeholders of a route; literals is -1 if it does not match.
+// match extracts the placeholders of a route; literals is -1 if it does not
+// match.
 func match(route, segments []string) (project, id string, literals int) {
 	if len(route) != len(segments) {
 		return "", "", -1

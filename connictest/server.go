@@ -14,13 +14,13 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// ProjectID is the id of the fake's one project.
+// ProjectID is the id of the fake's only project.
 const ProjectID = "11111111-1111-4111-8111-111111111111"
 
-// fullKey is the key with full access that every Server knows.
+// fullKey is a key with full access that every Server accepts.
 const fullKey connic.APIKey = "cnc_connictest_full_access"
 
-// Server is a fake Connic service with one project. All its methods are safe for
+// A Server is a fake Connic service with one project. All methods are safe for
 // concurrent use.
 type Server struct {
 	listener *httptest.Server // nil: in process only
@@ -80,10 +80,11 @@ type Server struct {
 	outbound   []*Outbound
 }
 
-// New makes a fake that does not listen: [Server.Client] and [Server.Transport]
-// reach it in process, also inside a testing/synctest bubble. Given a test, it is
-// closed by t.Cleanup and tells the test of requests that break the rules (see
-// [Server.Lenient]); without one, close it.
+// New returns a fake that does not listen. [Server.Client] and
+// [Server.Transport] reach it in process, even inside a testing/synctest
+// bubble. If a test is given, the fake is closed by t.Cleanup and reports
+// requests that break the rules to the test (see [Server.Lenient]). Otherwise
+// the caller must close it.
 func New(t ...TB) *Server {
 	s := &Server{
 		bubble: bubble(), keys: map[connic.APIKey]scopes{fullKey: nil}, executed: make(map[string]int),
@@ -103,10 +104,11 @@ func New(t ...TB) *Server {
 	return s
 }
 
-// NewServer makes a fake that listens on a loopback address. It is closed by
-// t.Cleanup and tells the test of requests that break the rules (see
-// [Server.Lenient]). Inside a testing/synctest bubble it fails the test at once:
-// time stands still there while a socket is waited for. Use [New].
+// NewServer returns a fake that listens on a loopback address. It is closed by
+// t.Cleanup and reports requests that break the rules to the test (see
+// [Server.Lenient]). Inside a testing/synctest bubble it fails the test at
+// once, because time does not advance there while a socket is waited for: use
+// [New].
 func NewServer(t TB) *Server {
 	t.Helper()
 	if bubble() != "" {
@@ -117,8 +119,9 @@ func NewServer(t TB) *Server {
 	return s
 }
 
-// Start makes a fake that listens on a loopback address, for programs that are
-// not tests. Close it. It panics inside a testing/synctest bubble.
+// Start returns a fake that listens on a loopback address, for programs that
+// are not tests. The caller must close it. Start panics inside a
+// testing/synctest bubble.
 func Start() *Server {
 	if bubble() != "" {
 		panic("connictest: " + listensInBubble)
@@ -130,9 +133,10 @@ func Start() *Server {
 
 const listensInBubble = "a fake that listens does not work inside a synctest bubble; make it with connictest.New"
 
-// Close stops the fake: agents and judges at work get a cancelled context and are
-// waited for, for up to 10 s, or an hour in a synctest bubble. What is still at
-// work then is told to the test. Runs that have not finished are cancelled.
+// Close stops the fake. It cancels the contexts of running agents and judges
+// and waits for them, for up to 10 s, or an hour in a synctest bubble. Any that
+// are still running then are reported to the test. Unfinished runs are
+// cancelled.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -176,7 +180,7 @@ func (s *Server) Close() {
 	}
 }
 
-// begin counts work that Close waits for. It reports false once the server is
+// begin registers work that Close waits for. It reports false if the server is
 // closed. The caller holds the mutex.
 func (s *Server) begin() bool {
 	if s.closed {
@@ -186,8 +190,8 @@ func (s *Server) begin() bool {
 	return true
 }
 
-// URL is the base URL of a fake that listens, as [connic.WithBaseURL] takes it.
-// That of a fake that does not is reached through [Server.Transport] only.
+// URL returns the base URL of the fake, for [connic.WithBaseURL]. The URL of a
+// fake that does not listen can only be reached through [Server.Transport].
 func (s *Server) URL() string {
 	if s.listener == nil {
 		return "http://localhost/v1"
@@ -195,16 +199,16 @@ func (s *Server) URL() string {
 	return s.listener.URL + "/v1"
 }
 
-// Client makes a client of the fake with full access. Options are added to those
-// that lead to the fake. When the fake has no quota ([Server.RateLimit] with 0),
-// neither has the client.
+// Client returns a client of the fake with full access. The options are added
+// to those that lead to the fake. If the fake has no quota (see
+// [Server.RateLimit]), neither has the client.
 func (s *Server) Client(opts ...connic.Option) *connic.Client {
 	return s.ClientWithKey(fullKey, opts...)
 }
 
-// ClientWithKey makes a client of the fake with a key: see [Server.Key]. It
-// panics when an option is refused, or when the fake cannot be reached from here:
-// see [NewServer].
+// ClientWithKey returns a client of the fake that uses the given key: see
+// [Server.Key]. It panics if an option is refused, or if the fake cannot be
+// reached from the calling goroutine: see [NewServer].
 func (s *Server) ClientWithKey(key connic.APIKey, opts ...connic.Option) *connic.Client {
 	if err := s.reachable(); err != nil {
 		panic(err.Error())
@@ -225,7 +229,7 @@ func (s *Server) ClientWithKey(key connic.APIKey, opts ...connic.Option) *connic
 	return client
 }
 
-// scopes are the permissions of a key; nil is full access.
+// scopes are the permissions of a key; nil means full access.
 type scopes []string
 
 func (k scopes) allow(section, access string) bool {
@@ -240,15 +244,15 @@ func (k scopes) allow(section, access string) bool {
 	return false
 }
 
-// Key makes a key with permissions like "runs:read", "knowledge:write",
-// "*:read" or "*". Without permissions it has full access.
+// Key returns a new key with permissions such as "runs:read",
+// "knowledge:write", "*:read" or "*". Without permissions it has full access.
 func (s *Server) Key(permissions ...string) connic.APIKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.newKey(permissions)
 }
 
-// newKey makes a key. The caller holds the mutex.
+// newKey creates a key. The caller holds the mutex.
 func (s *Server) newKey(permissions []string) connic.APIKey {
 	key := connic.APIKey("cnc_" + s.newID("connictestkey"))
 	s.keys[key] = nil
@@ -258,7 +262,8 @@ func (s *Server) newKey(permissions []string) connic.APIKey {
 	return key
 }
 
-// SetKey makes a key valid, with permissions as [Server.Key] takes them.
+// SetKey makes a key valid, with permissions in the form accepted by
+// [Server.Key].
 func (s *Server) SetKey(key connic.APIKey, permissions ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

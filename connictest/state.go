@@ -7,7 +7,7 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// State is what the fake holds, each resource as the API shows it.
+// State is the content of the fake, with each resource as the API shows it.
 type State struct {
 	Environments []Environment
 	Agents       []*connic.Agent
@@ -24,12 +24,13 @@ type State struct {
 
 // QuotaState is the state of the project's quota.
 type QuotaState struct {
-	Limit int // requests per window; 0: there is no quota
+	Limit int // requests per window; 0 if there is no quota
 	Per   time.Duration
-	Left  int // that would be accepted now
+	Left  int // requests that would be accepted now
 }
 
-// State returns a copy of what the fake holds. It costs none of the quota.
+// State returns a copy of the content of the fake. It does not count against
+// the quota.
 func (s *Server) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +71,7 @@ func (s *Server) State() State {
 	return state
 }
 
-// shown is a resource as a client sees it.
+// shown returns a resource as a client sees it.
 func shown[T any](o object) *T {
 	v := new(T)
 	raw, err := json.Marshal(o)
@@ -83,7 +84,7 @@ func shown[T any](o object) *T {
 	return v
 }
 
-// left is how many requests the quota would accept.
+// left returns how many requests the quota would accept.
 func (q *quota) left(now time.Time) int {
 	switch {
 	case q.n <= 0:

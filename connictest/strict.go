@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// TB is what the fake needs of a test: a *testing.T, a *testing.B, or what a test
-// framework offers in their place.
+// TB is the subset of testing.TB that the fake needs. *testing.T and *testing.B
+// implement it.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -18,33 +18,34 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Lenient makes the fake take parameters and body keys that an operation does not
-// have, and keep to itself what else is wrong with a request.
+// Lenient makes the fake accept unknown parameters and body keys, and not
+// report other invalid requests to the test.
 //
-// By default it is strict. A request to an unknown route, without a key, with an
-// unknown parameter or body key, with a value of a wrong type or without a required
-// one is answered as the service would, and the test that the fake was made for
-// fails with a sentence (t.Errorf). Answers that a caller can get without a fault
-// of the program are not told: a key without permission, a resource that does not
-// exist, a value out of range, the quota.
+// By default the fake is strict. If a request has an unknown route, no key, an
+// unknown parameter or body key, a value of the wrong type, or lacks a required
+// one, the fake responds as the service would, and fails the test it was
+// created for with an explanation (t.Errorf). Responses that a correct program
+// may receive are not reported: a key without permission, a resource that does
+// not exist, a value out of range, or the quota.
 func (s *Server) Lenient() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lenient = true
 }
 
-// Complaints returns what the test was told, or would have been if the fake had
-// been made for one, oldest first.
+// Complaints returns what was reported to the test, or would have been if there
+// were one, oldest first.
 func (s *Server) Complaints() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.complaints)
 }
 
-// maxComplaints bounds the complaints that are kept.
+// maxComplaints is the maximum number of complaints that are kept.
 const maxComplaints = 1000
 
-// tell tells the test what is wrong. The caller does not hold the mutex.
+// tell reports an invalid request to the test. The caller does not hold the
+// mutex.
 func (s *Server) tell(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	s.mu.Lock()
@@ -61,9 +62,9 @@ func (s *Server) tell(format string, args ...any) {
 	t.Errorf("connictest: %s", text)
 }
 
-// isTold reports whether a validation error of a kind shows that the program asks
-// for something that the operation does not know, and not just for a value that it
-// does not take.
+// isTold reports whether a kind of validation error shows that the program
+// requests something that the operation does not know, rather than a value that
+// it does not accept.
 func isTold(kind string) bool {
 	switch kind {
 	case "extra_forbidden", "missing", "json_invalid", "media_type", "multipart", "null_forbidden":
@@ -72,8 +73,8 @@ func isTold(kind string) bool {
 	return strings.HasSuffix(kind, "_type") || strings.HasSuffix(kind, "type_error")
 }
 
-// bubble names the synctest bubble of the calling goroutine; it is empty outside.
-// The header of a stack trace is the only place that says so.
+// bubble identifies the synctest bubble of the calling goroutine; it returns ""
+// outside. Only the header of a stack trace contains it.
 func bubble() string {
 	var header [128]byte
 	line, _, _ := strings.Cut(string(header[:runtime.Stack(header[:], false)]), "\n")
@@ -85,8 +86,8 @@ func bubble() string {
 	return name[:max(end, 0)]
 }
 
-// reachable returns an error where a call of the fake from this goroutine would
-// hang: from inside another synctest bubble than the one it was made in.
+// reachable returns an error if a call of the fake from this goroutine would
+// hang: in a synctest bubble other than the one in which the fake was created.
 func (s *Server) reachable() error {
 	here := bubble()
 	switch {
@@ -100,10 +101,10 @@ func (s *Server) reachable() error {
 	return errors.New("connictest: this fake was made outside the synctest bubble that calls it; make it inside")
 }
 
-// ask calls a function of the test on a goroutine of its own and without the
-// mutex, so that it may panic, end its goroutine, block, or call the server. It
-// returns an error where the function returns nothing. The caller holds the mutex,
-// and finds the server's state changed.
+// ask calls a function of the test on a separate goroutine and without the
+// mutex, so that the function may panic, end its goroutine, block, or call the
+// server. It returns an error if the function does not return. The caller holds
+// the mutex, and must expect the state of the server to have changed.
 func ask[T any](ctx context.Context, s *Server, what string, f func() T) (T, error) {
 	s.mu.Unlock()
 	defer s.mu.Lock()
@@ -137,8 +138,8 @@ func ask[T any](ctx context.Context, s *Server, what string, f func() T) (T, err
 	}
 }
 
-// ranAway is what a function did that ended its goroutine.
+// ranAway describes a function that ended its goroutine.
 const ranAway = "ended its goroutine (t.FailNow, t.Fatal or runtime.Goexit) instead of returning"
 
-// errClosed is what requests get from a closed server.
+// errClosed is returned for requests to a closed server.
 var errClosed = errors.New("connictest: the server is closed")

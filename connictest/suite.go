@@ -12,7 +12,7 @@ import (
 	"github.com/connic-go/connic/internal/yaml"
 )
 
-// declared returns the paths of a folder's YAML files, at any depth.
+// declared returns the paths of the YAML files in a folder, at any depth.
 func declared(files map[string]string, folder string) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -25,8 +25,9 @@ func declared(files map[string]string, folder string) []string {
 
 func stem(name string) string { return strings.TrimSuffix(path.Base(name), path.Ext(name)) }
 
-// agentNames finds the agents of a project: the YAML files in the folder agents,
-// but for _defaults.yaml. An agent is called by its key name, else like its file.
+// agentNames returns the names of the agents in a project: those of the YAML
+// files in the folder agents, except _defaults.yaml. The name is the value of
+// the key name, or else the name of the file.
 func agentNames(files map[string]string) []string {
 	names := []string{}
 	for _, file := range declared(files, "agents") {
@@ -35,7 +36,7 @@ func agentNames(files map[string]string) []string {
 		}
 		name := stem(file)
 		for line := range strings.Lines(files[file]) {
-			// An agent may hold more YAML than the fake understands.
+			// An agent may contain YAML that the fake does not understand.
 			if value, ok := strings.CutPrefix(line, "name:"); ok {
 				if text, err := yaml.Decode([]byte(value)); err == nil && text != nil {
 					name = fmt.Sprint(text)
@@ -50,7 +51,7 @@ func agentNames(files map[string]string) []string {
 }
 
 // readSuites reads the test suites of a project: the YAML files in the folder
-// tests. The problem names the first file that is none.
+// tests. The problem names the first invalid file.
 func readSuites(files map[string]string, agents []string) (cases []connic.TestCase, problem string) {
 	for _, file := range declared(files, "tests") {
 		value, err := yaml.Decode([]byte(files[file]))
@@ -73,9 +74,9 @@ func readSuites(files map[string]string, agents []string) (cases []connic.TestCa
 	return cases, ""
 }
 
-// reader reads a suite, and notes the first thing that is wrong with it. Of the
-// many keys of a case it knows those that say which cases there are, and how often
-// they run.
+// reader reads a suite, and records the first problem. Of the many keys of a
+// case it knows those that determine which cases there are and how often they
+// run.
 type reader struct{ problem string }
 
 func (r *reader) refuse(format string, args ...any) {
@@ -142,7 +143,7 @@ func (r *reader) text(from map[string]any, key, fallback string) string {
 	return value
 }
 
-// number reads a number from 1 to 100: of runs, or percent.
+// number reads a number from 1 to 100: a number of runs, or a percentage.
 func (r *reader) number(from map[string]any, key string, fallback int) int {
 	value, isNumber := from[key].(int64)
 	switch {

@@ -19,47 +19,49 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// UploadedProject is a project that came as an archive.
+// An UploadedProject is a project that was uploaded as an archive.
 type UploadedProject struct {
 	ID            string // of the deployment or the test run
 	EnvironmentID string
 	Files         map[string]string // their contents, by path
 	Filter        string            // of a test run
 	Agents        []string          // the names of its agents
-	// Cases are the cases of its test suites whose names contain the filter, all of
-	// them passed. It is empty where a suite cannot be read.
+	// Cases are the cases of its test suites whose names contain the filter,
+	// all of them passed. It is empty if a suite cannot be read.
 	Cases []connic.TestCase
 }
 
-// PhaseTime sets how long each phase of deployments and test runs takes that
-// begin from now on: 1 s by default. With 0 they are finished at once.
+// PhaseTime sets how long each phase takes of deployments and test runs started
+// from now on. The default is 1 s. With 0 they finish at once.
 func (s *Server) PhaseTime(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phaseTime = d
 }
 
-// FailDeployment makes deployments fail, in the phase build, for which f returns
-// an error. It is asked when a project arrives. A nil f lets all succeed again.
+// FailDeployment makes deployments fail in the build phase if f returns an
+// error. f is called when a project arrives. A nil f makes all deployments
+// succeed again.
 func (s *Server) FailDeployment(f func(UploadedProject) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failDeployment = f
 }
 
-// Tests sets the results of a project's tests, for test runs and for the phase
-// tests of deployments: one that fails fails those. It is asked when a project
-// arrives, and may change the Cases that it gets and return them. Without it the
-// suites of the project are read, and all their cases pass: the fake runs no
-// tests. Of a test run whose suites cannot be read, name no agent of the project,
-// or hold no case that the filter matches, the status is "error".
+// Tests sets the function that determines the results of a project's tests, for
+// test runs and for the tests phase of deployments, which fail with them. f is
+// called when a project arrives, and may modify and return the Cases that it
+// receives. Without it, the suites of the project are read and all cases pass,
+// since the fake runs no tests. A test run has the status "error" if its suites
+// cannot be read, do not name an agent of the project, or contain no case that
+// matches the filter.
 func (s *Server) Tests(f func(UploadedProject) []connic.TestCase) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tests = f
 }
 
-// examine finds the agents and the cases of a project, and what is wrong with its
+// examine returns the agents and cases of a project, and what is wrong with its
 // suites. The caller holds the mutex.
 func (s *Server) examine(x *exchange, p *UploadedProject) (cases []connic.TestCase, problem string) {
 	p.Agents = agentNames(p.Files)
@@ -77,7 +79,7 @@ func (s *Server) examine(x *exchange, p *UploadedProject) (cases []connic.TestCa
 	return p.Cases, problem
 }
 
-// What the service takes, as its own client knows it.
+// The limits of the service, as known from its own client.
 const (
 	archiveLimit = 25 << 20 // bytes of the tar.gz, and of all files together
 	projectLimit = 5 << 20  // bytes of the files outside tests/files
@@ -88,7 +90,7 @@ var (
 	projectEndings = strings.Fields(".py .yaml .txt .json .csv .md .toml .jsonl")
 )
 
-// unpack reads files_data. The hash is checked unless it is nil.
+// unpack decodes files_data. The hash is verified unless it is nil.
 func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 	bad := func(format string, args ...any) (map[string]string, *answer) {
 		a := problem(http.StatusBadRequest, fmt.Sprintf(format, args...))
@@ -164,8 +166,8 @@ func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 	return files, nil
 }
 
-// target is the environment of an upload: the given one, or the one that fallback
-// names.
+// target returns the environment of an upload: the given one, or the one that
+// fallback names.
 func (s *Server) target(id string, fallback func() string) (*environment, *answer) {
 	if id == "" {
 		id = fallback()
@@ -181,7 +183,8 @@ func (s *Server) target(id string, fallback func() string) (*environment, *answe
 	return nil, &a
 }
 
-// deployTarget is where a deployment goes that names no environment: the default.
+// deployTarget returns the environment for a deployment that does not specify
+// one: the default.
 func (s *Server) deployTarget() string {
 	if e := s.defaultEnvironment(); e != nil {
 		return e.ID
@@ -189,8 +192,9 @@ func (s *Server) deployTarget() string {
 	return ""
 }
 
-// testTarget is where tests run that name no environment: where those of the
-// default one do, so never in production unless there is nothing else.
+// testTarget returns the environment for tests that do not specify one: the
+// test environment of the default one, so never production unless there is
+// nothing else.
 func (s *Server) testTarget() string {
 	e := s.defaultEnvironment()
 	switch {

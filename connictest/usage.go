@@ -17,9 +17,9 @@ type usageRow struct {
 	tokens       connic.TokenUsage
 }
 
-// listUsage adds up what runs cost: the money on the day it was spent, runs and
-// their tokens on the day they were created. The fake knows nothing of the parts
-// of a cost but that of the judges.
+// listUsage adds up the costs of runs: amounts on the day they were spent, runs
+// and their tokens on the day they were created. Of the components of a cost,
+// the fake only knows that of the judges.
 func (s *Server) listUsage(x *exchange) answer {
 	from, complaint := x.time("from")
 	if complaint != nil {

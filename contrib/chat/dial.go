@@ -17,7 +17,7 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// Option changes a [Session].
+// An Option configures a [Session].
 type Option func(*config) error
 
 type config struct {
@@ -31,8 +31,8 @@ func badOption(name, reason string) error {
 	return &connic.ArgumentError{Op: "chat.Dial", Arg: name, Reason: reason}
 }
 
-// WithHTTPClient takes the Transport of h for the handshake. H itself is neither changed
-// nor kept.
+// WithHTTPClient uses the Transport of h for the handshake. h itself is neither
+// modified nor retained.
 func WithHTTPClient(h *http.Client) Option {
 	return func(c *config) error {
 		if h == nil {
@@ -43,9 +43,10 @@ func WithHTTPClient(h *http.Client) Option {
 	}
 }
 
-// WithPing sets how often the connection is probed, 30 s by default, and how long the
-// answer may take, 10 s. A session whose ping is not answered ends with [ErrLost].
-// Whether a ping counts against the session's idle time is not documented.
+// WithPing sets the interval at which the connection is probed, 30 s by
+// default, and how long a response may take, 10 s by default. If a ping is not
+// answered in time, the session ends with [ErrLost]. Whether pings count
+// against the idle time of the session is not documented.
 func WithPing(interval, timeout time.Duration) Option {
 	return func(c *config) error {
 		if interval <= 0 || timeout <= 0 {
@@ -56,8 +57,8 @@ func WithPing(interval, timeout time.Duration) Option {
 	}
 }
 
-// WithIdleTimeout bounds the time between two messages of a reply: 5 min by default. A
-// reply that gets none for so long ends with [ErrIdle].
+// WithIdleTimeout limits the time between two messages of a reply. The default
+// is 5 min. A reply that receives none for that long ends with [ErrIdle].
 func WithIdleTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -68,9 +69,9 @@ func WithIdleTimeout(d time.Duration) Option {
 	}
 }
 
-// WithMaxMessageBytes bounds one message of the service, and the text of one reply: 16
-// MiB by default. A larger message ends the session, and a larger reply itself, with
-// [ErrTooLarge].
+// WithMaxMessageBytes limits the size of each message from the service, and of
+// the text of each reply. The default is 16 MiB. A larger message ends the
+// session with [ErrTooLarge]; a larger reply ends only that reply.
 func WithMaxMessageBytes(n int64) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -81,12 +82,14 @@ func WithMaxMessageBytes(n int64) Option {
 	}
 }
 
-// Dial begins a session. It returns after the service's first message, so that a wrong
-// secret, or a URL that is none of a WebSocket connector, is an error here: a [*DialError].
-// It takes 10 s at most. The context is for dialing only.
+// Dial opens a session. It returns after the first message from the service, so
+// that a wrong secret, or a URL that is not that of a WebSocket connector, is
+// reported here as a [*DialError]. It takes at most 10 s. The context applies
+// to dialing only.
 //
-// The URL is wss or https, or ws or http for loopback addresses. The secret goes as a
-// header, also where it stands in the URL. No redirect is followed.
+// The URL must use wss or https, or ws or http for loopback addresses. The
+// secret is sent as a header, even if it is part of the URL. Redirects are not
+// followed.
 func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...Option) (*Session, error) {
 	if ctx == nil {
 		return nil, badOption("context", "is nil")
@@ -131,7 +134,7 @@ func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
 	if err != nil {
 		if resp != nil {
 			fail.StatusCode = resp.StatusCode
-			body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what there is
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // best effort
 			e := parseEvent(body)
 			fail.Detail, _ = e.text("detail", "message", "error")
 			fail.Detail = s.line(fail.Detail)
@@ -171,8 +174,8 @@ func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
 	}
 }
 
-// cause is the error of the connection, or what has ended the context. The library's own
-// errors have the URL in them.
+// cause returns the error of the connection, or of the context if that has
+// ended. The errors of the library contain the URL.
 func (s *Session) cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return causeOf(ctx)
@@ -184,7 +187,8 @@ func (s *Session) cause(ctx context.Context, err error) error {
 	return s.mask.Error(err)
 }
 
-// causeOf says why a context has ended. The error matches that of the context too.
+// causeOf returns why a context has ended. The error also matches the error of
+// the context.
 func causeOf(ctx context.Context) error {
 	err, why := ctx.Err(), context.Cause(ctx)
 	if errors.Is(why, err) {

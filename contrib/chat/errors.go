@@ -13,35 +13,37 @@ type sentinel string
 
 func (s sentinel) Error() string { return string(s) }
 
-// Why a session or a reply ends, for [errors.Is].
+// The reasons why a session or a reply ends, for [errors.Is].
 const (
-	// ErrEnded: the service has closed the session: its idle time is over, it has had
-	// all the messages that it may have, or the service stops. The history is gone.
+	// ErrEnded: the service closed the session because it was idle, reached its
+	// maximum number of messages, or is shutting down. The history is lost.
 	ErrEnded = sentinel("connic: chat: the service has ended the session")
-	// ErrLost: the connection broke, or the service did not answer a ping.
+	// ErrLost: the connection broke, or the service did not respond to a ping.
 	ErrLost = sentinel("connic: chat: the connection is lost")
 	// ErrClosed: Close was called.
 	ErrClosed = sentinel("connic: chat: the session is closed")
-	// ErrBusy: the reply before has not ended. A session has one reply at a time.
+	// ErrBusy: the previous reply has not ended. A session has one reply at a
+	// time.
 	ErrBusy = sentinel("connic: chat: the reply before has not ended")
-	// ErrAbandoned: the caller has left the loop over the reply's chunks.
+	// ErrAbandoned: the caller left the loop over the chunks of the reply.
 	ErrAbandoned = sentinel("connic: chat: the reply was abandoned")
-	// ErrConsumed: the chunks of a reply can be ranged over once.
+	// ErrConsumed: the chunks of a reply can be ranged over only once.
 	ErrConsumed = sentinel("connic: chat: the chunks of the reply were ranged over before")
-	// ErrTooLarge: a message, or a reply that is not read, exceeds its bound.
+	// ErrTooLarge: a message, or a reply that is not being read, exceeds its
+	// limit.
 	ErrTooLarge = sentinel("connic: chat: the reply is too large")
-	// ErrIdle: nothing came for the time that [WithIdleTimeout] allows.
+	// ErrIdle: nothing was received for the time allowed by [WithIdleTimeout].
 	ErrIdle = sentinel("connic: chat: the reply has stopped")
 )
 
-// DialError is a session that did not begin. It matches [connic.ErrUnauthorized] and the
-// other sentinels by its status.
+// A DialError is returned if a session could not be opened. It matches
+// [connic.ErrUnauthorized] and the other sentinels by its status.
 type DialError struct {
 	Host       string // scheme and host
-	StatusCode int    // of the handshake; 0 if it had no answer
+	StatusCode int    // of the handshake; 0 if there was no response
 	Code       int    // of a close before the first message; 0 if there was none
 	Detail     string // the service's explanation, one line
-	Err        error  // the cause, nil where the codes say everything
+	Err        error  // the cause; nil if the codes are the cause
 }
 
 func (e *DialError) Error() string {
@@ -62,8 +64,8 @@ func (e *DialError) Error() string {
 	return b.String()
 }
 
-// Is matches the sentinel of the status. That a close with 1008 or 4401 before the first
-// message is about the secret is assumed.
+// Is reports whether target is the sentinel of the status. It is assumed that a
+// close with code 1008 or 4401 before the first message concerns the secret.
 func (e *DialError) Is(target error) bool {
 	switch target {
 	case connic.ErrUnauthorized:
@@ -84,9 +86,10 @@ func (e *DialError) Is(target error) bool {
 // Unwrap returns the cause.
 func (e *DialError) Unwrap() error { return e.Err }
 
-// EndError is a session that the service has closed. It matches [ErrEnded].
+// An EndError is returned if the service has closed the session. It matches
+// [ErrEnded].
 type EndError struct {
-	Code   int    // of the close: 1000 is a normal one
+	Code   int    // of the close; 1000 is a normal one
 	Reason string // the service's, one line
 }
 
@@ -98,15 +101,16 @@ func (e *EndError) Error() string {
 	return s
 }
 
-// Is matches [ErrEnded].
+// Is reports whether target is [ErrEnded].
 func (e *EndError) Is(target error) bool { return target == ErrEnded }
 
-// ReplyError is a reply that did not come to its end. It matches [connic.ErrOutcomeUnknown]
-// where the message may have been received: the agent may go on, and somebody pays for it.
+// A ReplyError is returned for an incomplete reply. It matches
+// [connic.ErrOutcomeUnknown] if the message may have been received: the agent
+// may then continue, which costs money.
 type ReplyError struct {
-	Partial string // what came of the text
+	Partial string // the text received so far
 	Detail  string // the service's explanation, one line
-	Err     error  // why it ended; nil where the service said that the agent failed
+	Err     error  // why it ended; nil if the service reported that the agent failed
 
 	unsent bool
 }
@@ -125,8 +129,8 @@ func (e *ReplyError) Error() string {
 	return s
 }
 
-// Is matches [connic.ErrOutcomeUnknown] where it holds. It does not where the service has
-// said that the agent failed.
+// Is reports whether target is [connic.ErrOutcomeUnknown] and the outcome is
+// unknown. It is known if the service reported that the agent failed.
 func (e *ReplyError) Is(target error) bool {
 	return target == connic.ErrOutcomeUnknown && !e.unsent && e.Err != nil
 }

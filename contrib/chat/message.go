@@ -9,14 +9,14 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// File is a file of a message. A chat takes files as Data only: a message is one frame of
-// the connection.
+// A File is a file in a message. Only its Data is supported, since a message is
+// a single frame of the connection.
 type File = connector.File
 
-// Message is what is said to the agent. It has a text, files, or both.
+// A Message is sent to the agent. It must have text, files, or both.
 type Message struct {
 	Text string
-	// Context is any value that encodes to JSON, and stands beside the text.
+	// Context is any value that encodes to JSON. It is sent beside the text.
 	Context any
 	Files   []File
 }
@@ -72,16 +72,17 @@ func (m *Message) encode(id string) ([]byte, error) {
 	return data, nil
 }
 
-// event is a message of the service.
+// event is a message from the service.
 type event struct {
 	kind string
 	id   string
 	keys map[string]json.RawMessage
-	// inner are the keys of a payload or data within it. A key is looked for in both.
+	// inner holds the keys of a nested payload or data object. Keys are looked
+	// up in both.
 	inner map[string]json.RawMessage
 }
 
-// parseEvent reads a message; one that is no object has no kind.
+// parseEvent parses a message; one that is not an object has no kind.
 func parseEvent(data []byte) event {
 	var e event
 	if json.Unmarshal(data, &e.keys) != nil {
@@ -96,7 +97,7 @@ func parseEvent(data []byte) event {
 	return e
 }
 
-// text returns the first of the keys that is there and not null.
+// text returns the first of the keys that is present and not null.
 func (e *event) text(names ...string) (string, bool) {
 	for _, name := range names {
 		for _, keys := range [...]map[string]json.RawMessage{e.keys, e.inner} {
@@ -108,8 +109,8 @@ func (e *event) text(names ...string) (string, bool) {
 	return "", false
 }
 
-// text is the content of a JSON string, the explanation in an object, and else the JSON
-// text.
+// text returns the content of a JSON string, the explanation in an object, or
+// else the JSON text.
 func text(raw json.RawMessage) string {
 	raw = bytes.TrimSpace(raw)
 	var s string

@@ -16,17 +16,18 @@ const (
 	maxUnknownBytes = 64 << 10
 )
 
-// Answer is the end of a reply.
+// An Answer is a complete reply.
 type Answer struct {
-	Text       string // the whole of it
+	Text       string // the complete text
 	TokenUsage connic.TokenUsage
-	Raw        json.RawMessage // the service's last message
-	// Unknown are the messages of unknown types that came on the way: at most 64, of at
-	// most 64 KiB each.
+	Raw        json.RawMessage // the last message from the service
+	// Unknown holds messages of unknown types received during the reply: at
+	// most 64, of at most 64 KiB each.
 	Unknown []json.RawMessage
 }
 
-// Reply is what the agent says to one message. Its methods are safe for concurrent use.
+// A Reply is the agent's reply to one message. Its methods are safe for
+// concurrent use.
 type Reply struct {
 	session *Session
 	id      string
@@ -58,7 +59,8 @@ func newReply(s *Session, id string) *Reply {
 	}
 }
 
-// watch ends the reply with its context, and when nothing comes for too long.
+// watch ends the reply with its context, and if nothing is received for too
+// long.
 func (r *Reply) watch(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() { r.give(causeOf(ctx)) })
 	idle := time.AfterFunc(r.session.conf.idle, func() { r.give(ErrIdle) })
@@ -72,7 +74,7 @@ func (r *Reply) watch(ctx context.Context) {
 	}
 }
 
-// give ends the reply for its caller; the service may go on with it.
+// give ends the reply for its caller; the service may continue with it.
 func (r *Reply) give(err error) {
 	r.finish(func(r *Reply) { r.err = &ReplyError{Partial: string(r.text), Err: err} })
 }
@@ -93,7 +95,7 @@ func (r *Reply) finish(how func(*Reply)) {
 	}
 }
 
-// settle says that the service has come to the end of the reply.
+// settle records that the service has completed the reply.
 func (r *Reply) settle() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,7 +120,7 @@ func (r *Reply) isWritten() bool {
 	}
 }
 
-// alive starts the idle time anew.
+// alive restarts the idle timeout.
 func (r *Reply) alive() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,8 +129,8 @@ func (r *Reply) alive() {
 	}
 }
 
-// add takes a chunk. It does not wait for the caller, who gets larger pieces if it is
-// slow.
+// add adds a chunk. It does not wait for the caller; a slow caller receives
+// larger chunks.
 func (r *Reply) add(chunk string) {
 	r.alive()
 	r.mu.Lock()
@@ -157,7 +159,8 @@ func (r *Reply) unknown(data []byte) {
 	}
 }
 
-// next returns what has come since the last call, and whether that was all.
+// next returns what was received since the last call, and whether the reply has
+// ended.
 func (r *Reply) next() (chunk string, ended bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,13 +172,14 @@ func (r *Reply) next() (chunk string, ended bool, err error) {
 	return chunk, false, nil
 }
 
-// Chunks yields the reply as it comes. Chunks that come faster than they are read are put
-// together. An agent with output guardrails sends one, and a session without streaming
-// none but the whole text. If the reply does not come to its end, the last pair has a
-// [*ReplyError], which has what came so far.
+// Chunks yields the reply as it is received. Chunks that arrive faster than
+// they are read are merged. An agent with output guardrails sends a single
+// chunk, and a session without streaming yields the complete text only. If the
+// reply is incomplete, the last pair has a [*ReplyError], which holds the text
+// received so far.
 //
-// The chunks can be ranged over once. Leaving the loop abandons the reply; the session
-// lives on.
+// The chunks can be ranged over only once. Leaving the loop abandons the reply;
+// the session continues.
 func (r *Reply) Chunks() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if r.session == nil || !r.begin() {
@@ -225,9 +229,9 @@ func (r *Reply) begin() bool {
 	return first
 }
 
-// Wait waits for the end of the reply and returns the whole answer. It can be called after
-// the chunks were ranged over, or in place of that. The answer is never nil: with an error
-// it has what came so far.
+// Wait waits for the end of the reply and returns the complete answer. It can
+// be called after ranging over the chunks, or instead of that. The answer is
+// never nil: with an error, it holds what was received so far.
 func (r *Reply) Wait() (*Answer, error) {
 	if r.session == nil {
 		return &Answer{}, ErrConsumed

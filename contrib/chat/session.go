@@ -28,8 +28,9 @@ const (
 	idPrefix     = "connic-go-"
 )
 
-// Session is a conversation with an agent over one connection. It is safe for concurrent
-// use, has one reply at a time and two goroutines of its own, and has to be closed.
+// A Session is a conversation with an agent over one connection. It is safe for
+// concurrent use, has one reply at a time and two goroutines of its own, and
+// must be closed.
 type Session struct {
 	conn *websocket.Conn
 	wire net.Conn // under conn; nil if the transport does not show it
@@ -56,14 +57,14 @@ type outgoing struct {
 
 func (s *Session) line(text string) string { return s.mask.Line(text, maxDetail) }
 
-// ID is the run of the connector that the whole session belongs to.
+// ID returns the id of the run that represents the whole session.
 func (s *Session) ID() string { return s.id }
 
-// Done is closed when the session has ended.
+// Done returns a channel that is closed when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err says why the session has ended: it is or wraps [ErrEnded], [ErrLost], [ErrClosed] or
-// [ErrTooLarge]. It is nil while the session lives.
+// Err returns why the session has ended: an error that is or wraps [ErrEnded],
+// [ErrLost], [ErrClosed] or [ErrTooLarge]. It is nil while the session is open.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,12 +74,12 @@ func (s *Session) Err() error {
 // Format implements [fmt.Formatter]: a Session prints as its id.
 func (s *Session) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "chat.Session(%s)", s.id) }
 
-// Close ends the session, and a reply that has not come to its end. It takes a second at
-// most, and can be called from any goroutine, and more than once.
+// Close ends the session and any incomplete reply. It takes at most a second,
+// and may be called from any goroutine and more than once.
 func (s *Session) Close() error {
 	s.end(ErrClosed)
-	// A peer that is gone does not take part in the closing handshake, for which the
-	// library waits 5 s.
+	// A peer that has gone does not complete the closing handshake, for which
+	// the library waits 5 s.
 	timer := time.AfterFunc(closeTime, s.abort)
 	defer timer.Stop()
 	_ = s.conn.Close(websocket.StatusNormalClosure, "")
@@ -87,8 +88,8 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// abort closes the connection under the session. Closing TLS would say goodbye first, and
-// wait for a peer that reads.
+// abort closes the underlying connection. Closing TLS would send a close
+// notification first, and wait for the peer to read it.
 func (s *Session) abort() {
 	s.cancel()
 	switch wire := s.wire.(type) {
@@ -100,7 +101,7 @@ func (s *Session) abort() {
 	}
 }
 
-// end notes why the session has ended. The first reason counts.
+// end records why the session has ended. The first reason wins.
 func (s *Session) end(err error) {
 	s.mu.Lock()
 	if s.err != nil {
@@ -118,8 +119,8 @@ func (s *Session) end(err error) {
 	}
 }
 
-// read is the one reader of the connection. It never waits for a consumer, so that pings
-// are answered whatever a caller does.
+// read is the only reader of the connection. It never waits for a consumer, so
+// that pings are answered whatever the caller does.
 func (s *Session) read() {
 	defer s.cancel() // ends the writer too
 	for {
@@ -175,12 +176,13 @@ func (s *Session) write() {
 	}
 }
 
-// Send sends a message and returns its reply as soon as the message is written. The
-// context is the reply's: its end ends the reply and not the session. The service has no
-// way to stop a reply, so the rest of one that was left is passed over, and the next Send
-// waits for its end. While a reply is being read, Send returns [ErrBusy].
+// Send sends a message and returns its reply as soon as the message is written.
+// The context applies to the reply: when it ends, the reply ends, but not the
+// session. The service cannot stop a reply, so the rest of an abandoned reply
+// is discarded, and the next Send waits for its end. While a reply is being
+// read, Send returns [ErrBusy].
 //
-// A [*ReplyError] that matches [connic.ErrOutcomeUnknown] says that the message may have
+// If a [*ReplyError] matches [connic.ErrOutcomeUnknown], the message may have
 // been received.
 func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	if ctx == nil {
@@ -221,7 +223,7 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	}
 }
 
-// Ask sends a message and waits for the whole answer. See [Session.Send].
+// Ask sends a message and waits for the complete answer. See [Session.Send].
 func (s *Session) Ask(ctx context.Context, m Message) (*Answer, error) {
 	r, err := s.Send(ctx, m)
 	if err != nil {
@@ -230,7 +232,7 @@ func (s *Session) Ask(ctx context.Context, m Message) (*Answer, error) {
 	return r.Wait()
 }
 
-// enter makes r the current reply, once the one before has come to its end.
+// enter makes r the current reply once the previous one has ended.
 func (s *Session) enter(ctx context.Context, r *Reply) error {
 	for {
 		if ctx.Err() != nil {

@@ -18,22 +18,23 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// CheckRequests is how many requests [Check] costs: one for the project, one for
-// its environments, and one for each section that a key may be allowed to read.
+// CheckRequests is the number of requests that [Check] costs: one for the
+// project, one for its environments, and one for each section that a key may be
+// allowed to read.
 const CheckRequests = 9
 
-// Verdict is what a line of a check says.
+// Verdict is the verdict on a line of a check.
 type Verdict string
 
 // The verdicts.
 const (
 	Good    Verdict = "ok"
-	Note    Verdict = "note" // not known, or worth knowing
+	Note    Verdict = "note" // unknown, or worth knowing
 	Caution Verdict = "warning"
 	Bad     Verdict = "failed"
 )
 
-// Line is one thing that was checked.
+// A Line is one thing that was checked.
 type Line struct {
 	Name    string  `json:"name"`
 	Verdict Verdict `json:"verdict"`
@@ -41,7 +42,7 @@ type Line struct {
 	Remedy  string  `json:"remedy,omitempty"`
 }
 
-// Checkup is the result of [Check].
+// A Checkup is the result of [Check].
 type Checkup struct {
 	Lines    []Line `json:"lines"`
 	Requests int    `json:"requests"`
@@ -78,7 +79,7 @@ func (c *Checkup) WriteTable(w io.Writer) error {
 	return table.Flush()
 }
 
-// checking is a checkup on the way.
+// checking is a checkup in progress.
 type checking struct {
 	*Checkup
 	client    *connic.Client
@@ -88,12 +89,12 @@ type checking struct {
 	refused   bool        // with a 429
 }
 
-// Check finds out what a client can do: whose project it reaches, which
-// environments there are, what its key may read, how the quota and the clock
-// stand. It sends at most [CheckRequests] requests, which only read; what a key may
-// write cannot be known without writing, and it says so. Base is the client's base
-// URL, to tell whether a proxy is in the way. Its error is that of a context that
-// ended.
+// Check determines what a client can do: which project it reaches, which
+// environments exist, what its key may read, and the state of the quota and the
+// clock. It sends at most [CheckRequests] requests, all of them reads; what a
+// key may write cannot be determined without writing, and Check says so. base
+// is the base URL of the client, used to detect a proxy. The error is that of a
+// context that ended.
 func Check(ctx context.Context, client *connic.Client, base string) (*Checkup, error) {
 	c := &checking{Checkup: new(Checkup), client: client, limits: http.Header{}}
 	c.proxy(base)

@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// MaxDocument bounds the documents that are read, in bytes. One that was downloaded
-// from a service has some hundred kilobytes.
+// MaxDocument is the maximum size of a document, in bytes. Documents of
+// services have a few hundred kilobytes.
 const MaxDocument = 32 << 20
 
 // Bounds of a document after its references are replaced by what they lead to.

@@ -18,8 +18,8 @@ import (
 	"github.com/oasdiff/oasdiff/load"
 )
 
-// Drift compares the client's document with one that was downloaded from the
-// service, in JSON or YAML, OpenAPI 3.0 or 3.1.
+// Drift compares the client's document with one downloaded from the service, in
+// JSON or YAML, OpenAPI 3.0 or 3.1.
 func Drift(theirs []byte) (*Report, error) {
 	ours, err := own()
 	if err != nil {

@@ -15,21 +15,22 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Fixture is an answer of the service without what is private in it: its
-// structure is kept, and its texts, ids, times and amounts are replaced.
+// A Fixture is a response of the service without private data: its structure is
+// kept, and its strings, ids, times and amounts are replaced.
 type Fixture struct {
 	Operation   string   `json:"operation"`
-	Query       []string `json:"query,omitempty"` // the names of the parameters
+	Query       []string `json:"query,omitempty"` // names of the parameters
 	Status      int      `json:"status"`
 	ContentType string   `json:"content_type,omitempty"`
-	// Headers are the names of the other headers.
+	// Headers holds the names of the other headers.
 	Headers []string        `json:"headers,omitempty"`
 	Body    json.RawMessage `json:"body"`
-	// Want is what the client makes of it, in a conformance case: see [Case].
+	// Want is what the client decodes from it, in a conformance case: see
+	// [Case].
 	Want json.RawMessage `json:"want,omitempty"`
 }
 
-// Write stores the fixture in a directory, under the name of its operation, and
+// Write writes the fixture to a directory, under the name of its operation, and
 // returns its path.
 func (f *Fixture) Write(dir string) (string, error) {
 	text, err := json.MarshalIndent(f, "", "  ")
@@ -43,7 +44,7 @@ func (f *Fixture) Write(dir string) (string, error) {
 	return path, os.WriteFile(path, append(text, '\n'), 0o600)
 }
 
-// ReadFixture reads what Write has written.
+// ReadFixture reads a file written by [Fixture.Write].
 func ReadFixture(path string) (*Fixture, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the user names it
 	if err != nil {

@@ -17,16 +17,17 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// LiveOptions are what [Live] does besides. Zero values are the defaults.
+// LiveOptions configures [Live].
 type LiveOptions struct {
-	// Items is how many items of each list are asked for one by one: 1 by default.
-	// More of them show more fields.
+	// Items is the number of items of each list that are requested
+	// individually. The default is 1. More items show more fields.
 	Items int
-	// Keep takes the answers, redacted: one of each operation.
+	// Keep, if not nil, is called with the redacted responses, one per
+	// operation.
 	Keep func(Fixture) error
 }
 
-// Requests is how many requests Live sends at most.
+// Requests returns the maximum number of requests that Live sends.
 func (o LiveOptions) Requests() int {
 	n := 0
 	for _, p := range probes() {
@@ -81,10 +82,10 @@ func probes() []probe {
 	}
 }
 
-// Live asks the service what a client would read, all of it with GET, and compares
-// the answers with the client's document. It sends as many requests as
-// [LiveOptions.Requests] says, or fewer where lists are empty. Its error is that of
-// a context that ended, or of Keep.
+// Live requests what a client would read, with GET only, and compares the
+// responses with the client's document. It sends [LiveOptions.Requests]
+// requests, or fewer if lists are empty. Its error is that of a context that
+// ended, or of Keep.
 func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error) {
 	doc, err := own()
 	if err != nil {

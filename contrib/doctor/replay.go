@@ -12,8 +12,8 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Replay answers the call of a fixture's operation with the fixture, and returns
-// what the client makes of it.
+// Replay calls the operation of a fixture with the fixture as the response, and
+// returns what the client decodes from it.
 func Replay(ctx context.Context, f *Fixture) (any, error) {
 	op, _ := api.Lookup(f.Operation)
 	if op == nil || calls[op.Op] == nil {
@@ -27,7 +27,8 @@ func Replay(ctx context.Context, f *Fixture) (any, error) {
 	return calls[op.Op](ctx, client)
 }
 
-// RoundTrip implements [http.RoundTripper] with the fixture as the answer.
+// RoundTrip implements [http.RoundTripper]. It returns the fixture as the
+// response.
 func (f *Fixture) RoundTrip(r *http.Request) (*http.Response, error) {
 	header := http.Header{}
 	if f.ContentType != "" {
@@ -39,9 +40,9 @@ func (f *Fixture) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// Case makes a conformance case of a fixture: what the client makes of it now is
-// what a test wants of it from then on. Whoever adds it to testdata/fixtures reads
-// it first. It refuses a fixture that the client cannot decode.
+// Case turns a fixture into a conformance case: what the client decodes from it
+// now is what a test expects from then on. Review the result before adding it
+// to testdata/fixtures. Case refuses a fixture that the client cannot decode.
 func Case(ctx context.Context, f Fixture) (*Fixture, error) {
 	got, err := Replay(ctx, &f)
 	if err != nil {

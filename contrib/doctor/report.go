@@ -1,6 +1,6 @@
-// Package doctor compares what package connic believes of the Connic API with the
-// service: with its OpenAPI document, or with its answers. The command
-// connic-doctor is its user; see docs/doctor.md.
+// Package doctor compares the assumptions of package connic about the Connic
+// API with the service: with its OpenAPI document, or with its responses. It
+// implements the command connic-doctor; see docs/doctor.md.
 package doctor
 
 import (
@@ -14,15 +14,16 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// Severity says what a difference does to a program that uses the client.
+// Severity is the effect of a difference on programs that use the client.
 type Severity int
 
 const (
-	// Info is what the client copes with, or something more.
+	// Info is a difference that the client copes with, or an addition.
 	Info Severity = iota
-	// Warning is that something is not there that the client reads or offers.
+	// Warning means that something that the client reads or offers is missing.
 	Warning
-	// Error is that calls of the operation fail, or say something else than they mean.
+	// Error means that calls of the operation fail, or do something else than
+	// intended.
 	Error
 )
 
@@ -31,56 +32,57 @@ func (s Severity) String() string { return [...]string{"info", "warning", "error
 // MarshalText implements [encoding.TextMarshaler].
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Finding is one difference.
+// A Finding is one difference.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	// ID names the kind of difference, such as path-moved.
+	// ID is the kind of difference, such as path-moved.
 	ID string `json:"id"`
-	// Operation is the one of the client, such as runs.list; empty where it is the
-	// service's only.
+	// Operation is the operation of the client, such as runs.list, or empty if
+	// only the service has it.
 	Operation string `json:"operation,omitempty"`
-	// Subject is the parameter or field, or the service's operation.
+	// Subject is the parameter or field, or the operation of the service.
 	Subject string `json:"subject,omitempty"`
 	Text    string `json:"text"`
-	// Remedy is what a program can do about it without another version of the
-	// client.
+	// Remedy is what a program can do about the difference without a new
+	// version of the client.
 	Remedy string `json:"remedy,omitempty"`
-	// Mark says how surely the client knows what is different: documented, observed
-	// or assumed.
+	// Mark says how the client knows what differs: documented, observed or
+	// assumed.
 	Mark string `json:"mark,omitempty"`
 }
 
-// State is what became of an operation.
+// State is the state of an operation in a report.
 type State string
 
-// The states of an operation in a report.
+// The states of an operation.
 const (
-	Same    State = "same"    // found, and nothing is different
+	Same    State = "same"    // found without differences
 	Differs State = "differs" // found
 	Moved   State = "moved"   // found at another path, or with another method
 	Missing State = "missing"
-	Skipped State = "skipped" // not asked for: see the findings
+	Skipped State = "skipped" // not requested: see the findings
 )
 
-// Result is what is known of an operation of the client.
+// A Result is what was found out about an operation of the client.
 type Result struct {
 	Operation string `json:"operation"`
 	State     State  `json:"state"`
 	Ours      string `json:"ours"`             // "GET /projects/{project}/runs"
-	Theirs    string `json:"theirs,omitempty"` // where it is another
-	Status    int    `json:"status,omitempty"` // of the answer, of a live comparison
+	Theirs    string `json:"theirs,omitempty"` // if different
+	Status    int    `json:"status,omitempty"` // of the response, in a live comparison
 	Envelope  string `json:"envelope,omitempty"`
 	Paging    string `json:"paging,omitempty"`
 }
 
-// Report is what a comparison found.
+// A Report is the result of a comparison.
 type Report struct {
 	Operations []Result  `json:"operations"`
 	Findings   []Finding `json:"findings"`
 	Requests   int       `json:"requests,omitempty"` // sent by a live comparison
 }
 
-// Worst is the severity of the worst finding. ok is false where there is none.
+// Worst returns the severity of the worst finding. It reports false if there
+// are none.
 func (r *Report) Worst() (worst Severity, ok bool) {
 	for _, f := range r.Findings {
 		worst = max(worst, f.Severity)

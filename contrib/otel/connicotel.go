@@ -1,17 +1,17 @@
-// Package connicotel tells OpenTelemetry what a Connic client does, and shows runs
-// of agents as traces.
+// Package connicotel instruments a Connic client with OpenTelemetry, and exports
+// runs of agents as traces.
 //
 //	client, err := connic.New(projectID, key, connicotel.Options()...)
 //
-// gives each call a client span, from the wait for its turn to the last byte of its
-// answer, with attempts, waits and retries as events, and records metrics. The
-// span's context goes out with the requests.
+// creates a client span for each call, from its admission to the last byte of
+// the response, with attempts, waits and retries as events, and records
+// metrics. The context of the span is propagated with the requests.
 //
-// [ExportRun] makes spans of a finished run, with the times of the run.
+// [ExportRun] creates the spans of a finished run, with the times of the run.
 //
-// Neither a span nor a metric contains a key, a query, a body or a header. Ids
-// stand in spans and never in a metric: the attributes of metrics are operations,
-// routes with placeholders, status codes and words from a short list.
+// Neither spans nor metrics contain a key, a query, a body or a header. Ids
+// appear in spans only: the attributes of metrics are operations, routes with
+// placeholders, status codes and words from a fixed list.
 package connicotel
 
 import (
@@ -32,7 +32,7 @@ import (
 
 const scope = "github.com/connic-go/connic/contrib/otel"
 
-// Option changes what [Options] and [ExportRun] do.
+// An Option configures [Options] and [ExportRun].
 type Option func(*config)
 
 type config struct {
@@ -59,14 +59,17 @@ func newConfig(opts []Option) config {
 	return c
 }
 
-// WithTracerProvider sets where spans of calls go, in place of the global provider.
+// WithTracerProvider sets the provider for spans of calls. The default is the
+// global provider.
 func WithTracerProvider(p trace.TracerProvider) Option { return func(c *config) { c.tracers = p } }
 
-// WithMeterProvider sets where metrics go, in place of the global provider.
+// WithMeterProvider sets the provider for metrics. The default is the global
+// provider.
 func WithMeterProvider(p metric.MeterProvider) Option { return func(c *config) { c.meters = p } }
 
-// WithPropagator sets what writes the span's context to the request headers: W3C
-// trace context by default, and never baggage. With nil nothing is written.
+// WithPropagator sets the propagator that writes the context of the span to the
+// request headers. The default is W3C trace context without baggage. With nil,
+// nothing is written.
 func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(c *config) { c.propagator = p }
 }
@@ -79,8 +82,8 @@ type telemetry struct {
 	metrics
 }
 
-// Options returns the options of a client that is to be observed. It panics if an
-// instrument cannot be made, which no provider is known to do.
+// Options returns the options for an instrumented client. It panics if an
+// instrument cannot be created, which no provider is known to do.
 func Options(opts ...Option) []connic.Option {
 	c := newConfig(opts)
 	t := &telemetry{

@@ -238,11 +238,11 @@ func errorType(e connic.Event) string {
 	}
 }
 
-// ObserveQuota records the rate limit of a client, as [connic.Client.RateLimit]
-// says: gauges of the quota, of what is used of it, waits for it, and is kept for
-// the looks of waits. It costs no request. Name tells clients of a process apart,
-// and should be one of few. Unregister the result when the client is no longer
-// used.
+// ObserveQuota records the rate limit of a client, as returned by
+// [connic.Client.RateLimit]: gauges of the quota, of how much of it is used, of
+// attempts that wait for it, and of slots reserved for polls. It costs no
+// request. name distinguishes the clients of a process, and must have low
+// cardinality. Unregister the result when the client is no longer used.
 func ObserveQuota(c *connic.Client, name string, opts ...Option) (metric.Registration, error) {
 	m := newConfig(opts).meters.Meter(scope, metric.WithInstrumentationVersion(connic.Version))
 	var failed error

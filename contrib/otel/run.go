@@ -33,28 +33,28 @@ const (
 	maxSpanLasting = 366 * 24 * time.Hour
 )
 
-// WithTexts adds the run's input, output and error, and the metadata of its spans,
-// to what [ExportRun] makes, each cut to so many bytes. Without it no text of a run
-// leaves the process, only names.
+// WithTexts makes [ExportRun] include the input, output and error of the run,
+// and the metadata of its spans, each truncated to maxBytes. Without it, only
+// names are exported, and no text of a run leaves the process.
 func WithTexts(maxBytes int) Option { return func(c *config) { c.texts = maxBytes } }
 
-// AsChild makes the spans of a run children of the span in the context. Without it
-// they are a trace of their own that is linked to it: a run outlives the call that
-// started it, may be exported by another process, and under a parent that was not
-// sampled it would not be exported at all.
+// AsChild makes the spans of a run children of the span in the context. Without
+// it they form a separate trace that is linked to that span: a run outlives the
+// call that started it, may be exported by another process, and would not be
+// exported at all under a parent that was not sampled.
 func AsChild() Option { return func(c *config) { c.child = true } }
 
-// ExportRun makes spans of a finished run, with the run's own times: one for the
-// run, invoke_agent and its agent's name, and below it one for each step, as
-// [connic.Run.SpanTree] arranges them. Log lines become events. Ctx holds the span
-// of the call that started the run, if there is one: see [AsChild].
+// ExportRun creates the spans of a finished run, with the run's own times: one
+// for the run, named invoke_agent and the name of the agent, and below it one
+// per step, as arranged by [connic.Run.SpanTree]. Log lines become events. ctx
+// holds the span of the call that started the run, if any: see [AsChild].
 //
-// A step without a time of its own begins where the one before it ended. A step
-// that ends before it begins has no length. A run that has not finished is not
-// exported. Exporting a run twice makes its spans twice.
+// A step without a start time begins where the previous one ended. A step that
+// ends before it begins has no duration. A run that has not finished is not
+// exported. Exporting a run twice creates its spans twice.
 //
-// It does no I/O of its own. The batch processor of the SDK drops spans beyond its
-// queue, 2048 by default: flush it between large runs.
+// ExportRun performs no I/O itself. The batch processor of the SDK drops spans
+// beyond its queue, 2048 by default: flush it between large runs.
 func ExportRun(ctx context.Context, tracer trace.Tracer, run *connic.Run, opts ...Option) {
 	if run == nil || tracer == nil || unfinished(run.Status) {
 		return

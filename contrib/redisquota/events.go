@@ -2,15 +2,15 @@ package redisquota
 
 import "sync"
 
-// events tells an observer, on a goroutine that is there while there is something
-// to tell. No lock of the limiter is held meanwhile.
+// events calls an observer, on a goroutine that exists only while there are
+// events. No lock of the limiter is held meanwhile.
 type events struct {
 	mu      sync.Mutex
 	pending []Event
 	running bool
 }
 
-// maxEvents bounds what waits for an observer that does not return.
+// maxEvents limits the events queued for an observer that does not return.
 const maxEvents = 64
 
 func (e *events) add(observer func(Event), event Event) {
@@ -30,8 +30,7 @@ func (e *events) add(observer func(Event), event Event) {
 
 func (e *events) run(observer func(Event)) {
 	defer func() {
-		// The observer is somebody else's: it may have panicked, or ended the
-		// goroutine.
+		// The observer may have panicked or ended the goroutine.
 		_ = recover()
 		e.mu.Lock()
 		defer e.mu.Unlock()

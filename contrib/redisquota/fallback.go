@@ -9,10 +9,10 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// alone is the state of a limiter whose store is gone.
+// alone is the state of a limiter whose store is unreachable.
 type alone struct {
 	cause error
-	local connic.Limiter // shares by 429s what there is
+	local connic.Limiter // shares the quota by learning from 429s
 	most  int            // the process's part of a window
 	slots time.Duration  // at least between two admissions; 0 unless most is 1
 
@@ -23,11 +23,12 @@ type alone struct {
 	good    int // answers in a row
 }
 
-// careful is the part of the quota that processes share out among themselves while
-// they cannot see each other: their last answers may not have been of one instant.
+// careful is the fraction of the quota that processes divide among themselves
+// while they cannot see each other: their last responses may date from
+// different instants.
 const careful = 0.9
 
-// fall makes the limiter work on its own. The mutex is held.
+// fall makes the limiter work alone. The mutex is held.
 func (l *limiter) fall(now time.Time, cause error) {
 	a := &alone{cause: cause, most: l.n, backoff: l.hold / 120}
 	if l.processes > 1 && now.Sub(l.seen) < 2*l.hold {
@@ -43,34 +44,34 @@ func (l *limiter) fall(now time.Time, cause error) {
 	l.events.add(l.observer, Event{Kind: EventFallback, Err: cause, Processes: l.processes})
 }
 
-// rise goes back to the store, which has been told everything.
+// rise returns to the store, which has been told everything.
 func (l *limiter) rise() {
 	l.alone, l.askAt, l.left = nil, time.Time{}, [lanes]int{}
 	l.lost = false
 	l.events.add(l.observer, Event{Kind: EventBack, Processes: l.processes})
 }
 
-// failed puts the next look at the store off: by a sixtieth of a window at first,
-// and a sixth at most.
+// failed postpones the next probe of the store: by a sixtieth of a window at
+// first, and a sixth at most.
 func (a *alone) failed(now time.Time, cause error, hold time.Duration) {
 	a.cause, a.good = cause, 0
 	a.backoff = min(2*a.backoff, hold/6)
 	a.probeAt = now.Add(a.backoff/2 + rand.N(a.backoff)) //nolint:gosec // spreads load, guards nothing
 }
 
-// answered reports whether the store is back: it answered twice in time.
+// answered reports whether the store is back: it responded twice in time.
 func (a *alone) answered(now time.Time, hold time.Duration) bool {
 	a.good++
 	a.probeAt = now.Add(hold / 600)
 	return a.good >= 2
 }
 
-// dispatch admits waiters without the store, looks whether it is back, and returns
-// when to go on. The mutex is held.
+// dispatch admits waiters without the store, probes whether it is back, and
+// returns when to continue. The mutex is held.
 func (l *limiter) dispatch(now time.Time) time.Time {
 	a := l.alone
 	next := l.admitAlone(now)
-	// A store is looked for as long as somebody may need it.
+	// Probe the store only while it may be needed.
 	if needed := l.waiting() > 0 || len(l.open) > 0 || len(l.ended) > 0; needed && !l.busy {
 		if !now.Before(a.probeAt) {
 			l.start(now)
@@ -81,8 +82,8 @@ func (l *limiter) dispatch(now time.Time) time.Time {
 	return next
 }
 
-// admitAlone admits as many waiters as the process's part allows, and returns when
-// to try again.
+// admitAlone admits as many waiters as the process's part allows, and returns
+// when to try again.
 func (l *limiter) admitAlone(now time.Time) time.Time {
 	a := l.alone
 	if reserver, ok := a.local.(connic.Reserver); ok && a.reserved != l.reserved {
@@ -103,7 +104,7 @@ func (l *limiter) admitAlone(now time.Time) time.Time {
 			at = never
 			for _, lane := range candidates {
 				w := l.lines[lane].first
-				// NoWait: it answers at once. Who stands in line stands in ours.
+				// NoWait makes it return at once. Waiters are queued here.
 				permit, err := a.local.Acquire(context.Background(), connic.Admission{Lane: w.lane, Again: w.again, NoWait: true})
 				if err == nil {
 					l.last++
@@ -132,7 +133,7 @@ func (l *limiter) admitAlone(now time.Time) time.Time {
 	}
 }
 
-// waitAlone lets those in line know that they wait.
+// waitAlone notifies the queued attempts that they wait.
 func (l *limiter) waitAlone(now, at time.Time, reason connic.Reason) {
 	for i := range l.lines {
 		for w := l.lines[i].first; w != nil; {
@@ -147,8 +148,8 @@ func (l *limiter) waitAlone(now, at time.Time, reason connic.Reason) {
 	}
 }
 
-// candidates are the lanes where somebody waits, in the order of their turn: polls
-// and calls go in the order of arrival.
+// candidates returns the lanes that have waiters, in order of precedence: polls
+// and calls are in order of arrival.
 func (l *limiter) candidates() (waiting []int) {
 	order := [lanes]int{cancels, polls, calls, lows}
 	if p, c := l.lines[polls].first, l.lines[calls].first; p != nil && c != nil && c.since.Before(p.since) {
@@ -162,8 +163,8 @@ func (l *limiter) candidates() (waiting []int) {
 	return waiting
 }
 
-// partAt is when the process's part allows another admission: now, or in the
-// future.
+// partAt returns when the process's part allows another admission: now, or in
+// the future.
 func (l *limiter) partAt(now time.Time) time.Time {
 	a := l.alone
 	if l.counting(now) >= a.most {

@@ -1,24 +1,26 @@
-// Package redisquota shares one quota between the processes of a service through
-// Redis. Its Limiter takes the place of the client's own:
+// Package redisquota shares one quota between the processes of a service
+// through Redis. Its Limiter replaces the default one of the client:
 //
 //	limiter, err := redisquota.New(rdb, projectID)
 //	...
 //	client, err := connic.New(projectID, key, connic.WithLimiter(limiter))
 //
-// All processes that give the same key draw on one window: at most 60 requests
-// reach the service in any minute, however many processes there are, and each of
-// them gets an equal part when there is not enough for all. A 429 that one of them
-// gets stops all of them.
+// All processes that use the same key share one window: at most 60 requests
+// reach the service in any minute, however many processes there are, and each
+// gets an equal part if there is not enough for all. A 429 received by one
+// process pauses all of them.
 //
-// One script call covers a batch: everything that a process waits for, and
-// everything that ended since its last call. docs/fleet.md has the figures.
+// One script call covers a batch: everything that waits in a process, and
+// everything that ended since its last call. See docs/fleet.md for
+// measurements.
 //
-// When the store is gone, slow or lost its data, the Limiter works on its own
-// until it is back: it keeps to its part of the quota, and no call fails because
-// of the store. Status and events say so.
+// If the store is unreachable or slow, or has lost its data, the Limiter works
+// alone until the store is back: it stays within its part of the quota, and no
+// call fails because of the store. Status and events report this.
 //
 // It needs Redis 5 or newer, or a server that speaks its protocol and runs Lua
-// scripts with cmsgpack. Cluster, Sentinel and TLS are those of the given client.
+// scripts with cmsgpack. Cluster, Sentinel and TLS are those of the given
+// client.
 package redisquota
 
 import (
@@ -32,17 +34,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What a Limiter does unless an Option says otherwise.
+// The defaults of a Limiter.
 const (
 	defaultQuota  = 60
 	defaultWindow = time.Minute
 	defaultBudget = 250 * time.Millisecond
 )
 
-// maxQuota bounds the state, of which every step reads and writes the whole.
+// maxQuota limits the state, all of which is read and written by every step.
 const maxQuota = 1000
 
-// Option changes a Limiter that is being made.
+// An Option configures a Limiter.
 type Option func(*config) error
 
 type config struct {
@@ -52,9 +54,10 @@ type config struct {
 	observer func(Event)
 }
 
-// WithQuota sets the quota: n requests per window, 60 a minute by default; n is at
-// most 1000, and per at least a second. All processes should say the same. While
-// they do not, the smallest quota and the longest window hold.
+// WithQuota sets the quota to n requests per window. The default is 60 a
+// minute; n is at most 1000, and per at least one second. All processes should
+// use the same values. If they differ, the smallest quota and the longest
+// window apply.
 func WithQuota(n int, per time.Duration) Option {
 	return func(c *config) error {
 		if n < 1 || n > maxQuota || per < time.Second || per > 24*time.Hour {
@@ -65,8 +68,8 @@ func WithQuota(n int, per time.Duration) Option {
 	}
 }
 
-// WithStoreTimeout sets how long the store may take to answer, 250 ms by default.
-// A store that takes longer counts as gone.
+// WithStoreTimeout sets how long the store may take to respond. The default is
+// 250 ms. A slower store is treated as unreachable.
 func WithStoreTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d < time.Millisecond || d > time.Minute {
@@ -77,9 +80,9 @@ func WithStoreTimeout(d time.Duration) Option {
 	}
 }
 
-// WithObserver tells f when the Limiter loses its store and when it has it back.
-// F is called on a goroutine of its own, one event at a time; what it panics with
-// is dropped.
+// WithObserver calls f when the Limiter loses its store and when the store is
+// back. f runs on a separate goroutine, one event at a time. Panics of f are
+// recovered and discarded.
 func WithObserver(f func(Event)) Option {
 	return func(c *config) error {
 		c.observer = f
@@ -87,36 +90,37 @@ func WithObserver(f func(Event)) Option {
 	}
 }
 
-// Event is a change between the Limiter and its store.
+// An Event is a change in the connection between the Limiter and its store.
 type Event struct {
 	Kind EventKind
-	// Err says why (EventFallback).
+	// Err is the reason (EventFallback).
 	Err error
-	// Processes is how many processes used the quota when the store last said so,
-	// 0 if it never did.
+	// Processes is the number of processes that shared the quota when the store
+	// last reported it, or 0 if it never did.
 	Processes int
 }
 
-// EventKind says what an [Event] is about.
+// EventKind is the kind of an [Event].
 type EventKind string
 
-// What can happen to the store.
+// The kinds of events.
 const (
-	EventFallback EventKind = "fallback" // gone or slow: the Limiter works on its own
+	EventFallback EventKind = "fallback" // the store is unreachable or slow: the Limiter works alone
 	EventBack     EventKind = "back"     // the quota is shared again
-	EventLost     EventKind = "lost"     // the store is there and lost its data
+	EventLost     EventKind = "lost"     // the store is reachable but lost its data
 )
 
-// New returns a Limiter that shares the quota with every other process that gives
-// the same key: the project's id, as the quota is the project's. It does no I/O;
-// the store is first asked when the first request is.
+// New returns a Limiter that shares the quota with every other process that
+// uses the same key. Since the quota belongs to the project, the key should be
+// the project id. New performs no I/O; the store is first contacted for the
+// first request.
 //
-// Rdb is not closed, and its options are not changed. Each Limiter has at most one
-// command under way. The state of a key is one Redis string, connic:{key}:quota,
-// which expires two windows after its last use.
+// rdb is not closed, and its options are not modified. Each Limiter has at most
+// one command in flight. The state of a key is one Redis string,
+// connic:{key}:quota, which expires two windows after its last use.
 //
-// The Limiter needs no closing: it has no goroutine and no timer while nothing is
-// waited for or under way.
+// The Limiter need not be closed: it has no goroutine and no timer while
+// nothing is queued or in flight.
 func New(rdb redis.UniversalClient, key string, opts ...Option) (connic.Limiter, error) {
 	conf := config{n: defaultQuota, window: defaultWindow, budget: defaultBudget}
 	for _, opt := range opts {
@@ -150,6 +154,6 @@ func New(rdb redis.UniversalClient, key string, opts ...Option) (connic.Limiter,
 	}, nil
 }
 
-// margin is added to the window against clocks that do not run alike. The network
-// needs none: an attempt counts from the end of its round trip.
+// margin is added to the window to allow for clocks that drift. Network delays
+// need no margin: an attempt counts from the end of its round trip.
 const margin = 20 * time.Millisecond

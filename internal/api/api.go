@@ -1,7 +1,7 @@
-// Package api is the one place where the Connic REST API is written down: every
-// operation with its method, route, permission, retry class, and how surely it
-// is known. The client, the fake in connictest and the coverage document all
-// read this table, so they cannot disagree about it.
+// Package api is the single description of the Connic REST API: every operation
+// with its method, route, permission, retry class, and status. The client, the
+// fake in connictest and the coverage document all use this table, so they
+// cannot disagree about it.
 package api
 
 import "time"
@@ -76,13 +76,15 @@ const (
 	NumOps
 )
 
-// Class says what a repeated request does, and so which failures are retried.
+// Class says what a repeated request does, and therefore which failures are
+// retried.
 type Class uint8
 
 const (
 	// Safe operations change nothing.
 	Safe Class = iota
-	// Idempotent operations change something, and the same thing when repeated.
+	// Idempotent operations change something, but have the same effect when
+	// repeated.
 	Idempotent
 	// Unsafe operations do their work again each time they arrive.
 	Unsafe
@@ -99,7 +101,7 @@ func (c Class) String() string {
 	}
 }
 
-// Mark says how an operation is known.
+// Mark says how an operation is known: its status.
 type Mark string
 
 const (
@@ -107,35 +109,36 @@ const (
 	Documented Mark = "documented"
 	// Observed operations are called by the vendor's own command-line client.
 	Observed Mark = "observed"
-	// Assumed operations follow this library's convention. The vendor documents
+	// Assumed operations follow this package's convention. The vendor documents
 	// at most the capability, not the path or the keys.
 	Assumed Mark = "assumed"
 )
 
-// Operation is one entry of the table.
+// Operation is an entry of the table.
 type Operation struct {
 	Op     Op
-	Name   string // stable and of low cardinality: "runs.get"
+	Name   string // stable and of low cardinality, such as "runs.get"
 	Method string
 	Route  string // after the base URL, with {placeholders}
-	// Section is the API key section that gates the operation; empty where the
-	// vendor's documentation names none.
+	// Section is the section of the API key that controls access to the
+	// operation; empty if the vendor documents none.
 	Section string
-	// Access is "read", "write", or "read or write" where it is not known which
-	// of the two is asked for; empty without a section.
+	// Access is "read", "write", or "read or write" if it is not known which of
+	// the two is required; empty without a section.
 	Access string
 	Class  Class
 	Mark   Mark
-	// Timeout is how long an attempt may take where that is longer than usual; 0
-	// means the client's timeout. Source: the vendor's command-line client.
+	// Timeout is how long an attempt may take, if that is longer than usual; 0
+	// means the timeout of the client. Source: the vendor's command-line
+	// client.
 	Timeout time.Duration
-	// Words is set on an assumed operation whose capability the vendor describes
-	// in words.
+	// Words is set for an assumed operation whose capability the vendor
+	// describes in prose.
 	Words bool
 	// Keyless operations take no API key: they are how one is obtained.
 	Keyless bool
-	// Query and Body name the parameters and the top-level body keys it takes.
-	// A body of "*" takes any key.
+	// Query and Body name the parameters and the top-level body keys of the
+	// operation. A body of "*" accepts any key.
 	Query, Body []string
 }
 
@@ -190,8 +193,8 @@ var Table = [NumOps]Operation{
 	},
 
 	{
-		// With an entry id an upload replaces the entry, and the call is made as
-		// an idempotent one.
+		// With an entry id, an upload replaces the entry and is treated as
+		// idempotent.
 		Op: KnowledgeUploadText, Name: "knowledge.upload_text", Method: "POST", Route: project + "/knowledge/text",
 		Section: "knowledge", Access: "write", Class: Unsafe, Mark: Documented,
 		Query: []string{"environment_id"},
@@ -224,7 +227,8 @@ var Table = [NumOps]Operation{
 		Query: []string{"environment_id", "namespace"},
 	},
 	{
-		// A POST that reads; whether the service asks for read or write is not known.
+		// A POST that reads; whether it requires read or write access is not
+		// known.
 		Op: KnowledgeQuery, Name: "knowledge.query", Method: "POST", Route: project + "/knowledge/query",
 		Section: "knowledge", Access: "read or write", Class: Safe, Mark: Assumed, Words: true,
 		Query: []string{"environment_id"},
@@ -360,7 +364,7 @@ var Table = [NumOps]Operation{
 		Class: Unsafe, Mark: Observed,
 		Body: []string{"name"},
 	},
-	// The others have no project in their routes.
+	// The remaining operations have no project in their routes.
 	{
 		Op: DevSessionsGet, Name: "dev_sessions.get", Method: "GET", Route: session,
 		Class: Safe, Mark: Observed,
@@ -380,7 +384,7 @@ var Table = [NumOps]Operation{
 	},
 
 	{
-		// Reading them needs the permission to change them.
+		// Reading routes needs the permission to change them.
 		Op: BridgesRoutes, Name: "bridges.routes", Method: "GET", Route: bridgeRoutes,
 		Section: "bridges", Access: "update", Class: Safe, Mark: Documented,
 	},
@@ -391,7 +395,8 @@ var Table = [NumOps]Operation{
 	},
 
 	{
-		// A second start makes a second code, and the first expires unused.
+		// A second start creates a second code, and the first one expires
+		// unused.
 		Op: LoginStart, Name: "login.start", Method: "POST", Route: "/cli/login/start",
 		Class: Idempotent, Mark: Observed, Keyless: true,
 		Body: []string{"hostname"},
@@ -412,7 +417,7 @@ var budgetKeys = []string{
 	"name", "kind", "scope", "environment_id", "agent_name", "period", "amount", "currency", "enabled",
 }
 
-// Lookup finds an operation by its name.
+// Lookup returns the operation with the given name.
 func Lookup(name string) (*Operation, bool) {
 	for i := range Table {
 		if Table[i].Name == name {

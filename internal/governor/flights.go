@@ -2,28 +2,27 @@ package governor
 
 import "time"
 
-// flights are the attempts that were admitted and have not ended, in the order of
-// their admission.
+// flights holds the attempts in flight, in order of admission.
 //
-// All of them count against the window. What bounds the attempts in flight for
-// another reason (the burst of the beginning, the share of a quota that others
-// use too, the one attempt that goes first after a pause) counts the fresh ones
-// only: those admitted since the last pause began, and not longer than slow ago.
-// So an upload of minutes holds nobody up.
+// All of them count against the window. The other limits on attempts in flight
+// (the initial burst, the share of a quota that others use too, the single
+// attempt after a pause) only count fresh ones: those admitted since the last
+// pause began and no longer than slow ago. An upload that takes minutes
+// therefore delays no other attempt.
 type flights struct {
 	all         []flight
 	unused      []int32 // indexes into all
 	inFlight    int
 	fresh       int
-	looking     int    // those of the lane Poll
-	first, last int32  // of the fresh ones, as indexes plus one; 0: none
+	looking     int    // number in the lane Poll
+	first, last int32  // the fresh ones, as indexes plus one; 0 if none
 	epoch       uint32 // counts the pauses
 }
 
-// flight is one attempt.
+// flight is one attempt in flight.
 type flight struct {
 	at         time.Time
-	serial     uint32 // tells it from others that had its place; odd while in flight
+	serial     uint32 // distinguishes successive users of a slot; odd while in flight
 	epoch      uint32
 	lane       Lane
 	fresh      bool
@@ -56,7 +55,8 @@ func (s *flights) launch(now time.Time, lane Lane) uint64 {
 	return uint64(f.serial)<<32 | uint64(i)
 }
 
-// land takes an attempt out. Current says that no pause began since it went.
+// land removes an attempt. current reports that no pause began since its
+// admission.
 func (s *flights) land(permit uint64) (f flight, current, ok bool) {
 	i := permit & (1<<32 - 1)
 	if i >= uint64(len(s.all)) || s.all[i].serial != uint32(permit>>32) || s.all[i].serial%2 == 0 {
@@ -72,7 +72,7 @@ func (s *flights) land(permit uint64) (f flight, current, ok bool) {
 	return s.all[i], s.all[i].epoch == s.epoch, true
 }
 
-// stale takes an attempt from the fresh ones.
+// stale removes an attempt from the fresh ones.
 func (s *flights) stale(i int32) {
 	f := &s.all[i]
 	if !f.fresh {
@@ -92,8 +92,8 @@ func (s *flights) stale(i int32) {
 	s.fresh--
 }
 
-// mature lets attempts go stale that were admitted slow ago or earlier. It returns
-// when the next one does, the zero time if there is none.
+// mature marks attempts as stale that were admitted slow ago or earlier. It
+// returns when the next one becomes stale, or the zero time.
 func (s *flights) mature(now time.Time, slow time.Duration) time.Time {
 	for s.first > 0 {
 		at := s.all[s.first-1].at.Add(slow)
@@ -105,7 +105,7 @@ func (s *flights) mature(now time.Time, slow time.Duration) time.Time {
 	return time.Time{}
 }
 
-// newEpoch begins a pause.
+// newEpoch starts a pause.
 func (s *flights) newEpoch() {
 	s.epoch++
 	for s.first > 0 {

@@ -1,8 +1,8 @@
-// Package governor decides when an attempt may be sent, so that one process, and
-// several that know nothing of each other, keep within a quota and use it up.
+// Package governor decides when an attempt may be sent, so that one process, or
+// several independent ones, use up a quota without exceeding it.
 //
-// A Governor holds one line of waiters per lane, one mutex and one timer. Nothing
-// is reserved beforehand: a waiter takes its place when it really can go.
+// A Governor has a queue per lane, one mutex and one timer. No slot is reserved
+// in advance: a waiter takes its slot when it can actually go.
 package governor
 
 import (
@@ -16,16 +16,16 @@ import (
 // Lane is a priority class of attempts.
 type Lane uint8
 
-// The lanes. Their numbers are those of the public type.
+// The lanes. The values are those of the public type.
 const (
 	Call   Lane = iota // in order of arrival
-	Poll               // looks: ahead of calls while they take less than half of the window
-	Cancel             // ahead of all others, three in a row at most
-	Low                // behind all others, but not for ever
+	Poll               // polls: ahead of calls while they use less than half of the window
+	Cancel             // ahead of all others, at most three in a row
+	Low                // behind all others, but not forever
 	lanes
 )
 
-// Reason says why an attempt waits, or is refused.
+// Reason says why an attempt waits or is refused.
 type Reason string
 
 // The reasons.
@@ -40,25 +40,25 @@ const (
 	Late     Reason = "the deadline leaves no time to see what comes of it"
 )
 
-// Admission is the request of one attempt to be sent.
+// Admission describes an attempt that asks for admission.
 type Admission struct {
 	Lane   Lane
-	Again  bool // refused with 429 before: to the head of its line
+	Again  bool // refused with a 429 before: goes to the head of its lane
 	NoWait bool
-	// Spare is how much time must be left before the context's deadline when the
-	// attempt goes.
+	// Spare is the time that must remain before the deadline of the context
+	// when the attempt is admitted.
 	Spare time.Duration
-	// Follow is how many places are kept for looks from the moment of admission, as
-	// Reserve would.
+	// Follow is the number of slots reserved for polls from the moment of
+	// admission, as by Reserve.
 	Follow int
-	// Queued is told when the attempt has to wait. It may panic, call Goexit, block
-	// and call the Governor.
+	// Queued is called if the attempt has to wait. It may panic, call Goexit,
+	// block and call the Governor.
 	Queued func(Reason, time.Duration)
 }
 
 // Refusal is the error of an attempt that is not admitted.
 type Refusal struct {
-	Wait     time.Duration // until its turn, at least
+	Wait     time.Duration // minimum time until its turn
 	Reason   Reason
 	Deadline bool // its turn comes too late
 }
@@ -68,7 +68,7 @@ func (r *Refusal) Error() string { return string(r.Reason) }
 // Kind classifies how an attempt ended.
 type Kind uint8
 
-// The kinds. Their numbers are those of the public type.
+// The kinds. The values are those of the public type.
 const (
 	Answered Kind = iota
 	Refused
@@ -77,7 +77,7 @@ const (
 	Abandoned
 )
 
-// Status is the state at one instant.
+// Status is a snapshot of the state.
 type Status struct {
 	Limit                   int
 	Window                  time.Duration
@@ -90,24 +90,26 @@ type Status struct {
 }
 
 const (
-	// margin is added to the window against clocks that are not exact. The delays
-	// of the network need none: an attempt counts from the end of its round trip.
+	// margin is added to the window to allow for inexact clocks. Network delays
+	// need no margin: an attempt counts from the end of its round trip.
 	margin = 20 * time.Millisecond
 
-	// outageStreak failures in a row spread the attempts over the window, so that
-	// the end of an outage is seen soon and not when the next window opens.
+	// After outageStreak failures in a row, attempts are spread over the
+	// window, so that the end of an outage is noticed soon rather than when the
+	// next window opens.
 	outageStreak = 10
 
-	// MinPause is the shortest pause after a 429: "Retry-After: 0" is no excuse for
-	// spinning.
+	// MinPause is the shortest pause after a 429, so that "Retry-After: 0" does
+	// not cause a busy loop.
 	MinPause = time.Second
 
-	// MaxPause is the longest pause. A Retry-After beyond it is a mistake or a
-	// ban, and what it says can change: one attempt asks again after this time.
+	// MaxPause is the longest pause. A longer Retry-After is a mistake or a
+	// ban, either of which may be corrected: one attempt asks again after this
+	// time.
 	MaxPause = 10 * time.Minute
 )
 
-// Governor admits attempts. Make one with New.
+// A Governor admits attempts. Create one with New.
 type Governor struct {
 	n            int
 	window, hold time.Duration // a round trip counts for hold after its end
@@ -118,18 +120,18 @@ type Governor struct {
 	trips
 
 	lines   [lanes]line
-	waiting int       // in all lines
-	soonest time.Time // no waiter has to go before; zero: none has to go at all
+	waiting int       // in all lanes
+	soonest time.Time // no waiter has to go earlier; zero if none has a deadline
 	timer   *time.Timer
 
-	reserved int       // places of the window that are kept for looks
-	cancels  int       // that went in a row while others waited
-	lowAt    time.Time // when the low lane last went ahead of others
+	reserved int       // slots of the window reserved for polls
+	cancels  int       // admitted in a row while others waited
+	lowAt    time.Time // when the low lane last went ahead of the others
 
-	answers     int // bounds the burst of the beginning; at most n
+	answers     int // limits the initial burst; at most n
 	refusals    int
 	pausedUntil time.Time
-	probing     bool // after a pause one attempt goes first
+	probing     bool // after a pause, one attempt goes first
 
 	failures int // in a row
 	pace     *rate.Limiter
@@ -137,7 +139,8 @@ type Governor struct {
 	sharing sharing
 }
 
-// New makes a Governor for n attempts per window. With n of 0 it only honors 429s.
+// New returns a Governor for n attempts per window. If n is 0, it only honors
+// 429s.
 func New(n int, window time.Duration) *Governor {
 	if n <= 0 || window <= 0 {
 		n, window = 0, max(window, time.Second)
@@ -174,14 +177,14 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 	return g.queue(ctx, a)
 }
 
-// queue waits in line.
+// queue waits for the turn of an attempt.
 func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
 	w := &waiter{lane: a.Lane, again: a.Again, follow: a.Follow, ready: make(chan struct{})}
 	if deadline, ok := ctx.Deadline(); ok {
 		w.latest = deadline.Add(-a.Spare)
 	}
 	reason, wait := g.join(w, a.NoWait, a.Queued != nil)
-	// Whatever the caller's code does, neither the waiter nor its permit is lost.
+	// Whatever the caller's code does, do not lose the waiter or its permit.
 	taken := false
 	defer func() {
 		if !taken {
@@ -213,8 +216,8 @@ func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
 	return w.permit, nil
 }
 
-// Release tells how an admitted attempt ended. A permit that is not out, or not
-// any more, changes nothing.
+// Release reports how an admitted attempt ended. A permit that is unknown, or
+// was already released, is ignored.
 func (g *Governor) Release(permit uint64, kind Kind, retryAfter time.Duration) {
 	now := time.Now()
 	g.mu.Lock()
@@ -258,7 +261,7 @@ func (g *Governor) refused(now time.Time, current bool, wait time.Duration) {
 	if end := now.Add(wait); end.After(g.pausedUntil) {
 		g.pausedUntil = end
 	}
-	if !current { // it was sent before a pause that is known already
+	if !current { // sent before a pause that is already known
 		g.sweep(now)
 		return
 	}
@@ -268,13 +271,13 @@ func (g *Governor) refused(now time.Time, current bool, wait time.Duration) {
 		g.expire(now)
 		g.sharing.refused(now, long, g.served, g.pausedUntil, g.hold)
 	}
-	// Those who cannot wait that long need not wait at all.
+	// Refuse those that cannot wait that long.
 	g.sweep(now)
 }
 
-// Reserve keeps so many more places of the window, or fewer, from all but looks.
-// At most half of the window is kept. Changes may come in any order: only their
-// sum counts.
+// Reserve reserves that many additional slots of the window for polls; a
+// negative number releases slots. At most half of the window is reserved. Calls
+// may arrive in any order: only their sum counts.
 func (g *Governor) Reserve(places int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -284,7 +287,7 @@ func (g *Governor) Reserve(places int) {
 	}
 }
 
-// Status describes the current state.
+// Status returns the current state.
 func (g *Governor) Status() Status {
 	now := time.Now()
 	g.mu.Lock()

@@ -2,16 +2,16 @@ package governor
 
 import "time"
 
-// waiter is an attempt in line.
+// waiter is a queued attempt.
 type waiter struct {
 	next, prev *waiter
 	line       *line
 	lane       Lane
 	again      bool
-	telling    bool // its user is being told, and may take long, or wait for others: it keeps its place and does not go
+	telling    bool // its Queued callback is running, which may block or wait for others: it keeps its position but is not admitted
 	follow     int
 	since      time.Time
-	latest     time.Time     // when it must go; zero: whenever
+	latest     time.Time     // the latest time to go; zero if any
 	ready      chan struct{} // closed under the mutex, after permit or refusal is set
 	permit     uint64
 	refusal    *Refusal
@@ -32,7 +32,7 @@ type line struct {
 	len         int
 }
 
-// front is the first waiter that can go.
+// front returns the first waiter that can go.
 func (l *line) front() *waiter {
 	w := l.first
 	for w != nil && w.telling {
@@ -41,7 +41,7 @@ func (l *line) front() *waiter {
 	return w
 }
 
-// insert puts w before the waiter at, or at the end if at is nil.
+// insert inserts w before the waiter at, or at the end if at is nil.
 func (l *line) insert(w, at *waiter) {
 	w.line, w.next, w.prev = l, at, l.last
 	if at != nil {
@@ -72,9 +72,9 @@ func (l *line) remove(w *waiter) {
 	l.len--
 }
 
-// join puts w in line, behind others of its lane, or ahead of all that were not
-// refused before. It returns why w waits, and how long at least. With tell it does
-// not go before told is called.
+// join queues w behind the others of its lane or, if it was refused before,
+// ahead of all that were not. It returns why w waits and the minimum wait. If
+// tell is set, w does not go before told is called.
 func (g *Governor) join(w *waiter, noWait, tell bool) (reason Reason, wait time.Duration) {
 	now := time.Now()
 	g.mu.Lock()
@@ -112,7 +112,7 @@ func (g *Governor) join(w *waiter, noWait, tell bool) (reason Reason, wait time.
 	return reason, wait
 }
 
-// told lets a waiter go whose user was told.
+// told allows a waiter to go once its Queued callback has returned.
 func (g *Governor) told(w *waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -128,7 +128,7 @@ func (w *waiter) tooLate(now, first time.Time, reason Reason) *Refusal {
 	return &Refusal{Wait: max(0, first.Sub(now)), Reason: reason, Deadline: true}
 }
 
-// out takes a waiter out of its line.
+// out removes a waiter from its queue.
 func (g *Governor) out(w *waiter) {
 	w.line.remove(w)
 	if g.waiting--; g.waiting == 0 {
@@ -142,8 +142,8 @@ func (g *Governor) refuse(w *waiter, r *Refusal) {
 	close(w.ready)
 }
 
-// leave is the end of a waiter that nobody waits for any more: in line, or
-// admitted in this very moment.
+// leave removes a waiter whose caller has gone, whether it is queued or was
+// just admitted.
 func (g *Governor) leave(w *waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -157,7 +157,7 @@ func (g *Governor) leave(w *waiter) {
 	g.dispatch(time.Now())
 }
 
-// giveUp refuses a waiter in line for which there is too little time left.
+// giveUp refuses a queued waiter that has too little time left.
 func (g *Governor) giveUp(w *waiter, reason Reason) {
 	now := time.Now()
 	g.mu.Lock()
@@ -169,7 +169,7 @@ func (g *Governor) giveUp(w *waiter, reason Reason) {
 	}
 }
 
-// sweep refuses the waiters whose turn cannot come in time.
+// sweep refuses all waiters whose turn cannot come in time.
 func (g *Governor) sweep(now time.Time) {
 	g.expire(now)
 	g.soonest = time.Time{}
@@ -192,14 +192,14 @@ func (g *Governor) sweep(now time.Time) {
 }
 
 const (
-	// inARow is how many cancels go before another lane has a turn.
+	// inARow is the number of cancels that go before another lane has a turn.
 	inARow = 3
-	// Of the low lane, one attempt per window/lowShare goes ahead of calls once it
-	// has waited for a window.
+	// One attempt of the low lane per window/lowShare goes ahead of calls once
+	// it has waited for a window.
 	lowShare = 6
 )
 
-// candidates are the first of each line in the order of their claims.
+// candidates returns the first waiter of each lane, in order of precedence.
 func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	n := 0
 	add := func(w *waiter) {
@@ -218,11 +218,12 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	if aged {
 		add(low)
 	}
-	// Looks come first until they have half of the window, and calls then.
+	// Polls come first until they have half of the window, and calls after
+	// that.
 	first, second := poll, call
 	if poll != nil && call != nil {
 		behind := g.looks+g.looking >= g.n/2
-		if g.n < 2 { // there are no halves
+		if g.n < 2 { // cannot be halved
 			behind = call.since.Before(poll.since)
 		}
 		if behind {
@@ -279,7 +280,7 @@ func (g *Governor) dispatch(now time.Time) {
 	}
 }
 
-// late reports whether a sweep may find somebody.
+// late reports whether a sweep could find a waiter to refuse.
 func (g *Governor) late(now time.Time) bool {
 	if g.soonest.IsZero() {
 		return false
@@ -309,7 +310,7 @@ func (g *Governor) went(w *waiter, now time.Time) {
 	close(w.ready)
 }
 
-// arm sets the timer. The zero time needs none: a Release will come.
+// arm sets the timer. The zero time needs none: a Release will follow.
 func (g *Governor) arm(now, at time.Time) {
 	switch wait := max(0, at.Sub(now)); {
 	case at.IsZero() || g.waiting == 0:

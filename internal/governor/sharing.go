@@ -5,55 +5,57 @@ import (
 	"time"
 )
 
-// Several processes that use one quota know nothing of each other but the 429s
-// they get. Each of them therefore
+// Processes that share a quota learn about each other only from 429s. Each of them
+// therefore
 //
-//   - claims, in every window, a little less than the last window gave it,
-//   - then looks for more, one attempt at a time, until it is refused: so the
-//     quota is used to its end, and what each gave up goes to whoever comes
-//     first, which makes unequal shares equal in a few windows,
-//   - waits, when it was refused, until the window comes round again.
+//   - claims, in every window, a little less than its yield of the last window;
+//   - then probes for more, one attempt at a time, until it is refused. This uses up
+//     the quota. What each process yielded goes to whichever comes first, which
+//     evens out unequal shares within a few windows;
+//   - waits, once refused, for the next window.
 //
-// Such a look costs one refusal, so it is left out often where the line is long
-// and the share is not small: then looking makes little difference to those in
-// line, and the small ones need it to catch up.
+// A probe costs one refusal, so most are skipped if the queue is long and the share
+// is not small: then a probe makes little difference to the queue, and the processes
+// with small shares need the room to catch up.
 const (
-	// sharedFlight bounds the attempts in flight while the quota is shared.
+	// sharedFlight is the maximum number of attempts in flight while the quota
+	// is shared.
 	sharedFlight = 3
-	// keep is the part of its last yield that a limiter claims before it looks
-	// for more.
+	// keep is the fraction of its last yield that a limiter claims before it
+	// probes for more.
 	keep = 0.8
-	// A limiter with at least a small-th of the quota, and more than patience
-	// times its share in line, looks in so many windows only.
+	// A limiter that has at least 1/small of the quota, and more than patience
+	// times its share queued, probes in only this fraction of the windows.
 	looking  = 0.1
 	small    = 6
 	patience = 2
-	// With less than a share in line, it looks for more within a window as well:
-	// first after window/soonest, then after twice as long, and so on.
+	// With less than a share queued, it also probes within a window: first
+	// after window/soonest, then after twice as long, and so on.
 	soonest = 8
 )
 
-// sharing is what a limiter knows of a quota that others use too. Times and
-// counts come from the governor, whose mutex guards it.
+// sharing is what a limiter knows about a shared quota. Times and counts come
+// from the governor, whose mutex guards it.
 type sharing struct {
 	n      int
 	active bool
-	// rolling is set when windows do not open as a whole: the quota is a sliding
-	// window or a token bucket. Then an attempt goes when one of the limiter's own
-	// has stopped to count, which keeps everybody in step with what they free.
+	// rolling is set if windows do not open all at once, because the quota is a
+	// sliding window or a token bucket. An attempt then goes when one of the
+	// limiter's own stops counting, which keeps all limiters in step with what
+	// they release.
 	rolling bool
 	share   int // the yield of the last window
-	claim   int // what is left to claim of it before the next look
+	claim   int // remainder to claim before the next probe
 	patient bool
-	opened  time.Time     // when a window last opened as a whole
-	got     int           // answers since then
+	opened  time.Time     // when a window last opened all at once
+	got     int           // responses since then
 	claimed time.Time     // when an attempt within the share was last admitted
-	since   time.Time     // when to look for more
-	soon    time.Duration // or sooner, after a pause
+	since   time.Time     // when to probe for more
+	soon    time.Duration // or this soon after a pause
 }
 
-// over reports whether two windows went by without a refusal, although the end
-// of the quota was looked for: nobody else is there any more.
+// over reports whether two windows passed without a refusal despite probes:
+// nobody else uses the quota any more.
 func (s *sharing) over(now time.Time, hold time.Duration) bool {
 	return now.Sub(s.since) >= 2*hold
 }
@@ -62,14 +64,14 @@ func (s *sharing) stop(window time.Duration) {
 	*s = sharing{n: s.n, soon: window / soonest}
 }
 
-// within reports whether the next attempt is within the share, with so many that
-// count already, if it leaves so many places to others.
+// within reports whether the next attempt is within the share, given the number
+// of attempts that count and the number of slots to leave for others.
 func (s *sharing) within(counting, keep int) bool {
 	turned := counting+keep < s.share
 	return s.claim > keep && (turned || !s.rolling) || s.patient && turned
 }
 
-// look is when to look for more than the share.
+// look returns when to probe for more than the share.
 func (s *sharing) look(waiting int, pausedUntil time.Time, hold time.Duration) time.Time {
 	if s.patient && waiting > patience*s.share {
 		return s.since.Add(hold)
@@ -89,8 +91,8 @@ func (s *sharing) admitted(now time.Time, counting int) {
 	}
 }
 
-// answered counts an attempt that was not refused: one of this window, or a late
-// one from before the last refusal.
+// answered counts an attempt that was not refused, either of this window or a
+// late one from before the last refusal.
 func (s *sharing) answered(current bool) {
 	switch {
 	case current:
@@ -101,12 +103,12 @@ func (s *sharing) answered(current bool) {
 	}
 }
 
-// refused learns from a refusal at the end of served answers in a window. A long
-// pause is one until a window opens; after a short one there is room for an
+// refused learns from a refusal after served responses in a window. A long
+// pause means that a window has to open; after a short one there is room for an
 // attempt or two.
 func (s *sharing) refused(now time.Time, long bool, served int, pausedUntil time.Time, hold time.Duration) {
 	if s.active && s.claim > 0 && !s.rolling && pausedUntil.Sub(now) < hold/2 {
-		// The window had not opened as a whole after all.
+		// The window had not opened all at once after all.
 		s.rolling, s.opened = true, time.Time{}
 		s.since = pausedUntil.Add(hold / 12)
 		return

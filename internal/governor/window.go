@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// trip is a round trip that ended.
+// trip is a completed round trip.
 type trip struct {
 	end     time.Time
 	refused bool
@@ -16,11 +16,11 @@ type trip struct {
 type trips struct {
 	ring       []trip
 	head, used int
-	served     int // those that were not refused
-	looks      int // those of the lane Poll
+	served     int // those not refused
+	looks      int // those in the lane Poll
 }
 
-// ended takes note of a round trip.
+// ended records a round trip.
 func (g *Governor) ended(t trip) {
 	if g.used == len(g.ring) {
 		grown := make([]trip, max(16, min(2*len(g.ring), g.n)))
@@ -38,7 +38,7 @@ func (g *Governor) ended(t trip) {
 	}
 }
 
-// expire forgets the round trips that do not count any more.
+// expire drops the round trips that no longer count.
 func (g *Governor) expire(now time.Time) {
 	for g.used > 0 && now.Sub(g.ring[g.head].end) >= g.hold {
 		if !g.ring[g.head].refused {
@@ -52,12 +52,12 @@ func (g *Governor) expire(now time.Time) {
 	}
 }
 
-// freed is when the i-th oldest round trip stops counting.
+// freed returns when the ith oldest round trip stops counting.
 func (g *Governor) freed(i int) time.Time {
 	return g.ring[(g.head+i)%len(g.ring)].end.Add(g.hold)
 }
 
-// oldest is when the oldest round trip stops counting; the zero time if none does.
+// oldest returns when the oldest round trip stops counting, or the zero time.
 func (g *Governor) oldest() time.Time {
 	if g.used == 0 {
 		return time.Time{}
@@ -65,7 +65,7 @@ func (g *Governor) oldest() time.Time {
 	return g.freed(0)
 }
 
-// keep is how many places an attempt of the lane must leave for looks.
+// keep returns how many slots an attempt in the lane must leave for polls.
 func (g *Governor) keep(lane Lane) int {
 	kept := max(0, min(g.reserved, g.n/2))
 	if g.sharing.active {
@@ -81,8 +81,8 @@ func (g *Governor) keep(lane Lane) int {
 	}
 }
 
-// turn reports whether an attempt of the lane may go now. If not it says why, and
-// when to ask again: the zero time means after the next Release.
+// turn reports whether an attempt in the lane may go now. If not, it returns
+// the reason and when to ask again; the zero time means after the next Release.
 func (g *Governor) turn(now time.Time, lane Lane) (at time.Time, reason Reason, ok bool) {
 	g.expire(now)
 	matures := g.mature(now, g.slow)
@@ -130,7 +130,7 @@ func (g *Governor) turn(now time.Time, lane Lane) (at time.Time, reason Reason, 
 	return now, "", true
 }
 
-// admit counts an attempt as in flight. It follows a turn that said ok.
+// admit counts an attempt as in flight, after turn reported that it may go.
 func (g *Governor) admit(now time.Time, lane Lane) uint64 {
 	if g.outage() {
 		g.pace.AllowN(now, 1)
@@ -142,10 +142,10 @@ func (g *Governor) admit(now time.Time, lane Lane) uint64 {
 // outage reports whether attempts are spread out because the service fails.
 func (g *Governor) outage() bool { return g.pace != nil && g.failures >= outageStreak }
 
-// burst bounds the fresh attempts in flight while nobody else is seen: a few at
-// first, and soon all, as answers show that there is quota to be had. So a few
-// requests are refused, and not a window of them, when several processes start
-// into one quota.
+// burst limits the fresh attempts in flight while no other process has been
+// noticed: a few at first, and soon all, as responses show that quota is
+// available. If several processes start on one quota at once, only a few
+// requests are refused rather than a whole window.
 func (g *Governor) burst() int {
 	if g.n == 0 {
 		return math.MaxInt

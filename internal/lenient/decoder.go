@@ -1,12 +1,12 @@
-// Package lenient decodes JSON the way a client must that does not know the
-// service's schemas: a number in a string, 12.0 for an integer, an object where a
-// text was expected, any form of ISO 8601 are taken for what they mean, and a
-// value that means nothing is an error that names its field.
+// Package lenient decodes JSON for a client that does not know the schemas of
+// the service. A number in a string, 12.0 for an integer, an object in place of
+// a string, and any form of ISO 8601 are accepted for what they mean. A value
+// without a meaning is an error that names its field.
 //
-// There is one decoder and one pass: every valid text takes the same path,
-// whatever its escapes and letters. What an answer can make it do is bounded by
-// the answer's size: nesting by [MaxDepth], memory by [Decoder.Budget], time by
-// [Decoder.Context].
+// There is a single decoder with a single pass: every valid text takes the same
+// path, whatever its escapes and letters. The effort that a response can cause
+// is bounded by its size: nesting by [MaxDepth], memory by [Decoder.Budget],
+// time by [Decoder.Context].
 package lenient
 
 import (
@@ -19,15 +19,15 @@ import (
 // MaxDepth is how deep arrays and objects may nest.
 const MaxDepth = 512
 
-// ErrIncomplete marks a body that is no whole JSON document: cut off, empty, or
-// another format altogether. A gateway or a broken connection made it, and the
-// next answer may well be whole.
+// ErrIncomplete marks a body that is not a complete JSON document: truncated,
+// empty, or in another format. It was caused by a gateway or a broken
+// connection, and the next response may well be complete.
 var ErrIncomplete = errors.New("not a whole JSON document")
 
 // ErrBudget marks a document that decodes to more memory than its size justifies.
 var ErrBudget = errors.New("the document decodes to more memory than its size justifies")
 
-// FieldError is a value that cannot be decoded.
+// A FieldError is a value that cannot be decoded.
 type FieldError struct {
 	Field string // dotted path, "items[3].cost"; empty for the document itself
 	Err   error
@@ -43,7 +43,7 @@ func (e *FieldError) Error() string {
 // Unwrap returns the cause.
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// within names the field that an error comes from, from the inside out.
+// within adds the name of a field to an error, from the inside out.
 func (d *Decoder) within(err error, name string) error {
 	if err == errSyntax { //nolint:errorlint // the scanner's own, and not wrapped
 		return &FieldError{Field: name, Err: fmt.Errorf("%w at byte %d", errSyntax, d.i)}
@@ -63,43 +63,43 @@ func (d *Decoder) within(err error, name string) error {
 
 func wrong(what string) error { return &FieldError{Err: errors.New(what)} }
 
-// Decoder reads one document. Its methods that read a value leave the position
-// behind it.
+// A Decoder decodes one document. Methods that decode a value advance the
+// position past it.
 type Decoder struct {
-	// Budget is how many bytes of memory the document may decode to: by default
-	// three times its size and 1 MiB.
+	// Budget is the number of bytes of memory that the document may decode to.
+	// The default is three times its size plus 1 MiB.
 	Budget int
-	// Context, if not nil, is asked every 64 KiB. Its error ends decoding.
+	// Context, if not nil, is checked every 64 KiB. Its error ends decoding.
 	Context context.Context
-	// KeepRaw is a note for the decoder's user; see [Decoder.Since].
+	// KeepRaw is a flag for the user of the Decoder; see [Decoder.Since].
 	KeepRaw bool
 
 	data    []byte
 	i       int
 	depth   int
-	asked   int    // where the context was last asked
-	scratch []byte // of texts with escapes
+	asked   int    // where the context was last checked
+	scratch []byte // for strings with escapes
 }
 
-// New returns a Decoder for a document. It does not change data, and what it
-// decodes does not share memory with it.
+// New returns a Decoder for a document. It does not modify data, and decoded
+// values do not share memory with it.
 func New(data []byte) *Decoder {
 	d := new(Decoder)
 	d.Reset(data)
 	return d
 }
 
-// Reset begins another document.
+// Reset starts another document.
 func (d *Decoder) Reset(data []byte) {
 	*d = Decoder{Budget: 3*len(data) + 1<<20, data: data, scratch: d.scratch[:0]}
 }
 
-// Unmarshal decodes a document into v, a pointer that is not nil.
+// Unmarshal decodes a document into v, a non-nil pointer.
 func Unmarshal(data []byte, v any) error { return New(data).Decode(v) }
 
-// Decode decodes the whole document into v, a pointer that is not nil. An object
-// without a single member that v knows is an error, and so is null: there is
-// nothing in it of what was asked for.
+// Decode decodes the whole document into v, a non-nil pointer. null, and an
+// object without a single member known to v, are errors, because they contain
+// nothing that was asked for.
 func (d *Decoder) Decode(v any) error {
 	target := reflect.ValueOf(v).Elem()
 	p := planOf(target.Type())
@@ -121,8 +121,8 @@ func (d *Decoder) Decode(v any) error {
 	return d.End(err)
 }
 
-// End returns err, or an error if more than white space follows. It explains what
-// is wrong with a document that is no JSON.
+// End returns err, or an error if anything but white space follows. It explains
+// what is wrong with a document that is not JSON.
 func (d *Decoder) End(err error) error {
 	if err == nil && d.space() == nil {
 		err = errSyntax
@@ -130,13 +130,13 @@ func (d *Decoder) End(err error) error {
 	return d.explain(err)
 }
 
-// Value decodes the value at the position into v, a pointer that is not nil.
+// Value decodes the value at the position into v, a non-nil pointer.
 func (d *Decoder) Value(v any) error {
 	target := reflect.ValueOf(v).Elem()
 	return planOf(target.Type()).decode(d, target)
 }
 
-// Like decodes the value at the position into v. Texts that it has in common with
+// Like decodes the value at the position into v. Strings equal to those of
 // like, a pointer of the same type or nil, share memory with it.
 func (d *Decoder) Like(v, like any) error {
 	target := reflect.ValueOf(v).Elem()
@@ -148,10 +148,10 @@ func (d *Decoder) Like(v, like any) error {
 	return err
 }
 
-// Len is the size of the document.
+// Len returns the size of the document.
 func (d *Decoder) Len() int { return len(d.data) }
 
-// Peek returns the first byte of the value at the position, 0 at the end.
+// Peek returns the first byte of the value at the position, or 0 at the end.
 func (d *Decoder) Peek() byte {
 	if d.space() != nil {
 		return 0
@@ -169,8 +169,8 @@ func (d *Decoder) Since(offset int) []byte { return d.data[offset:d.i] }
 // Seek moves the position to an offset that [Decoder.Offset] returned.
 func (d *Decoder) Seek(offset int) { d.i = offset }
 
-// Members calls visit for each member of the object at the position. Visit reads
-// or skips the value. The key is valid until it does.
+// Members calls visit for each member of the object at the position. visit
+// decodes or skips the value. The key is valid until then.
 func (d *Decoder) Members(visit func(key []byte) error) error {
 	if d.Peek() != '{' {
 		return d.mismatch("not an object")
@@ -193,8 +193,8 @@ func (d *Decoder) Members(visit func(key []byte) error) error {
 	}
 }
 
-// Elements calls visit for each element of the array at the position. Visit reads
-// or skips it.
+// Elements calls visit for each element of the array at the position. visit
+// decodes or skips it.
 func (d *Decoder) Elements(visit func() error) error {
 	if d.Peek() != '[' {
 		return d.mismatch("not an array")
@@ -212,7 +212,7 @@ func (d *Decoder) Elements(visit func() error) error {
 	}
 }
 
-// enter begins an array or an object.
+// enter starts an array or an object.
 func (d *Decoder) enter() error {
 	if d.depth++; d.depth > MaxDepth {
 		return errDepth
@@ -247,7 +247,7 @@ func (d *Decoder) more(end byte, first bool) (bool, error) {
 	return err == nil, err
 }
 
-// key reads a member's key and the colon behind it.
+// key reads the key of a member and the colon after it.
 func (d *Decoder) key() ([]byte, error) {
 	if d.data[d.i] != '"' {
 		return nil, errSyntax
@@ -275,7 +275,7 @@ func (d *Decoder) keyAt(offset int) string {
 	return string(key)
 }
 
-// interrupted asks the context from time to time.
+// interrupted checks the context from time to time.
 func (d *Decoder) interrupted() error {
 	const every = 64 << 10
 	if d.Context == nil || d.i-d.asked < every {
@@ -285,8 +285,8 @@ func (d *Decoder) interrupted() error {
 	return d.Context.Err()
 }
 
-// Charge counts memory that the document makes its reader allocate, and fails
-// when that is more than its size justifies.
+// Charge accounts for memory allocated because of the document, and fails if it
+// is more than the size of the document justifies.
 func (d *Decoder) Charge(bytes int) error {
 	if d.Budget -= bytes; d.Budget < 0 {
 		return &FieldError{Err: ErrBudget}

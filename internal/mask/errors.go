@@ -2,13 +2,13 @@ package mask
 
 import "errors"
 
-// depth bounds how deep errors are looked into.
+// depth limits how deep the chain of an error is inspected.
 const depth = 64
 
-// Error returns err, or an error in its place that says the same as one safe line
-// and without the secrets: net/http quotes answers that it cannot read, and errors
-// of proxies, transports and key sources say what they like. The error in its
-// place matches what err matches, and does not unwrap.
+// Error returns err, or an error that replaces it with one safe line without
+// the secrets: net/http quotes responses that it cannot parse, and errors of
+// proxies, transports and key sources may contain anything. The replacement
+// matches what err matches, but does not unwrap.
 func (m *Mask) Error(err error) error {
 	if err == nil || m.clean(err, depth) {
 		return err
@@ -20,8 +20,7 @@ func (m *Mask) Error(err error) error {
 	}
 }
 
-// clean reports whether the texts of err, and of the errors within it, can be
-// shown.
+// clean reports whether the texts of err and of the errors it wraps are safe.
 func (m *Mask) clean(err error, depth int) bool {
 	if depth == 0 {
 		return false
@@ -44,8 +43,8 @@ func (m *Mask) clean(err error, depth int) bool {
 	return true
 }
 
-// masked keeps the error that it stands for in closures, so that printing cannot
-// reach it.
+// masked captures the original error in closures, so that printing cannot reach
+// it.
 type masked struct {
 	text string
 	is   func(error) bool

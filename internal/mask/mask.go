@@ -1,9 +1,9 @@
-// Package mask keeps secrets and unsafe characters out of texts: of errors,
+// Package mask removes secrets and unsafe characters from text: from errors,
 // events, logs, headers and captured bodies.
 //
-// Two kinds of secrets are found. Those with a known prefix (API keys, bridge
-// tokens) are found by it, so a key that was rotated away is found too. Others
-// are found by their value, which a [Mask] is made of.
+// It finds two kinds of secrets. Those with a known prefix (API keys, bridge
+// tokens) are found by the prefix, so a key that is no longer in use is found
+// too. Others are found by their value, which is given to a [Mask].
 package mask
 
 import (
@@ -13,31 +13,33 @@ import (
 	"sync"
 )
 
-// The prefixes of secrets that are found without being known.
+// The prefixes of secrets that are found without knowing their value.
 const (
 	KeyPrefix    = "cnc_" // API keys
 	BridgePrefix = "cbr_" // bridge tokens
 )
 
-// Mask replaces secrets in texts. A nil *Mask knows the prefixes only. It is safe
-// for concurrent use.
+// A Mask replaces secrets in text. A nil *Mask knows only the prefixes. It is
+// safe for concurrent use.
 type Mask struct {
-	// The secrets lie in a closure, so that printing a Mask cannot reach them.
+	// The secrets are captured in a closure, so that printing a Mask cannot
+	// reveal them.
 	needles func() *needles
 }
 
 // New returns a Mask that also finds the given secrets: in any letter case,
-// escaped as JSON, URLs and HTML do it, and in hexadecimal and base64. Of a secret
-// with a known prefix it finds the part behind the prefix too. Secrets, or parts,
-// of less than 8 bytes are too short to be told from other text, and are left out.
+// escaped as in JSON, URLs or HTML, and in hexadecimal or base64. For a secret
+// with a known prefix, it also finds the part after the prefix. Secrets and
+// parts of less than 8 bytes cannot be distinguished from other text and are
+// ignored.
 //
-// New does no work; the first text does.
+// New is lazy: the work is done for the first text.
 func New(secrets ...string) *Mask {
 	l := &lazy{secrets: secrets}
 	return &Mask{l.get}
 }
 
-// lazy makes its needles when they are first asked for.
+// lazy builds its needles on first use.
 type lazy struct {
 	secrets []string
 	once    sync.Once
@@ -49,7 +51,7 @@ func (l *lazy) get() *needles {
 	return l.needles
 }
 
-// maxLine is how much of a text Line looks at where it is bounded.
+// maxLine is how much of a text Line processes if the result is bounded.
 const maxLine = 64 << 10
 
 // Text returns s with the secrets in it replaced.
@@ -73,15 +75,15 @@ func (m *Mask) Bytes(b []byte) []byte {
 	return []byte(m.Text(string(b)))
 }
 
-// Line returns s as one line that is safe to print, with the secrets in it
-// replaced and at most most characters long; most of 0 means no bound.
+// Line returns s as one line that is safe to print, with its secrets replaced,
+// and at most most characters long; 0 means no limit.
 //
-// Line breaks and tabs become blanks. Other control characters, and format
-// characters such as those that turn the direction of a text, are written as Go
-// escapes them.
+// Line breaks and tabs become spaces. Other control characters, and format
+// characters such as those that change the direction of text, are written as Go
+// escapes.
 func (m *Mask) Line(s string, most int) string {
 	if most > 0 {
-		s = clip(s, maxLine) // masking takes time, and nothing beyond would be shown
+		s = clip(s, maxLine) // masking takes time, and the rest would not be shown
 	}
 	return shorten(oneLine(m.Text(s)), most)
 }
@@ -105,18 +107,18 @@ func (m *Mask) Header(h http.Header) http.Header {
 	return masked
 }
 
-// KeyByte reports whether c can be a part of an API key.
+// KeyByte reports whether c can be part of an API key.
 func KeyByte(c byte) bool {
 	return c > ' ' && c <= '~' && strings.IndexByte(notInKey, c) < 0
 }
 
-// Text, Line, Bytes, Header and Error are the methods of a Mask that knows the
-// prefixes only.
+// Text, Line, Bytes, Header and Error are the methods of a Mask that knows only
+// the prefixes.
 
 // Text returns s with the secrets in it replaced.
 func Text(s string) string { return (*Mask)(nil).Text(s) }
 
-// Line returns s as one safe line, see [Mask.Line].
+// Line returns s as one safe line: see [Mask.Line].
 func Line(s string, most int) string { return (*Mask)(nil).Line(s, most) }
 
 // Bytes returns a copy of b with the secrets in it replaced.
@@ -125,5 +127,5 @@ func Bytes(b []byte) []byte { return (*Mask)(nil).Bytes(b) }
 // Header returns h with the secrets in its values replaced.
 func Header(h http.Header) http.Header { return (*Mask)(nil).Header(h) }
 
-// Error returns err, or one safe line in its place, see [Mask.Error].
+// Error returns err, or a safe replacement: see [Mask.Error].
 func Error(err error) error { return (*Mask)(nil).Error(err) }

@@ -13,33 +13,34 @@ import (
 	"time"
 )
 
-// Archive is a tar.gz that can be made more than once. It is safe for concurrent
-// use: the transport may not be done with one attempt when the next one begins.
+// An Archive is a tar.gz that can be created more than once. It is safe for
+// concurrent use: the transport may still use one attempt when the next one
+// begins.
 type Archive struct {
-	source string // how it is called in errors
-	size   int64  // of the tar.gz; -1 if it is not known before
-	// begin starts to make it. What it makes goes to w.
+	source string // its name in errors
+	size   int64  // of the tar.gz; -1 if not known in advance
+	// begin starts to create it. The output is written to w.
 	begin func(w io.Writer) (feed, error)
 
 	mu      sync.Mutex
-	current *body // the last one that was opened
-	failure error // that the current one ended with
+	current *body // the body opened last
+	failure error // that the current body ended with
 }
 
-// feed makes a tar.gz.
+// feed creates a tar.gz.
 type feed interface {
-	// next makes a piece. It returns io.EOF when it has made the last one.
+	// next creates a piece. It returns io.EOF after the last one.
 	next() error
 	close()
 }
 
-// Form is what stands around an archive in the body of a request.
+// A Form is the part of a request body that surrounds an archive.
 type Form struct {
 	Head string
-	// Tail makes what follows the archive, of the SHA-256 of the tar.gz. Its length
-	// must not depend on it.
+	// Tail returns what follows the archive, given the SHA-256 of the tar.gz.
+	// Its length must not depend on it.
 	Tail func(digest []byte) string
-	Text bool // the archive is sent as base64, not as it is
+	Text bool // send the archive as base64
 }
 
 // piece is how much a feed reads at a time.
@@ -54,8 +55,8 @@ var (
 // contentSeed is that of the sums of contents, which never leave the process.
 var contentSeed = maphash.MakeSeed()
 
-// original is a file as it was when it was first seen. Several attempts may read
-// it at a time.
+// original is a file as first seen. Several attempts may read it at the same
+// time.
 type original struct {
 	name     string
 	size     int64
@@ -66,7 +67,7 @@ type original struct {
 	sum   uint64 // of the content, once it was read to its end
 }
 
-// same takes note of the content's sum, or compares it with the one before.
+// same records the sum of the content, or compares it with the previous one.
 func (o *original) same(sum uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,7 +77,7 @@ func (o *original) same(sum uint64) bool {
 	return o.sum == sum
 }
 
-// reading is a file that is being read, and compared with what it was before.
+// reading is a file being read and compared with its previous state.
 type reading struct {
 	file *original
 	r    io.Reader
@@ -90,7 +91,7 @@ func newReading(file *original, r io.Reader) *reading {
 	return f
 }
 
-// changedError is a file that is not what it was before.
+// changedError is returned for a file that has changed.
 type changedError string
 
 func (e changedError) Error() string { return string(e) }
@@ -118,7 +119,7 @@ func (f *reading) read(block []byte) ([]byte, error) {
 	return block[:n], nil
 }
 
-// body is a request's body with an archive. It may be closed while it is read.
+// body is a request body with an archive. It may be closed during a Read.
 type body struct {
 	archive *Archive
 	form    Form
@@ -134,10 +135,10 @@ type body struct {
 	err    error
 }
 
-// errClosed is what a body that was closed says when it is read.
+// errClosed is returned when a closed body is read.
 var errClosed = errors.New("the body was closed")
 
-// Open begins a body. It has a Len if its length is known.
+// Open returns a new body. It has a Len method if its length is known.
 func (a *Archive) Open(form Form) (io.Reader, error) {
 	b := &body{archive: a, form: form, length: -1, digest: sha256.New()}
 	a.mu.Lock()
@@ -162,9 +163,8 @@ func (a *Archive) Open(form Form) (io.Reader, error) {
 	return b, nil
 }
 
-// Failure returns why the body that was opened last could not be made to its
-// end, nil if it could. Whoever received it has a part of a request, and nothing
-// to execute.
+// Failure returns why the body opened last could not be completed, or nil. The
+// recipient has then received an incomplete request, which it does not execute.
 func (a *Archive) Failure() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -179,10 +179,10 @@ func (a *Archive) failed(b *body, err error) {
 	}
 }
 
-// Len is the length of the whole body.
+// Len returns the length of the whole body.
 func (b *body) Len() int { return int(b.length) }
 
-// Write takes a part of the archive from the feed.
+// Write receives a part of the archive from the feed.
 func (b *body) Write(p []byte) (int, error) {
 	b.size += int64(len(p))
 	if b.size > MaxArchive {
@@ -198,7 +198,7 @@ func (b *body) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// flush makes n bytes of the block ready, a multiple of 3 but at the end.
+// flush encodes n bytes of the block, a multiple of 3 except at the end.
 func (b *body) flush(n int) {
 	_, _ = b.digest.Write(b.block[:n])
 	if b.form.Text {
@@ -210,7 +210,7 @@ func (b *body) flush(n int) {
 	b.held = copy(b.block[:], b.block[n:b.held])
 }
 
-// Read implements [io.Reader]. Its errors come before the tail, so that the
+// Read implements [io.Reader]. Errors are returned before the tail, so that the
 // service has nothing to execute.
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()

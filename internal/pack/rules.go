@@ -1,7 +1,7 @@
-// Package pack makes the tar.gz of an agent project while it is sent, by the
-// rules that the vendor's own client keeps to. Nobody holds an archive whole, as
-// a tar, a tar.gz or a text: each attempt makes it anew, piece by piece as the
-// transport reads it, so that it needs no goroutine and leaves none behind.
+// Package pack creates the tar.gz of an agent project while it is sent,
+// following the rules of the vendor's own client. No archive is ever held in
+// memory as a whole, whether as a tar, a tar.gz or text: each attempt creates
+// it anew, piece by piece as the transport reads it, without a goroutine.
 package pack
 
 import (
@@ -15,14 +15,14 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds that the vendor's own client keeps to, in bytes.
+// The limits of the vendor's own client, in bytes.
 const (
 	MaxArchive = 25 << 20 // of the tar.gz
-	MaxTotal   = 25 << 20 // of all files, before they are compressed
+	MaxTotal   = 25 << 20 // of all files, uncompressed
 	MaxCode    = 5 << 20  // of the files outside tests/files/
 )
 
-// What may be in an archive, as the vendor's own client has it.
+// The permitted contents of an archive, as in the vendor's own client.
 var (
 	folders = []string{"agents", "tools", "middleware", "schemas", "guardrails", "hooks", "tests", "connectors"}
 	endings = []string{".py", ".yaml", ".txt", ".json", ".csv", ".md", ".toml", ".jsonl"}
@@ -30,14 +30,14 @@ var (
 
 const (
 	requirements = "requirements.txt"
-	freely       = "tests/files/"    // takes files of every ending
-	builders     = "tests/builders/" // takes Python only, with a small ending
+	freely       = "tests/files/"    // accepts any extension
+	builders     = "tests/builders/" // accepts only Python, with a lower-case extension
 )
 
-// Problem is what is wrong with one file.
+// A Problem is what is wrong with one file.
 type Problem struct {
-	Path   string // within the project, with slashes; empty for the project as a whole
-	Reason string // completes the sentence that begins with the path
+	Path   string // slash-separated, relative to the project; empty for the project as a whole
+	Reason string // completes a sentence that begins with the path
 }
 
 func (p Problem) String() string {
@@ -51,11 +51,11 @@ func (p Problem) String() string {
 	return name + " " + p.Reason
 }
 
-// RuleError is a project that breaks the rules. Nothing of it was sent, or not
-// the end of it.
+// A RuleError is returned for a project that breaks the rules. Nothing of it
+// was sent, or at least not its end.
 type RuleError struct{ Problems []Problem }
 
-// shownProblems are how many problems the text of a RuleError has.
+// shownProblems is the maximum number of problems in the text of a RuleError.
 const shownProblems = 10
 
 func (e *RuleError) Error() string {
@@ -69,13 +69,13 @@ func (e *RuleError) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// SourceError is a project or an archive that cannot be read, or that changed
-// while it was.
+// A SourceError is returned for a project or an archive that cannot be read, or
+// that changed while it was read.
 type SourceError struct {
 	Source  string // "project" or "archive"
-	Reason  string // completes the sentence that begins with the source
-	Changed bool   // reading it once more may help
-	Err     error  // the cause, if there is one
+	Reason  string // completes a sentence that begins with the source
+	Changed bool   // reading it again may help
+	Err     error  // the cause, if any
 }
 
 func (e *SourceError) Error() string {
@@ -94,8 +94,8 @@ func tooLarge() *RuleError {
 
 func isControl(r rune) bool { return unicode.IsControl(r) }
 
-// check returns what is wrong with a regular file, "" if nothing is. Letters of
-// endings may be small or capital.
+// check returns what is wrong with a regular file, or "". Extensions may be in
+// lower or upper case.
 func check(name string) string {
 	top, _, nested := strings.Cut(name, "/")
 	switch {
@@ -117,9 +117,9 @@ func check(name string) string {
 	return ""
 }
 
-// archivedRule says what is wrong with an entry of a tar, by its cleaned name, ""
-// if nothing is. Of a folder on disk much is left out; an archive is sent as it
-// is, so what would be left out is refused.
+// archivedRule returns what is wrong with an entry of a tar, given its cleaned
+// name, or "". Files that would be left out of a folder on disk are refused in
+// an archive, which is sent unmodified.
 func archivedRule(name string, folder bool) string {
 	for part := range strings.SplitSeq(name, "/") {
 		switch {
@@ -136,8 +136,8 @@ func archivedRule(name string, folder bool) string {
 	return ""
 }
 
-// entryRule says what becomes of an entry of a project folder: whether it is left
-// out, or else what is wrong with it, "" if nothing is. The names of files are
+// entryRule determines how to treat an entry of a project folder: whether it is
+// left out, and otherwise what is wrong with it, or "". The names of files are
 // checked later.
 func entryRule(root bool, name string, kind fs.FileMode) (ignored bool, reason string) {
 	folder, link := kind.IsDir(), kind&fs.ModeSymlink != 0
@@ -158,14 +158,14 @@ func entryRule(root bool, name string, kind fs.FileMode) (ignored bool, reason s
 	return false, ""
 }
 
-// maxProblems and maxShown bound how many problems are kept, and how much of
-// each name: an archive can hold millions of entries.
+// maxProblems and maxShown limit how many problems are kept, and how much of
+// each name: an archive can contain millions of entries.
 const (
 	maxProblems = 1000
 	maxShown    = 1 << 10
 )
 
-// limits counts what the bounds bound.
+// limits keeps track of the limited quantities.
 type limits struct {
 	total, code int64 // bytes of all files, and of those outside tests/files/
 	problems    []Problem
@@ -182,7 +182,7 @@ func (l *limits) file(name string, size int64) {
 	if reason := check(name); reason != "" {
 		l.problem(name, reason)
 	}
-	// Sizes that lie must not add up to a negative one.
+	// Wrong sizes must not add up to a negative one.
 	size = min(max(size, 0), 1<<40)
 	l.total = min(l.total+size, 1<<60)
 	if !strings.HasPrefix(name, freely) {
@@ -190,7 +190,7 @@ func (l *limits) file(name string, size int64) {
 	}
 }
 
-// err is the error of everything that was found.
+// err returns the error for all problems found.
 func (l *limits) err() error {
 	if l.code > MaxCode {
 		l.problem("", fmt.Sprintf("the files outside %s are %d bytes, more than %d", freely, l.code, MaxCode))

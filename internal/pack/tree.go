@@ -12,14 +12,14 @@ import (
 	"unicode"
 )
 
-// Bounds of what is walked through. No project comes near them; a file system
-// that is generated, or loops, would not end.
+// Limits for walking a tree. No project comes near them; a generated or cyclic
+// file system might never end.
 const (
 	maxDepth = 100
 	maxFiles = 100_000
 )
 
-// tree is a project folder that is to be packed.
+// tree is a project folder to be packed.
 type tree struct {
 	ctx    context.Context
 	fsys   fs.FS
@@ -27,17 +27,17 @@ type tree struct {
 	limits limits
 }
 
-// Tree is the archive of a project folder. The same tree makes the same archive.
-// It is an error of type [*RuleError] where the project breaks a rule.
+// Tree returns the archive of a project folder. The same tree always produces
+// the same archive. If the project breaks a rule, the error is a [*RuleError].
 //
-// Where the size of the tree does not show that the tar.gz keeps to the bound, as
-// much of it is packed once as shows it.
+// If the size of the tree does not prove that the tar.gz is within the limit,
+// as much of it is packed in advance as is needed to prove it.
 func Tree(ctx context.Context, fsys fs.FS) (*Archive, error) {
 	if fsys == nil {
 		return nil, &SourceError{Source: "project", Reason: "is nil"}
 	}
 	if ctx == nil {
-		ctx = context.Background() // what is wrong with it is said later
+		ctx = context.Background() // an error of ctx is reported later
 	}
 	t, err := scan(ctx, fsys)
 	if err != nil {
@@ -59,7 +59,7 @@ func Tree(ctx context.Context, fsys fs.FS) (*Archive, error) {
 	return a, nil
 }
 
-// scan finds the files of a project.
+// scan lists the files of a project.
 func scan(ctx context.Context, fsys fs.FS) (*tree, error) {
 	t := &tree{ctx: ctx, fsys: fsys}
 	root, err := openProject(fsys)
@@ -70,12 +70,12 @@ func scan(ctx context.Context, fsys fs.FS) (*tree, error) {
 	if err := t.scan(root, ".", 0); err != nil {
 		return nil, err
 	}
-	// Whatever the order in which the file system lists them.
+	// Independent of the order in which the file system lists them.
 	slices.SortFunc(t.files, func(a, b *original) int { return cmp.Compare(a.name, b.name) })
 	return t, nil
 }
 
-// scan notes the files of a folder and those below it.
+// scan adds the files of a folder and those below it.
 func (t *tree) scan(f folder, at string, depth int) error {
 	entries, err := f.list()
 	if err != nil {
@@ -133,8 +133,8 @@ func (t *tree) add(name string, e fs.DirEntry) error {
 	return nil
 }
 
-// unchanged looks at a tree again that was packed, and reads it once more: what
-// was changed after it was read does not go together with what was read later.
+// unchanged checks a packed tree again and rereads it: a file changed after it
+// was read may not match files read later.
 func (t *tree) unchanged() error {
 	again, err := scan(t.ctx, t.fsys)
 	if err != nil {
@@ -180,7 +180,7 @@ func (o *original) reread(root folder, block []byte) error {
 	}
 }
 
-// most is an upper bound of the size of the tar.gz.
+// most returns an upper bound for the size of the tar.gz.
 func (t *tree) most() int64 {
 	const block = 512
 	blocks := int64(2) // that end a tar
@@ -201,7 +201,7 @@ func changed(name, reason string) error {
 	return &SourceError{Source: "project", Reason: "changed while it was packed: " + Problem{name, reason}.String(), Changed: true}
 }
 
-// unreadable is the error of a part of the project, "" for its root.
+// unreadable returns the error for a part of the project, "" for its root.
 func unreadable(name string, cause error) error {
 	for _, was := range []error{errNotFolder, errNotRegular} {
 		if errors.Is(cause, was) {

@@ -1,9 +1,9 @@
-// Package yaml reads the part of YAML that agents and test suites are written in:
-// one document of block mappings and sequences, plain and quoted scalars of one
-// line, literal and folded blocks, and flow collections of one line. What it does
-// not know (anchors, aliases, tags, several documents, plain scalars and flow
-// collections over several lines, keys that are no plain or quoted texts) is an
-// error that names the line, never another value than YAML's.
+// Package yaml parses the subset of YAML that agents and test suites use: one
+// document of block mappings and sequences, plain and quoted scalars on one
+// line, literal and folded blocks, and flow collections on one line. Anything
+// else (anchors, aliases, tags, several documents, plain scalars and flow
+// collections over several lines, keys other than plain or quoted strings) is
+// an error that names the line, never a value that differs from YAML's.
 package yaml
 
 import (
@@ -16,8 +16,8 @@ import (
 // maxDepth bounds how deep collections nest.
 const maxDepth = 100
 
-// Decode reads a document. Mappings become map[string]any, sequences []any,
-// scalars string, int64, float64, bool or nil. An empty document is nil.
+// Decode parses a document. Mappings become map[string]any, sequences []any,
+// and scalars string, int64, float64, bool or nil. An empty document is nil.
 func Decode(data []byte) (any, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("the text is not UTF-8")

@@ -43,29 +43,29 @@ const preface = `<!-- Written by go generate, from internal/api/api.go and the c
 # The API as this package knows it
 
 The schemas of the Connic REST API are not public. Of its %d operations below, %d are documented, %d observed and %d
-assumed. This table and the package are made from the same source, so what a method does is what stands here.
+assumed. This table and the package are generated from the same source, so the table is what the methods do.
 
-**Known** says how surely an operation is known:
+**Known** says how the operation is known:
 
 - *documented*: the vendor's documentation of this API shows it;
 - *observed*: the vendor's own command-line client calls it, and reads the fields that this package reads;
-- *assumed*: this package's convention. The last column says whether the vendor at least describes the capability in
-  words. Route, parameters and fields may all turn out to be others.
+- *assumed*: it follows this package's convention. The last column says whether the vendor at least describes the
+  capability in prose ("in words"). The route, parameters and fields may all turn out to be different.
 
 **Permission** is the section and the access that a key needs; the text of a 403 names it. **Retries** says what
-happens to a request that failed after it may have been executed: *safe* operations change nothing and *idempotent*
-ones the same thing when repeated, so both are sent again; *unsafe* ones do their work again each time and are not sent
-again, and the error is ` + "`ErrOutcomeUnknown`" + `.
+happens to a request that failed after it may have been executed. *Safe* operations change nothing, and *idempotent*
+ones have the same effect when repeated, so both are retried. *Unsafe* operations do their work again each time, so
+they are not retried, and the error is ` + "`ErrOutcomeUnknown`" + `.
 
-## When the table is wrong
+## If the table is wrong
 
-A route that turns out to be another can be corrected at once, by the operation's name:
+Use the operation's name to correct a route that turns out to be different:
 
 ` + "```go" + `
 client, err := connic.New(project, key, connic.WithRoute("runs.list", "/projects/{project}/runs/search"))
 ` + "```" + `
 
-` + "`WithQuery`" + ` adds a parameter to a call, ` + "`CaptureResponse`" + ` shows an answer as it came, and ` + "`Client.Do`" + ` calls what is not here.
+` + "`WithQuery`" + ` adds a parameter to a call, ` + "`CaptureResponse`" + ` returns the response as it was received, and ` + "`Client.Do`" + ` calls operations that are not listed here.
 `
 
 // titles are the headings, by the first part of an operation's name.

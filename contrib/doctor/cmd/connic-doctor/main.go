@@ -1,14 +1,14 @@
-// Connic-doctor finds out whether a program can work with the Connic API, and
-// whether the API is what package connic believes it to be.
+// Connic-doctor checks whether a program can work with the Connic API, and
+// whether the API matches the assumptions of package connic.
 //
 //	connic-doctor                    checks key, project, permissions, quota, clock
 //	connic-doctor drift openapi.json compares the service's document with ours
-//	connic-doctor drift -live        compares what the service answers with ours
-//	connic-doctor case fixture.json  makes a conformance case of an answer
+//	connic-doctor drift -live        compares the service's responses with ours
+//	connic-doctor case fixture.json  turns a response into a conformance case
 //
-// The key comes from where connic.NewFromEnv finds it. Nothing is ever written,
-// and no secret is printed. The exit status is 0 where all is well, 1 where
-// something is not, and 2 where that could not be found out.
+// The key is taken from the same places as by connic.NewFromEnv. The doctor
+// never writes, and prints no secret. The exit status is 0 if everything is
+// fine, 1 if something is wrong, and 2 if that could not be determined.
 package main
 
 import (
