@@ -301,9 +301,12 @@ func TestAnswersThatSayNothing(t *testing.T) {
 			WithRetry(RetryPolicy{MaxAttempts: 1}), WithObserver(func(_ context.Context, e Event) { routes = append(routes, e.Route) }))
 		var out Run
 		for name, call := range map[string]func() error{
-			"get":     func() error { _, err := c.Runs.Get(t.Context(), "secret-id"); return err },
-			"trigger": func() error { _, err := c.Agents.Trigger(t.Context(), "secret-id", TriggerRequest{Message: "m"}); return err },
-			"judge":   func() error { _, err := c.Judges.Get(t.Context(), "secret-id"); return err },
+			"get": func() error { _, err := c.Runs.Get(t.Context(), "secret-id"); return err },
+			"trigger": func() error {
+				_, err := c.Agents.Trigger(t.Context(), "secret-id", TriggerRequest{Message: "m"})
+				return err
+			},
+			"judge": func() error { _, err := c.Judges.Get(t.Context(), "secret-id"); return err },
 		} {
 			var decode *DecodeError
 			if err := call(); !errors.As(err, &decode) || name == "trigger" && !errors.Is(err, ErrOutcomeUnknown) {

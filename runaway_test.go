@@ -54,7 +54,9 @@ func TestCallbacksThatRunAway(t *testing.T) {
 						}
 					}
 					for range 6 {
-						runaway(func() { _, _ = c.Agents.TriggerAndWait(t.Context(), "a", TriggerRequest{Message: "m"}, WithProgress(func(WaitEvent) { at("progress") })) })
+						runaway(func() {
+							_, _ = c.Agents.TriggerAndWait(t.Context(), "a", TriggerRequest{Message: "m"}, WithProgress(func(WaitEvent) { at("progress") }))
+						})
 						runaway(func() { _, _ = c.Runs.Get(t.Context(), "r1") })
 					}
 					broken = false
@@ -76,7 +78,9 @@ func TestCallbacksThatRunAway(t *testing.T) {
 func TestBoundsAtTheirEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		answer := func(*http.Request) (*http.Response, error) { return respond(200, `{"id": "r1", "status": "completed"}`), nil }
+		answer := func(*http.Request) (*http.Response, error) {
+			return respond(200, `{"id": "r1", "status": "completed"}`), nil
+		}
 		c := newTestClient(t, answer, WithRateLimit(1, math.MaxInt64), WithMaxResponseBytes(math.MaxInt64), WithTimeout(math.MaxInt64),
 			WithRetry(RetryPolicy{MaxAttempts: math.MaxInt, MinWait: math.MaxInt64, MaxWait: math.MaxInt64, MaxRefusals: math.MaxInt, MaxRetryAfter: math.MaxInt64, Budget: math.MaxInt}))
 		if _, err := c.Runs.Get(t.Context(), "r1", WithAttemptTimeout(math.MaxInt64)); err != nil {

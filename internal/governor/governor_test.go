@@ -425,3 +425,21 @@ func TestWhoeverIsToldHoldsNobodyUp(t *testing.T) {
 		}
 	})
 }
+
+// One that gives up because too little time is left says why it waited, and how long
+// it would go on to.
+func TestGivingUpSaysWhy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := New(1, time.Minute)
+		admitted(t, g, Call, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := g.Acquire(ctx, Admission{Spare: 5 * time.Second})
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || *refusal != (Refusal{Reason: Window, Deadline: true}) || time.Since(start) != 15*time.Second {
+			t.Errorf("after %v: %+v, %v", time.Since(start), refusal, err)
+		}
+	})
+}

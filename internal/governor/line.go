@@ -164,9 +164,6 @@ func (g *Governor) giveUp(w *waiter, reason Reason) {
 	defer g.mu.Unlock()
 	if w.line != nil {
 		wait := g.earliest(now, w.lane, 0).Sub(now)
-		if reason == "" {
-			reason = Late
-		}
 		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason, Deadline: true})
 		g.dispatch(now)
 	}
