@@ -9,9 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -293,21 +291,30 @@ func TestTheKeyInAnswersOfEveryKind(t *testing.T) {
 	}
 }
 
-// Whoever adds a field to Client decides here whether ForEnvironment shares it.
-func TestForEnvironmentCopiesEveryField(t *testing.T) {
+// A success that says nothing of what was asked for is none, and no route of an event
+// has an id.
+func TestAnswersThatSayNothing(t *testing.T) {
 	t.Parallel()
-	c := newTestClient(t, nil, WithObserver(func(context.Context, Event) {}), WithReadOnly(), WithRoute("runs.get", "/projects/{project}/r/{run}"),
-		WithCallContext(func(ctx context.Context, _ Operation) context.Context { return ctx }), WithEnvironment("e"))
-	c.close = func() {}
-	own := []string{"service", "environment", "budget", "closed", "watching", "runWatch", "slashed", "sizes"}
-	was, is := reflect.ValueOf(c).Elem(), reflect.ValueOf(c.ForEnvironment("f")).Elem()
-	for i := range was.NumField() {
-		switch field := was.Type().Field(i); {
-		case field.IsExported() || slices.Contains(own, field.Name):
-		case was.Field(i).IsZero():
-			t.Errorf("this test does not set %s", field.Name)
-		case is.Field(i).IsZero():
-			t.Errorf("%s is lost", field.Name)
+	for _, body := range []string{`{}`, `null`, `{"unknown": 1}`, `[]`, `{"run": {}}`, ` `} {
+		var routes []string
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) { return respond(200, body), nil },
+			WithRetry(RetryPolicy{MaxAttempts: 1}), WithObserver(func(_ context.Context, e Event) { routes = append(routes, e.Route) }))
+		var out Run
+		for name, call := range map[string]func() error{
+			"get":     func() error { _, err := c.Runs.Get(t.Context(), "secret-id"); return err },
+			"trigger": func() error { _, err := c.Agents.Trigger(t.Context(), "secret-id", TriggerRequest{Message: "m"}); return err },
+			"judge":   func() error { _, err := c.Judges.Get(t.Context(), "secret-id"); return err },
+		} {
+			var decode *DecodeError
+			if err := call(); !errors.As(err, &decode) || name == "trigger" && !errors.Is(err, ErrOutcomeUnknown) {
+				t.Errorf("%s of %s: %v", name, body, err)
+			}
+		}
+		_ = c.Do(t.Context(), "GET", "/x/secret-id", nil, nil, &out)
+		for _, route := range routes {
+			if strings.Contains(route, "secret-id") {
+				t.Errorf("the route is %s", route)
+			}
 		}
 	}
 }

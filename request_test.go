@@ -41,6 +41,7 @@ func newTestClient(t *testing.T, transport roundTripper, opts ...Option) *Client
 var badSegments = []string{
 	"", ".", "..", "/", "a/b", "../runs", "..%2fruns", "a%2Fb", "a%2fb", "%2F", `a\b`, "a%5Cb", "a%5cb", "%2e", "%2e%2e", "%2E.", ".%2e",
 	"a\nb", "a\x00b", "a%00b", "a%0Ab", "a%0d", "a\x7f", "a%7F", "%252e%252e", "a%252Fb", "a%25252Fb", "%25252e", "a\u0085b",
+	"  ", "\t", "\u00a0", "%20", "..;x", ".;x", "..%3Bx", "%2e%2e;x", " .. ", "..;", ". ",
 }
 
 func TestS3PathArgumentsAreRefused(t *testing.T) {

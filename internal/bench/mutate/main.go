@@ -135,7 +135,7 @@ func baseline(m mutant, timeout time.Duration) error {
 			continue
 		}
 		if v, err := runTests("", test, timeout); err != nil || v != survived {
-			return fmt.Errorf("go test %s fails without a change: %s, %w", name, v, err)
+			return errors.Join(fmt.Errorf("go test %s fails without a change: %s", name, v), err)
 		}
 		passed[name] = true
 	}
