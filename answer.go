@@ -48,7 +48,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 	case errors.Is(err, ErrTooLarge):
 		k.result, k.err = unreadable, k.decodeError(body, err)
 	case err != nil:
-		k.result, k.err = broken, fmt.Errorf("the answer broke off: %w", err)
+		k.result, k.err = broken, fmt.Errorf("the response was truncated: %w", err)
 		k.answer.salvage(body)
 	default:
 		c.sizes[k.op.Op].Store(int64(len(body)))

@@ -140,7 +140,7 @@ func TestProjectsThatBreakTheRules(t *testing.T) {
 		"a link to a folder": {files: map[string]string{"agents": "-> elsewhere", "tools/a.py": "x"}, want: []string{"agents is a symbolic link"}},
 		"what the service does not read": {
 			files: map[string]string{"agents/a.yml": "x", "agents/b.YML": "x", "tests/builders/c.json": "x", "tests/builders/D.PY": "x", "agents/ok.PY": "x", "tests/builders/ok.py": "x"},
-			want:  []string{"agents/a.yml ends with .yml", "agents/b.YML ends with .yml", "tests/builders/c.json has another ending than .py", "tests/builders/D.PY has another ending"},
+			want:  []string{"agents/a.yml ends with .yml", "agents/b.YML ends with .yml", "tests/builders/c.json does not end with .py", "tests/builders/D.PY does not end with .py"},
 		},
 		"25 MiB in all": {files: map[string]string{"tests/files/a.bin": strings.Repeat("x", 25<<20)}},
 		"more than 25 MiB in all": {

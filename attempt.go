@@ -138,7 +138,7 @@ func roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) 
 		}
 		return nil, err
 	case resp == nil:
-		return nil, errors.New("the transport returned neither an answer nor an error")
+		return nil, errors.New("the transport returned neither a response nor an error")
 	case resp.Body == nil:
 		resp.Body = http.NoBody
 	}
@@ -246,7 +246,7 @@ func (attemptTimeout) Is(target error) bool {
 }
 
 // errResent is the cause of an attempt that net/http was about to send again.
-var errResent = errors.New("the connection ended before the answer came")
+var errResent = errors.New("the connection was closed before the response arrived")
 
 // noAnswer classifies an attempt that ended without a response.
 func (k *call) noAnswer(end *deadline, err error) {

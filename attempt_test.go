@@ -399,7 +399,7 @@ func TestObserverSeesEveryStep(t *testing.T) {
 		if retry.Reason != "503 Service Unavailable" || retry.Wait <= 0 || retry.Wait > 500*time.Millisecond {
 			t.Errorf("the first retry: %+v", retry)
 		}
-		if !errors.Is(events[2].Err, io.EOF) || events[2].StatusCode != 0 || events[3].Reason != "no whole answer" {
+		if !errors.Is(events[2].Err, io.EOF) || events[2].StatusCode != 0 || events[3].Reason != "incomplete response" {
 			t.Errorf("the second attempt: %+v, %+v", events[2], events[3])
 		}
 		if done.Err != nil || done.StatusCode != 200 || done.RequestID != "req-3" || done.Attempt != 3 || done.Duration < 3*time.Second {

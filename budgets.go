@@ -226,7 +226,7 @@ func (u *BudgetUpdate) check(op string) *patch {
 	})
 	change(p, "currency", u.Currency, false, func(s string) string {
 		if len(s) != 3 || strings.ContainsFunc(s, func(r rune) bool { return r < 'A' || r > 'Z' }) {
-			return "is not a code of three capital letters, such as EUR"
+			return "is not a code of three uppercase letters, such as EUR"
 		}
 		return ""
 	})

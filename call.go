@@ -271,7 +271,7 @@ func (k *call) reason() string {
 	case k.failure != nil:
 		return strconv.Itoa(k.status()) + " " + http.StatusText(k.status())
 	default:
-		return "no whole answer"
+		return "incomplete response"
 	}
 }
 

@@ -57,7 +57,7 @@ func (s *RunsService) FindTriggered(ctx context.Context, search RunSearch, opts 
 	if len(search.Marker) < least || strings.ContainsFunc(search.Marker, func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
 	}) {
-		return bad("marker", "is not a text of at least 8 letters, digits, - and _")
+		return bad("marker", "is not a string of at least 8 letters, digits, - and _")
 	}
 	if search.Since.IsZero() {
 		return bad("since", "is not set")

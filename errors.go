@@ -122,7 +122,7 @@ func errorText(b *strings.Builder, attempts int, last *Error, unknown bool) stri
 		fmt.Fprintf(b, " after %d attempts", attempts)
 	}
 	if last != nil {
-		b.WriteString("; the last answer was: " + last.Error())
+		b.WriteString("; the last response was: " + last.Error())
 	}
 	if unknown {
 		b.WriteString("; the request may have been executed")
@@ -255,7 +255,7 @@ func (e *LimitError) Error() string {
 		s += fmt.Sprintf(" (its turn comes in %v)", e.Wait.Round(time.Millisecond))
 	}
 	if e.Last != nil {
-		s += "; the last answer was: " + e.Last.Error()
+		s += "; the last response was: " + e.Last.Error()
 	}
 	return mask.Line(s, maxText)
 }
@@ -291,7 +291,7 @@ type DecodeError struct {
 
 func (e *DecodeError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "connic: %s: the answer with status %d cannot be decoded: %s%s", e.Op, e.StatusCode, causeText(e.Err), itemText(e.item, e.RequestID))
+	fmt.Fprintf(&b, "connic: %s: the response with status %d cannot be decoded: %s%s", e.Op, e.StatusCode, causeText(e.Err), itemText(e.item, e.RequestID))
 	return errorText(&b, e.Attempts, nil, e.unknown)
 }
 

@@ -141,14 +141,14 @@ func TestErrorTexts(t *testing.T) {
 		"connic: agents.trigger: 500 Internal Server Error; the request may have been executed": &Error{Op: "agents.trigger", StatusCode: 500, unknown: true},
 		"connic: do: 302 Found: redirects are not followed; this one leads to https://x/y":      &Error{Op: "do", StatusCode: 302, Location: "https://x/y"},
 		"connic: New: API key is empty":                                                         &ArgumentError{Op: "connic.New", Arg: "API key", Reason: "is empty"},
-		"connic: runs.get: connection reset by peer after 3 attempts; the last answer was: connic: runs.get: 503 Service Unavailable after 2 attempts": &TransportError{Op: "runs.get", Err: cause, Attempts: 3, Last: last},
-		"connic: agents.trigger: connection reset by peer; the request may have been executed":                                                         &TransportError{Op: "agents.trigger", Err: cause, unknown: true},
-		"connic: runs.get: not sent, refused by the client's own rate limit: enough (its turn comes in 1.5s)":                                          &LimitError{Op: "runs.get", Reason: "enough", Wait: 1500 * time.Millisecond},
-		"connic: runs.get: the answer with status 200 cannot be decoded: cost: not a number after 2 attempts":                                          &DecodeError{Op: "runs.get", StatusCode: 200, Attempts: 2, Err: &lenient.FieldError{Field: "cost", Err: errors.New("not a number")}},
-		"connic: run r1 of agent support ended: failed: boom":                                                                                          &RunError{&Run{ID: "r1", AgentName: "support", Status: RunFailed, Error: "boom"}},
-		"connic: run r1 has the unknown status paused":                                                                                                 &RunError{&Run{ID: "r1", Status: "paused"}},
-		"connic: run r1 was returned without a status":                                                                                                 &RunError{&Run{ID: "r1"}},
-		"connic: waiting for run r1 and 2 more (last seen: running): context canceled":                                                                 &WaitError{Kind: "run", ID: "r1", Pending: []string{"r1", "r2", "r3"}, LastStatus: "running", Err: context.Canceled},
+		"connic: runs.get: connection reset by peer after 3 attempts; the last response was: connic: runs.get: 503 Service Unavailable after 2 attempts": &TransportError{Op: "runs.get", Err: cause, Attempts: 3, Last: last},
+		"connic: agents.trigger: connection reset by peer; the request may have been executed":                                                           &TransportError{Op: "agents.trigger", Err: cause, unknown: true},
+		"connic: runs.get: not sent, refused by the client's own rate limit: enough (its turn comes in 1.5s)":                                            &LimitError{Op: "runs.get", Reason: "enough", Wait: 1500 * time.Millisecond},
+		"connic: runs.get: the response with status 200 cannot be decoded: cost: not a number after 2 attempts":                                          &DecodeError{Op: "runs.get", StatusCode: 200, Attempts: 2, Err: &lenient.FieldError{Field: "cost", Err: errors.New("not a number")}},
+		"connic: run r1 of agent support ended: failed: boom":                                                                                            &RunError{&Run{ID: "r1", AgentName: "support", Status: RunFailed, Error: "boom"}},
+		"connic: run r1 has the unknown status paused":                                                                                                   &RunError{&Run{ID: "r1", Status: "paused"}},
+		"connic: run r1 was returned without a status":                                                                                                   &RunError{&Run{ID: "r1"}},
+		"connic: waiting for run r1 and 2 more (last seen: running): context canceled":                                                                   &WaitError{Kind: "run", ID: "r1", Pending: []string{"r1", "r2", "r3"}, LastStatus: "running", Err: context.Canceled},
 	} {
 		if got := err.Error(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -69,7 +69,7 @@ func checkNamespace(namespace string) string {
 	case namespace == "":
 		return ""
 	case strings.ContainsAny(namespace, `/\`):
-		return "contains a slash or a backslash; levels are divided by dots"
+		return "contains a slash or a backslash; levels are separated by dots"
 	case strings.ContainsFunc(namespace, isControl):
 		return "contains a control character"
 	case strings.HasPrefix(namespace, ".") || strings.HasSuffix(namespace, ".") || strings.Contains(namespace, ".."):

@@ -104,7 +104,7 @@ func (l *listing[T]) items(d *lenient.Decoder, p *Page[T]) error {
 	p.Items = make([]*T, 0, min(max(l.limit, 0), pageLimit))
 	err := d.Elements(func() error {
 		if len(p.Items) >= max(maxRows, l.limit) {
-			return errors.New("more rows than anybody asked for")
+			return errors.New("more items than requested")
 		}
 		if err := d.Charge(int(reflect.TypeFor[T]().Size())); err != nil {
 			return err

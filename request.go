@@ -128,9 +128,9 @@ func checkSegment(s string) string {
 		case dotSegment(s):
 			return "is a dot segment"
 		case strings.ContainsAny(s, `/\`):
-			return "contains a slash or a backslash, or a percent form of one"
+			return "contains a slash or a backslash, or its percent-encoded form"
 		case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) }):
-			return "contains a control character, or a percent form of one"
+			return "contains a control character, or its percent-encoded form"
 		case strings.IndexByte(s, '%') < 0:
 			return ""
 		}

@@ -115,7 +115,7 @@ func FailFast() RequestOption {
 func WithLane(l Lane) RequestOption {
 	return func(o *callOptions) {
 		if l > LaneLow {
-			o.bad = &ArgumentError{Arg: "lane", Reason: "is none of this package's"}
+			o.bad = &ArgumentError{Arg: "lane", Reason: "is not a lane of this package"}
 			return
 		}
 		o.lane = &l

@@ -11,7 +11,7 @@ import (
 )
 
 // ErrPartial marks a response that is only part of what was requested.
-const ErrPartial = sentinel("connic: the answer is only a part")
+const ErrPartial = sentinel("connic: the response is only a part of the data")
 
 // A UsageRow is the cost of some runs in one currency: those of a day, an
 // agent, an environment, or a combination of these.

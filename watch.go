@@ -370,4 +370,4 @@ func (x *wait[T]) empty() bool {
 }
 
 // errPanicked ends the waits whose poll panicked in code of the user.
-var errPanicked = errors.New("connic: the look panicked")
+var errPanicked = errors.New("connic: the poll panicked")

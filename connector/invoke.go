@@ -115,7 +115,7 @@ type attempt struct {
 }
 
 var (
-	errTimeout = fmt.Errorf("no answer within the timeout (see WithTimeout and the Timeout of the http.Client): %w", context.DeadlineExceeded)
+	errTimeout = fmt.Errorf("no response within the timeout (see WithTimeout and the Timeout of the http.Client): %w", context.DeadlineExceeded)
 	// errResend ends an attempt that net/http would repeat by itself over
 	// HTTP/2, even in cases in which the server may have begun to execute it.
 	errResend = errors.New("the connection failed after the request was sent")
@@ -161,7 +161,7 @@ func (a *attempt) send(ctx context.Context, content *content, timeout time.Durat
 	a.fail.Body = c.mask.Bytes(body[:min(len(body), maxKeptBody)])
 	if success {
 		a.fail.unknown, a.fail.RunIDs = true, salvage(body)
-		a.fail.Err = fmt.Errorf("the answer broke off: %w", a.cause(attemptCtx, err))
+		a.fail.Err = fmt.Errorf("the response was truncated: %w", a.cause(attemptCtx, err))
 		return
 	}
 	// Whatever part of the error body could be read is good enough.

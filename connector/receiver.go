@@ -144,7 +144,7 @@ var answers = map[int]string{
 // response.
 func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) {
 	if r.Method != http.MethodPost {
-		return http.StatusMethodNotAllowed, fmt.Errorf("connic: connector: the method is %.16q, and not POST", r.Method)
+		return http.StatusMethodNotAllowed, fmt.Errorf("connic: connector: the method is %.16q, not POST", r.Method)
 	}
 	span := v.Tolerance
 	if span <= 0 {
@@ -209,7 +209,7 @@ func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 			if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 				return nil, ErrTooLarge
 			}
-			return nil, errors.New("connic: connector: the body broke off, or took too long")
+			return nil, errors.New("connic: connector: the body was truncated, or took too long")
 		}
 	}
 	// Otherwise the deadline would end the context of the request while Handle

@@ -69,7 +69,7 @@ func (m *memory) Claim(_ context.Context, key string, lease time.Duration) (Stat
 	case c != nil && now.Before(c.until):
 		return Running, nil
 	case c == nil && len(m.keys)-len(m.order) >= m.max && !m.expire(now):
-		return Running, fmt.Errorf("connector: %d deliveries are in the works, which is the bound", m.max)
+		return Running, fmt.Errorf("connector: %d deliveries are being handled, which is the limit", m.max)
 	}
 	m.keys[key] = &claim{until: now.Add(lease)}
 	return Claimed, nil

@@ -143,7 +143,7 @@ func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
 		if fail.StatusCode == 0 {
 			fail.Err = s.cause(bounded, err)
 		} else if fail.StatusCode == http.StatusSwitchingProtocols || fail.StatusCode < http.StatusMultipleChoices {
-			fail.Err = errors.New("the answer is none to a WebSocket handshake")
+			fail.Err = errors.New("the response is not one to a WebSocket handshake")
 		}
 		return fail
 	}

@@ -24,7 +24,7 @@ const (
 	ErrClosed = sentinel("connic: chat: the session is closed")
 	// ErrBusy: the previous reply has not ended. A session has one reply at a
 	// time.
-	ErrBusy = sentinel("connic: chat: the reply before has not ended")
+	ErrBusy = sentinel("connic: chat: the previous reply has not ended")
 	// ErrAbandoned: the caller left the loop over the chunks of the reply.
 	ErrAbandoned = sentinel("connic: chat: the reply was abandoned")
 	// ErrConsumed: the chunks of a reply can be ranged over only once.

@@ -32,12 +32,12 @@ type Reason string
 const (
 	Paused   Reason = "the service asked for a pause"
 	Window   Reason = "the quota of this window is used up"
-	Reserved Reason = "the rest of this window is kept for looking after what was started"
+	Reserved Reason = "the rest of this window is reserved for polls of what was started"
 	Share    Reason = "this process has had its share of a quota that others use too"
-	Outage   Reason = "the service fails, and requests are spread out until it recovers"
+	Outage   Reason = "the service is failing, and requests are spread out until it recovers"
 	Flight   Reason = "enough requests are in flight"
 	Line     Reason = "others are first in line"
-	Late     Reason = "the deadline leaves no time to see what comes of it"
+	Late     Reason = "the deadline leaves no time to see the result"
 )
 
 // Admission describes an attempt that asks for admission.

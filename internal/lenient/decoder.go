@@ -22,7 +22,7 @@ const MaxDepth = 512
 // ErrIncomplete marks a body that is not a complete JSON document: truncated,
 // empty, or in another format. It was caused by a gateway or a broken
 // connection, and the next response may well be complete.
-var ErrIncomplete = errors.New("not a whole JSON document")
+var ErrIncomplete = errors.New("not a complete JSON document")
 
 // ErrBudget marks a document that decodes to more memory than its size justifies.
 var ErrBudget = errors.New("the document decodes to more memory than its size justifies")

@@ -11,7 +11,7 @@ import (
 
 // What stops the scanner. Decoder.explain makes errors of them that say where.
 var (
-	errEnd    = errors.New("the document ends too soon")
+	errEnd    = errors.New("the document is truncated")
 	errSyntax = errors.New("invalid JSON")
 	errDepth  = fmt.Errorf("nested deeper than %d levels", MaxDepth)
 )
@@ -374,7 +374,7 @@ func (d *Decoder) explain(err error) error {
 		if len(bytes.TrimSpace(d.data)) == 0 {
 			return fmt.Errorf("%w: the body is empty", ErrIncomplete)
 		}
-		return fmt.Errorf("%w: it ends too soon", ErrIncomplete)
+		return fmt.Errorf("%w: it is truncated", ErrIncomplete)
 	case errors.Is(err, errSyntax):
 		if trimmed := bytes.TrimSpace(d.data); len(trimmed) > 0 && trimmed[0] == '<' {
 			return fmt.Errorf("%w: the body is HTML or XML", ErrIncomplete)

@@ -108,7 +108,7 @@ func check(name string) string {
 	case strings.HasPrefix(name, freely):
 		return ""
 	case strings.HasPrefix(name, builders) && path.Ext(name) != ".py":
-		return "has another ending than .py, the only one in " + builders
+		return "does not end with .py, the only extension allowed in " + builders
 	case strings.EqualFold(path.Ext(name), ".yml"):
 		return "ends with .yml; the service reads .yaml only"
 	case !slices.Contains(endings, strings.ToLower(path.Ext(name))):
@@ -124,14 +124,14 @@ func archivedRule(name string, folder bool) string {
 	for part := range strings.SplitSeq(name, "/") {
 		switch {
 		case strings.HasPrefix(part, ".") && part != ".":
-			return "is hidden, or lies in a hidden folder"
+			return "is hidden, or is in a hidden folder"
 		case strings.Contains(part, "__pycache__") || path.Ext(part) == ".pyc":
 			return "is compiled Python"
 		}
 	}
 	top, _, _ := strings.Cut(name, "/")
 	if folder && name != "." && !slices.Contains(folders, top) {
-		return "is none of the folders " + strings.Join(folders, " ")
+		return "is not one of the folders " + strings.Join(folders, " ")
 	}
 	return ""
 }

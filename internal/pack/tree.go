@@ -86,7 +86,7 @@ func (t *tree) scan(f folder, at string, depth int) error {
 	}
 	for _, e := range entries {
 		if !fs.ValidPath(e.Name()) || strings.Contains(e.Name(), "/") || e.Name() == "." {
-			return unreadable(at, fmt.Errorf("it lists %q, which is no name of a file", e.Name()))
+			return unreadable(at, fmt.Errorf("it lists %q, which is not a valid file name", e.Name()))
 		}
 		name := path.Join(at, e.Name())
 		switch ignored, reason := entryRule(at == ".", e.Name(), e.Type()); {
