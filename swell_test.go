@@ -23,7 +23,7 @@ const keys = `run runs agent agents items data results entries jobs job judges j
 // TestAnswersThatSwell answers every method with a document that decodes to more
 // than it is, or that leads a decoder from one level to the next. It allocates a
 // bounded multiple of what was read, in bounded time.
-func TestAnswersThatSwell(t *testing.T) {
+func TestAnswersThatSwell(t *testing.T) { //nolint:paralleltest // it measures the heap
 	const size = 1 << 18
 	repeated := func(item string) string {
 		return strings.TrimSuffix(strings.Repeat(item+",", size/(len(item)+1)), ",")
@@ -36,7 +36,7 @@ func TestAnswersThatSwell(t *testing.T) {
 		"deep lists":            strings.Repeat("[", size),
 		"deep objects, cut off": strings.Repeat(`{"a":`, size/5),
 	}
-	for _, key := range strings.Fields(keys) {
+	for key := range strings.FieldsSeq(keys) {
 		bodies["lists of nothing in "+key] = `{"` + key + `":[` + repeated("{}") + "]}"
 		bodies["levels of "+key] = strings.Repeat(`{"`+key+`":`, 30) + "{}" + strings.Repeat("}", 30)
 		bodies["levels of lists of "+key] = strings.Repeat(`{"`+key+`":[`, 200) + "{}" + strings.Repeat("]}", 200)

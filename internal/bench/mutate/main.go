@@ -61,7 +61,7 @@ func main() {
 }
 
 func run(n int, seed uint64, timeout time.Duration, only string, list bool) error {
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a sample
+	random := rand.New(rand.NewPCG(seed, 0))
 	var lots [][]mutant
 	for _, g := range groups {
 		if !strings.HasPrefix(g.files, only) {
@@ -83,7 +83,7 @@ func run(n int, seed uint64, timeout time.Duration, only string, list bool) erro
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	counts := make(map[verdict]int)
 	var survivors []mutant
 	for tried := 0; n == 0 || tried < n; {
@@ -175,8 +175,9 @@ func (m *mutant) try(dir string, timeout time.Duration) (verdict, error) {
 	if err := os.WriteFile(overlay, encoded, 0o600); err != nil {
 		return "", err
 	}
-	if exec.Command("go", "build", "-overlay", overlay, "./"+filepath.Dir(m.file)).Run() != nil { //nolint:gosec // a path of this module
-		return invalid, nil
+	build := exec.CommandContext(context.Background(), "go", "build", "-overlay", overlay, "./"+filepath.Dir(m.file))
+	if build.Run() != nil {
+		return invalid, nil //nolint:nilerr // a mutant that does not compile is no finding
 	}
 	for _, test := range m.tests {
 		v, err := runTests(overlay, test, timeout)
@@ -199,7 +200,7 @@ func runTests(overlay string, test []string, timeout time.Duration) (verdict, er
 		args = append(args, "-overlay", overlay)
 	}
 	args = append(args, "-count=1", "-failfast", "-vet=off", "-timeout", timeout.String())
-	cmd := exec.CommandContext(ctx, "go", append(args, test...)...) //nolint:gosec // the table above
+	cmd := exec.CommandContext(ctx, "go", append(args, test...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second

@@ -12,7 +12,7 @@ import (
 )
 
 // mutant is one change of one file.
-type mutant struct {
+type mutant struct { //nolint:recvcheck // it prints as a value
 	file          string
 	line          int
 	from, to      int // bytes of the file
