@@ -3,6 +3,7 @@ package connic
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -307,6 +308,11 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as
 // Error.
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// LogValue implements [slog.LogValuer] with the string that Error returns, so
+// that an error looks the same in a log whether it is wrapped or not. For its
+// parts see [Describe].
+func (e *Error) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as
 // Error.
