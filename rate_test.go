@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -178,6 +179,31 @@ func newFake(window connictest.Window) *connictest.Server {
 	srv := connictest.New()
 	srv.RateLimit(60, time.Minute, window)
 	return srv
+}
+
+func newClients(srv *connictest.Server, n int, opts ...connic.Option) []*connic.Client {
+	clients := make([]*connic.Client, n)
+	for i := range clients {
+		clients[i] = srv.Client(opts...)
+	}
+	return clients
+}
+
+// course is what one simulation of clients on one quota gave.
+type course struct {
+	refused  float64 // share of the requests that were refused
+	accepted int
+	jain     float64 // Jain's fairness index over the clients
+	took     time.Duration
+}
+
+func median(all []course, f func(course) float64) float64 {
+	var values []float64
+	for _, c := range all {
+		values = append(values, f(c))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
 }
 
 func TestR1OneClientIsNeverRefused(t *testing.T) {

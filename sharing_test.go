@@ -1,10 +1,16 @@
+//go:build simulations
+
+// The tests of this file take means over many courses of several clients on one
+// quota, which takes a minute of two processors: the gate runs them, with
+//
+//	go test -tags simulations -run 'R3|P10' .
+
 package connic_test
 
 import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,14 +19,6 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
 )
-
-// course is what one simulation of clients on one quota gave.
-type course struct {
-	refused  float64 // share of the requests that were refused
-	accepted int
-	jain     float64 // Jain's fairness index over the clients
-	took     time.Duration
-}
 
 func (l *load) course(srv *connictest.Server, took time.Duration) course {
 	var sum, squares float64
@@ -33,14 +31,6 @@ func (l *load) course(srv *connictest.Server, took time.Duration) course {
 		refused: float64(n) / float64(n+l.accepted), accepted: l.accepted,
 		jain: sum * sum / (float64(len(l.perClient)) * squares), took: took,
 	}
-}
-
-func newClients(srv *connictest.Server, n int, opts ...connic.Option) []*connic.Client {
-	clients := make([]*connic.Client, n)
-	for i := range clients {
-		clients[i] = srv.Client(opts...)
-	}
-	return clients
 }
 
 // courses runs a simulation n times, in bubbles of their own.
@@ -65,15 +55,6 @@ func mean(all []course, f func(course) float64) float64 {
 		sum += f(c)
 	}
 	return sum / float64(len(all))
-}
-
-func median(all []course, f func(course) float64) float64 {
-	var values []float64
-	for _, c := range all {
-		values = append(values, f(c))
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
 }
 
 // R3: clients that know nothing of each other share the quota. The refusals are a
