@@ -51,8 +51,7 @@ func wireServer(t *testing.T, serve func(net.Conn)) (url string, requests *atomi
 
 // Whatever comes before or in place of an answer ends an attempt in bounded time and
 // memory, and starts nothing twice.
-func TestHostileWires(t *testing.T) {
-	t.Parallel()
+func TestHostileWires(t *testing.T) { //nolint:paralleltest // it measures the heap
 	flood := func(line string) func(net.Conn) {
 		chunk := []byte(strings.Repeat(line, 1024))
 		return func(conn net.Conn) {
@@ -103,7 +102,7 @@ func TestHostileWires(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, requests := wireServer(t, serve)
-			c, err := New("p", testKey, WithBaseURL(url), WithTimeout(10*time.Second), WithRetry(RetryPolicy{MaxAttempts: 1}))
+			c, err := New("p", testKey, WithBaseURL(url), WithTimeout(2*time.Minute), WithRetry(RetryPolicy{MaxAttempts: 1}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +113,7 @@ func TestHostileWires(t *testing.T) {
 			_, err = c.Agents.Trigger(t.Context(), "a", TriggerRequest{Message: "m"})
 			took := time.Since(start)
 			runtime.ReadMemStats(&after)
-			if err == nil || requests.Load() != 1 || took > 9*time.Second {
+			if err == nil || requests.Load() != 1 || took > time.Minute {
 				t.Errorf("%d requests, %v, %v", requests.Load(), took, err)
 			}
 			text := err.Error()
