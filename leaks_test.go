@@ -105,6 +105,7 @@ func onBrokenWire(t *testing.T, fault *wireFault, m source.Method) *paper {
 		err := call(ctx, c)
 		p.error(err)
 		reach(p, reflect.ValueOf(err))
+		synctest.Wait() // a poll may be under way whose last wait has left
 		transport.CloseIdleConnections()
 		wg.Wait()
 	})
