@@ -58,6 +58,7 @@ func (p *parser) text(r row, header string, indent int) (any, error) {
 		end--
 	}
 	trailing := len(lines) - end
+	open := p.next == len(p.lines) && trailing == 0 // the last line has no line break
 	if p.next == len(p.lines) && trailing > 0 {
 		trailing-- // what follows the last line break is no line
 	}
@@ -70,6 +71,7 @@ func (p *parser) text(r row, header string, indent int) (any, error) {
 	switch {
 	case chomp == '+' && end == 0:
 		text.WriteString(strings.Repeat("\n", trailing))
+	case open:
 	case chomp == '+':
 		text.WriteString("\n" + strings.Repeat("\n", trailing))
 	case chomp == 0 && end > 0:
