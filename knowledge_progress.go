@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// UploadProgress knows which documents of an [KnowledgeService.UploadAll] are
+// UploadProgress knows which documents of a call to [KnowledgeService.UploadAll] are
 // done, by their index. The zero value knows none. It is safe for concurrent use,
 // and encodes as JSON, so that another process can go on: save it after the loop,
 // or now and then within.
