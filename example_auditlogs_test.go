@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
@@ -47,4 +48,42 @@ func ExampleAuditLogsService_All() {
 	// Output:
 	// judges.update by cnc_…cess, before: "tone"
 	// judges.create by cnc_…cess, before: ""
+}
+
+// Changes are reported as they happen. To resume after a restart, store the
+// Timestamp of the last entry and pass it as From.
+func ExampleAuditLogsService_Follow() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.Agent("support", nil)
+	client := srv.Client()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	start := time.Now().Add(-time.Minute)
+	judge, err := client.Judges.Create(ctx, connic.JudgeCreate{
+		Name: "tone", AgentName: "support", Model: "openai/gpt-5", Criteria: []connic.Criterion{{Name: "tone", MaxScore: 5}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	quick := connic.WithPoll(time.Millisecond, time.Millisecond) // only against a fake
+	for entry, err := range client.AuditLogs.Follow(ctx, &connic.AuditLogListParams{From: start}, quick) {
+		if err != nil {
+			fmt.Println(err) // the context's error when it ends
+			return
+		}
+		fmt.Println(entry.Action)
+		if entry.Action == "judges.delete" {
+			break
+		}
+		if err := client.Judges.Delete(ctx, judge.ID); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	// Output:
+	// judges.create
+	// judges.delete
 }

@@ -132,3 +132,37 @@ func ExampleNullable() {
 	fmt.Println(string(body))
 	// Output: {"sample_rate":20,"enabled":false,"score_alert":null}
 }
+
+// A judge is kept as a file describes it. An update is sent only if something
+// differs.
+func ExampleJudge_Diff() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.Agent("support", nil)
+	client := srv.Client()
+	ctx := context.Background()
+	judge, err := client.Judges.Create(ctx, connic.JudgeCreate{
+		Name: "tone", AgentName: "support", Model: "openai/gpt-5", Criteria: []connic.Criterion{{Name: "tone", MaxScore: 5}},
+		TriggerMode: connic.JudgeAutomatic, SampleRate: 20,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	wanted := connic.JudgeUpdate{Name: connic.Set("tone"), SampleRate: connic.Set(50.0)}
+	for range 2 {
+		changes := judge.Diff(wanted)
+		fmt.Println(changes)
+		if len(changes) == 0 {
+			break
+		}
+		if judge, err = client.Judges.Update(ctx, judge.ID, wanted); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	// Output:
+	// [sample_rate: 20 → 50]
+	// []
+}

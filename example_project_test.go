@@ -47,6 +47,35 @@ func ExampleEnvironmentsService_Find() {
 	// Output: env-production returns
 }
 
+// One client per environment. They share the rate limit and the connections.
+func ExampleClient_ForEnvironment() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.IngestionTime(0)
+	client := srv.Client()
+	staging, production := client.ForEnvironment("env-test"), client.ForEnvironment("env-production")
+	ctx := context.Background()
+
+	_, err := staging.Knowledge.UploadText(ctx, connic.TextUpload{Content: "Returns are free.", EntryID: "returns"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range []*connic.Client{staging, production} {
+		found, err := c.Knowledge.Query(ctx, connic.KnowledgeQuery{Query: "returns"})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(len(found.Items))
+	}
+	fmt.Println("requests counted by either:", staging.RateLimit().Used, production.RateLimit().Used)
+	// Output:
+	// 1
+	// 0
+	// requests counted by either: 3 3
+}
+
 // A developer's project folder, sent again after each change.
 func ExampleDevSessionsService_Sync() {
 	srv := connictest.New()

@@ -207,3 +207,32 @@ func ExampleAgentsService_All() {
 	fmt.Println(slices.Contains(names, "support"))
 	// Output: true
 }
+
+// A caller that gives up stops the run it started, so that nobody pays for a
+// result that nobody reads.
+func ExampleCancelOnAbort() {
+	srv := connictest.New()
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(context.Background()) // a request's context, say
+	defer cancel()
+	srv.Agent("slow", func(run context.Context, _ connictest.Input) (any, error) {
+		cancel() // the caller goes away while the agent works
+		<-run.Done()
+		return nil, run.Err()
+	})
+	client := srv.Client()
+
+	_, err := client.Agents.TriggerAndWait(ctx, "slow", connic.TriggerRequest{Message: "go"}, connic.CancelOnAbort())
+	var ended *connic.WaitError
+	if !errors.As(err, &ended) {
+		fmt.Println(err)
+		return
+	}
+	run, err := client.Runs.Get(context.Background(), ended.ID)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(errors.Is(ended, context.Canceled), run.Status)
+	// Output: true cancelled
+}

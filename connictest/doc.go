@@ -15,8 +15,8 @@
 //
 // [New] returns a fake that does not listen. Its clients reach it in process,
 // so it works inside a testing/synctest bubble, where a minute of waiting takes
-// no time. Call New inside the bubble; TestVirtualTime in this package shows
-// how. [NewServer] and [Start] listen on a loopback address.
+// no time. Call New inside the bubble, as the example VirtualTime does.
+// [NewServer] and [Start] listen on a loopback address.
 //
 // The fake is strict: it refuses a request to an unknown route, or with a
 // parameter or body key that the operation does not have, explains why, and

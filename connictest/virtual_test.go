@@ -10,8 +10,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// TestVirtualTime shows a fake inside a bubble of testing/synctest: a run of an
-// hour, and a quota that is waited for, take no time.
+// In a synctest bubble neither a run of an hour nor a wait for the quota takes
+// any real time.
 func TestVirtualTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
