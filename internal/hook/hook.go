@@ -1,4 +1,4 @@
-// Package hook checks the URLs and the secrets of connectors.
+// Package hook parses the URLs and secrets of connectors.
 package hook
 
 import (
@@ -7,20 +7,22 @@ import (
 	"strings"
 )
 
-// SecretHeader carries the secret of a connector, in its canonical form.
+// SecretHeader is the header for the secret of a connector.
 const SecretHeader = "X-Connic-Secret" //nolint:gosec // the name of a header
 
-// Hook is where a connector is, and the secret that it takes.
+// A Hook is the address of a connector and its secret.
 type Hook struct {
-	URL    *url.URL // without the secret; of scheme https or http
-	Secret string   // empty where authentication is off
+	URL    *url.URL // without the secret; the scheme is https or http
+	Secret string   // empty if authentication is disabled
 }
 
-// Problem is an argument that is refused. It does not repeat the argument.
+// A Problem describes an argument that is refused. It does not contain the
+// argument.
 type Problem struct{ Arg, Reason string }
 
-// Parse checks the URL and the secret of a connector. The secret may stand in the URL.
-// A URL of a WebSocket gets the scheme of its handshake.
+// Parse validates the URL and the secret of a connector. The URL may contain
+// the secret. The scheme of a WebSocket URL is replaced by that of its
+// handshake.
 func Parse(raw, secret string) (*Hook, *Problem) {
 	bad := func(reason string) (*Hook, *Problem) { return nil, &Problem{"URL", reason} }
 	raw = strings.TrimSpace(raw)
@@ -88,12 +90,12 @@ func loopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// Host is scheme and host, all of the URL that may be shown: where authentication is
-// off, whoever has the rest can start agents.
+// Host returns the scheme and host, the only part of the URL that may be shown:
+// without authentication, the rest is all that is needed to start agents.
 func (h *Hook) Host() string { return h.URL.Scheme + "://" + h.URL.Host }
 
-// Hidden are the texts that must not be shown. Of the path, the last segment alone is
-// one of them if it is long enough to name a connector.
+// Hidden returns the strings that must not be shown. They include the last
+// segment of the path if it is long enough to identify a connector.
 func (h *Hook) Hidden() []string {
 	const name = 8
 	hidden := []string{h.Secret, h.URL.RawQuery}

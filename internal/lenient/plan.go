@@ -8,32 +8,33 @@ import (
 	"time"
 )
 
-// plan is how values of a type are decoded. Plans are made once for each type.
+// A plan describes how values of a type are decoded. It is created once per
+// type.
 type plan struct {
 	decode func(d *Decoder, v reflect.Value) error
-	fields map[string]*field // of a struct that is decoded by its fields; else nil
-	preset []*field          // bools that are true where the service does not say
+	fields map[string]*field // of a struct that is decoded by its fields; otherwise nil
+	preset []*field          // bools that default to true
 }
 
-// field is a struct's field.
+// A field is a field of a struct.
 type field struct {
-	name   string // as the service writes it
+	name   string // the name in the JSON
 	index  []int
-	alias  bool // this is another name for the field
-	other  bool // the field has other names
-	preset bool // a bool that is true where the service does not say
+	alias  bool // this is an alias of the field
+	other  bool // the field has aliases
+	preset bool // a bool that defaults to true
 	plan   *plan
 }
 
-// Struct fields are named by their json tags. A tag api beside it says how the
-// field is known, and may go on with other names for it and with options:
+// Struct fields are named by their json tags. The api tag says how the field is
+// known, optionally followed by aliases and options:
 //
 //	ID      string `json:"id" api:"assumed,run_id"`
 //	Enabled bool   `json:"enabled" api:"assumed,=true"`
 //	Name    string `json:"name" api:"assumed,."`
 //
-// "=true" is what an absent value means. "." takes a text that stands in place of
-// the object.
+// "=true" is the default for an absent value. "." decodes a string in place of
+// the object into the field.
 const (
 	tagName    = "api"
 	optPreset  = "=true"
@@ -46,7 +47,8 @@ func planOf(t reflect.Type) *plan {
 	if known, ok := plans.Load(t); ok {
 		return known.(*plan)
 	}
-	// A type that contains itself finds its plan here, and uses it when it is done.
+	// A recursive type finds its own plan here, and uses it once it is
+	// complete.
 	building := make(map[reflect.Type]*plan)
 	p := build(t, building)
 	for built, plan := range building {
@@ -108,13 +110,13 @@ func (p *plan) byKind(t reflect.Type, building map[reflect.Type]*plan) {
 		p.decode = func(d *Decoder, v reflect.Value) error { return decodeSlice(d, v, elem) }
 	case reflect.Struct:
 		p.structure(t, building)
-	default: // maps and interfaces, of which the wire has few
+	default: // maps and interfaces, which are rare
 		p.decode = decodeStandard
 	}
 }
 
-// tagged reports whether a struct has fields with the tag api. It is decoded by
-// them, whatever its methods.
+// tagged reports whether a struct has fields with an api tag. It is then
+// decoded by its fields, whatever methods it has.
 func tagged(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return false
@@ -127,8 +129,8 @@ func tagged(t reflect.Type) bool {
 	return false
 }
 
-// structure makes the plan of a struct. As in encoding/json, a shallower field
-// hides a deeper one.
+// structure creates the plan of a struct. As in encoding/json, a shallower
+// field hides a deeper one.
 func (p *plan) structure(t reflect.Type, building map[reflect.Type]*plan) {
 	p.fields = make(map[string]*field)
 	var inPlace *field
@@ -192,7 +194,7 @@ func (f *field) of(v reflect.Value) reflect.Value {
 	return v.FieldByIndex(f.index)
 }
 
-// find returns the field that a key names, in whatever case, nil if there is none.
+// find returns the field for a key, ignoring case, or nil.
 func (p *plan) find(key []byte) *field {
 	if f, ok := p.fields[string(key)]; ok {
 		return f
@@ -210,8 +212,8 @@ func (p *plan) find(key []byte) *field {
 	return nil
 }
 
-// object decodes an object into a struct. It reports whether a member of it is
-// one of the fields. Like is another value of the struct or invalid.
+// object decodes an object into a struct. It reports whether any member was a
+// known field. like is another value of the same type, or invalid.
 func (d *Decoder) object(v reflect.Value, p *plan, like reflect.Value) (known bool, err error) {
 	if d.Peek() != '{' {
 		return false, d.mismatch("not an object")
@@ -255,8 +257,8 @@ func (d *Decoder) member(f *field, v, like reflect.Value) error {
 	if !f.other || target.IsZero() {
 		return f.plan.decode(d, target)
 	}
-	// The field was set under another name. Its own name goes first, and a value
-	// before none.
+	// The field was already set by an alias. Its own name takes precedence, and
+	// so does a value over null.
 	value := reflect.New(target.Type()).Elem()
 	if err := f.plan.decode(d, value); err != nil {
 		return err

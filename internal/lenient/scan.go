@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// What stops the scanner. Decoder.explain makes errors of them that say where.
+// Errors of the scanner. Decoder.explain adds the position to them.
 var (
 	errEnd    = errors.New("the document is truncated")
 	errSyntax = errors.New("invalid JSON")
 	errDepth  = fmt.Errorf("nested deeper than %d levels", MaxDepth)
 )
 
-// space moves to the next byte that is no white space, or fails at the end.
+// space moves to the next byte that is not white space. It fails at the end.
 func (d *Decoder) space() error {
 	for d.i < len(d.data) {
 		switch d.data[d.i] {
@@ -29,10 +29,10 @@ func (d *Decoder) space() error {
 	return errEnd
 }
 
-// Skip reads the value at the position and forgets it. It is as strict about the
-// grammar as encoding/json, and needs no stack of the caller's for what nests.
+// Skip skips the value at the position. It is as strict about the grammar as
+// encoding/json, and does not recurse.
 func (d *Decoder) Skip() error {
-	var object [MaxDepth/64 + 1]uint64 // by level: a bit for an object
+	var object [MaxDepth/64 + 1]uint64 // one bit per level, set for an object
 	bottom := d.depth
 	for {
 		if err := d.space(); err != nil {
@@ -62,7 +62,7 @@ func (d *Decoder) Skip() error {
 				return err
 			}
 		}
-		// Close what ends here, and find the next value.
+		// Close the arrays and objects that end here, and find the next value.
 		for {
 			if d.depth == bottom {
 				return nil
@@ -102,7 +102,7 @@ func (d *Decoder) Skip() error {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// number moves behind a number.
+// number moves past a number.
 func (d *Decoder) number() error {
 	n := numberLen(d.data[d.i:])
 	switch {
@@ -116,8 +116,9 @@ func (d *Decoder) number() error {
 	}
 }
 
-// numberLen returns the length of the JSON number at the beginning of b: 0 if b
-// ends before the number is whole, -1 if it is none.
+// numberLen returns the length of the JSON number at the start of b. It returns
+// 0 if b ends before the number is complete, and -1 if there is no valid
+// number.
 func numberLen(b []byte) int {
 	i := 0
 	digits := func() bool {
@@ -159,12 +160,12 @@ func numberLen(b []byte) int {
 	return i
 }
 
-// isNumber reports whether all of b is a JSON number.
+// isNumber reports whether b is exactly one JSON number.
 func isNumber(b []byte) bool { return len(b) > 0 && numberLen(b) == len(b) }
 
 var literals = [...]string{"true", "false", "null"}
 
-// literal moves behind true, false or null.
+// literal moves past true, false or null.
 func (d *Decoder) literal() error {
 	rest := d.data[d.i:]
 	for _, word := range literals {
@@ -182,9 +183,9 @@ func (d *Decoder) literal() error {
 	return errSyntax
 }
 
-// plain returns the length of the part of b that stands in a text as it is: up to
-// a quote, a backslash, a control character or, if ascii is set, a byte of a
-// letter outside ASCII. It looks at eight bytes at a time.
+// plain returns the length of the prefix of a string that needs no decoding: up
+// to a quote, a backslash, a control character or, if ascii is set, a byte
+// outside ASCII. It examines eight bytes at a time.
 func plain(b []byte, ascii bool) int {
 	const (
 		ones = 0x0101010101010101
@@ -194,8 +195,9 @@ func plain(b []byte, ascii bool) int {
 	for ; i+8 <= len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
 		quote, slash := x^(ones*'"'), x^(ones*'\\')
-		// The top bit of each byte that is less than 0x20, equal to one of the two,
-		// or has its top bit set. A borrow can only mark too many.
+		// The top bit of each byte that is less than 0x20, is a quote or a
+		// backslash, or has its top bit set. A borrow can only mark too many
+		// bytes.
 		mark := (x-ones*0x20)&^x | (quote-ones)&^quote | (slash-ones)&^slash
 		if ascii {
 			mark |= x
@@ -212,7 +214,7 @@ func plain(b []byte, ascii bool) int {
 	return i
 }
 
-// skipText moves behind a string.
+// skipText moves past a string.
 func (d *Decoder) skipText() error {
 	for d.i++; ; {
 		d.i += plain(d.data[d.i:], false)
@@ -235,11 +237,11 @@ func (d *Decoder) skipText() error {
 	}
 }
 
-// text reads a string. What it returns is valid until the next text.
+// text decodes a string. The result is valid until the next call.
 func (d *Decoder) text() ([]byte, error) {
 	start := d.i + 1
 	i := start + plain(d.data[start:], true)
-	if i < len(d.data) && d.data[i] == '"' { // the usual case
+	if i < len(d.data) && d.data[i] == '"' { // the common case
 		d.i = i + 1
 		return d.data[start:i], nil
 	}
@@ -255,8 +257,7 @@ func (d *Decoder) text() ([]byte, error) {
 	return d.escaped(start)
 }
 
-// valid returns b with each byte that is not valid UTF-8 replaced, as
-// encoding/json does it.
+// valid returns b with invalid UTF-8 replaced as encoding/json does.
 func valid(b []byte) []byte {
 	if utf8.Valid(b) {
 		return b
@@ -270,7 +271,7 @@ func valid(b []byte) []byte {
 	return out
 }
 
-// plainText moves to the quote or the backslash that ends what needs no decoding.
+// plainText moves to the quote or backslash that ends the undecoded prefix.
 func (d *Decoder) plainText(from int) error {
 	d.i = from + plain(d.data[from:], false)
 	switch {
@@ -282,7 +283,8 @@ func (d *Decoder) plainText(from int) error {
 	return nil
 }
 
-// escaped reads a string with escapes, whose first one is at the position.
+// escaped decodes the rest of a string, from its first escape, which is at the
+// position.
 func (d *Decoder) escaped(start int) ([]byte, error) {
 	out := d.scratch[:0]
 	out = append(out, d.data[start:d.i]...)
@@ -305,12 +307,13 @@ func (d *Decoder) escaped(start int) ([]byte, error) {
 	d.i++
 	d.scratch = out[:0]
 	if cap(out) > 64<<10 {
-		d.scratch = nil // the text of which may be the document
+		d.scratch = nil // the string may be as long as the document
 	}
 	return valid(out), nil
 }
 
-// escape decodes the escape at the position. A pair of surrogates is one.
+// escape decodes the escape at the position. A surrogate pair is a single
+// escape.
 func (d *Decoder) escape() (r rune, size int, err error) {
 	b := d.data[d.i:]
 	if len(b) < 2 {
@@ -367,7 +370,7 @@ func hex4(b []byte) (rune, error) {
 	return r, nil
 }
 
-// explain turns what stopped the scanner into an error that says where.
+// explain turns an error of the scanner into one with its position.
 func (d *Decoder) explain(err error) error {
 	switch {
 	case errors.Is(err, errEnd):

@@ -10,7 +10,7 @@ import (
 
 var errTime = errors.New("not a time in ISO 8601 or seconds since 1970")
 
-// ParseTime parses the JSON text of a time.
+// ParseTime parses a time in JSON.
 func ParseTime(data []byte) (time.Time, error) {
 	if len(data) == 0 || string(data) == "null" {
 		return time.Time{}, nil
@@ -34,7 +34,7 @@ func ParseTime(data []byte) (time.Time, error) {
 	return isoTime(text)
 }
 
-// isoTime parses a calendar date with an optional clock and offset.
+// isoTime parses a date with an optional time of day and offset.
 func isoTime(b []byte) (time.Time, error) {
 	year, ok1 := digits(b, 0, 4)
 	month, ok2 := digits(b, 5, 2)
@@ -60,7 +60,7 @@ func isoTime(b []byte) (time.Time, error) {
 	rest = rest[6:]
 	second, nanos := 0, 0
 	if len(rest) > 0 && rest[0] == ':' {
-		// A leap second is the first instant of the next minute.
+		// A leap second becomes the first instant of the next minute.
 		if second, ok1 = digits(rest, 1, 2); !ok1 || second > 60 {
 			return time.Time{}, errTime
 		}
@@ -82,7 +82,7 @@ func isoTime(b []byte) (time.Time, error) {
 		return time.Time{}, err
 	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC).Add(-offset)
-	if t.Year() < 1 || t.Year() > 9999 { // the offset, or a leap second, led out of the calendar
+	if t.Year() < 1 || t.Year() > 9999 { // the offset or the leap second led outside the range of dates
 		return time.Time{}, errTime
 	}
 	return t, nil
@@ -117,8 +117,9 @@ func zoneOffset(b []byte) (time.Duration, error) {
 	return offset, nil
 }
 
-// epoch parses a number of seconds since 1970, or of milli-, micro- or
-// nanoseconds when it is too large for seconds to mean a year before 5138.
+// epoch parses a number of seconds since 1970, or of milliseconds, microseconds
+// or nanoseconds if it is so large that in seconds it would be after the year
+// 5138.
 func epoch(s string) (time.Time, error) {
 	if !isNumber([]byte(s)) {
 		return time.Time{}, errTime
@@ -137,7 +138,7 @@ func epoch(s string) (time.Time, error) {
 		size = -size
 	}
 	switch {
-	case size < 0: // the one integer without a positive counterpart
+	case size < 0: // the only integer without a positive counterpart
 		return time.Time{}, errTime
 	case size < 1e11:
 		return time.Unix(whole, 0).UTC(), nil
@@ -150,7 +151,7 @@ func epoch(s string) (time.Time, error) {
 	}
 }
 
-// digits reads n decimal digits of b from index i on.
+// digits parses n decimal digits of b from index i on.
 func digits(b []byte, i, n int) (value int, ok bool) {
 	if len(b) < i+n {
 		return 0, false

@@ -14,8 +14,8 @@ func decodeNull(d *Decoder, v reflect.Value) error {
 	return d.Skip()
 }
 
-// scalar reads a value as text: the content of a string, and the JSON of anything
-// else. What it returns is valid until the next text.
+// scalar reads a value as text: the content of a string, or the JSON of
+// anything else. The result is valid until the next call of text.
 func (d *Decoder) scalar() ([]byte, error) {
 	if d.Peek() == '"' {
 		return d.text()
@@ -25,7 +25,7 @@ func (d *Decoder) scalar() ([]byte, error) {
 	return d.data[start:d.i], err
 }
 
-// setString stores a copy of a text.
+// setString stores a copy of a string.
 func (d *Decoder) setString(v reflect.Value, text []byte) error {
 	if err := d.Charge(len(text)); err != nil {
 		return err
@@ -45,7 +45,8 @@ func decodeString(d *Decoder, v reflect.Value) error {
 	return d.setString(v, text)
 }
 
-// shared decodes a string that may be the same as another one.
+// shared decodes a string that may equal another one, whose memory it then
+// shares.
 func (d *Decoder) shared(v, like reflect.Value) error {
 	text, err := d.text()
 	if err != nil {
@@ -93,8 +94,8 @@ func decodeInt(d *Decoder, v reflect.Value) error {
 	return nil
 }
 
-// integer parses a JSON number that is an integer, also one written as 12.0 or
-// 1.2e1.
+// integer parses a JSON number that is an integer, including forms such as 12.0
+// and 1.2e1.
 func integer(b []byte) (int64, bool) {
 	if !isNumber(b) {
 		return 0, false
@@ -112,7 +113,7 @@ func integer(b []byte) (int64, bool) {
 			return 0, false
 		}
 	}
-	// The digits, with the point moved behind the first point of them.
+	// The digits, with the decimal point moved past the first ones.
 	digits := strings.TrimRight(fraction, "0")
 	point := len(whole) + min(max(shift, -1<<10), 1<<10)
 	digits = whole + digits
@@ -177,7 +178,7 @@ func decodeTime(d *Decoder, v reflect.Value) error {
 	return nil
 }
 
-// decodeRaw keeps a value as it is, and nothing of null.
+// decodeRaw copies the JSON of a value. null decodes to nil.
 func decodeRaw(d *Decoder, v reflect.Value) error {
 	if d.Peek() == 'n' {
 		return decodeNull(d, v)
@@ -194,7 +195,7 @@ func decodeRaw(d *Decoder, v reflect.Value) error {
 	return nil
 }
 
-// decodeForeign leaves a value to the method of its type.
+// decodeForeign calls the UnmarshalJSON method of the type.
 func decodeForeign(d *Decoder, v reflect.Value) error {
 	start := d.skipSpace()
 	if err := d.Skip(); err != nil {
@@ -206,7 +207,7 @@ func decodeForeign(d *Decoder, v reflect.Value) error {
 	return nil
 }
 
-// decodeStandard leaves a value to encoding/json.
+// decodeStandard uses encoding/json.
 func decodeStandard(d *Decoder, v reflect.Value) error {
 	start := d.skipSpace()
 	if err := d.Skip(); err != nil {
@@ -222,9 +223,9 @@ func decodeStandard(d *Decoder, v reflect.Value) error {
 	return nil
 }
 
-// asField makes a FieldError of an error, unless it is one.
+// asField returns err as a FieldError.
 func asField(err error) error {
-	if field, ok := err.(*FieldError); ok { //nolint:errorlint // a wrapped one says more
+	if field, ok := err.(*FieldError); ok { //nolint:errorlint // a wrapped one has more context
 		return field
 	}
 	return &FieldError{Err: err}
@@ -261,7 +262,7 @@ func decodeSlice(d *Decoder, v reflect.Value, elem *plan) error {
 		n := v.Len()
 		if n == v.Cap() {
 			more := max(n, 4)
-			if n >= 64 { // by now their size can be told
+			if n >= 64 { // their size is only known now
 				left := (len(d.data)-d.i)/max((d.i-start)/n, 1) + 1
 				more = min(left, 7*n)
 			}
@@ -285,7 +286,7 @@ func decodeSlice(d *Decoder, v reflect.Value, elem *plan) error {
 	})
 }
 
-// Text returns the content of a JSON string, and the text of other JSON as it is.
+// Text returns the content of a JSON string, and any other JSON unmodified.
 func Text(value []byte) string {
 	d := New(value)
 	text, err := d.scalar()
@@ -295,8 +296,8 @@ func Text(value []byte) string {
 	return string(text)
 }
 
-// Whole decodes the value at the position into v if the document goes on behind
-// it: the last value of one that was cut off may have lost its end.
+// Whole decodes the value at the position into v if the document continues
+// after it: the last value of a truncated document may itself be truncated.
 func (d *Decoder) Whole(v any) error {
 	start := d.i
 	if err := d.Skip(); err != nil {

@@ -7,16 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// layers bounds how many layers of escapes are taken off a text.
+// layers limits how many layers of escapes are decoded.
 const layers = 5
 
-// text is a text whose escapes are being decoded.
+// A text is a string whose escapes are being decoded.
 type text struct {
 	b  []byte
-	at []int // where each byte of b, and its end, stands in the original; nil: there
+	at []int // the position of each byte of b, and of its end, in the original; nil if nothing was decoded
 }
 
-// unescape decodes one layer of escapes: those of JSON and Go, of URLs and of
+// unescape decodes one layer of escapes: those of JSON and Go, of URLs, and of
 // HTML. It reports whether there were any.
 func (t *text) unescape() bool {
 	if !strings.ContainsAny(string(t.b), `\%&`) {
@@ -47,8 +47,8 @@ func (t *text) unescape() bool {
 	return found
 }
 
-// unescape decodes the escape at the beginning of b, and says how long it is: 0
-// if there is none.
+// unescape decodes the escape at the start of b and returns its length, or 0 if
+// there is none.
 func unescape(b []byte) (decoded []byte, n int) {
 	switch b[0] {
 	case '%':

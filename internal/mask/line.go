@@ -7,20 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// oneLine makes s one line that is safe to print.
+// oneLine returns s as one line that is safe to print.
 func oneLine(s string) string {
 	if printable(s) {
 		return s
 	}
 	var b strings.Builder
-	blank := true // nothing, or a blank that stands for a break
+	blank := true // empty, or a space that stands for line breaks
 	for _, r := range s {
 		switch {
 		case r == utf8.RuneError:
-			// A byte that is not UTF-8 becomes the replacement character itself.
+			// Each invalid byte becomes the replacement character.
 			b.WriteRune(r)
 		case breaks(r):
-			// Runs of line breaks and tabs, and the blanks between them, are one blank.
+			// Runs of line breaks and tabs, and the spaces between them, become
+			// one space.
 			if !blank {
 				b.WriteByte(' ')
 			}
@@ -56,14 +57,14 @@ func breaks(r rune) bool {
 	return r == '\n' || r == '\r' || r == '\t' || r == '\v' || r == '\f' || r == 0x85 || r == 0x2028 || r == 0x2029
 }
 
-// steers reports whether r steers what shows it: control characters, and format
-// characters but those that join letters and emoji.
+// steers reports whether r is a control character or a format character, except
+// for those that join letters and emoji.
 func steers(r rune) bool {
 	const nonJoiner, joiner = 0x200c, 0x200d
 	return r != nonJoiner && r != joiner && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp)
 }
 
-// shorten cuts s to most characters.
+// shorten truncates s to most characters.
 func shorten(s string, most int) string {
 	if most <= 0 || len(s) <= most || utf8.RuneCountInString(s) <= most {
 		return s
@@ -76,8 +77,8 @@ func shorten(s string, most int) string {
 	return s[:end] + "…"
 }
 
-// clip cuts s to about so many bytes. What it leaves does not end within a word,
-// which could be the beginning of a secret.
+// clip truncates s to about n bytes. The result does not end within a word,
+// because that could be the start of a secret.
 func clip(s string, size int) string {
 	if len(s) <= size {
 		return s

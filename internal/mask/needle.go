@@ -7,24 +7,26 @@ import (
 	"strings"
 )
 
-// least is the length of the shortest secret, or part of one, that is looked for.
+// least is the minimum length of a secret, or part of one, that is searched
+// for.
 const least = 8
 
-// needles are the spellings of secrets.
+// needles holds the spellings of secrets.
 type needles struct {
-	// folded are found in any letter case, and escaped. The longest come first.
+	// folded are found in any letter case and with escapes. The longest come
+	// first.
 	folded []needle
-	// digits are hexadecimal and base64. With a match goes the whole run of such
-	// digits, since its ends belong to the secret as well.
+	// digits are hexadecimal and base64. A match is extended to the whole run
+	// of such digits, since its ends belong to the secret too.
 	digits []needle
-	// pairs has a bit for the first two bytes of each of them, in lower case.
+	// pairs has a bit for the first two bytes of each needle, in lower case.
 	pairs [1 << 16 / 64]uint64
 }
 
 type needle struct {
 	text    string
 	instead string
-	part    func(c byte) bool // of digits: what belongs to the run
+	part    func(c byte) bool // for digits: which bytes belong to the run
 }
 
 func makeNeedles(secrets []string) *needles {
@@ -61,8 +63,8 @@ func fold(c byte) byte {
 
 func pair(a, b byte) uint { return uint(fold(a))<<8 | uint(fold(b)) }
 
-// mayBeIn reports whether a text may have a needle in it: it has escapes, or the
-// beginning of a needle. Most texts have neither, and need no copy.
+// mayBeIn reports whether s may contain a needle: it has escapes, or the start
+// of a needle. Most strings have neither and need no copy.
 func mayBeIn[T string | []byte](n *needles, s T) bool {
 	for i := 0; i+1 < len(s); i++ {
 		switch s[i] {
@@ -76,7 +78,7 @@ func mayBeIn[T string | []byte](n *needles, s T) bool {
 	return false
 }
 
-// begins reports whether s begins as a needle does, in whatever case.
+// begins reports whether s starts like a needle, in any letter case.
 func begins[T string | []byte](n *needles, s T) bool {
 	for _, all := range [...][]needle{n.folded, n.digits} {
 		for _, one := range all {
@@ -96,15 +98,15 @@ func (n *needles) add(secret, instead string) {
 	if len(secret) < least {
 		return
 	}
-	// A text is searched as it is and with one layer of escapes after the other
-	// taken off, which also takes off what only looks like escapes in the secret.
+	// A string is searched unmodified, and again after each layer of escapes is
+	// decoded. That also decodes parts of a secret that only look like escapes.
 	for plain := (text{b: []byte(secret)}); ; {
 		n.folded = append(n.folded, needle{text: lower(string(plain.b)), instead: instead})
 		if !plain.unescape() || len(plain.b) < least {
 			break
 		}
 	}
-	// Base64 that is wrapped, or base64 of base64, is not looked for.
+	// Base64 with line breaks, and base64 of base64, are not searched for.
 	for _, form := range []string{secret, upper(secret), lower(secret)} {
 		n.addDigits(hex.EncodeToString([]byte(form)), instead, isHex)
 		for offset := range 3 {
@@ -127,13 +129,13 @@ func isBase64(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte("+/-_=", c) >= 0
 }
 
-// span is a part of a text that is replaced.
+// A span is a part of a string that is to be replaced.
 type span struct {
 	from, to int
 	instead  string
 }
 
-// replace returns s with whatever the needles find replaced.
+// replace returns s with all matches of the needles replaced.
 func (n *needles) replace(s string) string {
 	if !mayBeIn(n, s) {
 		return s
@@ -151,7 +153,7 @@ func (n *needles) replace(s string) string {
 		for _, f := range n.folded {
 			found = append(found, f.in(lowered, plain.at)...)
 		}
-		// Each round takes off one layer of escapes.
+		// Each iteration decodes one layer of escapes.
 		if round == layers || !plain.unescape() {
 			break
 		}
@@ -178,7 +180,7 @@ func (n *needles) replace(s string) string {
 	return b.String()
 }
 
-// in finds the needle in a lower-case text. At leads back to the original.
+// in finds the needle in lower-case text. at maps positions to the original.
 func (n needle) in(lowered []byte, at []int) (found []span) {
 	for from := 0; ; {
 		i := bytes.Index(lowered[from:], []byte(n.text))
@@ -218,7 +220,8 @@ func (n needle) runs(s, lowered string) (found []span) {
 	}
 }
 
-// lower lowers ASCII letters only, so that lengths stay.
+// lower converts only ASCII letters to lower case, so that lengths do not
+// change.
 func lower(s string) string { return string(lowerBytes([]byte(s))) }
 
 func upper(s string) string {

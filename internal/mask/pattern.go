@@ -9,24 +9,24 @@ import (
 	"sync"
 )
 
-// notInKey lists the printable characters that end a key in a text around it.
+// notInKey lists the printable characters that end a key within a text.
 const notInKey = "\"'`<>()[]{},;\\"
 
-// pattern finds whatever begins with a prefix: in small or capital letters, with any
-// of its characters escaped as JSON, URLs and HTML do it, once or several times, and in
-// hexadecimal and base64.
+// A pattern finds everything that begins with a prefix: in lower or upper case,
+// with any of its characters escaped as in JSON, URLs or HTML, once or several
+// times, and in hexadecimal and base64.
 type pattern struct {
 	prefix string
-	signs  []string // what a text with such a secret contains
+	signs  []string // strings that occur in every text with such a secret
 	expr   func() *regexp.Regexp
 }
 
-// The digits of a prefix in base64 can be the letters of a name ("Niclas"), so a
-// bridge token, which is long, must have more of them.
+// The base64 of a prefix can be part of a name ("Niclas"), so a bridge token,
+// which is long, must be followed by more digits.
 var patterns = [...]*pattern{newPattern(KeyPrefix, 4), newPattern(BridgePrefix, 16)}
 
-// newPattern returns the pattern of a prefix, with at least so many digits of
-// base64 behind it.
+// newPattern returns the pattern for a prefix, which must be followed by at
+// least the given number of base64 digits.
 func newPattern(prefix string, least int) *pattern {
 	p := &pattern{prefix: prefix, signs: []string{`\`, "%", "&#"}}
 	var b64 []string
@@ -53,8 +53,8 @@ func newPattern(prefix string, least int) *pattern {
 	return p
 }
 
-// base64Core is what any base64 of s contains where s stands at such an offset
-// among threes: the digits that depend on s alone.
+// base64Core returns what every base64 text contains if s starts at the given
+// offset modulo three: the digits that depend on s alone.
 func base64Core(s string, offset int) string {
 	encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", offset) + s))
 	from := (8*offset + 5) / 6
@@ -62,7 +62,7 @@ func base64Core(s string, offset int) string {
 	return encoded[from:to]
 }
 
-// replace returns s with whatever the pattern finds replaced.
+// replace returns s with all matches of the pattern replaced.
 func (p *pattern) replace(s string) string {
 	for _, sign := range p.signs {
 		if strings.Contains(s, sign) {
@@ -72,8 +72,8 @@ func (p *pattern) replace(s string) string {
 	return s
 }
 
-// firsts has a bit for the first two bytes of each sign of each pattern. A sign of
-// one byte has all that begin with it.
+// firsts has a bit for the first two bytes of each sign of each pattern. A sign
+// of one byte has the bits of all pairs that begin with it.
 var firsts = func() (bits [1 << 16 / 64]uint64) {
 	for _, p := range patterns {
 		for _, sign := range p.signs {
@@ -88,8 +88,8 @@ var firsts = func() (bits [1 << 16 / 64]uint64) {
 	return bits
 }()
 
-// suspicious reports whether s has a sign of a secret. Most texts have none, and
-// are read once.
+// suspicious reports whether s contains a sign of a secret. Most strings
+// contain none, and are scanned only once.
 func suspicious[T string | []byte](s T) bool {
 	for i := range len(s) {
 		pair := uint(s[i]) << 8

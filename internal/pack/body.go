@@ -19,17 +19,17 @@ import (
 type Archive struct {
 	source string // its name in errors
 	size   int64  // of the tar.gz; -1 if not known in advance
-	// begin starts to create it. The output is written to w.
+	// begin starts creating it and writes the output to w.
 	begin func(w io.Writer) (feed, error)
 
 	mu      sync.Mutex
-	current *body // the body opened last
-	failure error // that the current body ended with
+	current *body // the most recently opened body
+	failure error // the error that ended the current body
 }
 
-// feed creates a tar.gz.
+// A feed creates a tar.gz.
 type feed interface {
-	// next creates a piece. It returns io.EOF after the last one.
+	// next creates the next piece. It returns io.EOF after the last one.
 	next() error
 	close()
 }
@@ -43,20 +43,21 @@ type Form struct {
 	Text bool // send the archive as base64
 }
 
-// piece is how much a feed reads at a time.
+// piece is the number of bytes that a feed reads at a time.
 const piece = 32 << 10
 
-// pieces are the buffers for it, and gzips the compressors: each is 800 KiB.
+// pieces pools the buffers for it, and gzips the compressors, of 800 KiB each.
 var (
 	pieces = sync.Pool{New: func() any { return new([piece]byte) }}
 	gzips  = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 )
 
-// contentSeed is that of the sums of contents, which never leave the process.
+// contentSeed is the seed for the hashes of contents, which never leave the
+// process.
 var contentSeed = maphash.MakeSeed()
 
-// original is a file as first seen. Several attempts may read it at the same
-// time.
+// An original is a file as it was first read. Several attempts may read it at
+// the same time.
 type original struct {
 	name     string
 	size     int64
@@ -64,10 +65,10 @@ type original struct {
 
 	mu    sync.Mutex
 	known bool
-	sum   uint64 // of the content, once it was read to its end
+	sum   uint64 // of the content, once it has been read to its end
 }
 
-// same records the sum of the content, or compares it with the previous one.
+// same records the hash of the content, or compares it with the recorded one.
 func (o *original) same(sum uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -77,7 +78,7 @@ func (o *original) same(sum uint64) bool {
 	return o.sum == sum
 }
 
-// reading is a file being read and compared with its previous state.
+// A reading is a file that is being read and compared with its original.
 type reading struct {
 	file *original
 	r    io.Reader
@@ -96,7 +97,7 @@ type changedError string
 
 func (e changedError) Error() string { return string(e) }
 
-// read returns the next piece, empty at the end.
+// read returns the next piece, which is empty at the end.
 func (f *reading) read(block []byte) ([]byte, error) {
 	if f.left == 0 {
 		if n, _ := io.ReadFull(f.r, block[:1]); n > 0 {
@@ -119,14 +120,15 @@ func (f *reading) read(block []byte) ([]byte, error) {
 	return block[:n], nil
 }
 
-// body is a request body with an archive. It may be closed during a Read.
+// A body is a request body that contains an archive. It may be closed during a
+// Read.
 type body struct {
 	archive *Archive
 	form    Form
-	length  int64 // of the whole; -1 if it is not known
+	length  int64 // total length; -1 if not known
 
 	mu     sync.Mutex
-	feed   feed         // nil: there is no more
+	feed   feed         // nil at the end
 	ready  bytes.Buffer // to be read
 	block  *[piece]byte // of the archive: gzip writes 240 bytes at a time
 	held   int          // bytes in block
@@ -163,8 +165,9 @@ func (a *Archive) Open(form Form) (io.Reader, error) {
 	return b, nil
 }
 
-// Failure returns why the body opened last could not be completed, or nil. The
-// recipient has then received an incomplete request, which it does not execute.
+// Failure returns why the most recently opened body could not be completed, or
+// nil. The recipient has then received an incomplete request, which it does not
+// execute.
 func (a *Archive) Failure() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -179,10 +182,10 @@ func (a *Archive) failed(b *body, err error) {
 	}
 }
 
-// Len returns the length of the whole body.
+// Len returns the length of the body.
 func (b *body) Len() int { return int(b.length) }
 
-// Write receives a part of the archive from the feed.
+// Write receives a piece of the archive from the feed.
 func (b *body) Write(p []byte) (int, error) {
 	b.size += int64(len(p))
 	if b.size > MaxArchive {
@@ -230,7 +233,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.ready.Read(p)
 }
 
-// finish writes what follows the archive.
+// finish writes the part that follows the archive.
 func (b *body) finish() error {
 	if size := b.archive.size; size >= 0 && size != b.size {
 		return &SourceError{Source: b.archive.source, Reason: "changed while it was sent", Changed: true}

@@ -6,6 +6,6 @@ import "io/fs"
 
 const nonblock = 0
 
-// linked reports whether a file is known to have several names. Here that is
-// known of none.
+// linked reports whether a file is known to have several names. On this system
+// it never is.
 func linked(fs.FileInfo) bool { return false }

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// packed is when every file of an archive was last changed. Not 1970: zip, and
-// so Python's wheels, know no time before 1980.
+// packed is the modification time of every file in an archive. It is not in
+// 1970, because zip, and therefore Python's wheel format, cannot represent
+// times before 1980.
 var packed = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// treeFeed packs a folder.
+// A treeFeed packs a folder.
 type treeFeed struct {
 	tree  *tree
 	root  folder
@@ -21,7 +22,7 @@ type treeFeed struct {
 	tar   *tar.Writer
 	gzip  *gzip.Writer
 	block *[piece]byte
-	file  *reading // nil between two files
+	file  *reading // nil between files
 	taken int64    // bytes of files so far, at least
 }
 
@@ -63,7 +64,7 @@ func (f *treeFeed) next() error {
 	return nil
 }
 
-// open begins the next file.
+// open opens the next file.
 func (f *treeFeed) open() error {
 	next := f.left[0]
 	f.left = f.left[1:]
@@ -91,7 +92,7 @@ func (f *treeFeed) close() {
 	pieces.Put(f.block)
 }
 
-// counter counts bytes, up to the bound.
+// A counter counts bytes, up to a limit.
 type counter struct{ size int64 }
 
 // Write implements [io.Writer].
@@ -102,13 +103,13 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// held is the most that a compressor holds back: 16 Ki tokens of up to 6 bytes,
-// and its buffers.
+// held is the maximum that a compressor holds back: 16 Ki tokens of up to 6
+// bytes, and its buffers.
 const held = 128 << 10
 
-// measure makes the archive, to see that it keeps to its bound: until it has
-// become smaller than its files by the excess of the bound that was assumed, or
-// to its end.
+// measure creates the archive to verify that it is within the limit. It stops
+// at the end, or as soon as the archive is smaller than its files by the excess
+// of the assumed upper bound.
 func (a *Archive) measure(ctx context.Context, excess int64) error {
 	var c counter
 	f, err := a.begin(&c)
@@ -116,7 +117,7 @@ func (a *Archive) measure(ctx context.Context, excess int64) error {
 		return err
 	}
 	defer f.close()
-	for ctx.Err() == nil { // the call says that it has ended
+	for ctx.Err() == nil { // the call reports that its context ended
 		switch err := f.next(); {
 		case errors.Is(err, io.EOF):
 			a.size = c.size

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// folder is an open folder of a project. What it opens is what stands there, and
-// not what a symbolic link that somebody put there meanwhile leads to.
+// A folder is an open folder of a project. It opens what is in that folder, and
+// does not follow a symbolic link that was put there in the meantime.
 type folder interface {
 	list() ([]fs.DirEntry, error)
-	// enter opens a folder in it.
+	// enter opens a subfolder.
 	enter(name string) (folder, error)
-	// open opens a file in it. Nothing but a regular file is opened, and opening
-	// does not wait for a writer.
+	// open opens a file in the folder. It opens only regular files, and does
+	// not wait for the writer of a named pipe.
 	open(name string) (fs.File, fs.FileInfo, error)
 	close()
 }
@@ -29,9 +29,9 @@ var (
 
 // open opens the root of a project.
 //
-// A folder on disk is walked by its open folders, each compared with what its own
-// folder says of it. So it does not matter what becomes of the path meanwhile.
-// [os.DirFS] is such a folder; it would follow links itself.
+// A folder on disk is walked through its open folders, each compared with what
+// its parent reports about it, so it does not matter if the path changes in the
+// meantime. [os.DirFS] is such a folder; on its own it would follow links.
 func openProject(fsys fs.FS) (folder, error) {
 	if dir := reflect.ValueOf(fsys); dir.Type() == dirFS {
 		root, err := os.OpenRoot(dir.String())
@@ -45,7 +45,7 @@ func openProject(fsys fs.FS) (folder, error) {
 
 var dirFS = reflect.TypeOf(os.DirFS("."))
 
-// diskFolder is a folder on disk.
+// A diskFolder is a folder on disk.
 type diskFolder struct{ root *os.Root }
 
 func (d diskFolder) close() { _ = d.root.Close() }
@@ -105,8 +105,9 @@ func (d diskFolder) open(name string) (fs.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// fsFolder is a folder of any other file system. Where that knows of links, it
-// is looked at again after a file was opened: every part of its path.
+// An fsFolder is a folder of any other file system. If the file system supports
+// links, every part of a file's path is checked again after the file was
+// opened.
 type fsFolder struct {
 	fsys fs.FS
 	path string
@@ -124,7 +125,7 @@ func (f *fsFolder) open(name string) (fs.File, fs.FileInfo, error) {
 	name = path.Join(f.path, name)
 	links, known := f.fsys.(fs.ReadLinkFS)
 	if known {
-		// Opening something else than a file may wait.
+		// Opening anything but a regular file may block.
 		if info, err := links.Lstat(name); err != nil {
 			return nil, nil, err
 		} else if !info.Mode().IsRegular() {
@@ -149,8 +150,8 @@ func (f *fsFolder) open(name string) (fs.File, fs.FileInfo, error) {
 	return file, info, nil
 }
 
-// stands reports whether an opened file is the one that has the name, and not
-// one that a link led to.
+// stands reports whether an opened file is the one with the given name, and not
+// the target of a link.
 func stands(links fs.ReadLinkFS, name string, opened fs.FileInfo) error {
 	for i, c := range name {
 		if c != '/' {
@@ -168,7 +169,7 @@ func stands(links fs.ReadLinkFS, name string, opened fs.FileInfo) error {
 		return err
 	case !info.Mode().IsRegular():
 		return errNotRegular
-	case os.SameFile(info, info) && !os.SameFile(info, opened): // false for all infos that are not of package os
+	case os.SameFile(info, info) && !os.SameFile(info, opened): // false for a FileInfo that is not from package os
 		return errNotRegular
 	}
 	return nil
@@ -197,8 +198,8 @@ func openIn(root folder, name string) (fs.File, fs.FileInfo, error) {
 	}
 }
 
-// OpenFile opens a regular file on disk. It follows symbolic links, and does not
-// wait for the writer of a named pipe.
+// OpenFile opens a regular file on disk. It follows symbolic links, and does
+// not wait for the writer of a named pipe.
 func OpenFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0) //nolint:gosec // the caller names the file that is to be sent
 	if err != nil {
@@ -215,8 +216,8 @@ func OpenFile(name string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenFSFile opens a file of a file system. What is known not to be a regular
-// file is not opened, since opening it may wait.
+// OpenFSFile opens a regular file of a file system. It does not open anything
+// that is known to be something else, since that may block.
 func OpenFSFile(fsys fs.FS, name string) (io.Reader, error) {
 	info, err := fs.Stat(fsys, name)
 	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {

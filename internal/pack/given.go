@@ -14,14 +14,14 @@ import (
 	"strings"
 )
 
-// given is a tar.gz that the caller made.
+// given is a tar.gz supplied by the caller.
 type given struct {
 	reopen func() (io.Reader, error)
 	file   *original
 }
 
-// File is an archive that exists: a tar.gz that open opens at its beginning, each
-// time. It is read once to check what is in it.
+// File returns an existing archive: a tar.gz that open opens at its start each
+// time. The archive is first read once to validate its contents.
 func File(ctx context.Context, name string, open func() (io.Reader, error)) (*Archive, error) {
 	g := &given{reopen: open, file: &original{name: cmp.Or(name, "archive")}}
 	if open == nil {
@@ -42,7 +42,7 @@ func File(ctx context.Context, name string, open func() (io.Reader, error)) (*Ar
 	}
 	raw := newWatched(ctx, r)
 	if err := g.inspect(raw); err != nil {
-		if ctx == nil || ctx.Err() != nil { // the call says what is wrong with it
+		if ctx == nil || ctx.Err() != nil { // the call reports what is wrong with it
 			return &Archive{source: "archive", size: -1, begin: g.begin}, nil
 		}
 		return nil, err
@@ -56,7 +56,7 @@ func badArchive(reason string, cause error) *SourceError {
 	return &SourceError{Source: "archive", Reason: reason, Err: cause}
 }
 
-// inspect reads the archive to its end, and checks every entry.
+// inspect reads the whole archive and validates every entry.
 func (g *given) inspect(raw *watched) error {
 	broken := func(err error) error {
 		if raw.err != nil {
@@ -101,7 +101,7 @@ func (g *given) inspect(raw *watched) error {
 			l.file(name, h.Size)
 		}
 	}
-	// What follows the tar holds the checksum.
+	// The checksum follows the tar.
 	if _, err := io.Copy(io.Discard, bounded); err != nil && (raw.err != nil || !errors.Is(err, gzip.ErrHeader)) {
 		return broken(err)
 	}
@@ -117,11 +117,11 @@ func (g *given) inspect(raw *watched) error {
 	return nil
 }
 
-// maxUnpacked bounds what is unpacked of an archive to look at it, in bytes: four
-// times what may be in it, for the headers.
+// maxUnpacked limits how many bytes of an archive are unpacked for inspection:
+// four times the permitted content, to allow for headers.
 const maxUnpacked = 4 * MaxTotal
 
-// bounded fails past a bound.
+// bounded is a reader that fails beyond a limit.
 type bounded struct {
 	r    io.Reader
 	left int64
@@ -147,7 +147,7 @@ func (g *given) begin(w io.Writer) (feed, error) {
 	return &fileFeed{to: w, file: newReading(g.file, r), block: pieces.Get().(*[piece]byte)}, nil
 }
 
-// fileFeed copies an archive.
+// A fileFeed copies an archive.
 type fileFeed struct {
 	to    io.Writer
 	file  *reading
@@ -174,12 +174,12 @@ func (f *fileFeed) close() {
 	pieces.Put(f.block)
 }
 
-// watched reads an archive up to the bound, and until the context ends.
+// watched reads an archive up to the limit, and until the context ends.
 type watched struct {
 	ctx context.Context
 	*reading
 	size int64
-	err  error // what ended it but for its end
+	err  error // the error that ended it, other than io.EOF
 }
 
 func newWatched(ctx context.Context, r io.Reader) *watched {

@@ -6,10 +6,11 @@ import (
 	"io/fs"
 )
 
-// ErrDirectory is a directory that was given as a file.
+// ErrDirectory is returned for a directory in place of a file.
 var ErrDirectory = errors.New("is a directory")
 
-// SizeOf returns how much there is to read of r, -1 if that is not known.
+// SizeOf returns the number of bytes left to read from r, or -1 if it is not
+// known.
 func SizeOf(r io.Reader) (int64, error) {
 	switch r := r.(type) {
 	case interface{ Stat() (fs.FileInfo, error) }:
@@ -30,7 +31,7 @@ func SizeOf(r io.Reader) (int64, error) {
 	return -1, nil
 }
 
-// Close closes r if it can be closed.
+// Close closes r if it is an [io.Closer].
 func Close(r io.Reader) {
 	if c, ok := r.(io.Closer); ok {
 		_ = c.Close()

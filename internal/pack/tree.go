@@ -120,7 +120,7 @@ func (t *tree) add(name string, e fs.DirEntry) error {
 	info, err := e.Info()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil // it vanished just now
+		return nil // it was deleted in the meantime
 	case err != nil:
 		return unreadable(name, err)
 	case len(t.files) == maxFiles:
@@ -133,8 +133,8 @@ func (t *tree) add(name string, e fs.DirEntry) error {
 	return nil
 }
 
-// unchanged checks a packed tree again and rereads it: a file changed after it
-// was read may not match files read later.
+// unchanged checks a packed tree again and rereads it: a file that changed
+// after it was read may not match files that were read later.
 func (t *tree) unchanged() error {
 	again, err := scan(t.ctx, t.fsys)
 	if err != nil {
@@ -186,14 +186,14 @@ func (t *tree) most() int64 {
 	blocks := int64(2) // that end a tar
 	for _, f := range t.files {
 		blocks += 1 + (f.size+block-1)/block
-		// A name that does not fit in a header takes one of its own.
+		// A name that does not fit into a header needs a header of its own.
 		if len(f.name) > 100 || strings.ContainsFunc(f.name, func(r rune) bool { return r > unicode.MaxASCII }) {
 			blocks += 2 + int64(len(f.name)+64)/block
 		}
 	}
 	size := blocks * block
-	// What cannot be compressed is stored, with 5 bytes for each 16 KiB and less
-	// than 1 KiB for the rest.
+	// Incompressible data is stored, with 5 bytes per 16 KiB and less than 1
+	// KiB for the rest.
 	return size + size>>11 + 1<<10
 }
 
@@ -201,7 +201,8 @@ func changed(name, reason string) error {
 	return &SourceError{Source: "project", Reason: "changed while it was packed: " + Problem{name, reason}.String(), Changed: true}
 }
 
-// unreadable returns the error for a part of the project, "" for its root.
+// unreadable returns the error for a part of the project, or for its root if
+// the path is empty.
 func unreadable(name string, cause error) error {
 	for _, was := range []error{errNotFolder, errNotRegular} {
 		if errors.Is(cause, was) {
@@ -213,7 +214,7 @@ func unreadable(name string, cause error) error {
 	}
 	gone := errors.Is(cause, fs.ErrNotExist) && name != "" && name != "."
 	var named *fs.PathError
-	if errors.As(cause, &named) || name == "" { // it says which file
+	if errors.As(cause, &named) || name == "" { // it names the file
 		return &SourceError{Source: "project", Reason: "cannot be read", Changed: gone, Err: cause}
 	}
 	return &SourceError{Source: "project", Reason: "cannot be read: " + Problem{Path: name}.String(), Changed: gone, Err: cause}

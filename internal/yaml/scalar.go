@@ -60,7 +60,7 @@ func (p *parser) text(r row, header string, indent int) (any, error) {
 	trailing := len(lines) - end
 	open := p.next == len(p.lines) && trailing == 0 // the last line has no line break
 	if p.next == len(p.lines) && trailing > 0 {
-		trailing-- // what follows the last line break is no line
+		trailing-- // there is no line after the last line break
 	}
 	var text strings.Builder
 	if style == '|' {
@@ -80,7 +80,7 @@ func (p *parser) text(r row, header string, indent int) (any, error) {
 	return text.String(), nil
 }
 
-// fold joins lines by blanks; each empty one among them is a line break.
+// fold joins lines with spaces. Empty lines between them become line breaks.
 func fold(text *strings.Builder, lines []string) {
 	breaks := 0
 	for i, line := range lines {
@@ -98,12 +98,12 @@ func fold(text *strings.Builder, lines []string) {
 	}
 }
 
-// flow reads what stands in one row.
+// flow reads a value on a single line.
 type flow struct{ rest string }
 
 func (f *flow) blanks() { f.rest = strings.TrimLeft(f.rest, " \t") }
 
-// end refuses what follows a value, but a comment.
+// end refuses anything but a comment after a value.
 func (f *flow) end() error {
 	trimmed := strings.TrimLeft(f.rest, " \t")
 	switch {
@@ -113,7 +113,7 @@ func (f *flow) end() error {
 	return fmt.Errorf("unexpected %q after the value", trimmed)
 }
 
-// value reads a scalar or a collection; inside is set within a flow collection.
+// value reads a scalar or a collection. inside is set within a flow collection.
 func (f *flow) value(inside bool, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, errors.New("collections are nested too deep")
@@ -213,7 +213,7 @@ func (f *flow) object(depth int) (any, error) {
 	}
 }
 
-// comma goes to the next element, or to the end of a collection.
+// comma moves to the next element or to the end of a collection.
 func (f *flow) comma(end string) error {
 	f.blanks()
 	if after, ok := strings.CutPrefix(f.rest, ","); ok {
@@ -229,7 +229,7 @@ func (f *flow) comma(end string) error {
 	return fmt.Errorf("expected a comma or %s, not %q", end, f.rest)
 }
 
-// quoted reads a quoted text at the beginning of text.
+// quoted reads the quoted scalar at the start of text.
 func quoted(text string) (value, rest string, err error) {
 	open := errors.New("a quoted text over several rows is not understood")
 	var b strings.Builder
@@ -265,7 +265,7 @@ func quoted(text string) (value, rest string, err error) {
 	return "", "", open
 }
 
-// escape reads an escape sequence behind its backslash.
+// escape reads an escape sequence after its backslash.
 func escape(text string) (r rune, size int, ok bool) {
 	if text == "" {
 		return 0, 0, false
@@ -291,12 +291,12 @@ func escape(text string) (r rune, size int, ok bool) {
 var (
 	integer = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)$`)
 	decimal = regexp.MustCompile(`^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$`)
-	// unsure are words that YAML's versions and readers take for different things:
-	// times, octal and other numbers, infinity, and the old booleans.
+	// unsure matches words that YAML versions and parsers disagree about:
+	// times, octal and other numbers, infinity, and the booleans of YAML 1.1.
 	unsure = regexp.MustCompile(`(?i)^([-+]?[0-9][0-9_:,.+-]*|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([t ].*)?|[-+]?[0-9][0-9_]*\.[0-9_.e+-]*|yes|no|on|off|=)$`)
 )
 
-// plain is the value of a scalar without quotes.
+// plain returns the value of a plain scalar.
 func plain(word string) (any, error) {
 	switch word {
 	case "", "~", "null", "Null", "NULL":

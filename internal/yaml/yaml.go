@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep collections nest.
+// maxDepth limits how deep collections nest.
 const maxDepth = 100
 
 // Decode parses a document. Mappings become map[string]any, sequences []any,
@@ -41,11 +41,11 @@ func Decode(data []byte) (any, error) {
 
 type row struct {
 	number, indent int
-	text           string // without the indentation, and blanks at the end
-	trimmed        bool   // there were some
+	text           string // without indentation and trailing spaces
+	trimmed        bool   // there were trailing spaces
 }
 
-// odd reports characters that YAML forbids, or takes for line breaks.
+// odd reports characters that YAML forbids or treats as line breaks.
 func odd(r rune) bool {
 	return r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff
 }
@@ -90,7 +90,7 @@ func (p *parser) document() (any, error) {
 	return value, nil
 }
 
-// block reads the node whose rows are indented by exactly so many blanks.
+// block reads the node whose rows are indented by exactly n spaces.
 func (p *parser) block(indent int) (any, error) {
 	r, _ := p.peek()
 	if p.depth++; p.depth > maxDepth {
@@ -114,7 +114,7 @@ func (p *parser) block(indent int) (any, error) {
 	return p.inline(r, r.text, indent-1)
 }
 
-// marker reports whether a row separates documents, or is a directive.
+// marker reports whether a row is a document marker or a directive.
 func marker(r row) bool {
 	return r.indent == 0 && (r.text == "..." || r.text == "---" || strings.HasPrefix(r.text, "--- ") || r.text[0] == '%')
 }
@@ -139,7 +139,7 @@ func (p *parser) sequence(indent int) (any, error) {
 			p.next++
 			value, err = p.text(r, rest, indent)
 		default:
-			// The rest of the row is the first one of a node of its own.
+			// The rest of the row is the first row of a nested node.
 			p.lines[p.next] = row{number: r.number, indent: r.indent + len(r.text) - len(rest), text: rest}
 			value, err = p.block(p.lines[p.next].indent)
 		}
@@ -150,7 +150,8 @@ func (p *parser) sequence(indent int) (any, error) {
 	}
 }
 
-// above refuses a row after a collection that is indented deeper than it.
+// above refuses a row after a collection that is indented deeper than the
+// collection.
 func (p *parser) above(r row, ok bool, indent int) error {
 	if ok && r.indent > indent {
 		return p.fail(r, "the row is indented deeper than its neighbors")
@@ -158,8 +159,8 @@ func (p *parser) above(r row, ok bool, indent int) error {
 	return nil
 }
 
-// below reads the node under a row that ends without a value; there may be none. A
-// sequence may stand as far left as the key that it belongs to.
+// below reads the node under a row that ends without a value; there may be
+// none. A sequence may have the same indentation as the key that it belongs to.
 func (p *parser) below(indent int, key bool) (any, error) {
 	r, ok := p.peek()
 	switch {
@@ -201,7 +202,7 @@ func (p *parser) mapping(indent int) (any, error) {
 	}
 }
 
-// key splits a row into a key and what follows its colon.
+// key splits a row into a key and the text after its colon.
 func (p *parser) key(r row) (key, rest string, ok bool, err error) {
 	text := r.text
 	switch text[0] {
@@ -249,7 +250,7 @@ func (p *parser) key(r row) (key, rest string, ok bool, err error) {
 	return "", "", false, nil
 }
 
-// colon reports whether a text begins with the colon behind a key.
+// colon reports whether a text starts with the colon that follows a key.
 func colon(text string) (after string, ok bool) {
 	if text == ":" || strings.HasPrefix(text, ": ") || strings.HasPrefix(text, ":\t") {
 		return strings.TrimLeft(text[1:], " \t"), true
@@ -257,7 +258,7 @@ func colon(text string) (after string, ok bool) {
 	return "", false
 }
 
-// inline reads a scalar or a flow collection that fills the rest of a row.
+// inline reads a scalar or a flow collection that takes up the rest of a row.
 func (p *parser) inline(r row, text string, indent int) (any, error) {
 	f := &flow{rest: text}
 	value, err := f.value(false, p.depth)
