@@ -15,16 +15,17 @@ import (
 	"github.com/connic-go/connic/internal/bench/measure"
 )
 
-// acrossRounds is how often each toolchain gets its turn.
+// acrossRounds is the number of turns of each toolchain.
 const acrossRounds = 5
 
-// floorAndClient are the figures of one case.
+// floorAndClient holds the results of one case.
 type floorAndClient struct {
 	Floor  measure.Cost `json:"floor"`
 	Client measure.Cost `json:"client"`
 }
 
-// turn measures the small reads and writes them to standard output as JSON.
+// turn measures the small reads and writes the results to standard output as
+// JSON.
 func turn() error {
 	found := make(map[string]floorAndClient)
 	var all []cases.Case
@@ -41,8 +42,8 @@ func turn() error {
 	return json.NewEncoder(os.Stdout).Encode(found)
 }
 
-// across runs the same program under several toolchains in turn, and prints
-// their times in units of the floor's under the first one.
+// across runs the same program with several toolchains in turn, and prints
+// their times relative to the floor with the first one.
 func across(toolchains []string) (err error) {
 	folder, err := os.MkdirTemp("", "connic-bench-*")
 	if err != nil {

@@ -1,10 +1,10 @@
-// Bench compares the client with the same calls written by hand, and prints the
-// table of ratios: time, bytes and allocations. Demands stand in parentheses, with
-// an exclamation mark where they are missed.
+// Bench compares the client with the same calls written by hand, and prints a
+// table of ratios: time, bytes and allocations. Demands are in parentheses, with
+// an exclamation mark if they are missed.
 //
 //	go run ./internal/bench
 //
-// Other measurements take the place of the table:
+// Other measurements replace the table:
 //
 //	go run ./internal/bench -build                       modules, binary, build
 //	go run ./internal/bench -across go1.26.8,go1.27.4    two toolchains in turn
@@ -51,8 +51,8 @@ func run() error {
 	return table()
 }
 
-// build weighs a program with the client. What it may weigh is a demand, but for
-// the time, which depends on what else the machine does.
+// build measures a program with the client. Its size has a demand; the build
+// time has none, because it depends on the load of the machine.
 func build() error {
 	folder, err := os.MkdirTemp("", "connic-bench-*")
 	if err != nil {
@@ -112,7 +112,7 @@ func table() error {
 	return nil
 }
 
-// mark is a demand, with an exclamation mark where it is missed.
+// mark returns a demand, with an exclamation mark if it is missed.
 func mark(got, want float64) string {
 	switch {
 	case want == 0:
@@ -163,7 +163,7 @@ func crowd() error {
 	return nil
 }
 
-// heap measures the cases that are large.
+// heap measures the large cases.
 func heap() error {
 	const mb = 1 << 20
 	large, err := cases.Large()

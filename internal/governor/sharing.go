@@ -91,8 +91,8 @@ func (s *sharing) admitted(now time.Time, counting int) {
 	}
 }
 
-// answered counts an attempt that was not refused, either of this window or a
-// late one from before the last refusal.
+// answered counts an attempt that was not refused, either in this window or, if
+// it is late, from before the last refusal.
 func (s *sharing) answered(current bool) {
 	switch {
 	case current:

@@ -154,16 +154,17 @@ func (g *Governor) burst() int {
 	return max(4, int(math.Ceil(0.07*n+0.85*c*c/n)))
 }
 
-// earliest is the first instant at which a waiter of the lane can go that has so
-// many others of its lane ahead. Attempts in flight may end unsent and give back
-// their places at once, so they take none here. Those ahead in line are taken to
-// be needed, and the places that are kept for looks in this round only.
+// earliest returns the earliest time at which a waiter of the lane can go if
+// ahead others of its lane go first. Attempts in flight may end unsent and
+// return their slots at once, so they do not count. All waiters ahead, and the
+// slots reserved for polls in this window only, are assumed to be needed.
 func (g *Governor) earliest(now time.Time, lane Lane, ahead int) time.Time {
 	at := now
 	if g.n > 0 {
-		// Of the places that the lane may take some are free, and the others come
-		// back in the order in which the round trips ended, and so on round. What is
-		// kept for others now may be free in the next round.
+		// Some of the slots that the lane may use are free. The others are
+		// returned in the order in which the round trips ended, and so on in
+		// each window. Slots reserved for others now may be free in the next
+		// window.
 		places := max(1, g.n-g.keep(lane))
 		rounds, place := 0, ahead
 		if rest := ahead - places; rest >= 0 {
@@ -180,7 +181,7 @@ func (g *Governor) earliest(now time.Time, lane Lane, ahead int) time.Time {
 	return at
 }
 
-// saturate is n times d, or as long as a duration can be.
+// saturate returns n times d, or the longest possible duration.
 func saturate(n int, d time.Duration) time.Duration {
 	if n > 0 && d > math.MaxInt64/2/time.Duration(n) {
 		return math.MaxInt64 / 2

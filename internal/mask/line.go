@@ -77,7 +77,7 @@ func shorten(s string, most int) string {
 	return s[:end] + "…"
 }
 
-// clip truncates s to about n bytes. The result does not end within a word,
+// clip truncates s to about size bytes. The result does not end within a word,
 // because that could be the start of a secret.
 func clip(s string, size int) string {
 	if len(s) <= size {

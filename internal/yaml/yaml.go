@@ -90,7 +90,7 @@ func (p *parser) document() (any, error) {
 	return value, nil
 }
 
-// block reads the node whose rows are indented by exactly n spaces.
+// block reads the node whose rows are indented by exactly indent spaces.
 func (p *parser) block(indent int) (any, error) {
 	r, _ := p.peek()
 	if p.depth++; p.depth > maxDepth {

@@ -1,5 +1,5 @@
 // Command coverage writes docs/api-coverage.md: every operation of the API, how
-// surely it is known, and the methods that offer it. Run it in the root of the
+// it is known, and the methods that offer it. Run it in the root of the
 // module, as go generate does.
 package main
 
@@ -68,7 +68,7 @@ client, err := connic.New(project, key, connic.WithRoute("runs.list", "/projects
 ` + "`WithQuery`" + ` adds a parameter to a call, ` + "`CaptureResponse`" + ` returns the response as it was received, and ` + "`Client.Do`" + ` calls operations that are not listed here.
 `
 
-// titles are the headings, by the first part of an operation's name.
+// titles holds the headings, by the first part of an operation's name.
 var titles = map[string]string{
 	"agents": "Agents", "runs": "Runs", "knowledge": "Knowledge", "judges": "Judges", "budgets": "Budgets",
 	"audit_logs": "Audit logs", "deployments": "Deployments", "project": "Project", "environments": "Environments",
@@ -108,7 +108,7 @@ func render(root string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// fields writes how each field is known, as its tag says.
+// fields writes how each field is known, according to its tag.
 func fields(b *bytes.Buffer, types *source.Types) {
 	b.WriteString("\n## Fields\n\nThe same in OpenAPI, with types: [openapi.json](openapi.json).\n\n" +
 		"| Field | On the wire | Known | Also understood |\n| --- | --- | --- | --- |\n")
@@ -119,7 +119,7 @@ func fields(b *bytes.Buffer, types *source.Types) {
 				known += ", in words"
 			}
 			if known == "" || !ast.IsExported(name) {
-				continue // it does not travel, or is nobody's to use
+				continue // it is not sent, or not for use
 			}
 			others := make([]string, len(f.Aliases))
 			for i := range f.Aliases {

@@ -28,7 +28,7 @@ func write(root string) error {
 	return os.WriteFile(filepath.Join(root, document), text, 0o644) //nolint:gosec // as everything in a repository
 }
 
-// spec is the document. A struct keeps the order in which people read it.
+// A spec is the document. A struct keeps its parts in reading order.
 type spec struct {
 	OpenAPI    string            `json:"openapi"`
 	Info       object            `json:"info"`

@@ -10,13 +10,13 @@ import (
 	"github.com/connic-go/connic/internal/api/coverage/source"
 )
 
-// result is what an operation answers with.
+// A result describes the response of an operation.
 type result struct {
-	of   string // the Go type; empty where the client reads nothing
-	list string // the section's own name for the array, if it is a list
-	// member is a name under which the object may stand in another one.
+	of   string // the Go type; empty if the client ignores the response
+	list string // the section's own name for the array of a list
+	// member is a key under which the object may be nested.
 	member string
-	// field and type, in place of of, are the only member that is read.
+	// field and type, instead of of, name the only member that is read.
 	field, fieldType string
 }
 
@@ -83,7 +83,7 @@ var results = map[api.Op]result{
 	api.LoginToken: {of: "loginToken"},
 }
 
-// bodies are the Go types that are sent as they are.
+// bodies holds the Go types that are sent unmodified.
 var bodies = map[api.Op]string{
 	api.JudgesCreate:  "JudgeCreate",
 	api.JudgesUpdate:  "JudgeUpdate",
@@ -93,10 +93,10 @@ var bodies = map[api.Op]string{
 	api.BridgesSetRoutes: "bridgeRoutes",
 }
 
-// required are the keys that the other bodies need.
+// required lists the required keys of the other bodies.
 var required = []string{"content", "query", "run_id", "file", "files_data", "hostname", "device_code"}
 
-// key is the schema of a key of the other bodies.
+// A key is the schema of a key of the other bodies.
 func (g *generator) key(op *api.Operation, name string) (object, error) {
 	text := object{"type": "string"}
 	switch name {
@@ -142,8 +142,8 @@ func namespace() object {
 	}
 }
 
-// mark says how surely a key of a request is known: as its operation, unless it
-// is known better.
+// mark returns how a key of a request is known: like its operation, unless more
+// is known about it.
 func mark(op *api.Operation, name string) (api.Mark, string) {
 	known, from := op.Mark, sources[op.Mark]
 	switch {
@@ -157,7 +157,7 @@ func mark(op *api.Operation, name string) (api.Mark, string) {
 	return known, from
 }
 
-// body is the request body of an operation, nil if it has none.
+// body returns the request body of an operation, or nil if it has none.
 func (g *generator) body(op *api.Operation) (object, error) {
 	if len(op.Body) == 0 {
 		return nil, nil
@@ -208,7 +208,7 @@ func (g *generator) body(op *api.Operation) (object, error) {
 	return content(media, s), nil
 }
 
-// parameter is a query parameter of an operation.
+// parameter returns a query parameter of an operation.
 func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 	p := object{"name": name, "in": "query"}
 	known, from := mark(op, name)
@@ -251,7 +251,7 @@ func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 	return p, nil
 }
 
-// statuses are the tokens that a filter takes.
+// statuses holds the values that a filter accepts.
 var statuses = map[api.Op]string{
 	api.RunsList: "RunStatus", api.KnowledgeJobsList: "JobStatus", api.JudgesEvaluations: "EvaluationStatus",
 }
@@ -289,7 +289,7 @@ func (g *generator) operation(op *api.Operation) (object, error) {
 	for i, m := range methods {
 		names[i] = m.String()
 	}
-	if op.Keyless { // there is no client yet: a function makes both calls
+	if op.Keyless { // there is no client yet, so a function makes both calls
 		names = []string{"Login"}
 	}
 	if len(names) == 0 {
@@ -340,7 +340,7 @@ func (g *generator) operation(op *api.Operation) (object, error) {
 	return o, nil
 }
 
-// answers are the responses of an operation.
+// answers returns the responses of an operation.
 func (g *generator) answers(op *api.Operation) (object, error) {
 	r, ok := results[op.Op]
 	if !ok {
@@ -359,7 +359,7 @@ func (g *generator) answers(op *api.Operation) (object, error) {
 		describe(s, op.Mark, "")
 		success(object{"type": "object", "properties": object{r.field: s}})
 	case r.of == "":
-		// Whatever comes is taken for done.
+		// Any response means success.
 		all["2XX"] = object{"description": "Done. The client does not read a body."}
 	default:
 		s, err := g.reference(r.of, answer)
@@ -386,7 +386,7 @@ func (g *generator) answers(op *api.Operation) (object, error) {
 	return all, nil
 }
 
-// responses are the errors that every operation may answer with.
+// responses returns the errors that every operation may respond with.
 func (g *generator) responses() object {
 	content := object{"application/json": object{"schema": object{"$ref": "#/components/schemas/Error"}}}
 	all := object{}

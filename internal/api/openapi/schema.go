@@ -12,7 +12,7 @@ import (
 	"github.com/connic-go/connic/internal/api/coverage/source"
 )
 
-// sources say where a mark comes from.
+// sources explains the marks.
 var sources = map[api.Mark]string{
 	api.Documented: "the vendor's documentation of the REST API",
 	api.Observed:   "the vendor's command-line client",
@@ -21,7 +21,8 @@ var sources = map[api.Mark]string{
 
 const inWords = "the vendor's documentation describes it in words"
 
-// direction tells requests from answers, where null is as good as absent.
+// A direction distinguishes requests from responses, in which null is
+// equivalent to absent.
 type direction bool
 
 const (
@@ -29,11 +30,11 @@ const (
 	request direction = true
 )
 
-// generator makes schemas of Go types.
+// A generator creates schemas of Go types.
 type generator struct {
 	types   *source.Types
 	methods []source.Method
-	// used has what a component is made of, by its name.
+	// used maps the name of a component to what it is created from.
 	used map[string]component
 }
 
@@ -54,8 +55,9 @@ func newGenerator(root string) (*generator, error) {
 	return &generator{types: types, methods: methods, used: make(map[string]component)}, nil
 }
 
-// reference makes a type a component and returns the reference to it. What is in
-// requests and in answers is two components: only a request needs its members.
+// reference makes a type a component and returns a reference to it. A type that
+// occurs in both requests and responses becomes two components, because only
+// requests have required members.
 func (g *generator) reference(name string, d direction) (object, error) {
 	of := g.types.Structs[name]
 	if of == nil {
@@ -69,7 +71,7 @@ func (g *generator) reference(name string, d direction) (object, error) {
 	return object{"$ref": "#/components/schemas/" + title}, nil
 }
 
-// schemas writes the components, and those that they lead to.
+// schemas returns the components, including those that they refer to.
 func (g *generator) schemas() (object, error) {
 	all := object{"Error": errorSchema}
 	for {
@@ -102,11 +104,11 @@ func (g *generator) object(c component) (object, error) {
 		if inner, ok := strings.CutPrefix(expression, "Nullable["); ok && !slices.Contains(clearable[c.of.Name], f.JSON) {
 			expression = strings.TrimSuffix(inner, "]")
 		}
-		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may come as a text or as it is
+		if f.JSON == "output" && f.Type == "string" && c.direction == answer { // a structured output may be a string or any JSON value
 			expression = "any"
 		}
 		s, err := g.schema(expression, c.direction)
-		if c.of.Name+"."+f.Name == "Deployment.Agents" && err == nil { // names, or objects that have one
+		if c.of.Name+"."+f.Name == "Deployment.Agents" && err == nil { // names, or objects with a name
 			s["items"] = object{"type": []string{"string", "object"}, "properties": object{"name": object{"type": "string"}}}
 		}
 		if err != nil {
@@ -146,7 +148,7 @@ func (g *generator) object(c component) (object, error) {
 		}
 	}
 	s := object{"type": "object", "properties": properties}
-	if inPlace { // a text alone is one of the fields
+	if inPlace { // a string by itself sets one of the fields
 		s["type"] = []string{"object", "string"}
 	}
 	if c.of.Doc != "" {
@@ -161,8 +163,8 @@ func (g *generator) object(c component) (object, error) {
 	return s, nil
 }
 
-// clearable are the keys of changes that null clears. The others are refused by
-// the client.
+// clearable lists the keys of updates that null clears. The client refuses null
+// for the others.
 var clearable = map[string][]string{
 	"BudgetUpdate": {"environment_id", "agent_name"},
 	"JudgeCreate":  {"include_agent_system_prompt"},
@@ -171,7 +173,7 @@ var clearable = map[string][]string{
 	},
 }
 
-// bounds of what the client sends.
+// Limits of what the client sends.
 var bounds = map[string]object{
 	"name":        {"minLength": 1},
 	"agent_name":  {"minLength": 1},
@@ -185,16 +187,16 @@ var bounds = map[string]object{
 	"port":        {"minimum": 1, "maximum": 65535},
 }
 
-// places are where else an answer may have a field, besides the names that its tag
-// has: the decoders of the answers look there.
+// places lists where else a response may have a field, in addition to the
+// aliases in its tag. The decoders of the responses look there.
 var places = map[string][]string{
 	"TriggerResult.RunID": {"run.id", "run.run_id", "run_ids[]"},
 	"Ingestion.EntryID":   {"entry.entry_id", "entry.id"},
 	"Ingestion.JobID":     {"job.id", "job.job_id", "id"},
 }
 
-// alias adds another name of a field: "run_id", "run.id" for a member of a
-// member, "run_ids[]" for the only element of an array.
+// alias adds an alias of a field: "run_id", "run.id" for a nested member,
+// "run_ids[]" for the only element of an array.
 func (g *generator) alias(properties object, name string, f source.Field) error {
 	s, err := g.schema(f.Type, answer)
 	if err != nil {
@@ -207,7 +209,7 @@ func (g *generator) alias(properties object, name string, f source.Field) error 
 		return nil
 	}
 	if !nested {
-		if properties[name] == nil { // a field of its own goes before
+		if properties[name] == nil { // an existing field takes precedence
 			properties[name] = s
 		}
 		return nil
@@ -223,7 +225,7 @@ func (g *generator) alias(properties object, name string, f source.Field) error 
 	return nil
 }
 
-// describe adds what is known of a field.
+// describe adds what is known about a field.
 func describe(s object, mark api.Mark, doc string) {
 	if mark != "" {
 		s["x-status"], s["x-source"] = string(mark), sources[mark]
@@ -233,10 +235,10 @@ func describe(s object, mark api.Mark, doc string) {
 	}
 }
 
-// bounds of the integers of Go on 64-bit machines.
+// Limits of Go's integers on 64-bit machines.
 const maxInt64 = 1<<63 - 1
 
-// schema is the schema of a type expression.
+// schema returns the schema of a type expression.
 func (g *generator) schema(expression string, d direction) (object, error) {
 	null := func(s object) object {
 		if of, ok := s["type"].(string); ok && d == answer {
@@ -284,7 +286,7 @@ func (g *generator) schema(expression string, d direction) (object, error) {
 		if g.types.Structs[element] != nil {
 			s, err = g.reference(element, d)
 		} else {
-			s, err = g.schema(element, request) // what is null in an array is not absent
+			s, err = g.schema(element, request) // null in an array is not equivalent to absent
 		}
 		if err != nil {
 			return nil, err
@@ -331,8 +333,8 @@ func nullable(s object) object {
 	return s
 }
 
-// list is the schema of a list in every envelope that is understood. The section
-// has a name of its own for the array.
+// list returns the schema of a list in every accepted envelope. name is the
+// section's own name for the array.
 func list(item object, name string) object {
 	array := object{"type": []string{"array", "null"}, "items": item}
 	properties := object{

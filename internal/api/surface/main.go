@@ -1,6 +1,6 @@
-// Surface writes down what the packages export: one line or block for each
-// constant, variable, function, type and method, without comments. A change to
-// what users compile against is then seen in review.
+// Surface lists what the packages export: one line or block for each constant,
+// variable, function, type and method, without comments. Changes to the public
+// API then show up in review.
 //
 //	go run ./internal/api/surface . testdata/api.golden
 package main
@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-// packages are the ones that users import, as folders of the module.
+// packages lists the packages that users import, as folders of the module.
 var packages = []string{".", "connector", "connictest"}
 
 func main() {
@@ -80,8 +80,8 @@ func exported(folder string) ([]string, error) {
 	return slices.Compact(blocks), nil
 }
 
-// split makes a declaration of each specification, and leaves out imports and
-// bodies.
+// split returns a declaration for each specification. It omits imports and
+// function bodies.
 func split(declaration ast.Decl) []ast.Decl {
 	switch d := declaration.(type) {
 	case *ast.FuncDecl:
@@ -95,7 +95,7 @@ func split(declaration ast.Decl) []ast.Decl {
 			return nil
 		}
 		if d.Tok == token.CONST && len(d.Specs) > 1 && implicit(d) {
-			return []ast.Decl{d} // iota counts on
+			return []ast.Decl{d} // iota continues
 		}
 		var single []ast.Decl
 		for _, spec := range d.Specs {
@@ -106,7 +106,8 @@ func split(declaration ast.Decl) []ast.Decl {
 	return nil
 }
 
-// receiver reports whether methods of a type can be called from outside.
+// receiver reports whether methods of a type can be called from outside the
+// package.
 func receiver(of ast.Expr) bool {
 	switch t := of.(type) {
 	case *ast.StarExpr:

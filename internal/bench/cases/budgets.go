@@ -7,25 +7,25 @@ import (
 	"github.com/connic-go/connic/internal/bench/measure"
 )
 
-// Budget is what a case may cost.
+// A Budget limits the cost of a case.
 type Budget struct {
 	Name string
-	// Demand is in units of the floor, as Go 1.26 runs it; 0 for none. Its bytes
-	// and allocations are tested, its time is only reported: that depends on what
-	// else the machine does. The floor is another one on other lines of Go, whose
-	// decoder allocates more (1.25) or less (1.27).
+	// Demand is relative to the floor with Go 1.26; 0 means none. Its bytes and
+	// allocations are tested. Its time is only reported, because it depends on
+	// the load of the machine. The floor differs between Go releases, because
+	// their decoders allocate more (1.25) or less (1.27).
 	Demand measure.Ratio
-	// Bytes and Allocs are what a call of the client takes on any line of Go, with
-	// 3 % of the bytes to spare and next to nothing of the allocations. More than
-	// that fails the test; whoever means it raises them here.
+	// Bytes and Allocs limit a call of the client on any Go release. They leave
+	// 3 % of the bytes and almost none of the allocations to spare. Anything
+	// above fails the test; to accept it, raise them here.
 	Bytes, Allocs float64
 }
 
-// DemandLine is the line of Go that the demands are made for.
+// DemandLine is the Go release to which the demands apply.
 const DemandLine = "go1.26"
 
-// Budgets are the budgets of [All] and [Large], by the beginning of their names:
-// a case that comes in several forms has one budget, for the worst.
+// Budgets holds the budgets of [All] and [Large], by the prefix of the case's
+// name: a case in several forms has one budget, for the worst form.
 var Budgets = []Budget{
 	{"GET 1 KB, memory", measure.Ratio{Time: 0.85, Bytes: 0.62, Allocs: 0.70}, 2_800, 20.1},
 	{"GET with 30 spans, memory", measure.Ratio{Time: 0.85, Bytes: 0.62, Allocs: 0.70}, 26_500, 104},
@@ -49,22 +49,22 @@ func BudgetOf(name string) (Budget, error) {
 	return Budget{}, fmt.Errorf("no budget for %s", name)
 }
 
-// Further budgets. Those that are texts are only reported.
+// Further budgets. Those that are strings are only reported.
 const (
 	Connections    = 64      // opened by 64 goroutines
-	CrowdTime      = 1.10    // of the floor's, reported
-	LargePeak      = 0.60    // heap of a run of 10 MB, of the floor's
+	CrowdTime      = 1.10    // relative to the floor; only reported
+	LargePeak      = 0.60    // heap for a run of 10 MB, relative to the floor
 	UploadPeak     = 4 << 20 // heap of the upload, in bytes
-	LivePagesMost  = 2.0     // pages in use while a list is iterated over
+	LivePagesMost  = 2.0     // pages in use during an iteration over a list
 	NewAllocs      = 19
 	NewTime        = "2µs"
 	AdmitTime      = "300ns" // and no allocation, which is tested
 	AdmitCrowdTime = "10µs"
-	LinkedModules  = 3 // beside the client's own
-	ListedModules  = 8 // by go list -m all, beside the program's and the client's own
+	LinkedModules  = 3 // besides the client's
+	ListedModules  = 8 // by go list -m all, besides those of the program and the client
 	BuildTime      = "1.5s"
-	// BinaryRatio is that of two stripped programs that read a run, with the client
-	// and with net/http and encoding/json. The demand is 1.08; go-retryablehttp
-	// alone, which links regexp and log/slog, takes 1.05.
+	// BinaryRatio compares two stripped programs that read a run, one with the
+	// client and one with net/http and encoding/json. The demand is 1.08.
+	// go-retryablehttp alone, which links regexp and log/slog, takes 1.05.
 	BinaryRatio = 1.16
 )

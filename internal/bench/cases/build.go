@@ -25,8 +25,8 @@ func programs() string {
 	return filepath.Join(filepath.Dir(file), "testdata")
 }
 
-// goTool runs the go command in the folder of the programs, and returns what it
-// says and how long processors worked for it.
+// goTool runs the go command in the folder of the programs. It returns the
+// output and the processor time.
 func goTool(env []string, args ...string) (said string, worked time.Duration, err error) {
 	cmd := exec.CommandContext(context.Background(), "go", args...)
 	cmd.Dir, cmd.Env = programs(), append(os.Environ(), env...)
@@ -41,14 +41,14 @@ func goTool(env []string, args ...string) (said string, worked time.Duration, er
 	return string(out), worked, err
 }
 
-// Built is what a build came to.
+// Built is the result of a build.
 type Built struct {
 	Size   int64         // of the binary, in bytes
-	Took   time.Duration // from start to end
-	Worked time.Duration // of all processors; what else the machine does counts less
+	Took   time.Duration // wall-clock time
+	Worked time.Duration // processor time, which depends less on the load of the machine
 }
 
-// Build builds a program, stripped.
+// Build builds a stripped program.
 func Build(program, folder string, env ...string) (b Built, err error) {
 	binary := filepath.Join(folder, program)
 	start := time.Now()
@@ -64,8 +64,8 @@ func Build(program, folder string, env ...string) (b Built, err error) {
 	return b, nil
 }
 
-// BuildWarm builds the consumer where the standard library is compiled already,
-// and nothing else. Times are the least of some tries.
+// BuildWarm builds the consumer with only the standard library in the build
+// cache. The times are the minimum of several tries.
 func BuildWarm(tries int) (best Built, err error) {
 	folder, err := os.MkdirTemp("", "connic-bench-*")
 	if err != nil {
@@ -73,7 +73,8 @@ func BuildWarm(tries int) (best Built, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	cache := filepath.Join(folder, "cache")
-	// Whatever the consumer needs of the standard library, under the flags of Build.
+	// The parts of the standard library that the consumer needs, with the flags
+	// of Build.
 	deps, _, err := goTool(nil, "list", "-deps", "-f", "{{if .Standard}}{{.ImportPath}}{{end}}", "./"+Consumer)
 	if err != nil {
 		return best, err
@@ -99,7 +100,7 @@ func BuildWarm(tries int) (best Built, err error) {
 	return best, nil
 }
 
-// LinkedBesides returns the modules that a program links beside the client's.
+// LinkedBesides returns the modules that a program links besides the client's.
 func LinkedBesides() ([]string, error) {
 	const own = "github.com/connic-go/connic"
 	out, _, err := goTool(nil, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+Consumer)
@@ -109,9 +110,10 @@ func LinkedBesides() ([]string, error) {
 	return distinct(strings.Fields(out), own), nil
 }
 
-// ListedBesides returns the modules that go list -m all shows for a program with
-// the client, beside these two. They are those of go.sum, which go mod tidy
-// keeps exact; the command itself would ask for files that no build needs.
+// ListedBesides returns the modules that go list -m all shows for a program
+// with the client, besides these two. They are those in go.sum, which go mod
+// tidy keeps exact. The command itself would download files that no build
+// needs.
 func ListedBesides() ([]string, error) {
 	sums, err := os.ReadFile(filepath.Join(programs(), "..", "..", "..", "..", "go.sum"))
 	if err != nil {

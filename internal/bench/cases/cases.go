@@ -1,5 +1,5 @@
-// Package cases has what is measured of the client: the same calls made by the
-// client and by the floor, and the budgets that they keep to.
+// Package cases defines what is measured of the client: the same calls made by
+// the client and by the floor, and their budgets.
 package cases
 
 import (
@@ -20,17 +20,17 @@ const (
 	runID   = "7b1c4a52-7d0f-4a3e-9d0b-000000000000"
 )
 
-// Case is one call, made by the floor and by the client.
+// A Case is one call, made by the floor and by the client.
 type Case struct {
-	Name          string // its budget has the same
+	Name          string // begins with the name of its budget
 	Floor, Client func() error
 	Close         func()
 }
 
 var errAnswer = errors.New("the answer is not what was sent")
 
-// newClient makes a client with everything on: the limiter admits each attempt,
-// and never makes one wait.
+// newClient creates a client with everything enabled. The limiter admits each
+// attempt without a wait.
 func newClient(transport http.RoundTripper, opts ...connic.Option) (*connic.Client, error) {
 	own := []connic.Option{connic.WithRateLimit(1_000_000, 10*time.Millisecond)}
 	if transport != nil {
@@ -43,18 +43,18 @@ func newFloor(transport http.RoundTripper, url string) *measure.Floor {
 	return &measure.Floor{HTTP: &http.Client{Transport: transport}, Base: url, Authorization: "Bearer " + key, Problem: measure.Detail}
 }
 
-// bothOn makes a floor and a client on the same transport.
+// bothOn creates a floor and a client on the same transport.
 func bothOn(transport http.RoundTripper) (*measure.Floor, *connic.Client, error) {
 	client, err := newClient(transport)
 	return newFloor(transport, base), client, err
 }
 
-// inMemory makes both on a transport that always answers the same.
+// inMemory creates both on a transport that always returns the same response.
 func inMemory(status int, body string) (*measure.Floor, *connic.Client, error) {
 	return bothOn(&measure.Memory{Status: status, Body: []byte(body)})
 }
 
-// All returns all cases. The caller closes them.
+// All returns all cases. The caller must close them.
 func All() ([]Case, error) {
 	var cases []Case
 	for _, form := range Forms {
@@ -75,7 +75,8 @@ func All() ([]Case, error) {
 	return cases, nil
 }
 
-// reading is a GET of a path, by the floor into what target makes.
+// reading is a GET of a path, which the floor decodes into the result of
+// target.
 func reading(name string, f *measure.Floor, path string, target func() checked, client func(context.Context) (bool, error)) Case {
 	ctx := context.Background()
 	return Case{
@@ -104,7 +105,7 @@ func getOf(name string, f *measure.Floor, client *connic.Client, target func() c
 	})
 }
 
-// mustBothOn is for options that are known to be good.
+// mustBothOn is bothOn for options that are known to be valid.
 func mustBothOn(body string) (*measure.Floor, *connic.Client) {
 	f, client, err := inMemory(http.StatusOK, body)
 	if err != nil {
@@ -154,7 +155,8 @@ func List(form Form) Case {
 	})
 }
 
-// postPayload starts a run with a structured payload beside the message.
+// postPayload starts a run with a structured payload in addition to the
+// message.
 func postPayload() (Case, error) {
 	type order struct {
 		Number   int      `json:"number"`
@@ -219,7 +221,7 @@ func post() (Case, error) {
 	}, err
 }
 
-// NotFound reads a run that is not there.
+// NotFound reads a run that does not exist.
 func NotFound() (Case, error) {
 	ctx := context.Background()
 	f, client, err := inMemory(http.StatusNotFound, errorBody)

@@ -11,8 +11,8 @@ import (
 	"github.com/connic-go/connic/internal/bench/measure"
 )
 
-// FloorSide and ClientSide are the sides of a crowd, each with the transport
-// that it brings. The floor's has a pool of 64.
+// FloorSide and ClientSide are the sides of a crowd, each with its own
+// transport. The pool of the floor keeps 64 connections.
 func FloorSide(url string) (call func() error, done func(), err error) {
 	ctx := context.Background()
 	transport := measure.Pooled()
@@ -22,7 +22,7 @@ func FloorSide(url string) (call func() error, done func(), err error) {
 	}, transport.CloseIdleConnections, nil
 }
 
-// ClientSide is the client as shipped.
+// ClientSide is the client with its defaults.
 func ClientSide(url string) (call func() error, done func(), err error) {
 	ctx := context.Background()
 	client, err := newClient(nil, connic.WithBaseURL(url))
@@ -35,7 +35,7 @@ func ClientSide(url string) (call func() error, done func(), err error) {
 	}, func() { _ = client.Close() }, nil
 }
 
-// Crowd lets 64 goroutines call over loopback.
+// Crowd makes calls from 64 goroutines over loopback.
 func Crowd(rounds int) (floor, client measure.Crowded, err error) {
 	found, err := measure.Crowd(worst.run(0, ""), rounds, FloorSide, ClientSide)
 	if err != nil {
@@ -52,9 +52,9 @@ func Large() (Case, error) {
 	return c, err
 }
 
-// Peaks returns by how much the heap grows at most during a call of the floor
-// and of the client, the smallest of some tries: the collector decides when it
-// comes.
+// Peaks returns the maximum growth of the heap during a call of the floor and
+// of the client. It returns the minimum of several tries, because the garbage
+// collector may run at any time.
 func (c *Case) Peaks(tries int) (floor, client uint64, err error) {
 	for i := range tries {
 		a, err := measure.Peak(c.Floor)
@@ -73,7 +73,7 @@ func (c *Case) Peaks(tries int) (floor, client uint64, err error) {
 	return floor, client, nil
 }
 
-// Construct makes a client.
+// Construct creates a client.
 func Construct() error {
 	_, err := connic.New("p", key)
 	return err
@@ -90,7 +90,7 @@ func ConstructGoroutines() (int, error) {
 	return started, client.Close()
 }
 
-// Admit returns a function that asks an idle limiter for leave.
+// Admit returns a function that asks an idle limiter for admission.
 func Admit() func() error {
 	ctx := context.Background()
 	limiter := connic.NewLimiter(1_000_000, 10*time.Millisecond)
@@ -101,12 +101,12 @@ func Admit() func() error {
 	}
 }
 
-// AdmitCrowd returns how long an admission takes where 1,000 goroutines always
-// ask for it.
+// AdmitCrowd returns how long an admission takes while 1,000 goroutines are
+// queued.
 func AdmitCrowd() time.Duration {
 	const waiters, each = 1000, 100
 	ctx := context.Background()
-	narrow := connic.NewLimiter(1, time.Nanosecond) // one at a time gets through
+	narrow := connic.NewLimiter(1, time.Nanosecond) // admits one at a time
 	var wg sync.WaitGroup
 	start := time.Now()
 	for range waiters {

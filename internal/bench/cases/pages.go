@@ -17,8 +17,8 @@ const (
 	pageItems = 100
 )
 
-// pagedTransport answers the pages of a list, each with ids of its own. They are
-// made beforehand: what it allocated would count for both sides.
+// pagedTransport returns the pages of a list, each with different ids. They are
+// created in advance, because its allocations would count for both sides.
 type pagedTransport struct{ pages [pageCount]measure.Memory }
 
 func newPagedTransport() *pagedTransport {
@@ -70,7 +70,7 @@ func pages() (Case, error) {
 	}, err
 }
 
-// iterate reads all items, and tells visit the number of each.
+// iterate reads all items, and calls visit with the number of each.
 func iterate(ctx context.Context, client *connic.Client, visit func(n int)) error {
 	n := 0
 	for _, err := range client.Runs.All(ctx, nil) {
@@ -86,9 +86,9 @@ func iterate(ctx context.Context, client *connic.Client, visit func(n int)) erro
 	return nil
 }
 
-// LivePages returns how many bytes are in use for one page of a list that
-// somebody holds, and at most while all pages are iterated over, collected after
-// every 500 items.
+// LivePages returns how many bytes are in use for one page of a list that is
+// retained, and the maximum during an iteration over all pages, measured after
+// a garbage collection every 500 items.
 func LivePages() (one, most uint64, err error) {
 	ctx := context.Background()
 	_, client, err := bothOn(newPagedTransport())

@@ -8,17 +8,17 @@ import (
 	"unicode/utf16"
 )
 
-// Form is how the service writes the same run. What a figure is worth depends on
-// it, so every figure is that of the worst form.
+// A Form is a way in which the service may write the same run. Figures depend
+// on the form, so each figure is that of the worst form.
 type Form struct {
 	Name string
 	text string // the output, as JSON
-	rest string // members that some forms write in another way
+	rest string // members whose spelling depends on the form
 }
 
-// Forms are plain text without an escape; JSON within the texts; prose of several
-// lines as models write it; and the same with each letter outside ASCII escaped,
-// as Python's encoder does.
+// Forms are plain text without escapes; JSON inside strings; prose of several
+// lines as models write it; and the same with each character outside ASCII
+// escaped, as Python's encoder does.
 var Forms = []Form{
 	{"plain", quoted(strings.Repeat("The west region did best. ", 12), false), plainRest},
 	{nested, quoted(strings.Repeat(`{"region": "west", "total": 72300}, `, 9), false), nestedRest},
@@ -39,13 +39,13 @@ const (
 		"It’s worth asking why the others didn’t follow. I’d look at the café and résumé segments first…\n"
 )
 
-// quoted is a text as JSON; in ASCII alone if ascii is set.
+// quoted returns a string as JSON, in ASCII only if ascii is set.
 func quoted(text string, ascii bool) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(text); err != nil {
-		panic(err) // a text can be encoded
+		panic(err) // a string always encodes
 	}
 	raw := strings.TrimSuffix(b.String(), "\n")
 	if !ascii {
@@ -66,11 +66,11 @@ func quoted(text string, ascii bool) string {
 	return b.String()
 }
 
-// numbered is the text with a number in it: texts of different runs and spans
-// differ.
+// numbered returns the text with a number in it, so that the texts of different
+// runs and spans differ.
 func (f Form) numbered(i int) string { return fmt.Sprintf(`"%d: `, i) + f.text[1:] }
 
-// run is a run of about 1 KB. Spans follow its other members.
+// run returns a run of about 1 KB. Spans follow its other members.
 func (f Form) run(i int, spans string) string {
 	return fmt.Sprintf(`{"id":"7b1c4a52-7d0f-4a3e-9d0b-%012d","agent_name":"support","status":"completed",`+
 		`"input":"%d: Summarize the latest sales report and name the region that did best in the third quarter.",`+
@@ -88,7 +88,7 @@ func (f Form) list(n int) string {
 	return `{"items":[` + strings.Join(runs, ",") + fmt.Sprintf(`],"total":%d,"limit":%d,"offset":0,"has_more":false}`, n, n)
 }
 
-// spans are n spans whose metadata is JSON within a text.
+// spans returns n spans whose metadata is JSON inside a string.
 func (f Form) spans(n int) string {
 	var b strings.Builder
 	b.WriteString(`,"traces":[`)
@@ -104,13 +104,13 @@ func (f Form) spans(n int) string {
 	return b.String()
 }
 
-// large is a run with so many spans that it has about size bytes.
+// large returns a run with as many spans as make about size bytes.
 func (f Form) large(size int) string {
 	const some = 100
 	return f.run(0, f.spans(size*some/len(f.spans(some))))
 }
 
-// worst is the form of the cases that are measured in one only.
+// worst is the form for cases that are measured in a single one.
 var worst = Forms[1]
 
 const (
@@ -119,8 +119,8 @@ const (
 	errorBody     = `{"detail":"Run not found"}`
 )
 
-// floorRun has exactly the fields of a run, whose form says how the usage is
-// spelled.
+// floorRun has exactly the fields of a run. The form determines how the usage
+// is spelled.
 type floorRun[U any] struct {
 	ID            string          `json:"id"`
 	AgentName     string          `json:"agent_name"`
@@ -148,7 +148,7 @@ type floorUsage struct {
 	Total    int64 `json:"total"`
 }
 
-// floorTokens is the usage of the nested form.
+// floorTokens is the usage in the nested form.
 type floorTokens struct {
 	Input    int64 `json:"input_tokens"`
 	Output   int64 `json:"output_tokens"`
@@ -157,7 +157,7 @@ type floorTokens struct {
 	Total    int64 `json:"total_tokens"`
 }
 
-// floorSpannedRun has spans too.
+// floorSpannedRun also has spans.
 type floorSpannedRun[U any] struct {
 	floorRun[U]
 	Traces []floorSpan `json:"traces"`
@@ -183,7 +183,7 @@ type floorPage[U any] struct {
 	HasMore bool          `json:"has_more"`
 }
 
-// The checks look whether a run is the one that was sent.
+// The checks verify that a run is the one that was sent.
 func (r *floorRun[U]) ok() bool        { return r.AgentName == "support" && !r.EndedAt.IsZero() }
 func (r *floorSpannedRun[U]) ok() bool { return r.floorRun.ok() && len(r.Traces) > 0 }
 func (p *floorPage[U]) ok() bool       { return len(p.Items) == 100 }

@@ -49,7 +49,7 @@ func newFile() (name string, remove func(), err error) {
 }
 
 // sendFile is the floor of an upload: a pipe, and a goroutine that writes the
-// form into it.
+// form to it.
 func sendFile(ctx context.Context, f *measure.Floor, name string) error {
 	file, err := os.Open(name)
 	if err != nil {

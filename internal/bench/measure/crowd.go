@@ -8,26 +8,27 @@ import (
 
 const (
 	crowdSize  = 64
-	crowdCalls = 150 // of each goroutine
+	crowdCalls = 150 // per goroutine
 )
 
-// CrowdRequests is how many requests the goroutines of [Crowd] make in a round.
+// CrowdRequests is the number of requests that the goroutines of [Crowd] make
+// per round.
 const CrowdRequests = crowdSize * crowdCalls
 
-// Crowded is what [Crowd] found out about one side.
+// Crowded is the result of [Crowd] for one side.
 type Crowded struct {
-	Time        time.Duration // of a round, the shortest
-	Connections int64         // opened in a round, the most
+	Time        time.Duration // of the shortest round
+	Connections int64         // maximum opened in a round
 }
 
-// Side makes a client with a transport of its own, and returns a call and what
-// ends the client.
+// A Side creates a client with its own transport, and returns a call and a
+// function that closes the client.
 type Side func(url string) (call func() error, done func(), err error)
 
-// Crowd lets 64 goroutines make 9,600 requests over loopback, for each side in
-// turn. Every answer is the same. Each side has a server of its own in each round:
-// a transport may still dial when the last of its calls has returned, and that is
-// not to be counted for the next one.
+// Crowd makes 9,600 requests over loopback from 64 goroutines, for each side in
+// turn. All responses are the same. Each side has a new server in each round: a
+// transport may still dial after the last of its calls has returned, and that
+// must not count for the next round.
 func Crowd(body string, rounds int, sides ...Side) ([]Crowded, error) {
 	found := make([]Crowded, len(sides))
 	for r := range rounds {

@@ -13,16 +13,15 @@ import (
 	"time"
 )
 
-// Floor is what a careful person writes by hand: a request with three headers
-// on a pooled transport, a status check, a Decoder into a plain struct, the body
-// drained and closed.
+// A Floor is what a careful programmer writes by hand: a request with three
+// headers on a pooled transport, a status check, a Decoder into a plain struct,
+// the body drained and closed.
 type Floor struct {
 	HTTP *http.Client
-	Base string // of the URLs, without a slash at its end
-	// Authorization is the header's whole value.
+	Base string // of the URLs, without a trailing slash
+	// Authorization is the complete value of the header.
 	Authorization string
-	// Problem reads the message of an answer with an error status: Detail or
-	// Message.
+	// Problem reads the message of an error response: Detail or Message.
 	Problem func(*json.Decoder) (string, error)
 }
 
@@ -44,8 +43,8 @@ func Message(d *json.Decoder) (string, error) {
 	return problem.Message, err
 }
 
-// Do makes one request. Out is a pointer to a struct with exactly the fields of
-// the payload.
+// Do makes one request. out points to a struct with exactly the fields of the
+// payload.
 func (f *Floor) Do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -84,7 +83,7 @@ func (f *Floor) Do(ctx context.Context, method, path string, in, out any) error 
 	return json.NewDecoder(resp.Body).Decode(out)
 }
 
-// StatusError is the floor's error for an answer with an error status.
+// StatusError is the floor's error for an error status.
 type StatusError struct {
 	Status  int
 	Message string
@@ -92,7 +91,8 @@ type StatusError struct {
 
 func (e *StatusError) Error() string { return fmt.Sprintf("%d: %s", e.Status, e.Message) }
 
-// Memory is a transport that answers at once, with the same body each time.
+// Memory is a transport that responds immediately, with the same body each
+// time.
 type Memory struct {
 	Status int
 	Body   []byte
@@ -120,7 +120,7 @@ func (m *Memory) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// blocks are of the size that net/http sends a body in.
+// blocks have the size in which net/http sends a body.
 var blocks = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 func drain(r io.Reader) error {
@@ -136,8 +136,8 @@ func drain(r io.Reader) error {
 	}
 }
 
-// Pooled is the transport of the floor on loopback: as many idle connections as
-// there are callers.
+// Pooled is the transport of the floor on loopback. It keeps as many idle
+// connections as there are callers.
 func Pooled() *http.Transport {
 	return &http.Transport{
 		DialContext:  (&net.Dialer{Timeout: 10 * time.Second}).DialContext,

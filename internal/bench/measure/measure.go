@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Cost is what one operation takes.
+// A Cost is the cost of one operation.
 type Cost struct {
 	Time   time.Duration `json:"time"` // in nanoseconds
 	Bytes  float64       `json:"bytes"`
 	Allocs float64       `json:"allocs"`
 }
 
-// Ratio is a cost in units of another one.
+// A Ratio is a cost relative to another one.
 type Ratio struct{ Time, Bytes, Allocs float64 }
 
-// Over returns c in units of the floor.
+// Over returns c relative to the floor.
 func (c Cost) Over(floor Cost) Ratio {
 	return Ratio{float64(c.Time) / float64(floor.Time), c.Bytes / floor.Bytes, c.Allocs / floor.Allocs}
 }
@@ -28,9 +28,9 @@ const (
 	roundFor = 20 * time.Millisecond
 )
 
-// Compare measures functions in short rounds that alternate, and returns the
-// smallest figures of each: a ratio of these holds on a machine that others use
-// too. Bytes and allocations hardly vary.
+// Compare measures functions in short alternating rounds, and returns the
+// minimum of each: ratios of these are reproducible even on a shared machine.
+// Bytes and allocations hardly vary.
 func Compare(functions ...func() error) ([]Cost, error) {
 	calls := make([]int, len(functions))
 	for i, f := range functions {
@@ -57,20 +57,20 @@ func Compare(functions ...func() error) ([]Cost, error) {
 }
 
 // Count measures a function by a number of calls instead of a time, which is
-// enough for bytes and allocations. Other goroutines of the process are counted
-// too, so nothing may run beside it. It runs on one processor: pools keep one
-// value for each, which no other can take, so with more of them the figures would
+// enough for bytes and allocations. It also counts other goroutines of the
+// process, so nothing else may run at the same time. It uses one processor:
+// pools keep one value per processor, so with more of them the results would
 // depend on the scheduler.
 func Count(calls int, f func() error) (Cost, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	for range 3 { // what only the first calls need: pools, connections, caches
+	for range 3 { // costs of the first calls only: pools, connections, caches
 		if err := f(); err != nil {
 			return Cost{}, err
 		}
 	}
 	var best Cost
 	tries := 5
-	if calls < 10 { // they take long, and one does not differ from the next
+	if calls < 10 { // they take long and hardly vary
 		tries = 2
 	}
 	for i := range tries {
@@ -90,7 +90,7 @@ func least(a, b Cost) Cost {
 	return Cost{min(a.Time, b.Time), min(a.Bytes, b.Bytes), min(a.Allocs, b.Allocs)}
 }
 
-// calibrate finds how many calls make a round.
+// calibrate determines how many calls make a round.
 func calibrate(f func() error) (int, error) {
 	for n := 1; ; n *= 2 {
 		start := time.Now()
@@ -124,8 +124,8 @@ func round(f func() error, n int) (Cost, error) {
 	}, nil
 }
 
-// Peak runs f once and returns by how many bytes the heap grew at most, sampled
-// every 200 µs. What is not collected yet counts.
+// Peak runs f once and returns the maximum growth of the heap in bytes, sampled
+// every 200 µs. Garbage that was not collected yet counts.
 func Peak(f func() error) (uint64, error) {
 	base := Live()
 	top := base
@@ -149,8 +149,8 @@ func Peak(f func() error) (uint64, error) {
 	return top - base, err
 }
 
-// Live returns how many bytes of the heap are in use, after two collections: the
-// first one leaves what lies in pools.
+// Live returns how many bytes of the heap are in use after two collections; the
+// first one only empties the pools.
 func Live() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// Wire is an HTTP/1.1 server on loopback that answers every request with the
-// same bytes and allocates nothing for one.
+// Wire is an HTTP/1.1 server on loopback that responds to every request with
+// the same bytes, without an allocation.
 type Wire struct {
 	listener net.Listener
 	opened   atomic.Int64
@@ -42,7 +42,7 @@ func NewWire(status int, body string) (*Wire, error) {
 	return w, nil
 }
 
-// serve answers requests without a body.
+// serve responds to requests without a body.
 func serve(conn net.Conn, answer []byte) {
 	buf := make([]byte, 0, 8<<10)
 	for {
@@ -64,7 +64,7 @@ func serve(conn net.Conn, answer []byte) {
 	}
 }
 
-// URL is the base of its URLs.
+// URL returns the base URL.
 func (w *Wire) URL() string { return "http://" + w.listener.Addr().String() }
 
 // Close closes the server and its connections.

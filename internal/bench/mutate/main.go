@@ -1,12 +1,12 @@
-// Command mutate asks whether the tests would notice: it changes one operator or
-// constant at a time and runs the tests that ought to fail. What they let pass is
-// printed. It changes no file of the tree: each mutant is an overlay of the build.
+// Command mutate tests the tests: it changes one operator or constant at a time,
+// runs the tests that ought to fail, and prints the mutants that survive. It
+// modifies no file of the tree: each mutant is a build overlay.
 //
 //	go run ./internal/bench/mutate -n 40 -seed 7
 //	go run ./internal/bench/mutate -only internal/governor -n 0
 //
-// Mutants are drawn evenly from the groups. One that does not compile is replaced by
-// another. Run it from the root of the module.
+// Mutants are drawn evenly from the groups. One that does not compile is replaced
+// by another. Run it in the root of the module.
 package main
 
 import (
@@ -26,8 +26,8 @@ import (
 	"time"
 )
 
-// group is files, and the tests that know them: each a list of arguments of go test,
-// the quick ones first.
+// A group is a set of files and the tests for them: each a list of arguments of
+// go test, the fastest first.
 type group struct {
 	files string // a pattern of filepath.Glob
 	tests [][]string
@@ -124,10 +124,10 @@ func run(n int, seed uint64, timeout time.Duration, only string, list bool) erro
 	return nil
 }
 
-// passed are the tests that were run without a change.
+// passed records the tests that pass without a mutation.
 var passed = make(map[string]bool)
 
-// baseline fails if the tests of a mutant fail without it.
+// baseline fails if the tests of a mutant fail without the mutation.
 func baseline(m mutant, timeout time.Duration) error {
 	for _, test := range m.tests {
 		name := strings.Join(test, " ")
@@ -142,7 +142,7 @@ func baseline(m mutant, timeout time.Duration) error {
 	return nil
 }
 
-// verdict is what the tests say of a mutant.
+// A verdict is the result of testing a mutant.
 type verdict string
 
 const (
@@ -188,7 +188,8 @@ func (m *mutant) try(dir string, timeout time.Duration) (verdict, error) {
 	return survived, nil
 }
 
-// runTests runs go test in a process group, so that nothing is left of what hangs.
+// runTests runs go test in a process group, so that a hanging test leaves no
+// process behind.
 func runTests(overlay string, test []string, timeout time.Duration) (verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -15,9 +15,9 @@ import (
 type mutant struct { //nolint:recvcheck // it prints as a value
 	file          string
 	line          int
-	from, to      int // bytes of the file
+	from, to      int // byte offsets in the file
 	before, after string
-	within        string // the line, for the reader
+	within        string // the line, for the report
 	tests         [][]string
 }
 
@@ -25,7 +25,7 @@ func (m mutant) String() string {
 	return fmt.Sprintf("%s:%d: %q becomes %q in: %s", m.file, m.line, m.before, m.after, m.within)
 }
 
-// flips are the operators that take each other's place.
+// flips maps operators to their replacements.
 var flips = map[token.Token]string{
 	token.EQL: "!=", token.NEQ: "==",
 	token.LSS: "<=", token.LEQ: "<", token.GTR: ">=", token.GEQ: ">",
@@ -34,7 +34,7 @@ var flips = map[token.Token]string{
 	token.ADD_ASSIGN: "-=", token.SUB_ASSIGN: "+=",
 }
 
-// mutants lists the changes of the files of a group.
+// mutants returns the mutations of the files of a group.
 func mutants(g group) ([]mutant, error) {
 	files, err := filepath.Glob(g.files)
 	if err != nil {
@@ -96,7 +96,7 @@ func mutants(g group) ([]mutant, error) {
 					add(n.Pos(), n.Value, strconv.Itoa(v+1))
 				}
 			case *ast.IfStmt:
-				// The else of a condition, and nothing of it.
+				// Negate a condition.
 				cond := string(source[set.Position(n.Cond.Pos()).Offset:set.Position(n.Cond.End()).Offset])
 				add(n.Cond.Pos(), cond, "!("+cond+")")
 			}

@@ -95,6 +95,6 @@ func openDigitalOcean(transport http.RoundTripper, url, id string) (calls, error
 			}
 			return ""
 		},
-		done: http.DefaultClient.CloseIdleConnections, // it brings none of its own
+		done: http.DefaultClient.CloseIdleConnections, // it has none of its own
 	}, nil
 }

@@ -92,6 +92,6 @@ func openGitHub(transport http.RoundTripper, url string) (calls, error) {
 			}
 			return ""
 		},
-		done: http.DefaultClient.CloseIdleConnections, // it brings none of its own
+		done: http.DefaultClient.CloseIdleConnections, // it has none of its own
 	}, nil
 }

@@ -1,10 +1,10 @@
-// Peers measures other clients of other services as bench measures ours: each
-// over a floor of its own, on a payload of its own fields, in the same rounds.
+// Peers measures clients of other services as bench measures this one: each
+// relative to its own floor, with a payload of its own fields, in the same rounds.
 //
 //	go run -C internal/bench/peers .
 //
-// Each figure is in units of that floor. An exclamation mark stands where a peer
-// is ahead of connic.
+// Each figure is relative to that floor. An exclamation mark means that a peer is
+// ahead of connic.
 package main
 
 import (
@@ -27,19 +27,20 @@ func main() {
 	}
 }
 
-// peer is another client.
+// A peer is another client.
 type peer struct {
 	name               string
-	item, page         any // payloads: plain structs, filled
+	item, page         any // payloads: plain structs with values
 	itemPath, pagePath string
 	newItem, newPage   func() any // what the floor decodes them into
-	// open makes a client that sends by transport, or by what it brings itself if
-	// that is nil, and returns its calls and what ends it.
+	// open creates a client that sends through transport or, if that is nil,
+	// through its own. It returns the calls and a function that closes the
+	// client.
 	open func(transport http.RoundTripper, url string) (calls, error)
 }
 
-// calls are those of a client. Each checks what it got; notFound returns the
-// message of the error.
+// calls holds the calls of a client. Each verifies its result. notFound returns
+// the message of the error.
 type calls struct {
 	get, list func() error
 	notFound  func() string
@@ -55,12 +56,12 @@ const (
 
 var errAnswer = errors.New("the answer is not what was sent")
 
-// contest is one benchmark: floors and clients in turn, ours first.
+// A contest is one benchmark: floors and clients in turn, ours first.
 type contest struct {
 	name  string
 	who   []string
 	calls []func() error
-	out   []string // peers that cannot do it
+	out   []string // peers that cannot take part
 }
 
 var contests = [...]string{"GET 1 KB, memory", "list of 100, memory", "404 with its message, memory"}
@@ -74,7 +75,7 @@ func allContests(peers []peer) ([]contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The peers read payloads of their own, which are plain texts.
+	// The peers read their own payloads, which are in the plain form.
 	for i, own := range []cases.Case{cases.Get(cases.Forms[0]), cases.List(cases.Forms[0]), missing} {
 		table[i] = contest{name: contests[i], who: []string{"connic"}, calls: []func() error{own.Floor, own.Client}}
 	}
@@ -174,7 +175,7 @@ func (*peer) floor(transport http.RoundTripper, url string) *measure.Floor {
 	return &measure.Floor{HTTP: &http.Client{Transport: transport}, Base: url, Authorization: auth, Problem: measure.Message}
 }
 
-// crowd lets 64 goroutines call each client as shipped, in turn.
+// crowd calls each client with its defaults from 64 goroutines, in turn.
 func crowd(peers []peer) error {
 	const rounds = 5
 	type found struct{ floor, client measure.Crowded }
@@ -241,7 +242,7 @@ func (p *peer) crowd() (floor, client measure.Crowded, err error) {
 	return found[0], found[1], nil
 }
 
-// repeat makes a page of an item.
+// repeat creates a page from an item.
 func repeat[T any](item T) []T {
 	items := make([]T, 100)
 	for i := range items {

@@ -1,12 +1,12 @@
-// Release prepares the modules of this repository for others.
+// Release prepares the modules of this repository for publication.
 //
 //	release -proxy dir     writes a module proxy as a folder, from the work tree
 //	release -edit          edits the nested go.mod files for their tags
 //
-// A nested module is developed with a replace directive that leads to the root
-// module beside it. Whoever requires the module gets no such directive, and a
-// program of a module that has one cannot be run as module@version at all. So both
-// drop it, and require the root module in the version that is released.
+// A nested module is developed with a replace directive that points to the root
+// module. The directive does not apply to users of the module, and a program in a
+// module with such a directive cannot be run as module@version. Both commands
+// therefore remove it, and require the root module at the released version.
 package main
 
 import (
@@ -32,7 +32,7 @@ import (
 
 const root = "github.com/connic-go/connic"
 
-// released are the folders of the modules that get tags, in their order.
+// released lists the folders of the modules that get tags, in order.
 var released = []string{".", "contrib/chat", "contrib/redisquota", "contrib/otel", "contrib/doctor"}
 
 func main() {
@@ -80,7 +80,7 @@ func run(top, proxy string, edit bool) error {
 	return nil
 }
 
-// current returns the version that the client says of itself.
+// current returns the version constant of the client.
 func current(top string) (string, error) {
 	source, err := os.ReadFile(filepath.Join(top, "client.go"))
 	if err != nil {
@@ -93,9 +93,10 @@ func current(top string) (string, error) {
 	return "v" + string(m[1]), nil
 }
 
-// tracked lists what a checkout of the work tree would have, with slashes.
+// tracked lists the files that a checkout of the work tree would contain, with
+// slashes.
 func tracked(top string) ([]string, error) {
-	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard") //nolint:noctx // ends by itself
+	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard") //nolint:noctx // it always ends
 	cmd.Dir, cmd.Stderr = top, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -110,7 +111,7 @@ func tracked(top string) ([]string, error) {
 	return files, nil
 }
 
-// prepared returns a go.mod as the tag has it.
+// prepared returns a go.mod as it is in the tagged commit.
 func prepared(name, version string) ([]byte, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -141,7 +142,7 @@ func prepared(name, version string) ([]byte, error) {
 	return file.Format()
 }
 
-// publish writes what a module proxy has of one version of a module.
+// publish writes one version of a module in the format of a module proxy.
 func publish(proxy, top, folder, version string, goMod []byte, files []string) error {
 	name := root
 	if folder != "." {
@@ -174,7 +175,7 @@ func publish(proxy, top, folder, version string, goMod []byte, files []string) e
 	return nil
 }
 
-// contents are the files of a module, without those of modules below it.
+// contents returns the files of a module, without those of nested modules.
 func contents(top, folder string, goMod []byte, files []string) []zip.File {
 	prefix := ""
 	if folder != "." {
@@ -205,15 +206,15 @@ func contents(top, folder string, goMod []byte, files []string) []zip.File {
 		}
 		list = append(list, f)
 	}
-	// A nested module without a license of its own is published under the root's,
-	// as the go command does it.
+	// A nested module without a license is published with the license of the
+	// root, as the go command does.
 	if folder != "." {
 		list = append(list, file{path: "LICENSE", disk: filepath.Join(top, "LICENSE")})
 	}
 	return list
 }
 
-// file is a file of the work tree, or data in its place.
+// A file is a file of the work tree, or data in its place.
 type file struct {
 	path, disk string
 	data       []byte

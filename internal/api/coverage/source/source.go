@@ -1,5 +1,5 @@
-// Package source reads what the comments of the client's methods say about the
-// API. The coverage document and the tests of it are made from that.
+// Package source extracts what the comments of the client's methods say about
+// the API. The coverage document is generated from it, and tests use it.
 package source
 
 import (
@@ -16,18 +16,19 @@ import (
 
 // Method is an exported method of a service.
 type Method struct {
-	Service string // the field of the Client: "Runs"
+	Service string // the field of Client: "Runs"
 	Name    string // "WaitAll"
-	// What the last three lines of the comment say, "" where a line is missing.
+	// The last three lines of the comment; empty if a line is missing.
 	API    string // "GET /projects/{project}/runs"
 	Access string // "runs read" or "undocumented"
 	Status string // "assumed"
 }
 
-// String is the method as a program writes it: "Runs.WaitAll".
+// String returns the method as it is called: "Runs.WaitAll".
 func (m Method) String() string { return m.Service + "." + m.Name }
 
-// Operation returns the operation that the comment names, nil if there is no such.
+// Operation returns the operation that the comment names, or nil if there is
+// none.
 func (m Method) Operation() *api.Operation {
 	for i := range api.Table {
 		if op := &api.Table[i]; m.API == op.Method+" "+op.Route {
@@ -37,7 +38,7 @@ func (m Method) Operation() *api.Operation {
 	return nil
 }
 
-// Access is what the line Access says of an operation.
+// Access returns the text of an operation's Access line.
 func Access(op *api.Operation) string {
 	if op.Section == "" {
 		return "undocumented"
@@ -76,7 +77,7 @@ func Methods(dir string) ([]Method, error) {
 	return methods, nil
 }
 
-// serviceOf returns the service that f is a method of: "Runs" for *RunsService.
+// serviceOf returns the service whose method f is: "Runs" for *RunsService.
 func serviceOf(f *ast.FuncDecl) string {
 	if f.Recv == nil || len(f.Recv.List) != 1 {
 		return ""
@@ -96,8 +97,8 @@ func serviceOf(f *ast.FuncDecl) string {
 	return service
 }
 
-// describe reads the last three lines of a comment, which have to come in this
-// order and as a block of their own that go doc leaves as it is.
+// describe reads the last three lines of a comment. They must be in this order
+// and form a preformatted block.
 func describe(m Method, comment string) Method {
 	lines := strings.Split(strings.TrimSpace(comment), "\n")
 	if len(lines) < 4 || lines[len(lines)-4] != "" {

@@ -16,34 +16,37 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// Struct is a struct type of the client, whose exported fields travel as JSON.
+// A Struct is a struct type of the client whose exported fields are sent or
+// received as JSON.
 type Struct struct {
 	Name   string
 	Doc    string
 	Fields []Field
 }
 
-// Field is an exported field with a JSON name.
+// A Field is an exported field with a JSON name.
 type Field struct {
-	Name string // as in Go
+	Name string // the name in Go
 	JSON string
-	Type string // the expression: "[]Span"
-	// Omitted is set where the zero value is not sent.
+	Type string // the type expression: "[]Span"
+	// Omitted is set if a zero value is not sent.
 	Omitted bool
-	// Mark says how surely the field is known, "" where its tag does not say. Words is set where the vendor
-	// describes it in words, and its name is assumed.
+	// Mark says how the field is known, or is empty if its tag does not say.
+	// Words is set if the vendor describes the field in prose and its name is
+	// assumed.
 	Mark    api.Mark
 	Words   bool
-	Aliases []string // other names on the wire that are understood
-	Preset  bool     // true where the service does not say
-	InPlace bool     // a text in place of the object is this field
+	Aliases []string // aliases that are accepted
+	Preset  bool     // defaults to true
+	InPlace bool     // a string in place of the object sets this field
 	Doc     string
 }
 
-// Types are the types of a directory that the API document is made of.
+// Types holds the types of a directory from which the API document is
+// generated.
 type Types struct {
 	Structs map[string]*Struct
-	// Enums has the constants of each named string type, in their order.
+	// Enums holds the constants of each named string type, in source order.
 	Enums map[string][]string
 }
 
@@ -161,7 +164,7 @@ func fieldsOf(f *ast.Field) ([]Field, error) {
 	return fields, nil
 }
 
-// sentence is the first sentence of a comment, on one line.
+// sentence returns the first sentence of a comment on one line.
 func sentence(comment string) string {
 	text := flat(comment)
 	if i := strings.Index(text, ". "); i >= 0 {
