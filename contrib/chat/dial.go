@@ -180,7 +180,7 @@ func (s *Session) cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return causeOf(ctx)
 	}
-	var request *url.Error // it prints the URL
+	var request *url.Error // its text contains the URL
 	if errors.As(err, &request) {
 		err = request.Err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxUnread       = 8 << 20 // bytes that wait for a slow reader
+	maxUnread       = 8 << 20 // bytes buffered for a slow reader
 	maxUnknown      = 64      // messages, of
 	maxUnknownBytes = 64 << 10
 )
@@ -31,18 +31,18 @@ type Answer struct {
 type Reply struct {
 	session *Session
 	id      string
-	written chan struct{} // closed when the message is written
-	over    chan struct{} // closed when nothing more comes to the caller
-	settled chan struct{} // closed when nothing more comes from the service
-	wake    chan struct{} // has a token when there is more to read
+	written chan struct{} // closed when the message has been written
+	over    chan struct{} // closed when the caller receives nothing more
+	settled chan struct{} // closed when the service sends nothing more
+	wake    chan struct{} // has a token if there is more to read
 	unwatch func() bool   // of the context
 
 	mu        sync.Mutex
 	idle      *time.Timer
 	text      []byte
-	read      int // bytes of text that the caller has
+	read      int // bytes of text that the caller has received
 	ranged    bool
-	unbounded bool // somebody waits for the whole
+	unbounded bool // a caller waits for the whole reply
 	ended     bool // over is closed
 	gone      bool // settled is closed
 	full      *string
@@ -74,7 +74,7 @@ func (r *Reply) watch(ctx context.Context) {
 	}
 }
 
-// give ends the reply for its caller; the service may continue with it.
+// give ends the reply for its caller; the service may continue it.
 func (r *Reply) give(err error) {
 	r.finish(func(r *Reply) { r.err = &ReplyError{Partial: string(r.text), Err: err} })
 }

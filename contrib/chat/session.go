@@ -17,8 +17,8 @@ import (
 
 const (
 	dialTime     = 10 * time.Second // for the handshake, and for the first message
-	writeTime    = 30 * time.Second // for one message, and
-	writeRate    = 64 << 10         // bytes a second more
+	writeTime    = 30 * time.Second // for one message, plus
+	writeRate    = 64 << 10         // one second per this many bytes
 	closeTime    = 500 * time.Millisecond
 	pingInterval = 30 * time.Second
 	pingTimeout  = 10 * time.Second
@@ -46,7 +46,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	err     error  // why it has ended
-	current *Reply // the one that has not come to its end
+	current *Reply // the reply that has not ended
 	sent    int
 }
 
@@ -145,9 +145,9 @@ func (s *Session) endOf(err error) error {
 	}
 }
 
-// write is the one writer of the connection.
+// write is the only writer of the connection.
 func (s *Session) write() {
-	defer s.cancel() // a reader without a writer is of no use
+	defer s.cancel() // a reader without a writer is useless
 	ticker := time.NewTicker(s.conf.interval)
 	defer ticker.Stop()
 	for {
@@ -215,7 +215,7 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	select {
 	case <-r.written:
 		return r, nil
-	case <-r.over: // the whole reply was quicker, or the context or the session has ended
+	case <-r.over: // the complete reply came first, or the context or the session has ended
 		if _, err := r.Wait(); err != nil && !r.isWritten() {
 			return nil, err
 		}
@@ -253,7 +253,7 @@ func (s *Session) enter(ctx context.Context, r *Reply) error {
 		if !before.isOver() {
 			return ErrBusy
 		}
-		select { // its caller has left it, and its rest is passed over
+		select { // its caller has abandoned it, and the rest is discarded
 		case <-before.settled:
 		case <-ctx.Done():
 		case <-s.done:
@@ -271,13 +271,14 @@ func (s *Session) leave(r *Reply) {
 	r.settle()
 }
 
-// take takes a message of the service.
+// take handles a message from the service.
 func (s *Session) take(data []byte) {
 	s.mu.Lock()
 	r := s.current
 	s.mu.Unlock()
 	e := parseEvent(data)
-	// An id of ours that is not the current one is of a reply before.
+	// A message id of ours that is not the current one belongs to an earlier
+	// reply.
 	if r == nil || (e.id != r.id && strings.HasPrefix(e.id, idPrefix)) {
 		return
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// answers takes the envelopes off the answers of both sides, says what is unusual
-// about theirs, and gives their fields the names that ours have.
+// answers removes the envelopes from the responses of both sides, reports what
+// is unusual about theirs, and renames their fields to ours.
 func (c *comparison) answers(op *api.Operation, ours, theirs object) (object, object) {
 	result := c.results[op.Name]
 	if names := list(ours["x-list-names"]); len(names) > 0 {
@@ -82,9 +82,9 @@ func shared(a, b object) (n int) {
 	return n
 }
 
-// names gives their fields the names of ours, where they have another one that
-// the client understands, and leaves our other names out. It says which fields
-// stand one level further down.
+// names renames their fields to ours where the client accepts another name, and
+// removes our other aliases. It returns which fields are nested one level
+// deeper.
 func (c *comparison) names(op *api.Operation, path string, ours, theirs object) (object, object) {
 	ours, theirs = maps.Clone(ours), maps.Clone(theirs)
 	if items := member(ours, "items"); items["properties"] != nil && member(theirs, "items") != nil {
@@ -103,7 +103,7 @@ func (c *comparison) names(op *api.Operation, path string, ours, theirs object) 
 	}
 	copied := len(want) > 0
 	for name := range want {
-		copied = copied && have[name] != nil // a copy of ours has all the other names too
+		copied = copied && have[name] != nil // our copy also has all the aliases
 	}
 	for name, p := range sorted(member(ours, "properties")) {
 		p, _ := p.(object)
@@ -180,8 +180,8 @@ func (c *comparison) names(op *api.Operation, path string, ours, theirs object) 
 	return ours, theirs
 }
 
-// alignTypes makes nothing of differences that the client does not feel: a field
-// that it takes as it is, one of several types, a time in another form.
+// alignTypes removes differences that do not matter to the client: a field that
+// it passes through, one of several types, a time in another format.
 func alignTypes(p any, theirs object) (object, object) {
 	ours, _ := p.(object)
 	ours, theirs = maps.Clone(ours), maps.Clone(theirs)
@@ -217,8 +217,8 @@ func stringOr(v any, other string) string {
 	return other
 }
 
-// alike finds a field of theirs that may be ours by another name: of the same
-// type, not known to the client, and with a word in common.
+// alike finds a field of theirs that may be ours under another name: of the
+// same type, unknown to the client, and with a word in common.
 func (c *comparison) alike(name string, p any, want, have object) string {
 	of, _ := p.(object)
 	for other, q := range sorted(have) {
@@ -229,7 +229,7 @@ func (c *comparison) alike(name string, p any, want, have object) string {
 	return ""
 }
 
-// paging says how their list goes on.
+// paging reports how their list is paged.
 func (c *comparison) paging(op *api.Operation, b *operation) {
 	if !slices.Contains(op.Query, "offset") {
 		return
@@ -268,7 +268,7 @@ func (c *comparison) paging(op *api.Operation, b *operation) {
 	}
 }
 
-// errors looks whether their errors have a detail.
+// errors checks whether their errors have a detail.
 func (c *comparison) errors(op *api.Operation, b *operation) {
 	for status, response := range sorted(member(b.raw, "responses")) {
 		if !strings.HasPrefix(status, "4") {

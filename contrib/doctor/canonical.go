@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// A schema is brought into one form before it is compared, so that only what
-// matters to the client is left: 3.0 and 3.1 say null in different ways, a
-// generator writes anyOf where another writes a list of types, and an answer
-// means the same with null and without.
+// Schemas are converted to a canonical form before they are compared, so that
+// only differences that matter to the client remain. OpenAPI 3.0 and 3.1
+// express null differently, some generators write anyOf instead of a list of
+// types, and null in a response is equivalent to absent.
 
-// canonical brings a schema into that form. Null is left out where it means what
-// absence means: in answers and parameters.
+// canonical returns the canonical form of a schema. It omits null where null is
+// equivalent to absent: in responses and parameters.
 func canonical(v any, keepNull bool) object {
 	s, ok := v.(object)
 	if !ok {
@@ -70,7 +70,7 @@ func canonical(v any, keepNull bool) object {
 		s["type"] = types[0]
 	case len(types) > 1 && len(types) < 5:
 		s["type"] = unique(types)
-	default: // any value, or nothing but null
+	default: // any value, or only null
 		delete(s, "type")
 	}
 	if values, ok := s["enum"].([]any); ok {
@@ -122,7 +122,7 @@ func canonical(v any, keepNull bool) object {
 	return s
 }
 
-// merged joins the parts of an allOf.
+// merged merges the parts of an allOf.
 func merged(s object) object {
 	parts, ok := s["allOf"].([]any)
 	if !ok {
@@ -179,7 +179,7 @@ func unique(values []any) []any {
 	return all
 }
 
-// scalars reports whether schemas are nothing but types without members.
+// scalars reports whether all schemas are scalar types.
 func scalars(schemas []object) bool {
 	return !slices.ContainsFunc(schemas, func(s object) bool {
 		types := list(s["type"])
@@ -187,17 +187,17 @@ func scalars(schemas []object) bool {
 	})
 }
 
-// envelope is how an answer holds a list.
+// An envelope describes how a response holds a list.
 type envelope struct {
 	text  string // "array", "items" …
-	known bool   // to the client
+	known bool   // as seen by the client
 	paged []string
 }
 
-// unlist returns the schema of a list's items, and the envelope around it. Names
-// are those under which the client finds an array.
+// unlist returns the schema of a list's items, and the envelope around it.
+// names are the keys under which the client finds an array.
 func unlist(s object, names []any) (items object, e envelope, ok bool) {
-	if s["x-list"] != nil { // our own: any envelope
+	if s["x-list"] != nil { // our own, which accepts any envelope
 		options, _ := s["anyOf"].([]any)
 		for _, option := range options {
 			if o, _ := option.(object); o["type"] == "array" {

@@ -10,8 +10,8 @@ import (
 	"github.com/oasdiff/oasdiff/checker"
 )
 
-// change makes a finding of a change that oasdiff found. It took our document for
-// the old one and theirs for the new one: a breaking change breaks the client.
+// change converts a change found by oasdiff to a finding. Our document is the
+// old one and theirs the new one, so a breaking change breaks the client.
 func (c *comparison) change(op *api.Operation, change checker.Change, english string) {
 	id := change.GetId()
 	if ignored(id) {
@@ -38,7 +38,7 @@ func (c *comparison) change(op *api.Operation, change checker.Change, english st
 		f.Remedy = fmt.Sprintf("connic.WithQuery(%q, …) sends it.", f.Subject)
 	case "request-property-removed":
 		if c.open(op) {
-			return // they take any key
+			return // they accept any key
 		}
 		f.Severity = Warning
 		f.Text = fmt.Sprintf("They have no key %s in the body. It may be refused, or ignored.", f.Subject)
@@ -51,8 +51,8 @@ func (c *comparison) change(op *api.Operation, change checker.Change, english st
 	c.report.add(f)
 }
 
-// ignored are changes that mean nothing here: they allow more than the client
-// sends, or the operations were made for the comparison.
+// ignored lists changes that do not matter: they allow more than the client
+// sends, or are artifacts of the comparison.
 func ignored(id string) bool {
 	for _, end := range []string{
 		"-pattern-removed", "-pattern-generalized", "-min-length-decreased", "-max-length-increased", "-max-increased", "-min-decreased",
@@ -68,7 +68,7 @@ func ignored(id string) bool {
 			return true
 		}
 	}
-	// What is in an answer, and how much of it, is theirs to say.
+	// The content and size of a response are up to the service.
 	return strings.HasPrefix(id, "response") && slices.ContainsFunc([]string{
 		"-min-", "-max-", "-pattern-", "-became-optional", "-became-required", "-required-property-became",
 		"-enum-value-removed", "-became-enum", "-became-not-enum", "nullable", "-exclusive-",
@@ -79,7 +79,7 @@ func severityOf(change checker.Change) Severity {
 	id := change.GetId()
 	switch {
 	case id == "response-property-enum-value-added":
-		return Warning // the client keeps it, and does not know what it means
+		return Warning // the client preserves it without knowing its meaning
 	case strings.HasPrefix(id, "response-property") && strings.Contains(id, "type") && convertible(change):
 		return Warning
 	case id == "response-optional-property-removed", id == "response-required-property-removed":
@@ -95,7 +95,7 @@ func severityOf(change checker.Change) Severity {
 	}
 }
 
-// open reports whether their body takes any key.
+// open reports whether their body accepts any key.
 func (c *comparison) open(op *api.Operation) bool {
 	for _, o := range member(c.revision, "/"+op.Name) {
 		operation, _ := o.(object)
@@ -108,8 +108,9 @@ func (c *comparison) open(op *api.Operation) bool {
 	return false
 }
 
-// convertible reports whether the client converts between the types: numbers and
-// texts where that loses nothing, and anything into a text, as its JSON.
+// convertible reports whether the client converts between the types: between
+// numbers and strings if that is lossless, and from anything to a string, as
+// its JSON.
 func convertible(change checker.Change) bool {
 	args := change.GetArgs()
 	texts := make([]string, len(args))
@@ -123,7 +124,7 @@ func convertible(change checker.Change) bool {
 	return !slices.ContainsFunc([]string{"object", "array", "boolean", "any"}, func(of string) bool { return strings.Contains(all, of) })
 }
 
-// subjectOf is the parameter or field that a change is about.
+// subjectOf returns the parameter or field that a change concerns.
 func subjectOf(change checker.Change) string {
 	args := change.GetArgs()
 	texts := make([]string, len(args))
@@ -149,7 +150,7 @@ func subjectOf(change checker.Change) string {
 	return strings.ReplaceAll(strings.TrimPrefix(strings.ReplaceAll(texts[at], "/items", ""), "/"), "/", ".")
 }
 
-// plain takes out of a text what names the comparison's own form.
+// plain removes the names of the canonical form from a text.
 func plain(s string) string {
 	for _, part := range []string{
 		" for the response status `200`", " with the `200` status", " for the status `200`", " for status `200`", " for the response with the status `200`",
@@ -161,7 +162,7 @@ func plain(s string) string {
 
 var ofMedia = regexp.MustCompile(" (to|from|of|in) (the )?media type `[^`]*`( (of|for) (the )?response `200`)?")
 
-// mark says how surely the field or parameter is known.
+// mark returns how the field or parameter is known.
 func (c *comparison) mark(op *api.Operation, subject string) string {
 	methods := member(c.base, "/"+op.Name)
 	for _, o := range methods {

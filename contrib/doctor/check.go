@@ -79,13 +79,13 @@ func (c *Checkup) WriteTable(w io.Writer) error {
 	return table.Flush()
 }
 
-// checking is a checkup in progress.
+// A checking is a checkup in progress.
 type checking struct {
 	*Checkup
 	client    *connic.Client
 	latencies []time.Duration
 	skews     []time.Duration
-	limits    http.Header // what the service says about the quota
+	limits    http.Header // what the service reports about the quota
 	refused   bool        // with a 429
 }
 
@@ -129,7 +129,8 @@ func (c *checking) get(ctx context.Context, path string, query url.Values, out a
 	if response.Attempts == 1 { // without waits in between
 		c.latencies = append(c.latencies, response.Duration)
 		if date, bad := http.ParseTime(response.Header.Get("Date")); bad == nil {
-			// The header has whole seconds: the middle of that second, and of the trip.
+			// The header has whole seconds: take the middle of that second, and
+			// of the round trip.
 			c.skews = append(c.skews, date.Add(500*time.Millisecond).Sub(began.Add(ended.Sub(began)/2)))
 		}
 	}
@@ -160,7 +161,8 @@ func (c *checking) proxy(base string) {
 	}
 }
 
-// project looks whose project it is. Without an answer nothing else is asked.
+// project determines the project. Without a response, nothing else is
+// requested.
 func (c *checking) project(ctx context.Context) bool {
 	var project struct{ ID, Name string }
 	err := c.get(ctx, "", nil, &project)
@@ -182,7 +184,7 @@ func (c *checking) project(ctx context.Context) bool {
 	return true
 }
 
-// advice is what to do about a request without an answer.
+// advice returns what to do about a request without a response.
 func advice(err error) string {
 	var refusal *connic.Error
 	switch {
@@ -196,7 +198,7 @@ func advice(err error) string {
 	return "Look at the network, the proxy and CONNIC_API_URL."
 }
 
-// environments lists the environments, and returns the one that is asked about.
+// environments lists the environments, and returns the one to use.
 func (c *checking) environments(ctx context.Context) string {
 	var list []struct {
 		ID      string `json:"id"`
@@ -234,7 +236,7 @@ func (c *checking) environments(ctx context.Context) string {
 	return environment
 }
 
-// sections are asked about with the list of each.
+// sections lists the sections, each with the list operation that tests it.
 var sections = []api.Op{
 	api.AgentsList, api.RunsList, api.KnowledgeList, api.JudgesList, api.BudgetsList, api.AuditLogsList, api.DeploymentsList,
 }
@@ -265,7 +267,7 @@ func (c *checking) section(ctx context.Context, at api.Op, environment string) {
 	}
 }
 
-// quota says what is left, as far as that can be known.
+// quota reports what is left of the quota, as far as that is known.
 func (c *checking) quota() {
 	status := c.client.RateLimit()
 	switch {
@@ -283,8 +285,8 @@ func (c *checking) quota() {
 	}
 }
 
-// maxSkew is how far the clock may be off before it matters: webhooks are refused
-// after 5 minutes, and dates of Retry-After are read by it.
+// maxSkew is the clock offset above which there are problems: webhooks are
+// refused beyond 5 minutes, and dates in Retry-After depend on the clock.
 const maxSkew = 30 * time.Second
 
 func (c *checking) clock() {

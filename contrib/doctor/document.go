@@ -17,7 +17,7 @@ import (
 // services have a few hundred kilobytes.
 const MaxDocument = 32 << 20
 
-// Bounds of a document after its references are replaced by what they lead to.
+// Limits for a document after its references are resolved.
 const (
 	maxNodes = 1_000_000
 	maxDepth = 64
@@ -25,22 +25,22 @@ const (
 
 type object = map[string]any
 
-// document is an OpenAPI document whose operations stand by themselves.
+// A document is an OpenAPI document whose operations are self-contained.
 type document struct {
-	base       string // the server's URL with what all paths begin with
+	base       string // the server's URL, with the common prefix of all paths
 	operations []*operation
 }
 
-// operation is an operation with its references replaced.
+// An operation is an operation with its references resolved.
 type operation struct {
 	method, path string // the path without the base
 	raw          object
 }
 
-// name is the operation as a line of a request.
+// name returns the operation as a request line.
 func (o *operation) name() string { return o.method + " " + o.path }
 
-// id is the document's own name for it.
+// id returns the document's own name for it.
 func (o *operation) id() string { return text(o.raw["operationId"]) }
 
 // parse reads a document in JSON or YAML.
@@ -98,7 +98,7 @@ func decode(data []byte) (object, error) {
 	if err := yaml.Unmarshal(data, &root); err != nil {
 		return nil, fmt.Errorf("the document is neither JSON nor YAML: %w", err)
 	}
-	// Dates and numbers as keys exist in YAML only.
+	// Dates and numbers are keys in YAML only.
 	plain, err := json.Marshal(root)
 	if err != nil {
 		return nil, fmt.Errorf("the document has values that JSON does not have: %w", err)
@@ -128,7 +128,8 @@ func text(v any) string {
 	return s
 }
 
-// parameters joins those of a path with those of an operation, which go before.
+// parameters merges the parameters of a path and of an operation, which take
+// precedence.
 func parameters(shared, own any) []any {
 	all, _ := own.([]any)
 	all = slices.Clone(all)
@@ -145,8 +146,8 @@ func parameters(shared, own any) []any {
 	return all
 }
 
-// inliner replaces references by what they lead to. What leads to itself, to
-// another document or too deep becomes a schema that allows everything.
+// An inliner resolves references. A reference to itself, to another document,
+// or nested too deep becomes a schema that allows everything.
 type inliner struct {
 	root  object
 	nodes int
@@ -192,7 +193,7 @@ func (x *inliner) resolve(v any, depth int, open []string) any {
 
 var escapes = strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}")
 
-// lookup finds what a reference within the document leads to.
+// lookup resolves a reference within the document.
 func (x *inliner) lookup(ref string) (any, bool) {
 	pointer, ok := strings.CutPrefix(ref, "#/")
 	if !ok {
@@ -214,7 +215,7 @@ func (x *inliner) lookup(ref string) (any, bool) {
 
 var projects = regexp.MustCompile(`^(.*?)/projects/\{`)
 
-// rebase takes what stands before /projects in most paths, such as /v1, from the
+// rebase moves the part before /projects in most paths, such as /v1, from the
 // paths to the base.
 func (d *document) rebase(root object) {
 	counts := make(map[string]int)
@@ -247,5 +248,5 @@ func (d *document) rebase(root object) {
 
 var placeholder = regexp.MustCompile(`\{[^}]*\}`)
 
-// normal is a path without the names of its placeholders.
+// normal returns a path without the names of its placeholders.
 func normal(path string) string { return placeholder.ReplaceAllString(path, "{}") }

@@ -28,7 +28,7 @@ func Drift(theirs []byte) (*Report, error) {
 	return compare(ours, theirs)
 }
 
-// own is the client's document. It is not changed.
+// own is the client's document. It is not modified.
 var own = sync.OnceValues(func() (*document, error) { return parse(docs.OpenAPI()) })
 
 func compare(ours *document, theirText []byte) (*Report, error) {
@@ -46,16 +46,16 @@ func compare(ours *document, theirText []byte) (*Report, error) {
 	return c.report, nil
 }
 
-// comparison holds what is gathered on the way.
+// A comparison collects the intermediate results.
 type comparison struct {
 	report       *Report
 	ours, theirs *document
 	found        map[*operation]*operation
 	results      map[string]*Result
-	// base and revision are the operations that are left to compare, one path each:
-	// ours, and theirs brought into the form of ours.
+	// base and revision are the operations to compare, each under its own path:
+	// ours, and theirs in the canonical form.
 	base, revision object
-	// told are fields that a finding has named already: "runs.get cost".
+	// told records fields that already have a finding: "runs.get cost".
 	told map[string]bool
 }
 
@@ -98,10 +98,10 @@ func (c *comparison) add(op *api.Operation, severity Severity, id, subject, text
 	})
 }
 
-// compareBase says where the document has its paths below another URL.
+// compareBase reports if the document's paths are below another URL.
 func (c *comparison) compareBase() {
 	ours, theirs := c.ours.base, c.theirs.base
-	if !strings.Contains(theirs, "://") { // the document does not say which host
+	if !strings.Contains(theirs, "://") { // the document does not name a host
 		ours = ours[strings.LastIndex(ours, "/"):]
 	}
 	if theirs != ours {
@@ -113,7 +113,7 @@ func (c *comparison) compareBase() {
 	}
 }
 
-// place says where an operation is found.
+// place reports where an operation is found.
 func (c *comparison) place(op *api.Operation, a, b *operation) {
 	if a.method == b.method && normal(a.path) == normal(b.path) {
 		return
@@ -131,8 +131,7 @@ func (c *comparison) place(op *api.Operation, a, b *operation) {
 	}
 }
 
-// rename gives the placeholders of a path the names that ours has, in their
-// order.
+// rename renames the placeholders of a path to ours, in order.
 func rename(theirs, ours string) string {
 	names := placeholder.FindAllString(ours, -1)
 	return placeholder.ReplaceAllStringFunc(theirs, func(name string) string {
@@ -143,8 +142,8 @@ func rename(theirs, ours string) string {
 	})
 }
 
-// contents brings what goes in and out of an operation into one form and puts it
-// aside for the comparison.
+// contents converts the request and response of an operation to the canonical
+// form, and adds them to the comparison.
 func (c *comparison) contents(op *api.Operation, a, b *operation) {
 	form := func(o *operation, answer object) object {
 		operation := object{
@@ -174,8 +173,8 @@ func (c *comparison) contents(op *api.Operation, a, b *operation) {
 	c.errors(op, b)
 }
 
-// repeated says which parameters the client sends several times, and they take
-// once.
+// repeated reports parameters that the client sends several times but the
+// service accepts once.
 func (c *comparison) repeated(op *api.Operation, a, b *operation) {
 	theirs := make(map[string]object)
 	for _, q := range queries(b) {
@@ -191,8 +190,8 @@ func (c *comparison) repeated(op *api.Operation, a, b *operation) {
 	}
 }
 
-// queries are the parameters of an operation besides those of its path and those
-// that every request has.
+// queries returns the parameters of an operation, except for those of its path
+// and those of every request.
 func queries(o *operation) []any {
 	all := []any{}
 	for _, v := range list(o.raw["parameters"]) {
@@ -222,7 +221,7 @@ func queries(o *operation) []any {
 	return all
 }
 
-// bodyOf is the body of an operation, nil if it has none.
+// bodyOf returns the body of an operation, or nil.
 func bodyOf(o *operation) object {
 	content := member(member(o.raw, "requestBody"), "content")
 	if len(content) == 0 {
@@ -236,7 +235,7 @@ func bodyOf(o *operation) object {
 	return object{"content": media, "required": member(o.raw, "requestBody")["required"] == true}
 }
 
-// withNull writes null as a type again, where it counts.
+// withNull restores null as a type where it matters.
 func withNull(s object) object {
 	s = maps.Clone(s)
 	if s["x-null"] == true {
@@ -262,7 +261,7 @@ func withNull(s object) object {
 	return s
 }
 
-// answerOf is the schema of an operation's answer, nil if it has none.
+// answerOf returns the schema of an operation's response, or nil.
 func answerOf(o *operation) object {
 	for status, response := range sorted(member(o.raw, "responses")) {
 		if !strings.HasPrefix(status, "2") {
@@ -278,7 +277,7 @@ func answerOf(o *operation) object {
 	return nil
 }
 
-// differences lets oasdiff compare what was put aside.
+// differences compares the collected operations with oasdiff.
 func (c *comparison) differences() error {
 	if len(c.base) == 0 {
 		return nil
@@ -310,7 +309,7 @@ func (c *comparison) differences() error {
 	return nil
 }
 
-// specOf makes a document of operations.
+// specOf returns a document with the given operations.
 func specOf(paths object) (*load.SpecInfo, error) {
 	data, err := json.Marshal(object{
 		"openapi": "3.1.0", "info": object{"title": "", "version": "1"}, "paths": paths,
@@ -325,7 +324,7 @@ func specOf(paths object) (*load.SpecInfo, error) {
 	return &load.SpecInfo{Spec: doc, Url: "document", Version: "1"}, nil
 }
 
-// states sets the state of each operation by its findings.
+// states sets the state of each operation from its findings.
 func (c *comparison) states() {
 	for _, f := range c.report.Findings {
 		if r := c.results[f.Operation]; r != nil && r.State == Same && f.Severity > Info {
@@ -335,7 +334,7 @@ func (c *comparison) states() {
 	for i := range api.Table {
 		r := *c.results[api.Table[i].Name]
 		for _, s := range []*string{&r.Theirs, &r.Envelope, &r.Paging} {
-			*s = mask.Line(*s, maxText) // it is the service's
+			*s = mask.Line(*s, maxText) // it belongs to the service only
 		}
 		c.report.Operations = append(c.report.Operations, r)
 	}

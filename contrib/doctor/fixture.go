@@ -60,7 +60,7 @@ func ReadFixture(path string) (*Fixture, error) {
 	return f, nil
 }
 
-// redact makes a fixture of an answer.
+// redact converts a response to a fixture.
 func redact(op *api.Operation, query url.Values, r *connic.Response, schema object) Fixture {
 	f := Fixture{Operation: op.Name, Status: r.StatusCode, Query: slices.Sorted(keysOf(query))}
 	for name := range r.Header {
@@ -81,33 +81,33 @@ func redact(op *api.Operation, query url.Values, r *connic.Response, schema obje
 	x := &redactor{ids: make(map[string]string)}
 	clean := x.value("", value, schema)
 	text, err := json.Marshal(clean)
-	if err != nil { // it came as JSON
+	if err != nil { // it was decoded from JSON
 		text = []byte(`"not JSON"`)
 	}
 	f.Body = text
 	return f
 }
 
-// redactor replaces what is private. The same id becomes the same other id.
+// A redactor replaces private data. Equal ids get equal replacements.
 type redactor struct{ ids map[string]string }
 
 var (
 	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?$`)
-	// apiKey is a name that an API has; others may be a user's.
+	// apiKey matches names that an API may have; others may be a user's.
 	apiKey = regexp.MustCompile(`^[a-z][a-z_]{0,39}$`)
 	digit  = regexp.MustCompile(`\d`)
 	uuid   = regexp.MustCompile(`^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`)
 )
 
-// tokens are the fields that hold words of the API.
+// tokens lists the fields whose values are words of the API.
 var tokens = []string{"status", "phase", "type", "currency", "env_type", "resource_type"}
 
-// value redacts a value by what its schema says it may be.
+// value redacts a value according to its schema.
 func (x *redactor) value(name string, v any, schema object) any {
 	switch v := v.(type) {
 	case object:
 		clean := make(object, len(v))
-		// In free JSON the keys are the user's too.
+		// In free-form JSON the keys are the user's too.
 		free := schema["x-go"] != nil && schema["properties"] == nil && len(list(schema["anyOf"])) == 0
 		for i, key := range slices.Sorted(keysOf(v)) {
 			inner := x.value(key, v[key], within(schema, key))
@@ -135,7 +135,7 @@ func (x *redactor) value(name string, v any, schema object) any {
 	return v // true, false, null
 }
 
-// within is the schema of a member, in any of the forms of an answer.
+// within returns the schema of a member, in any form of a response.
 func within(schema object, key string) object {
 	if p := member(member(schema, "properties"), key); p != nil {
 		return p
@@ -170,7 +170,7 @@ func (x *redactor) text(name, s string, schema object) string {
 			x.ids[s] = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(x.ids)+1)
 		}
 		return x.ids[s]
-	case s[0] == '{' || s[0] == '[': // JSON in a text
+	case s[0] == '{' || s[0] == '[': // JSON in a string
 		decoder := json.NewDecoder(strings.NewReader(s))
 		decoder.UseNumber()
 		var inner any
@@ -184,7 +184,7 @@ func (x *redactor) text(name, s string, schema object) string {
 	return "text"
 }
 
-// sameInstant is another time in the same form.
+// sameInstant returns another time in the same format.
 func sameInstant(s string) string {
 	const other = "2026-01-02T03:04:05"
 	clean := []byte(s)
@@ -199,8 +199,8 @@ func sameInstant(s string) string {
 	return string(clean)
 }
 
-// amount is another number in the same form: as many digits after the point, and
-// 0 where it was 0.
+// amount returns another number in the same format, with as many decimal
+// places, and 0 for 0.
 func amount(s string) string {
 	if strings.Trim(s, "-0.") == "" {
 		return s

@@ -38,17 +38,17 @@ func (o LiveOptions) Requests() int {
 	return n
 }
 
-// probe is a read of an operation.
+// A probe is a read of an operation.
 type probe struct {
 	op    api.Op
 	query url.Values
-	// first names the operation whose first item this one asks for, and field the
-	// member of it that goes into the path.
+	// first names the operation whose first item this probe requests, and field
+	// the member of that item that goes into the path.
 	first api.Op
 	field []string
 }
 
-// probes are the reads, in an order in which each finds what it asks for.
+// probes lists the reads in an order in which each finds what it needs.
 func probes() []probe {
 	few := func(more ...string) url.Values {
 		q := url.Values{"limit": {"5"}, "offset": {"0"}}
@@ -109,17 +109,17 @@ func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error)
 	return l.report, nil
 }
 
-// live is a comparison with answers.
+// A live is a comparison with responses.
 type live struct {
 	comparison
 	client  *connic.Client
 	options LiveOptions
 	items   map[api.Op][]object // of each list
-	// environment is the first one of the project.
+	// environment is the first environment of the project.
 	environment string
 }
 
-// ask sends the requests of an operation and looks at the answers.
+// ask sends the requests of an operation and inspects the responses.
 func (l *live) ask(ctx context.Context, p probe) error {
 	op := &api.Table[p.op]
 	if p.query.Has("environment_id") && l.environment == "" {
@@ -163,7 +163,7 @@ func (l *live) ask(ctx context.Context, p probe) error {
 	return nil
 }
 
-// query is what a request asks with.
+// query returns the query of a request.
 func (l *live) query(p probe, item object) url.Values {
 	query := url.Values{}
 	maps.Copy(query, p.query)
@@ -178,7 +178,7 @@ func (l *live) query(p probe, item object) url.Values {
 	return query
 }
 
-// schema is that of an operation's answer.
+// schema returns the schema of an operation's response.
 func (l *live) schema(op *api.Operation) object {
 	for _, o := range l.ours.operations {
 		if o.id() == op.Name {
@@ -188,7 +188,7 @@ func (l *live) schema(op *api.Operation) object {
 	return nil
 }
 
-// send sends one request and returns the body of a success, nil for anything else.
+// send sends one request and returns the body of a success, or nil.
 func (l *live) send(ctx context.Context, op *api.Operation, path string, query url.Values, keep bool) ([]byte, error) {
 	var response connic.Response
 	err := l.client.Do(ctx, http.MethodGet, path, query, nil, nil, connic.CaptureResponse(&response))
@@ -215,7 +215,7 @@ func (l *live) send(ctx context.Context, op *api.Operation, path string, query u
 	return append([]byte{}, response.Body...), nil
 }
 
-// refused says what an error status means.
+// refused reports the meaning of an error status.
 func (l *live) refused(op *api.Operation, result *Result, err error) {
 	result.State = Missing
 	detail := ""
@@ -244,7 +244,7 @@ func (l *live) refused(op *api.Operation, result *Result, err error) {
 	}
 }
 
-// compare holds answers against the schema of their operation.
+// compare compares responses with the schema of their operation.
 func (l *live) compare(op *api.Operation, at api.Op, schema object, answers [][]byte) {
 	seen := &sight{live: l, op: op, told: make(map[string]bool)}
 	names := list(schema["x-list-names"])
@@ -288,7 +288,7 @@ func (l *live) compare(op *api.Operation, at api.Op, schema object, answers [][]
 	seen.objects("", own, objects)
 }
 
-// list finds the list of an answer, and says how it is held and paged.
+// list finds the list in a response, and reports its envelope and paging.
 func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok bool) {
 	result := l.results[op.Name]
 	switch v := value.(type) {

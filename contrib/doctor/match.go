@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// pair is an operation of ours and the one of theirs that it seems to be.
+// A pair is an operation of ours and the operation of theirs that seems to
+// match.
 type pair struct {
 	ours, theirs *operation
 	score        float64
 }
 
-// match finds each of our operations among theirs: at its own path, at its path
-// with another method, or at another path, where it answers and takes what ours
-// does.
+// match finds each of our operations among theirs: under its own path, under
+// its path with another method, or under another path, if requests and
+// responses are similar.
 func match(ours, theirs *document) map[*operation]*operation {
 	found := make(map[*operation]*operation)
 	taken := make(map[*operation]bool)
@@ -52,8 +53,8 @@ func match(ours, theirs *document) map[*operation]*operation {
 	return found
 }
 
-// likeness is between 0 and 1. The path counts for half, and what goes in and out
-// for the other half.
+// likeness returns a value from 0 to 1. Half of it is the path, the other half
+// the request and response.
 func likeness(a, b *operation) float64 {
 	samePath := normal(a.path) == normal(b.path)
 	reads := func(o *operation) bool { return o.method == "GET" }
@@ -77,7 +78,7 @@ func likeness(a, b *operation) float64 {
 	return shape * (0.5*overlapOnly(words(a.path), words(b.path)) + 0.5*inside)
 }
 
-// words are the parts of a path or a name, without the ends of plurals.
+// words returns the words of a path or a name, in the singular.
 func words(s string) map[string]bool {
 	set := make(map[string]bool)
 	for word := range strings.FieldsFuncSeq(placeholder.ReplaceAllString(strings.ToLower(s), ""), func(r rune) bool {
@@ -90,7 +91,7 @@ func words(s string) map[string]bool {
 	return set
 }
 
-// names are the fields and parameters of an operation.
+// names returns the fields and parameters of an operation.
 func names(o *operation) map[string]bool {
 	set := make(map[string]bool)
 	for _, p := range list(o.raw["parameters"]) {
@@ -125,8 +126,8 @@ func names(o *operation) map[string]bool {
 	return set
 }
 
-// overlap is how much of the smaller set is in the other one. known is false where
-// there is too little to tell.
+// overlap returns the fraction of the smaller set that is in the other one.
+// known is false if there is too little to compare.
 func overlap(a, b map[string]bool) (share float64, known bool) {
 	if min(len(a), len(b)) < 2 {
 		return 0, false

@@ -54,10 +54,10 @@ func Case(ctx context.Context, f Fixture) (*Fixture, error) {
 	return &f, nil
 }
 
-// page is what a case holds of a page.
+// A page is the part of a page that a case records.
 type page struct {
 	Items any  `json:"items"`
-	Total int  `json:"total"` // -1 where the service does not say
+	Total int  `json:"total"` // -1 if the service does not report it
 	More  bool `json:"more"`
 }
 
@@ -72,7 +72,7 @@ func one[T any](v *T, err error) (any, error) { return v, err }
 
 type call func(ctx context.Context, c *connic.Client) (any, error)
 
-// calls are the typed reads of the operations.
+// calls lists the typed reads of the operations.
 var calls = map[api.Op]call{
 	api.ProjectGet:       func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Project.Get(ctx)) },
 	api.EnvironmentsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Environments.List(ctx)) },

@@ -60,7 +60,7 @@ const (
 	Differs State = "differs" // found
 	Moved   State = "moved"   // found at another path, or with another method
 	Missing State = "missing"
-	Skipped State = "skipped" // not requested: see the findings
+	Skipped State = "skipped" // not requested; see the findings
 )
 
 // A Result is what was found out about an operation of the client.
@@ -90,7 +90,7 @@ func (r *Report) Worst() (worst Severity, ok bool) {
 	return worst, len(r.Findings) > 0
 }
 
-// add adds a finding. What it quotes is the service's: it becomes one safe line.
+// add adds a finding. Text quoted from the service becomes one safe line.
 func (r *Report) add(f Finding) {
 	for _, s := range []*string{&f.Subject, &f.Text, &f.Remedy} {
 		*s = mask.Line(*s, maxText)
@@ -98,10 +98,11 @@ func (r *Report) add(f Finding) {
 	r.Findings = append(r.Findings, f)
 }
 
-// maxText bounds a text of a report, in bytes.
+// maxText is the maximum length of a text in a report, in bytes.
 const maxText = 500
 
-// sort puts the worst first, and keeps the order of the operations otherwise.
+// sort sorts the findings by severity, and otherwise keeps the order of the
+// operations.
 func (r *Report) sort() {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 }
@@ -152,8 +153,8 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	return err
 }
 
-// groups are the findings of which there may be many, and what a line for all of
-// them says.
+// groups lists the findings that may occur many times, and the line that
+// summarizes them.
 var groups = map[string]string{
 	"response-optional-property-removed": "Their answer has no fields %s, so they stay at their defaults.",
 	"operation-missing":                  "Their document has no operations %s. They may not be part of the public API; calls of them end in a 403 or 404.",
@@ -162,7 +163,7 @@ var groups = map[string]string{
 	"field-unknown":                      "The answers have the fields %s, which the client does not read.",
 }
 
-// grouped joins what there is of one kind in one operation.
+// grouped merges the findings of one kind for one operation.
 func grouped(findings []Finding) []Finding {
 	type kind struct{ id, op, mark string }
 	many := make(map[kind][]string)
@@ -182,7 +183,7 @@ func grouped(findings []Finding) []Finding {
 		subjects := many[k]
 		if groups[f.ID] != "" && len(subjects) != 1 {
 			if len(subjects) == 0 {
-				continue // is in a line already
+				continue // already part of a line
 			}
 			f.Operation, f.Text, f.Remedy = k.op, fmt.Sprintf(groups[f.ID], strings.Join(subjects, ", ")), ""
 			delete(many, k)
@@ -192,7 +193,7 @@ func grouped(findings []Finding) []Finding {
 	return lines
 }
 
-// routes are the options that mend moved paths.
+// routes returns the options that correct moved paths.
 func (r *Report) routes() []string {
 	var lines []string
 	for _, f := range r.Findings {
@@ -203,7 +204,7 @@ func (r *Report) routes() []string {
 	return lines
 }
 
-// cell makes a text safe for a cell of a table.
+// cell escapes a text for a table cell.
 func cell(s string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;").Replace(s)
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// sight gathers what is seen of an operation's answer.
+// A sight collects what was seen in the responses of an operation.
 type sight struct {
 	*live
 	op   *api.Operation
-	told map[string]bool // so that each thing is said once
+	told map[string]bool // so that each difference is reported once
 }
 
 func (s *sight) say(severity Severity, id, subject, format string, args ...any) {
@@ -104,7 +104,7 @@ func keysOf[V any](m map[string]V) func(func(string) bool) {
 
 var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
 
-// value compares one value with its schema: its type, and whether it is one of
+// value compares a value with its schema: its type, and whether it is one of
 // the known words.
 func (s *sight) value(where string, schema object, v any) {
 	types := list(schema["type"])
@@ -125,14 +125,15 @@ func (s *sight) value(where string, schema object, v any) {
 	case of == "string" && number.MatchString(text(v)) && (slices.Contains(types, any("number")) || slices.Contains(types, any("integer"))):
 		severity = Warning // is converted
 	case slices.Contains(types, any("string")):
-		severity = Warning // comes as its JSON
+		severity = Warning // is decoded as its JSON
 	}
 	s.say(severity, "field-type", where, "The field %s is of the type %s, and the client expects %s.", where, of, strings.Trim(fmt.Sprint(types), "[]"))
 }
 
 var word = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,31}$`)
 
-// wordOnly is a value that may be shown: one that looks like a word of the API.
+// wordOnly returns a value that may be shown: one that looks like a word of the
+// API.
 func wordOnly(s string) string {
 	if word.MatchString(s) {
 		return s

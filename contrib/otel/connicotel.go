@@ -74,7 +74,7 @@ func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(c *config) { c.propagator = p }
 }
 
-// telemetry observes one client.
+// A telemetry observes one client.
 type telemetry struct {
 	config
 	tracer trace.Tracer
@@ -98,7 +98,7 @@ func Options(opts ...Option) []connic.Option {
 	}
 }
 
-// call is what the steps of a call share. It is the call's context.
+// A call holds what the steps of a call share. It is the call's context.
 type call struct {
 	context.Context // with the span in it
 
@@ -117,8 +117,8 @@ func (k *call) Value(key any) any {
 	return k.Context.Value(key)
 }
 
-// start is how the span of an operation begins. Its attributes are those that
-// samplers see: few, and the same for every call.
+// start holds the start options of an operation's spans. Its attributes are
+// those that samplers see: few, and the same for every call.
 type start struct {
 	name string
 	opts []trace.SpanStartOption
@@ -147,7 +147,7 @@ func (t *telemetry) begin(ctx context.Context, op connic.Operation) context.Cont
 // method identifies the requests of an operation.
 type method struct{ verb, route string }
 
-// transport sends the span's context along, and sees where requests go.
+// A transport sends the context of the span, and records where requests go.
 type transport struct {
 	*telemetry
 	next http.RoundTripper
@@ -191,7 +191,7 @@ func address(u *url.URL) (host string, port int) {
 	return u.Hostname(), port
 }
 
-// observe takes the steps of a call.
+// observe handles the steps of a call.
 func (t *telemetry) observe(ctx context.Context, e connic.Event) {
 	k, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
@@ -246,7 +246,7 @@ func (k *call) finish(e connic.Event) {
 	attrs = appendOutcome(attrs, e)
 	k.span.SetAttributes(attrs...)
 	if errorType(e) != "" {
-		// No description: an error's text may quote what the service said.
+		// No description: the text of an error may quote the service.
 		k.span.SetStatus(codes.Error, "")
 	}
 }

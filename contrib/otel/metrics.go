@@ -16,8 +16,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Buckets, in seconds: of one request as the conventions give them, and of calls,
-// which may stand in line for minutes.
+// Buckets, in seconds: for a request those of the conventions, and for calls,
+// which may be queued for minutes, our own.
 var (
 	requestBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 	callBounds    = []float64{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
@@ -57,7 +57,7 @@ func newMetrics(m metric.Meter) metrics {
 
 func must(err error) {
 	if err != nil {
-		panic("connicotel: " + err.Error()) //nolint:forbidigo // documented; a name or unit of this file would be wrong
+		panic("connicotel: " + err.Error()) //nolint:forbidigo // documented; fails only for an invalid name or unit in this file
 	}
 }
 
@@ -72,7 +72,8 @@ type set struct {
 	byService    bool
 }
 
-// labels are attributes in the forms that recording takes without an allocation.
+// labels holds attributes in the forms that can be recorded without an
+// allocation.
 type labels struct {
 	record []metric.RecordOption
 	add    []metric.AddOption
@@ -83,8 +84,8 @@ func newLabels(attrs ...attribute.KeyValue) *labels {
 	return &labels{[]metric.RecordOption{o}, []metric.AddOption{o}}
 }
 
-// cache keeps what is expensive to make. It is read without a lock, and bounded:
-// what comes later is made each time.
+// A cache holds values that are expensive to create. It is read without a lock.
+// Its size is limited; values beyond that are created each time.
 type cache[K comparable, V any] struct {
 	mu sync.Mutex
 	m  atomic.Pointer[map[K]V]
@@ -113,7 +114,7 @@ func (c *cache[K, V]) put(key K, v V) {
 	c.m.Store(&grown)
 }
 
-// labelled returns the labels of a key, which attrs makes where they are new.
+// labelled returns the labels for a key. attrs creates them if they are new.
 func (m *metrics) labelled(key set, attrs func() []attribute.KeyValue) *labels {
 	l, ok := m.sets.get(key)
 	if !ok {
@@ -143,7 +144,7 @@ func (m *metrics) attempted(ctx context.Context, k *call, e connic.Event) {
 	m.requests.Record(ctx, e.Duration.Seconds(), l.record...)
 }
 
-// retried counts what is sent again, refusals apart.
+// retried counts retries, refusals separately.
 func (m *metrics) retried(ctx context.Context, e connic.Event) {
 	if e.StatusCode == http.StatusTooManyRequests || !m.retries.Enabled(ctx) {
 		return
@@ -201,8 +202,8 @@ func (m *metrics) done(ctx context.Context, e connic.Event) {
 
 const localRefusal = "rate_limit"
 
-// errorType is the word for what went wrong: a status code, or one of a short list.
-// It is "" where nothing did, or where the caller lost interest.
+// errorType returns the kind of a failure: a status code, or one of a short
+// list. It returns "" for a success, or if the caller canceled the call.
 func errorType(e connic.Event) string {
 	err := e.Err
 	if err == nil {

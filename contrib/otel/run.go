@@ -15,9 +15,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The names are those of the GenAI conventions as semconv 1.41.0 has them. They are
-// in development there and leave later versions of the Go package, so they stand
-// here.
+// The names are those of the GenAI conventions in semconv 1.41.0. They are
+// still in development and are removed from later versions of the Go package,
+// so they are repeated here.
 const (
 	genOperation   = attribute.Key("gen_ai.operation.name")
 	genProvider    = attribute.Key("gen_ai.provider.name")
@@ -94,7 +94,7 @@ func unfinished(s connic.RunStatus) bool {
 	}
 }
 
-// failure is the word for a run that did not complete.
+// failure returns the kind of a run's failure.
 func failure(s connic.RunStatus) string {
 	if s.Known() {
 		return string(s)
@@ -133,7 +133,7 @@ func (e *export) runAttributes(run *connic.Run) []attribute.KeyValue {
 	count(genCached, run.TokenUsage.Cached)
 	count(genThinking, run.TokenUsage.Thinking)
 	if !run.Cost.IsZero() {
-		add("connic.run.cost", run.Cost.String()) // a text, so that it stays exact
+		add("connic.run.cost", run.Cost.String()) // a string, so that it stays exact
 		add("connic.run.currency", run.Currency)
 	}
 	if e.texts > 0 {
@@ -142,14 +142,14 @@ func (e *export) runAttributes(run *connic.Run) []attribute.KeyValue {
 	return attrs
 }
 
-// steps makes the spans of a forest. It keeps a list of its own, as a run may be a
-// chain of many thousand steps.
+// steps creates the spans of a forest. It does not recurse, because a run may
+// be a chain of many thousands of steps.
 func (e *export) steps(ctx context.Context, parent trace.Span, start time.Time, nodes []*connic.SpanNode) {
 	type level struct {
 		ctx   context.Context
 		span  trace.Span
 		nodes []*connic.SpanNode
-		at    time.Time // the end of the step before
+		at    time.Time // end of the previous step
 		end   time.Time // of the span itself
 	}
 	stack := []level{{ctx: ctx, span: parent, nodes: nodes, at: start}}
@@ -183,14 +183,14 @@ func (e *export) steps(ctx context.Context, parent trace.Span, start time.Time, 
 	}
 }
 
-// describe names a step by the conventions, where its type says what it is.
+// describe names a step according to the conventions, if its type is known.
 func (e *export) describe(s *connic.Span, estimated bool) (title string, kind trace.SpanKind, attrs []attribute.KeyValue) {
 	attrs = e.stepAttributes(s, estimated)
 	var meta struct {
 		ToolName any `json:"tool_name"`
 		Model    any `json:"model"`
 	}
-	_ = s.DecodeMetadata(&meta) // free JSON: what is not there is not told
+	_ = s.DecodeMetadata(&meta) // free-form JSON: missing values are not reported
 	tool, _ := meta.ToolName.(string)
 	model, _ := meta.Model.(string)
 	switch kindOf := strings.ToLower(s.Type); {
@@ -228,8 +228,8 @@ func (e *export) stepAttributes(s *connic.Span, estimated bool) []attribute.KeyV
 	return attrs
 }
 
-// when is when a step began and ended. Without a time of its own it begins at the
-// end of the one before.
+// when returns the start and end of a step. Without a start time, a step begins
+// at the end of the previous one.
 func when(s *connic.Span, before time.Time) (begin, end time.Time, estimated bool) {
 	begin = s.StartTime.Time
 	if begin.IsZero() {
@@ -238,7 +238,7 @@ func when(s *connic.Span, before time.Time) (begin, end time.Time, estimated boo
 	return begin, begin.Add(length(s.DurationMS)), estimated
 }
 
-// length is a duration in milliseconds that may be anything.
+// length converts a duration in milliseconds, which may be any number.
 func length(ms float64) time.Duration {
 	if !(ms > 0) || math.IsInf(ms, 0) { // NaN too
 		return 0
@@ -246,8 +246,8 @@ func length(ms float64) time.Duration {
 	return time.Duration(min(ms*float64(time.Millisecond), float64(maxSpanLasting)))
 }
 
-// bounds are the beginning and the end of a run: its own where it has them, and
-// those of its steps where not.
+// bounds returns the start and end of a run, taken from its steps if it has
+// none of its own.
 func bounds(run *connic.Run) (start, end time.Time) {
 	start = run.StartedAt
 	if start.IsZero() {
@@ -290,7 +290,7 @@ func bounds(run *connic.Run) (start, end time.Time) {
 	return start, end
 }
 
-// name makes a name fit for a label: one line, not long, without a key in it.
+// name makes a name suitable as a label: one short line without a key.
 func name(s string) string { return mask.Line(s, maxName) }
 
 func cmpName(s, otherwise string) string {
@@ -300,12 +300,12 @@ func cmpName(s, otherwise string) string {
 	return s
 }
 
-// cut makes a text fit for an attribute.
+// cut truncates a text for an attribute.
 func (e *export) cut(s string) string {
 	return cutAt(strings.ToValidUTF8(mask.Text(s), "\ufffd"), e.texts)
 }
 
-// cutAt cuts between two letters.
+// cutAt truncates a string between two characters.
 func cutAt(s string, most int) string {
 	if len(s) <= most {
 		return s

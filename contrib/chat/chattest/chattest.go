@@ -1,5 +1,5 @@
 // Package chattest is a WebSocket connector for tests, in front of an agent of
-// connictest. The runs behind its messages are runs like all others.
+// package connictest. The runs that its messages start are like all others.
 package chattest
 
 import (
@@ -18,22 +18,25 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// TB is what [NewServer] needs of a *testing.T.
+// TB is the subset of testing.TB that [NewServer] needs.
 type TB interface {
 	Helper()
 	Cleanup(func())
 }
 
-// Server is a WebSocket connector. The fields are set before it serves.
+// A Server is a WebSocket connector. Set its fields before it serves.
 type Server struct {
-	// Split cuts an output into the chunks that are streamed: after each blank, if it is
-	// nil. One that returns nothing stands for a connector without streaming.
+	// Split divides an output into the chunks that are streamed. If it is nil,
+	// the output is divided after each space. If it returns no chunks, the
+	// connector does not stream.
 	Split func(output string) []string
-	// Pause passes after each chunk.
+	// Pause is the time between chunks.
 	Pause time.Duration
-	// MaxMessages ends a session with so many: 100 if it is 0.
+	// MaxMessages is the number of messages after which a session ends. 0 means
+	// 100.
 	MaxMessages int
-	// Idle ends a session that gets no message for so long: an hour if it is 0.
+	// Idle is the time without a message after which a session ends. 0 means an
+	// hour.
 	Idle time.Duration
 
 	hook     *connictest.Connector
@@ -42,11 +45,12 @@ type Server struct {
 	sessions int
 }
 
-// New makes a Server that performs the first agent of a connector, whose secret it asks
-// for. It is an [http.Handler] at any path.
+// New returns a Server that runs the first agent of a connector and requires
+// the connector's secret. It is an [http.Handler] for any path.
 func New(hook *connictest.Connector) *Server { return &Server{hook: hook} }
 
-// NewServer makes a Server that listens on a loopback address and is closed by t.Cleanup.
+// NewServer returns a Server that listens on a loopback address. It is closed
+// by t.Cleanup.
 func NewServer(t TB, hook *connictest.Connector) *Server {
 	t.Helper()
 	s := New(hook)
@@ -58,10 +62,10 @@ func NewServer(t TB, hook *connictest.Connector) *Server {
 	return s
 }
 
-// URL is the URL of a Server that listens.
+// URL returns the URL of a Server that listens.
 func (s *Server) URL() string { return "ws" + strings.TrimPrefix(s.listener.URL, "http") + "/chat" }
 
-// Secret is the secret of the connector.
+// Secret returns the secret of the connector.
 func (s *Server) Secret() connector.Secret { return s.hook.Secret() }
 
 type object map[string]any
@@ -75,7 +79,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		return // it has answered
+		return // it has sent the response
 	}
 	conn.SetReadLimit(32 << 20)
 	defer func() { _ = conn.CloseNow() }()
@@ -99,7 +103,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// session is one connection.
+// A session is one connection.
 type session struct {
 	server  *Server
 	conn    *websocket.Conn
@@ -156,7 +160,8 @@ func (c *session) serve(ctx context.Context) {
 	_ = c.conn.Close(websocket.StatusNormalClosure, "Message limit reached")
 }
 
-// answer performs the agent. The conversation so far is in the payload's key history.
+// answer runs the agent. The key history of its payload contains the
+// conversation so far.
 func (c *session) answer(ctx context.Context, m message) error {
 	if err := c.send(ctx, object{"type": "ack", "id": m.ID}); err != nil {
 		return err

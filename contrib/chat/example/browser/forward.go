@@ -22,16 +22,16 @@ var page []byte
 const (
 	maxVisitors = 100
 	maxText     = 64 << 10
-	writeTime   = 10 * time.Second // for one event: a browser that does not read is left
-	comment     = 15 * time.Second // proxies cut streams that are silent
+	writeTime   = 10 * time.Second // per event: a browser that does not read is disconnected
+	comment     = 15 * time.Second // proxies cut idle streams
 )
 
-// forwarder hands conversations on to browsers as server-sent events. Each visitor has a
-// session of their own.
+// A forwarder forwards conversations to browsers as server-sent events. Each
+// visitor has a separate session.
 type forwarder struct {
 	dial   func(context.Context) (*chat.Session, error)
 	logger *slog.Logger
-	base   context.Context // ends with the server: open streams do not hold it up
+	base   context.Context // ends with the server, so that open streams do not delay its shutdown
 
 	mu       sync.Mutex
 	visitors map[string]*chat.Session
@@ -44,12 +44,13 @@ func (f *forwarder) routes() http.Handler {
 		_, _ = w.Write(page)
 	})
 	mux.HandleFunc("POST /ask", f.ask)
-	// Another site's page cannot ask in the name of a visitor.
+	// A page of another site must not send messages in the name of a visitor.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
-	// The body is read to its end: only then does the context end when the browser leaves.
+	// Read the body to its end; otherwise the context does not end when the
+	// browser disconnects.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxText))
 	var question struct {
 		Text string `json:"text"`
@@ -73,7 +74,8 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 	s := stream{w: w, control: http.NewResponseController(w)}
-	// Asked before anything is paid for: a wrapped writer may not be able to flush.
+	// Check this before anything costs money: a wrapped writer may not be able
+	// to flush.
 	if err := s.control.Flush(); err != nil {
 		f.logger.Error("the response cannot be streamed", "err", err)
 		http.Error(w, "not available", http.StatusInternalServerError)
@@ -83,7 +85,8 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 		s.event("new", struct{}{})
 	}
 	if err := s.forward(ctx, session, question.Text); err != nil {
-		// The status is gone with the first event. The service's text stays in the log.
+		// The status was sent with the first event. The text from the service
+		// goes to the log only.
 		id := rand.Text()[:8]
 		f.logger.Error("the reply broke off", "id", id, "err", err)
 		s.event("error", map[string]string{"text": "The answer broke off (" + id + ")."})
@@ -91,8 +94,7 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 	s.event("end", struct{}{})
 }
 
-// session returns the visitor's session, and whether it is another one than the visitor
-// had before.
+// session returns the visitor's session, and whether it is a new one.
 func (f *forwarder) session(ctx context.Context, w http.ResponseWriter, r *http.Request) (session *chat.Session, begun bool, err error) {
 	id := ""
 	if cookie, err := r.Cookie("visitor"); err == nil {
@@ -128,15 +130,15 @@ func (f *forwarder) session(ctx context.Context, w http.ResponseWriter, r *http.
 	return session, begun, nil
 }
 
-// stream writes events. One goroutine uses it.
+// A stream writes events. It is used by a single goroutine.
 type stream struct {
 	w       io.Writer
 	control *http.ResponseController
-	err     error // of the first write that failed
+	err     error // the error of the first failed write
 }
 
-// event writes one event. Its data is one line of JSON, so that no text of an agent can
-// end it or forge another.
+// event writes one event. Its data is one line of JSON, so that no text from an
+// agent can end the event or forge another one.
 func (s *stream) event(kind string, data any) {
 	line, err := json.Marshal(data)
 	if err == nil {
@@ -167,7 +169,7 @@ func (s *stream) forward(ctx context.Context, session *chat.Session, text string
 		defer close(chunks)
 		for chunk, err := range reply.Chunks() {
 			if err != nil {
-				return // Wait has it too
+				return // Wait returns it too
 			}
 			select {
 			case chunks <- chunk:

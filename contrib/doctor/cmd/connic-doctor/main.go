@@ -47,7 +47,7 @@ const (
 	unknown = 2
 )
 
-// askAbove is how many requests are sent without a question.
+// askAbove is the number of requests above which the user is asked first.
 const askAbove = 20
 
 type program struct {
@@ -57,7 +57,7 @@ type program struct {
 	client   func(...connic.Option) (*connic.Client, error)
 }
 
-// usage is a command line that is not understood.
+// A usage error is an invalid command line.
 type usage struct{ error }
 
 func (p program) run(ctx context.Context, args []string) int {
@@ -126,8 +126,8 @@ func (p program) check(ctx context.Context, args []string) (int, error) {
 	return well, nil
 }
 
-// connect makes the client. Nothing is sent twice, so that the number of requests
-// is the one that was said.
+// connect creates the client. It does not retry, so that the number of requests
+// is the announced one.
 func (p program) connect() (*connic.Client, error) {
 	return p.client(connic.WithApplication("connic-doctor", connic.Version), connic.WithTimeout(15*time.Second),
 		connic.WithRetry(connic.RetryPolicy{MaxAttempts: 1}), connic.WithReadOnly())
@@ -178,7 +178,7 @@ func (p program) drift(ctx context.Context, args []string) (int, error) {
 	return well, nil
 }
 
-// document compares a file, or the standard input for "-".
+// document compares a file, or standard input for "-".
 func (p program) document(name string) (*doctor.Report, error) {
 	in := p.in
 	if u, err := url.Parse(name); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
@@ -215,7 +215,7 @@ func (p program) live(ctx context.Context, o doctor.LiveOptions, fixtures string
 	return doctor.Live(ctx, client, o)
 }
 
-// agreed asks, and takes no answer for a no.
+// agreed asks the user. No answer means no.
 func (p program) agreed() bool {
 	_, _ = fmt.Fprint(p.err, "Go on? [y/N] ")
 	line, _ := bufio.NewReader(p.in).ReadString('\n')
