@@ -15,24 +15,27 @@ import (
 // Agent is an agent with scripted answers.
 type Agent struct {
 	Name        string `json:"name"`
-	Environment string `json:"environment_id"` // empty: the default one
-	// Answers are tried in order; the first whose When is in the message is given.
+	Environment string `json:"environment_id"` // empty: the default environment
+	// Answers are tried in order; the first one whose When occurs in the
+	// message is given.
 	Answers []Answer `json:"answers"`
 }
 
-// Answer is what an agent does: first its spans, then it waits, then it answers.
+// An Answer is what an agent does: it creates its spans, waits, and then
+// answers.
 type Answer struct {
-	When string `json:"when"` // a part of the message; empty: always
-	// Output is a text or any JSON value; without one, it is the message.
+	When string `json:"when"` // a part of the message; empty matches any
+	// Output is a string or any JSON value. The default is the message.
 	Output json.RawMessage `json:"output"`
-	Error  string          `json:"error"` // the run fails
+	Error  string          `json:"error"` // makes the run fail
 	Delay  Duration        `json:"delay"`
 	Spans  []Span          `json:"spans"`
 	Tokens *Tokens         `json:"tokens"`
 	Cost   string          `json:"cost"` // "0.0125"
 	// Currency is EUR, the default, or USD.
 	Currency string `json:"currency"`
-	// Approval keeps the run in the state awaiting_approval until it is cancelled.
+	// Approval keeps the run in the status awaiting_approval until it is
+	// cancelled.
 	Approval bool `json:"approval"`
 }
 
@@ -44,10 +47,10 @@ type Tokens struct {
 	Cached   int64 `json:"cached"`
 }
 
-// Span is a step of a run.
+// A Span is a step of a run.
 type Span struct {
 	Name  string   `json:"name"`
-	Type  string   `json:"type"` // "tool" by default; of "log", the name is the line
+	Type  string   `json:"type"` // "tool" by default; for "log", the name is the line
 	Delay Duration `json:"delay"`
 	Error string   `json:"error"`
 	Spans []Span   `json:"spans"`

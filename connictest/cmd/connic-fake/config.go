@@ -13,22 +13,22 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// Config is a configuration: a JSON object with these keys. All may be left out;
-// unknown ones are an error. Durations are texts like "1m30s".
+// A Config is a configuration: a JSON object with these keys. All keys are
+// optional; unknown keys are an error. Durations are strings such as "1m30s".
 type Config struct {
-	// Seed makes the ids UUIDs that follow from a number.
+	// Seed makes the ids UUIDs that are derived from a number.
 	Seed *uint64 `json:"seed"`
-	// Time is the fake's clock at the start.
+	// Time is the initial time of the fake's clock.
 	Time time.Time `json:"time"`
-	// Lenient takes unknown parameters and body keys.
+	// Lenient accepts unknown parameters and body keys.
 	Lenient bool `json:"lenient"`
 
 	Environments []Environment `json:"environments"`
 	Agents       []Agent       `json:"agents"`
-	// Runs are started before the first request comes, and are not counted by the
-	// quota.
+	// Runs are started before the first request arrives, and do not count
+	// against the quota.
 	Runs []Run `json:"runs"`
-	// Keys are valid beside the one that is printed.
+	// Keys are valid in addition to the one that is printed.
 	Keys []Key `json:"keys"`
 
 	GitProvider     string           `json:"git_provider"`
@@ -37,10 +37,10 @@ type Config struct {
 	PhaseTime       *Duration        `json:"phase_time"`
 	IngestionTime   *Duration        `json:"ingestion_time"`
 
-	// ApproveLogins confirms each login by a browser after so long; without it,
-	// after 1 s.
+	// ApproveLogins is the time after which each login is confirmed. The
+	// default is 1 s.
 	ApproveLogins *Duration `json:"approve_logins"`
-	// Bridges are the ids of bridges, which have no routes yet.
+	// Bridges holds the ids of bridges, which have no routes at first.
 	Bridges []string `json:"bridges"`
 	// FailDevSessions makes the containers of dev sessions fail.
 	FailDevSessions bool `json:"fail_dev_sessions"`
@@ -49,8 +49,8 @@ type Config struct {
 	Faults []Fault `json:"faults"`
 }
 
-// Environment is an environment; see [connictest.Environment]. The flags that it
-// leaves out are true.
+// Environment is an environment; see [connictest.Environment]. Flags that it
+// omits are true.
 type Environment struct {
 	ID            string `json:"id"`
 	Name          string `json:"name"`
@@ -63,20 +63,20 @@ type Environment struct {
 	GateTests     *bool  `json:"deploy_gate_tests_enabled"`
 }
 
-// Run is a run that is started.
+// A Run is a run to be started.
 type Run struct {
 	Agent   string          `json:"agent"`
 	Message string          `json:"message"`
 	Payload json.RawMessage `json:"payload"`
 }
 
-// Key is a key. Without permissions it has full access.
+// A Key is an API key. Without permissions it has full access.
 type Key struct {
 	Key         string   `json:"key"`
 	Permissions []string `json:"permissions"`
 }
 
-// TestResult changes the result of a test case; others pass.
+// TestResult changes the result of a test case. All others pass.
 type TestResult struct {
 	Agent     string   `json:"agent"`
 	Test      string   `json:"test"`
@@ -86,15 +86,15 @@ type TestResult struct {
 	RunIDs    []string `json:"agent_run_ids"`
 }
 
-// FailDeployment lets deployments fail.
+// FailDeployment makes deployments fail.
 type FailDeployment struct {
-	Environment string `json:"environment_id"` // empty: all
+	Environment string `json:"environment_id"` // empty: in all environments
 	Error       string `json:"error"`
 }
 
 // Quota is the quota of the project.
 type Quota struct {
-	Limit  int      `json:"limit"` // 0: none
+	Limit  int      `json:"limit"` // 0: no quota
 	Per    Duration `json:"per"`
 	Window string   `json:"window"` // fixed, sliding, sliding-rejects or bucket
 }
@@ -117,7 +117,7 @@ type Fault struct {
 	Envelope   string         `json:"envelope"`
 }
 
-// Duration is a time.Duration as a text.
+// Duration is a time.Duration that is encoded as a string.
 type Duration time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -147,7 +147,7 @@ func load(name string) (*Config, error) {
 	return c, nil
 }
 
-// apply sets up the fake, and returns a key with full access.
+// apply configures the fake, and returns a key with full access.
 func (c *Config) apply(ctx context.Context, srv *connictest.Server) (connic.APIKey, error) {
 	window, ok := models[c.Quota.Window]
 	switch {
@@ -249,7 +249,7 @@ func (c *Config) start(ctx context.Context, srv *connictest.Server) error {
 	return nil
 }
 
-// projects sets what becomes of uploaded projects.
+// projects configures the results of uploaded projects.
 func (c *Config) projects(srv *connictest.Server) {
 	if len(c.Tests) > 0 {
 		srv.Tests(func(p connictest.UploadedProject) []connic.TestCase {
@@ -286,7 +286,7 @@ func (t *TestResult) give(c *connic.TestCase) {
 	}
 }
 
-// set sets a fault. One that names an operation that does not exist is an error.
+// set sets a fault. It fails if the fault names an unknown operation.
 func (f *Fault) set(srv *connictest.Server) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// logged writes a line about each request.
+// logged logs each request.
 func logged(next http.Handler, w io.Writer) http.Handler {
 	var mu sync.Mutex
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -40,7 +40,7 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap leads http.ResponseController to the connection.
+// Unwrap gives http.ResponseController access to the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 var (
@@ -48,7 +48,8 @@ var (
 	controls = regexp.MustCompile(`[\x00-\x1f\x7f]`)
 )
 
-// masked takes keys out of a text, and what a terminal could take for a command.
+// masked removes keys, and anything that a terminal might interpret, from a
+// text.
 func masked(text string) string {
 	return controls.ReplaceAllString(keys.ReplaceAllString(text, "$1…"), "?")
 }

@@ -1,15 +1,14 @@
-// Connic-fake serves the fake of package connictest over HTTP, for programs that
-// are not written in Go, and to try things by hand.
+// Connic-fake serves the fake of package connictest over HTTP, for programs in
+// other languages and for experiments.
 //
 //	connic-fake -addr 127.0.0.1:8080
 //	connic-fake -config fake.json
 //
-// It has three agents: echo answers with its message, slow does so after 5 s, and
-// fail fails; a configuration replaces them (see docs/guide/testing.md). It has two
-// connectors of its first agent: one is sync, one inbound. It prints the variables
-// that lead a client to it, logs each request on standard error, with keys masked,
-// and stops on an interrupt or SIGTERM. At /openapi.json it serves the document of
-// the API.
+// It has three agents: echo returns its message, slow does so after 5 s, and fail
+// fails. A configuration replaces them (see docs/guide/testing.md). Its first agent
+// has a sync and an inbound connector. The program prints the environment variables
+// for clients, logs each request to standard error with keys masked, and stops on
+// SIGINT or SIGTERM. At /openapi.json it serves the OpenAPI document.
 package main
 
 import (
@@ -47,7 +46,8 @@ var models = map[string]connictest.Window{
 	"sliding-rejects": connictest.SlidingWindowRejects,
 }
 
-// options are the flags. Each that is given goes before the configuration.
+// options holds the flags. Flags that are given take precedence over the
+// configuration.
 type options struct {
 	addr, config string
 	quiet        bool
@@ -89,7 +89,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	return o, nil
 }
 
-// merge puts the flags that were given over a configuration.
+// merge applies the flags that were given to a configuration.
 func (o *options) merge(c *Config) {
 	if c.Quota == nil {
 		c.Quota = &Quota{Limit: 60, Per: Duration(time.Minute), Window: "fixed"}
@@ -163,7 +163,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// withDocument serves the API's document beside the API.
+// withDocument also serves the OpenAPI document.
 func withDocument(fake http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.URL.Path != "/openapi.json" {

@@ -11,12 +11,12 @@ import (
 
 const fakeAgent = "support"
 
-// furnish puts an agent into the fake that knows the terms of a shop.
+// furnish adds an agent to the fake that knows the terms of a shop.
 func furnish(fake *connictest.Server) { fake.Agent(fakeAgent, support) }
 
 func support(ctx context.Context, in connictest.Input) (any, error) {
 	select {
-	case <-time.After(3 * time.Second): // it thinks
+	case <-time.After(3 * time.Second): // simulates thinking
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -2,14 +2,14 @@
 //
 //	curl -d '{"question": "How long may I keep the goods?"}' -H 'Content-Type: application/json' localhost:8080/ask
 //
-// Without configuration it brings its own service: a fake with an agent in it.
-// With CONNIC_API_KEY and CONNIC_PROJECT_ID set it asks an agent of that project,
-// where each question costs money:
+// Without configuration it uses an embedded fake service with one agent. With
+// CONNIC_API_KEY and CONNIC_PROJECT_ID set it uses an agent of that project, where
+// each question costs money:
 //
 //	ask -agent support
 //
-// Who may ask is not its business: it listens on the loopback address, and belongs
-// behind something that knows its callers.
+// It does not authenticate its callers: it listens on the loopback address, and
+// belongs behind a proxy that does.
 package main
 
 import (
@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	return newServer(conf).serve(ctx, l, *lame, *drain)
 }
 
-// logger writes text for people and JSON for machines.
+// logger writes text on a terminal, and JSON elsewhere.
 func logger(out io.Writer, verbose bool) *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.LevelInfo}
 	if verbose {
@@ -95,13 +95,13 @@ func logger(out io.Writer, verbose bool) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(out, options))
 }
 
-// abortTime is what questions get to end that are cut short: the time in which
-// [connic.CancelOnAbort] stops the run, and some to tell the caller.
+// abortTime is the time allowed for questions that are aborted: for
+// [connic.CancelOnAbort] to cancel the run, and then to respond to the caller.
 const abortTime = 15 * time.Second
 
-// serve answers until ctx ends, and then drains: it says that it is not ready,
-// goes on for the time of lame, closes the listener, lets open questions end for
-// the time of drain, and then cancels them and their runs.
+// serve serves requests until ctx ends, and then drains: it reports that it is
+// not ready, continues for the time lame, closes the listener, waits for open
+// questions for the time drain, and then cancels them and their runs.
 func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Duration) error {
 	open, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
@@ -109,8 +109,9 @@ func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Dur
 		Handler:     s.handler(),
 		BaseContext: func(net.Listener) context.Context { return open },
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
-		// No ReadTimeout: its end would look as if the caller had gone while its
-		// question is being answered. The handler bounds the body by itself.
+		// No ReadTimeout: when it expires, it looks as if the caller had
+		// disconnected while the question is being answered. The handler limits
+		// the body itself.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,

@@ -13,15 +13,16 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Problem is what a caller is told who gets no answer. It has none of the details
-// of the error, which are for the log.
+// A Problem is the response to a caller whose question is not answered. It
+// contains no details of the error; those go to the log.
 type Problem struct {
 	Status  int    `json:"status"`
 	Message string `json:"error"`
-	// RunID is the run that was started, where one was.
+	// RunID is the run that was started, if any.
 	RunID      string        `json:"run_id,omitempty"`
 	RetryAfter time.Duration `json:"-"`
-	// Seconds is RetryAfter for those who read a stream, which has no header for it.
+	// Seconds is RetryAfter for readers of a stream, which has no header for
+	// it.
 	Seconds int `json:"retry_after,omitempty"`
 }
 
@@ -32,10 +33,11 @@ func (p *Problem) write(w http.ResponseWriter) {
 	writeJSON(w, p.Status, p)
 }
 
-// seconds rounds up: who comes back a moment too early has come in vain.
+// seconds rounds up, because a caller that returns a moment too early would be
+// refused again.
 func seconds(d time.Duration) int { return max(1, int(math.Ceil(d.Seconds()))) }
 
-// fail answers a question that was not put.
+// fail responds to a question that was not asked.
 func fail(w http.ResponseWriter, log *slog.Logger, p *Problem) {
 	if p.RetryAfter > 0 {
 		p.Seconds = seconds(p.RetryAfter)
@@ -44,8 +46,8 @@ func fail(w http.ResponseWriter, log *slog.Logger, p *Problem) {
 	p.write(w)
 }
 
-// explain says what an error of package connic means to somebody who asked a
-// question. Cause is why the question's context ended, nil if it did not.
+// explain explains an error of package connic to someone who asked a question.
+// cause is why the context of the question ended, or nil.
 func explain(err, cause error) *Problem {
 	p := classify(err, cause)
 	if p.RetryAfter > 0 {
@@ -64,14 +66,15 @@ func classify(err, cause error) *Problem {
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the service is shutting down", RetryAfter: 5 * time.Second}
 	case errors.As(err, &bad):
 		return &Problem{Status: http.StatusBadGateway, Message: "the agent did not complete its run: " + string(bad.Run.Status)}
-	case errors.As(err, &started): // whatever ended the wait: asking again would be a second run
+	case errors.As(err, &started): // whatever ended the wait: asking again would start a second run
 		if errors.Is(err, context.DeadlineExceeded) {
 			return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent took too long"}
 		}
 		return &Problem{Status: http.StatusBadGateway, Message: "the question was put, and its answer cannot be had"}
 	case errors.Is(err, connic.ErrRateLimited):
-		// The quota is the project's. Also where the deadline is the reason: nothing
-		// was started then, so asking later is right.
+		// The quota is shared by the whole project. This applies even if the
+		// deadline is the reason: nothing was started then, so asking later is
+		// right.
 		wait, _ := connic.RetryAfter(err)
 		return &Problem{Status: http.StatusTooManyRequests, Message: "too many questions for the project's quota", RetryAfter: cmp.Or(wait, 10*time.Second)}
 	case errors.Is(err, connic.ErrOutcomeUnknown):
@@ -84,6 +87,6 @@ func classify(err, cause error) *Problem {
 		wait, _ := connic.RetryAfter(err)
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the agents cannot be reached", RetryAfter: cmp.Or(wait, 10*time.Second)}
 	}
-	// A key that is refused, an agent that does not exist: the caller is not to blame.
+	// A refused key or an unknown agent: not the caller's fault.
 	return &Problem{Status: http.StatusBadGateway, Message: "the agent cannot be asked"}
 }

@@ -18,18 +18,18 @@ import (
 
 const (
 	maxQuestion = 8000     // characters
-	maxBody     = 64 << 10 // bytes of a request
+	maxBody     = 64 << 10 // bytes in a request
 	bodyTime    = 10 * time.Second
-	writeTime   = 10 * time.Second // for one event to a slow reader
+	writeTime   = 10 * time.Second // per event, for a slow reader
 	cancelTime  = 10 * time.Second
-	beat        = 15 * time.Second // between events, so that no proxy thinks that the connection is dead
+	beat        = 15 * time.Second // between events, so that no proxy considers the connection dead
 )
 
 type config struct {
 	Client  *connic.Client
 	Agent   string
-	Timeout time.Duration // of a question
-	Callers int           // at once; more are turned away
+	Timeout time.Duration // per question
+	Callers int           // concurrent questions; more are refused
 	Log     *slog.Logger
 }
 
@@ -45,14 +45,14 @@ func newServer(c config) *server { return &server{config: c} }
 
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	// A page that somebody has open in a browser must not ask, and let us pay.
+	// A page open in a browser must not ask questions at our expense.
 	mux.Handle("POST /ask", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.ask)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	return mux
 }
 
-// ready says whether new questions are welcome, and how the quota is.
+// ready reports whether new questions are accepted, and the state of the quota.
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	quota := s.Client.RateLimit()
 	open := s.open.Load()
@@ -70,15 +70,15 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, status, state)
 }
 
-// Answer is what a caller gets.
+// An Answer is the response to a question.
 type Answer struct {
 	RunID      string  `json:"run_id"`
 	Answer     string  `json:"answer"`
 	DurationMS float64 `json:"duration_ms,omitzero"`
 }
 
-// ask answers a question: with JSON when the agent has finished, or with a stream
-// of server-sent events for those who accept that.
+// ask answers a question: with JSON when the agent has finished, or with a
+// stream of server-sent events if the caller accepts one.
 func (s *server) ask(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	log := s.Log.With("caller", r.RemoteAddr)
@@ -108,7 +108,7 @@ func (s *server) ask(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		if r.Context().Err() != nil && !errors.Is(context.Cause(r.Context()), errShutdown) {
 			log.Info("the caller went away", "error", err)
-			return // nobody is there to be told
+			return // the caller has disconnected
 		}
 		problem := explain(err, context.Cause(ctx))
 		problem.RunID = idOf(run)
@@ -125,9 +125,9 @@ func (s *server) ask(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// put puts a question to the agent and waits for its run, which it cancels when
-// the caller goes away. Meanwhile it tells out what happens: from this goroutine,
-// because writing to a caller can take time that the wait does not have.
+// put asks the agent a question and waits for its run, which is cancelled if
+// the caller disconnects. It calls tell with news, on this goroutine, because
+// writing to a caller may take longer than the wait can spare.
 func (s *server) put(ctx context.Context, question string, out *stream) (*connic.Run, error) {
 	req := connic.TriggerRequest{Message: question}
 	if !out.open {
@@ -139,7 +139,7 @@ func (s *server) put(ctx context.Context, question string, out *stream) (*connic
 	tell := func(status Status) {
 		select {
 		case news <- status:
-		default: // the caller reads slowly, and has to do with less
+		default: // the caller reads slowly and misses some
 		}
 	}
 	var (
@@ -176,8 +176,8 @@ func (s *server) put(ctx context.Context, question string, out *stream) (*connic
 	}
 }
 
-// triggerAndWait cancels the run whenever its answer cannot be had: when the
-// context ends, and also when the service refuses to show it.
+// triggerAndWait cancels the run whenever its result cannot be collected: if
+// the context ends, and also if the service refuses to return it.
 func (s *server) triggerAndWait(ctx context.Context, req connic.TriggerRequest, opts ...connic.WaitOption) (*connic.Run, error) {
 	run, err := s.Client.Agents.TriggerAndWait(ctx, s.Agent, req, append(opts, connic.CancelOnAbort())...)
 	if ctx.Err() == nil && errors.As(err, new(*connic.WaitError)) && run != nil {
@@ -190,18 +190,18 @@ func (s *server) triggerAndWait(ctx context.Context, req connic.TriggerRequest, 
 	return run, err
 }
 
-// Status is news of a question that is not answered yet.
+// A Status is news about a question in progress.
 type Status struct {
 	RunID   string `json:"run_id,omitempty"`
-	Status  string `json:"status"` // of the run, or "waiting": for its turn under the quota
+	Status  string `json:"status"` // of the run, or "waiting" while it is queued for the quota
 	AfterMS int64  `json:"after_ms,omitzero"`
-	WaitMS  int64  `json:"wait_ms,omitzero"` // how long it will wait, as far as can be told
+	WaitMS  int64  `json:"wait_ms,omitzero"` // estimated time in the queue
 }
 
-// teller is the key of the function that tells a caller news.
+// teller is the context key of the function that reports news to the caller.
 type teller struct{}
 
-// tellCaller tells a caller that the trigger stands in line.
+// tellCaller tells the caller that the trigger is queued.
 func tellCaller(ctx context.Context, e connic.Event) {
 	if e.Kind != connic.EventQueued || e.Op != "agents.trigger" {
 		return
@@ -211,7 +211,7 @@ func tellCaller(ctx context.Context, e connic.Event) {
 	}
 }
 
-// readQuestion reads {"question": "…"}.
+// readQuestion decodes {"question": "…"}.
 func readQuestion(w http.ResponseWriter, r *http.Request) (string, *Problem) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
@@ -219,8 +219,8 @@ func readQuestion(w http.ResponseWriter, r *http.Request) (string, *Problem) {
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	// The body has to be read to its end, or the server cannot tell when the caller
-	// goes away.
+	// Read the body to its end; otherwise the server does not notice when the
+	// caller disconnects.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	_ = control.SetReadDeadline(time.Time{})
 	if err != nil {

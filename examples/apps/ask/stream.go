@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// stream is an answer as server-sent events.
+// A stream is a response as server-sent events.
 type stream struct {
 	w    http.ResponseWriter
 	open bool
@@ -18,13 +18,13 @@ func (s *stream) begin() error {
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
+	h.Set("X-Accel-Buffering", "no") // nginx would buffer the events
 	s.w.WriteHeader(http.StatusOK)
 	s.open = true
 	return s.comment("the question is being answered")
 }
 
-// event sends the last event; it reports false if the answer is no stream.
+// event sends the last event. It reports false if the response is not a stream.
 func (s *stream) event(name string, data any) bool {
 	if s.open {
 		_ = s.send(name, data)
@@ -33,7 +33,7 @@ func (s *stream) event(name string, data any) bool {
 }
 
 func (s *stream) send(name string, data any) error {
-	// JSON has no line breaks, so it is one data line.
+	// JSON has no line breaks, so it is a single data line.
 	raw, err := json.Marshal(data)
 	if err != nil {
 		return err
@@ -43,10 +43,10 @@ func (s *stream) send(name string, data any) error {
 
 func (s *stream) comment(text string) error { return s.write(": " + text + "\n\n") }
 
-// write bounds how long a caller may take who does not read.
+// write limits the time for a caller that does not read.
 func (s *stream) write(text string) error {
 	control := http.NewResponseController(s.w)
-	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // not all writers can
+	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // not supported by every writer
 	if _, err := io.WriteString(s.w, text); err != nil {
 		return fmt.Errorf("the caller does not read: %w", err)
 	}

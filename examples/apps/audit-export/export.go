@@ -25,7 +25,7 @@ type exporter struct {
 	exported int
 }
 
-// lineOf is an entry as one line, as the service sent it, and what it is known by.
+// lineOf returns an entry as a line, as the service sent it, and its identity.
 func lineOf(e *connic.AuditEntry) (line []byte, key string, err error) {
 	raw := e.Raw()
 	if raw == nil {
@@ -47,7 +47,7 @@ func keyOf(e *connic.AuditEntry, line []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// since is where the next export begins.
+// since returns the start of the next export.
 func (x *exporter) since() time.Time {
 	if x.state.Through.IsZero() {
 		return x.conf.params.From
@@ -58,10 +58,10 @@ func (x *exporter) since() time.Time {
 	return x.conf.params.From
 }
 
-// catchUp exports what there is. The service lists the newest entries first, and
-// the export is oldest first: so entries wait in a file until all have come. If it
-// is interrupted, the next one goes on where this one stood, and then looks for
-// what has come meanwhile.
+// catchUp exports the existing entries. The service lists the newest entries
+// first, and the export is oldest first, so entries are spooled to a file until
+// all of them have arrived. If an export is interrupted, the next one continues
+// it, and then looks for newer entries.
 func (x *exporter) catchUp(ctx context.Context) error {
 	for {
 		s, err := openSpool(x.conf.state, head{x.state.Query, x.since().UTC(), x.conf.params.To.UTC()})
@@ -78,7 +78,7 @@ func (x *exporter) catchUp(ctx context.Context) error {
 	}
 }
 
-// fetch fills the spool with the entries that it lacks.
+// fetch adds the missing entries to the spool.
 func (x *exporter) fetch(ctx context.Context, s *spool) error {
 	params := x.conf.params
 	params.From = s.head.Since
@@ -135,7 +135,7 @@ func (x *exporter) deliver(s *spool) error {
 	return x.state.save()
 }
 
-// open notes down that the output is being written.
+// open records that the output is being written.
 func (x *exporter) open() error {
 	x.state.Open, x.state.Size = true, x.out.size
 	return x.state.save()
@@ -143,7 +143,7 @@ func (x *exporter) open() error {
 
 const saveEvery = time.Second
 
-// follow exports what comes.
+// follow exports new entries as they appear.
 func (x *exporter) follow(ctx context.Context) (err error) {
 	params := x.conf.params
 	if params.From = x.since(); params.From.IsZero() { // nothing has happened yet
@@ -163,7 +163,7 @@ func (x *exporter) follow(ctx context.Context) (err error) {
 	for e, err := range x.client.AuditLogs.Follow(ctx, &params, connic.WithRequestOptions(connic.KeepRaw())) {
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil // that is how following ends
+				return nil // following always ends this way
 			}
 			return err
 		}

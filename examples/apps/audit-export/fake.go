@@ -9,7 +9,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// furnish makes changes in the fake, so that there is something to export.
+// furnish makes changes in the fake, so that there are entries to export.
 func furnish(fake *connictest.Server) {
 	fake.RateLimit(0, 0, connictest.FixedWindow)
 	defer fake.RateLimit(60, time.Minute, connictest.FixedWindow)

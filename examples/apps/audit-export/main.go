@@ -1,11 +1,11 @@
 // Audit-export writes a project's audit log as JSON lines, oldest first, each
 // entry as the service sent it.
 //
-//	audit-export -out audit.jsonl -state audit.state            what is new since last time
-//	audit-export -out audit.jsonl -state audit.state -follow    and what comes from now on
+//	audit-export -out audit.jsonl -state audit.state            new entries since the last time
+//	audit-export -out audit.jsonl -state audit.state -follow    and future ones as they appear
 //
 // Without credentials it exports the log of an embedded fake. It only reads, and
-// needs a key with access to the section audit-logs.
+// needs a key with access to the audit-logs section.
 package main
 
 import (
@@ -91,8 +91,8 @@ func timeFlag(at *time.Time) func(string) error {
 	}
 }
 
-// export opens the files and exports. It returns nil when it was interrupted while
-// it followed: that is how following ends.
+// export opens the files and exports. It returns nil if it was interrupted
+// while following, which always ends that way.
 func export(ctx context.Context, client *connic.Client, conf options, line *progress.Line, stdout io.Writer) (err error) {
 	s, err := openState(conf)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// spool is a file of entries in the order in which the service lists them. In
-// memory it is what they are known by. It outlives an interrupted export where
-// there is a state: at its path with the ending .part.
+// A spool is a file of entries in the order in which the service lists them. It
+// keeps only their identities in memory. With a state file, it survives an
+// interrupted export, at the path of the state with the extension .part.
 type spool struct {
 	file  *os.File
 	w     *bufio.Writer
@@ -31,7 +31,7 @@ type item struct {
 	length int
 }
 
-// head is the first line of a spool: what the export is of.
+// A head is the first line of a spool: it identifies the export.
 type head struct {
 	Query string    `json:"query"`
 	Since time.Time `json:"since"`
@@ -67,8 +67,7 @@ func openSpool(state string, h head) (*spool, error) {
 	return s, nil
 }
 
-// recover reads what an interrupted export has left, as far as it is whole and of
-// use.
+// recover reads the complete and usable part of an interrupted export.
 func (s *spool) recover() error {
 	r := bufio.NewReader(s.file)
 	first, err := r.ReadBytes('\n')
@@ -78,7 +77,7 @@ func (s *spool) recover() error {
 		for {
 			line, err := r.ReadBytes('\n')
 			if errors.Is(err, io.EOF) {
-				break // half a line, or none
+				break // an incomplete line, or none
 			}
 			if err != nil {
 				return err
@@ -111,7 +110,8 @@ func (s *spool) add(line []byte, key string, at time.Time) error {
 	return err
 }
 
-// oldest is the time of the oldest entry, zero if there is none.
+// oldest returns the time of the oldest entry, or the zero time if there is
+// none.
 func (s *spool) oldest() (at time.Time) {
 	for _, i := range s.items {
 		if !i.at.IsZero() && (at.IsZero() || i.at.Before(at)) {
@@ -130,7 +130,7 @@ func (s *spool) copy(w io.Writer, i item) error {
 	return err
 }
 
-// close closes the spool, and removes it unless it is of use to the next export.
+// close closes the spool, and removes it unless the next export can use it.
 func (s *spool) close(done bool) error {
 	err := errors.Join(s.w.Flush(), s.file.Close())
 	if done || len(s.items) == 0 || !s.keep {

@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// overlap is how far back each export reaches beyond the newest entry of the last
-// one: entries are written by several machines, and some come late.
+// overlap is how far each export reaches back before the newest entry of the
+// previous one: entries are written by several machines, and some arrive late.
 const overlap = 2 * time.Minute
 
-// state is how far the export has come. A state without a path is not kept.
+// A state is the progress of an export. It is not saved if its path is empty.
 type state struct {
-	// Query is what was asked for: an export of something else is another export.
+	// Query identifies the export by what was requested.
 	Query string `json:"query"`
-	// Through is the time of the newest entry that was exported.
+	// Through is the time of the newest exported entry.
 	Through time.Time `json:"through,omitzero"`
-	// Recent holds the entries that the next export will see again.
+	// Recent holds the entries that the next export will receive again.
 	Recent map[string]time.Time `json:"recent,omitempty"`
-	// Size is where the output ends, as far as it is whole. Open is set while it is
-	// being written: then what stands behind Size is of a process that ended before
-	// its time, and comes again.
+	// Size is the length of the complete part of the output. Open is set while
+	// the output is being written. Anything after Size was then written by a
+	// process that was killed, and will be written again.
 	Size int64 `json:"size"`
 	Open bool  `json:"open,omitempty"`
 
@@ -35,7 +35,7 @@ type state struct {
 
 func openState(conf options) (*state, error) {
 	p := conf.params
-	p.From, p.To = time.Time{}, time.Time{} // they may move
+	p.From, p.To = time.Time{}, time.Time{} // the files may be moved
 	query, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func openState(conf options) (*state, error) {
 	return s, nil
 }
 
-// seen takes note of an entry that has been exported.
+// seen records an exported entry.
 func (s *state) seen(key string, at time.Time) {
 	s.Recent[key] = at
 	if at.After(s.Through) {
@@ -72,7 +72,7 @@ func (s *state) seen(key string, at time.Time) {
 	}
 }
 
-// save replaces the file in one step.
+// save replaces the file atomically.
 func (s *state) save() error {
 	if s.path == "" {
 		return nil
@@ -97,19 +97,19 @@ func (s *state) save() error {
 	return err
 }
 
-// output is where the lines go.
+// output receives the lines.
 type output struct {
 	w    io.Writer
 	file *os.File // nil: standard output
 	size int64
-	disk bool // it is a file that can be asked to be on the disk
+	disk bool // it is a file that can be synced
 }
 
 func openOutput(conf options, s *state, stdout io.Writer) (*output, error) {
 	if conf.out == "" {
 		return &output{w: stdout}, nil
 	}
-	// The log says who did what: it is not for everybody.
+	// The log says who did what, so it is not for everyone.
 	f, err := os.OpenFile(conf.out, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

@@ -13,12 +13,12 @@ import (
 const (
 	firstLook = 2 * time.Second
 	// missing is how long an evaluation may be missing from the list before it
-	// counts as never asked for.
+	// is assumed that it was never requested.
 	missing = 30 * time.Second
 )
 
-// bench asks judges for evaluations, each once, and waits for all of them
-// together: one list request per look, judge and 100 evaluations.
+// A bench requests evaluations from judges, each once, and waits for all of
+// them together: one list request per poll, judge and 100 evaluations.
 type bench struct {
 	gate   *gate
 	ids    map[string]string // of the judges, by the name in the suite
@@ -31,11 +31,11 @@ type bench struct {
 
 type asked struct {
 	result *Result
-	id     string    // of the evaluation; "" if no answer came
-	since  time.Time // when it was asked for
+	id     string    // of the evaluation; "" if no response came
+	since  time.Time // when it was requested
 }
 
-// newBench finds the judges that the suite names, before anything costs money.
+// newBench finds the judges named in the suite, before anything costs money.
 func newBench(ctx context.Context, g *gate) (*bench, error) {
 	b := &bench{gate: g, ids: make(map[string]string), pending: make(map[string][]*asked), places: make(chan struct{}, together)}
 	for _, c := range g.suite.Cases {
@@ -68,7 +68,7 @@ func newBench(ctx context.Context, g *gate) (*bench, error) {
 	return b, nil
 }
 
-// add has a run judged.
+// add submits a run for evaluation.
 func (b *bench) add(ctx context.Context, r *Result) {
 	b.asked.Go(func() {
 		select {
@@ -90,7 +90,7 @@ func (b *bench) add(ctx context.Context, r *Result) {
 	})
 }
 
-// ask asks for an evaluation. It reports whether that was the end of the case.
+// ask requests an evaluation. It reports whether that ended the case.
 func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	r := a.result
 	a.since = time.Now()
@@ -109,7 +109,7 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	case err == nil:
 		a.id = e.ID
 		r.record.Evaluation = e.ID
-	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp(): // the list will show it, if there is one
+	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp(): // the list will show it, if it exists
 		return false
 	default:
 		r.record.Judged = time.Time{}
@@ -124,7 +124,7 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	return true
 }
 
-// wait waits until all evaluations that were asked for have ended, or ctx has.
+// wait waits until all requested evaluations have ended, or ctx has.
 func (b *bench) wait(ctx context.Context) {
 	b.asked.Wait()
 	var judges sync.WaitGroup
@@ -165,8 +165,8 @@ func (b *bench) collect(ctx context.Context, judge string, pending []*asked) {
 	}
 }
 
-// identify finds the id of an evaluation where no answer has named it: it is one of
-// the run, from when it was asked for on.
+// identify finds the id of an evaluation that no response has named: it is one
+// of the run's, created after it was requested.
 func (b *bench) identify(ctx context.Context, judge string, a *asked) error {
 	for interval := firstLook; a.id == ""; interval *= 2 {
 		params := connic.EvaluationListParams{RunID: a.result.RunID}

@@ -11,7 +11,7 @@ import (
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
-// parts is what a gate is made of.
+// parts holds the components of a gate.
 type parts struct {
 	client *connic.Client
 	suite  *Suite
@@ -24,8 +24,8 @@ func newParts(client *connic.Client, suite *Suite, line *progress.Line) parts {
 
 var errTimeout = errors.New("the time of -timeout is over")
 
-// check runs a gate, writes its reports, and returns the exit code. The reports
-// are written whatever happens: what is known is known.
+// check runs a gate, writes its reports, and returns the exit code. It writes
+// the reports in any case, with whatever is known.
 func check(ctx context.Context, p parts, name string, conf options, stdout io.Writer) int {
 	var j *journal
 	if conf.state != "" {
@@ -41,7 +41,7 @@ func check(ctx context.Context, p parts, name string, conf options, stdout io.Wr
 	g := newGate(p.client, p.suite, j, p.line)
 	g.again = conf.again
 	err := g.run(limited)
-	if g.judges == nil { // the judges could not be found, and nothing was asked
+	if g.judges == nil { // the judges were not found, and nothing was triggered
 		p.line.Say("ci-gate: %v", err)
 		_ = j.close(false)
 		return exitUsage

@@ -15,26 +15,27 @@ import (
 	"github.com/theory/jsonpath"
 )
 
-// Expectation is what can be checked without a judge. All that is set has to hold.
+// An Expectation is what can be checked without a judge. All fields that are
+// set must hold.
 type Expectation struct {
-	// Status the run should end with: "completed" unless set.
+	// Status is the final status of the run. The default is "completed".
 	Status string `json:"status"`
-	// Equals is the whole output, without blanks around it.
+	// Equals is the whole output, without surrounding white space.
 	Equals *string `json:"equals"`
-	// Contains, NotContains and Matches are one text or several. Matches are
+	// Contains, NotContains and Matches are one or several strings. Matches are
 	// regular expressions.
 	Contains    texts `json:"contains"`
 	NotContains texts `json:"not_contains"`
 	Matches     texts `json:"matches"`
-	// JSON is what paths (RFC 9535) into the output select: one value, or else the
-	// list of all.
+	// JSON maps paths (RFC 9535) into the output to the values that they
+	// select: a single value, or else the list of all.
 	JSON map[string]any `json:"json"`
 
 	patterns []*regexp.Regexp
 	paths    map[string]*jsonpath.Path
 }
 
-// texts is one text or a list of them.
+// texts is a string or a list of strings.
 type texts []string
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -79,7 +80,7 @@ func (e *Expectation) compile() error {
 	return nil
 }
 
-// wantsFailure reports whether the run should not complete.
+// wantsFailure reports whether the run is expected not to complete.
 func (e *Expectation) wantsFailure() bool {
 	return e.Status != "" && e.Status != string(connic.RunCompleted)
 }
@@ -146,7 +147,7 @@ func (e *Expectation) checkJSON(output string) string {
 	return ""
 }
 
-// same compares JSON values. Numbers are equal as numbers: 1.50 and 1.5.
+// same compares JSON values. Numbers are compared by value: 1.50 equals 1.5.
 func same(a, b any) bool {
 	switch a := a.(type) {
 	case []any:

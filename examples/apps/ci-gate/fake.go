@@ -10,7 +10,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// furnish puts the example's agent and its judge into the fake.
+// furnish adds the agent and the judge of the example to the fake.
 func furnish(fake *connictest.Server) {
 	fake.Agent("support", support)
 	fake.Judge("politeness", polite)
@@ -21,13 +21,13 @@ func furnish(fake *connictest.Server) {
 		Criteria: []connic.Criterion{{Name: "tone", MaxScore: 5}, {Name: "honesty", MaxScore: 5}},
 	})
 	if err != nil {
-		panic(err) // the fake takes every judge that can be right
+		panic(err) // the fake accepts every valid judge
 	}
 }
 
 func support(ctx context.Context, in connictest.Input) (any, error) {
 	select {
-	case <-time.After(1200 * time.Millisecond): // it thinks
+	case <-time.After(1200 * time.Millisecond): // simulates thinking
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -52,7 +52,7 @@ func support(ctx context.Context, in connictest.Input) (any, error) {
 	return "I am sorry that you had to ask again. I am looking for your parcel now.", nil
 }
 
-// polite is a judge that likes apologies and honest words.
+// polite is a judge that likes apologies and honest answers.
 func polite(_ context.Context, in connictest.JudgeInput) (map[string]connictest.Score, error) {
 	tone := connictest.Score{Points: 4, Reasoning: "matter-of-fact"}
 	if strings.Contains(in.Run.Output, "sorry") {

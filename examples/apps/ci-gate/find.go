@@ -11,23 +11,24 @@ import (
 )
 
 const (
-	// clocks is how far the service's clock may be behind ours.
+	// clocks is how far the service's clock may be behind the local one.
 	clocks = time.Minute
 	looks  = 3
 )
 
-// find looks for the runs of triggers that got no answer. One that had a marker is
-// found by it, if the service shows it. For the others it looks among the agent's
-// runs since then for one that has the case's input and is no other case's; if there
-// are more of them than triggers that are missed, somebody else asks the same, and
-// none is taken: a case without a run is honest, a case with a stranger's run is
-// not. It never triggers again. It returns the cases that go without, and
-// the error of the last look if that failed.
+// find searches for the runs of triggers that got no response. A run with a
+// marker is found by it, if the service shows it. For the others, find searches
+// the recent runs of the agent for one that has the input of the case and
+// belongs to no other case. If there are more such runs than missing triggers,
+// someone else sends the same input, and none is used: it is better to leave a
+// case without a run than to give it a foreign one. find never triggers again.
+// It returns the cases that remain without a run, and the error of the last
+// request if that failed.
 func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) (rest []*Result, err error) {
 	if len(lost) == 0 {
 		return nil, nil
 	}
-	// Also when the gate has been interrupted: what was started is to be known.
+	// Do this even if the gate was interrupted, to learn what was started.
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer done()
 	for look := range looks {
@@ -54,7 +55,8 @@ func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) (r
 	return lost, err
 }
 
-// findMarked finds runs by their markers, and returns the cases that go without.
+// findMarked finds runs by their markers, and returns the cases that remain
+// without one.
 func (g *gate) findMarked(ctx context.Context, lost []*Result, found func(*Result)) (rest []*Result) {
 	for _, r := range lost {
 		if r.record.Marker != "" {
@@ -74,10 +76,11 @@ func (g *gate) findMarked(ctx context.Context, lost []*Result, found func(*Resul
 	return rest
 }
 
-// isChild reports whether another run has started a run, maybe with the same input.
+// isChild reports whether a run was started by another run, possibly with the
+// same input.
 func isChild(run *connic.Run) bool { return run.ParentRunID != "" }
 
-// found takes note of the run of a case.
+// found records the run of a case.
 func (g *gate) found(r *Result, run *connic.Run) {
 	r.RunID, r.record.RunID = run.ID, run.ID
 	if err := g.journal.note(r.Case, r.record); err != nil {
@@ -86,7 +89,7 @@ func (g *gate) found(r *Result, run *connic.Run) {
 	g.line.Say("%s: no answer came to its trigger; run %s is the one", r.Case.Name, r.RunID)
 }
 
-// recent lists the agent's runs since the first of the triggers, by their input.
+// recent lists the agent's runs since the first of the triggers, by input.
 func (g *gate) recent(ctx context.Context, lost []*Result) (map[string][]*connic.Run, error) {
 	since := lost[0].record.Began
 	for _, r := range lost {
@@ -111,7 +114,7 @@ func (g *gate) recent(ctx context.Context, lost []*Result) (map[string][]*connic
 	return runs, nil
 }
 
-// match gives runs to cases, and returns the cases that go without.
+// match assigns runs to cases, and returns the cases that remain without one.
 func (g *gate) match(lost []*Result, runs map[string][]*connic.Run, found func(*Result)) (rest []*Result) {
 	byInput := make(map[string][]*Result)
 	for _, r := range lost {
@@ -124,7 +127,7 @@ func (g *gate) match(lost []*Result, runs map[string][]*connic.Run, found func(*
 			rest = append(rest, cases...)
 			continue
 		}
-		// Cases with the same input can have each other's run.
+		// Runs are interchangeable between cases with the same input.
 		for i, r := range cases {
 			if i >= len(candidates) {
 				rest = append(rest, r)
@@ -137,7 +140,7 @@ func (g *gate) match(lost []*Result, runs map[string][]*connic.Run, found func(*
 	return rest
 }
 
-// canonical makes JSON that says the same look the same.
+// canonical returns equivalent JSON values in the same form.
 func canonical(input string) string {
 	d := json.NewDecoder(bytes.NewReader([]byte(input)))
 	d.UseNumber()

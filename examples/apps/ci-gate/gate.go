@@ -15,26 +15,26 @@ import (
 )
 
 const (
-	// together is how many triggers are under way at most: they stand in line for
-	// the quota, and there is no use in a longer one.
+	// together is the maximum number of triggers in progress. They are queued
+	// for the quota, and a longer queue would be of no use.
 	together = 64
-	// lastTime is for what is done after the end: looking for runs whose trigger got
-	// no answer, and cancelling those that nobody will collect.
+	// lastTime is the time allowed after the end: to search for runs whose
+	// trigger got no response, and to cancel runs that no one will collect.
 	lastTime = 30 * time.Second
 )
 
-// Verdict is how a case came out.
+// A Verdict is the outcome of a case.
 type Verdict string
 
 // The verdicts.
 const (
 	Passed  Verdict = "pass"
 	Failed  Verdict = "FAIL"
-	Errored Verdict = "ERROR" // it could not be found out
+	Errored Verdict = "ERROR" // the outcome is unknown
 	Skipped Verdict = "skip"  // it was not started
 )
 
-// Result is what is known about a case.
+// A Result is what is known about a case.
 type Result struct {
 	Case       *Case
 	Verdict    Verdict
@@ -43,10 +43,10 @@ type Result struct {
 	Run        *connic.Run // nil until it has ended
 	Evaluation *connic.Evaluation
 	record     record
-	pending    bool // the run, or the evaluation, goes on
+	pending    bool // the run, or its evaluation, is in progress
 }
 
-// gate runs the cases of a suite.
+// A gate runs the cases of a suite.
 type gate struct {
 	client  *connic.Client
 	suite   *Suite
@@ -75,8 +75,8 @@ func newGate(client *connic.Client, suite *Suite, j *journal, line *progress.Lin
 	return g
 }
 
-// run asks for the runs of all cases, collects them as they end, and has them
-// judged. When ctx ends it returns with what is known; the error says why.
+// run triggers the runs of all cases, collects them as they end, and has them
+// judged. When ctx ends it returns with what is known. The error says why.
 func (g *gate) run(ctx context.Context) error {
 	ctx, g.stop = context.WithCancelCause(ctx)
 	defer g.stop(nil)
@@ -98,7 +98,7 @@ func (g *gate) run(ctx context.Context) error {
 		g.collect(ctx, run, err)
 		g.show()
 	}
-	for range ids { // the watch has ended first: what nobody can collect is not started
+	for range ids { // the wait has ended first: do not start runs that no one can collect
 		g.stop(last)
 	}
 	asking.Wait()
@@ -108,8 +108,8 @@ func (g *gate) run(ctx context.Context) error {
 	return err
 }
 
-// triggerAll triggers the cases that have no run yet, each once, and passes the
-// ids of all runs on. Its error says why not all could be started.
+// triggerAll triggers the cases that have no run yet, each once, and passes on
+// the ids of all runs. Its error says why some could not be started.
 func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error) {
 	pass := func(r *Result) {
 		g.adopt(r)
@@ -130,7 +130,7 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 	places := make(chan struct{}, together)
 	for _, r := range g.results {
 		switch {
-		case r.RunID != "": // found already
+		case r.RunID != "": // already found
 			continue
 		case r.record.RunID != "": // from an earlier process
 			r.RunID = r.record.RunID
@@ -164,8 +164,9 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 	return refused
 }
 
-// askAgain lets cases be triggered again whose trigger got no answer in an earlier
-// process, and for which there is no run now. Somebody has decided that.
+// askAgain resets cases whose trigger got no response in an earlier process and
+// for which there is still no run, so that they are triggered again. This is
+// the user's decision.
 func (g *gate) askAgain(ctx context.Context, regained func(*Result)) {
 	var lost []*Result
 	for _, r := range g.results {
@@ -179,14 +180,14 @@ func (g *gate) askAgain(ctx context.Context, regained func(*Result)) {
 	for _, r := range rest {
 		g.purse.regain()
 		_ = g.purse.end(nil)
-		if err == nil { // who has not looked does not know
+		if err == nil { // without a search it is not known
 			r.record = record{}
 		}
 	}
 }
 
 // trigger starts the run of a case. It reports whether that may have happened
-// without an answer.
+// without a response.
 func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 	record := record{Began: time.Now()}
 	if g.suite.Marker != "" {
@@ -200,14 +201,14 @@ func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 	defer call.done()
 	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.marked(g.suite.Marker, record.Marker))
 	switch {
-	case answer != nil && answer.RunID != "": // also where the answer broke off behind it
+	case answer != nil && answer.RunID != "": // also if the response was truncated after it
 		record.RunID = answer.RunID
 		r.RunID, r.record = answer.RunID, record
 		if err := g.journal.note(r.Case, record); err != nil {
 			g.line.Say("%s: run %s cannot be noted down: %v", r.Case.Name, r.RunID, err)
 		}
 		return false
-	case err == nil: // the answer is the finished run, without an id
+	case err == nil: // the response is the finished run, without an id
 		g.finish(ctx, r, &connic.Run{AgentName: g.suite.Agent, Status: answer.Status, Output: answer.Output}, nil)
 		return false
 	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp():
@@ -219,17 +220,17 @@ func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 		err = errors.Join(err, failed)
 	}
 	if ctx.Err() != nil {
-		_ = g.purse.end(nil) // it stays unstarted
+		_ = g.purse.end(nil) // it remains unstarted
 		return false
 	}
 	g.fail(r, err)
-	if errors.As(err, new(*connic.LimitError)) { // the time is too short for the quota
+	if errors.As(err, new(*connic.LimitError)) { // there is too little time for the quota
 		r.Verdict = Skipped
 	}
 	return false
 }
 
-// adopt takes note of a run that is waited for.
+// adopt records a run to wait for.
 func (g *gate) adopt(r *Result) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -238,7 +239,7 @@ func (g *gate) adopt(r *Result) {
 	g.started++
 }
 
-// fail is for cases that have no run.
+// fail ends a case that has no run.
 func (g *gate) fail(r *Result, err error) {
 	_ = g.purse.end(nil)
 	g.mu.Lock()
@@ -247,7 +248,7 @@ func (g *gate) fail(r *Result, err error) {
 	g.ended++
 }
 
-// collect takes a pair of Runs.Watch.
+// collect handles a pair of Runs.Watch.
 func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
 	of := func(id string) *Result {
 		g.mu.Lock()
@@ -256,7 +257,7 @@ func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
 	}
 	var wait *connic.WaitError
 	switch {
-	case errors.As(err, &wait) && ctx.Err() == nil: // these runs cannot be had
+	case errors.As(err, &wait) && ctx.Err() == nil: // these runs cannot be retrieved
 		for _, id := range wait.Pending {
 			if r := of(id); r != nil {
 				g.finish(ctx, r, nil, err)
@@ -269,10 +270,10 @@ func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
 	}
 }
 
-// finish judges a run that has ended, or that cannot be had.
+// finish handles a run that has ended or cannot be retrieved.
 func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error) {
 	if run == nil {
-		g.purse.lose() // what it costs is not known
+		g.purse.lose() // its cost is not known
 	} else if crossed := g.purse.end(run); crossed != nil {
 		g.stop(crossed)
 	}
@@ -287,7 +288,7 @@ func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error
 	case run == nil:
 		r.Verdict, r.Why = Errored, err.Error()
 	case r.Why != "":
-		r.Verdict = Failed // whatever a judge would say, which costs something too
+		r.Verdict = Failed // whatever a judge would say, which costs money too
 	case r.Case.Judge == nil || r.Case.Expect.wantsFailure():
 		r.Verdict = Passed
 	case run.ID == "":
@@ -304,7 +305,7 @@ func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error
 	}
 }
 
-// judged takes a verdict.
+// judged handles a verdict.
 func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 	g.mu.Lock()
 	r.pending = false
@@ -343,9 +344,9 @@ func (g *gate) show() {
 	g.line.Show("%d of %d cases started, %d done, cost %s", started, all, ended, g.purse.total())
 }
 
-// close settles what is open when the gate ends. Runs that go on are left to the
-// next process if it can know of them, and are cancelled otherwise, as they are
-// when they would cost more than allowed.
+// close settles open cases when the gate ends. Runs in progress are left to the
+// next process if it can know of them. Otherwise, or if they would exceed the
+// cost limit, they are cancelled.
 func (g *gate) close(cause error) {
 	ctx, done := context.WithTimeout(context.Background(), lastTime)
 	defer done()
@@ -381,7 +382,7 @@ func (g *gate) close(cause error) {
 	cancelling.Wait()
 }
 
-// settled reports whether nothing is left that a later process could collect.
+// settled reports whether nothing is left for a later process to collect.
 func (g *gate) settled() bool {
 	for _, r := range g.results {
 		if r.pending || r.Verdict == Skipped {

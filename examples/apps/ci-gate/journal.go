@@ -11,32 +11,32 @@ import (
 	"time"
 )
 
-// journal remembers, over the end of the process, which runs and evaluations were
-// asked for: they are paid for, and must not be asked for again. A line is on the
-// disk before the request is sent, and another one once its answer has come. A nil
-// journal remembers nothing.
+// A journal records which runs and evaluations were requested, so that a later
+// process does not request and pay for them again. A line is written to disk
+// before the request is sent, and another one once its response has arrived. A
+// nil journal records nothing.
 type journal struct {
 	mu    sync.Mutex
 	file  *os.File
-	known map[string]*record // by the case's name
+	known map[string]*record // by the name of the case
 }
 
-// record is what is known about a case; each line of the journal is one, and the
-// last line of a case counts.
+// A record is what is known about a case. Each line of the journal is one, and
+// the last line of a case counts.
 type record struct {
 	Case   string    `json:"case"`
-	Digest string    `json:"digest"` // of the input: the case may have changed since
+	Digest string    `json:"digest"` // of the input, which may have changed since
 	Began  time.Time `json:"began"`  // the trigger was about to be sent
 	Marker string    `json:"marker,omitempty"`
 	RunID  string    `json:"run_id,omitempty"`
-	// NotSent is set where the trigger turned out not to have been executed.
+	// NotSent is set if the trigger turned out not to have been executed.
 	NotSent bool `json:"not_sent,omitempty"`
-	// Judged is when the evaluation was about to be asked for.
+	// Judged is when the evaluation was about to be requested.
 	Judged     time.Time `json:"judged,omitzero"`
 	Evaluation string    `json:"evaluation_id,omitempty"`
 }
 
-// openJournal opens the journal at path, or makes one.
+// openJournal opens or creates the journal at path.
 func openJournal(path string) (*journal, error) {
 	j := &journal{known: make(map[string]*record)}
 	old, err := os.Open(path)
@@ -49,7 +49,7 @@ func openJournal(path string) (*journal, error) {
 		for n := 1; lines.Scan(); n++ {
 			r := new(record)
 			if err := json.Unmarshal(lines.Bytes(), r); err != nil {
-				if !lines.Scan() { // the process ended while it wrote the last line
+				if !lines.Scan() { // the process ended while writing the last line
 					break
 				}
 				return nil, fmt.Errorf("%s: line %d is no record: %w", path, n, err)
@@ -60,7 +60,7 @@ func openJournal(path string) (*journal, error) {
 			return nil, err
 		}
 	}
-	// What is known is written anew, so that half a line does no harm.
+	// Rewrite the journal, so that an incomplete line does no harm.
 	part := path + ".part"
 	if j.file, err = os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func openJournal(path string) (*journal, error) {
 			return nil, errors.Join(err, j.file.Close())
 		}
 	}
-	// The file keeps its name on all systems only if it is closed meanwhile.
+	// Not every system can rename an open file.
 	if err := errors.Join(j.file.Sync(), j.file.Close(), os.Rename(part, path)); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func openJournal(path string) (*journal, error) {
 	return j, err
 }
 
-// recall returns what is known about a case as it is now.
+// recall returns what is known about a case in its current form.
 func (j *journal) recall(c *Case) record {
 	if j == nil {
 		return record{}
@@ -91,7 +91,7 @@ func (j *journal) recall(c *Case) record {
 	return record{}
 }
 
-// note writes down what is known about a case. It returns once the disk has it.
+// note records what is known about a case. It returns once that is on disk.
 func (j *journal) note(c *Case, r record) error {
 	if j == nil {
 		return nil
@@ -115,7 +115,7 @@ func (j *journal) write(r *record) error {
 	return err
 }
 
-// close closes the journal, and removes it when there is nothing left to collect.
+// close closes the journal, and removes it if there is nothing left to collect.
 func (j *journal) close(finished bool) error {
 	if j == nil {
 		return nil

@@ -1,5 +1,5 @@
-// Ci-gate asks an agent what a file of cases says, judges the answers, and fails
-// the build if they are not good enough.
+// Ci-gate runs a file of cases against an agent, judges the answers, and fails the
+// build if they are not good enough.
 //
 //	ci-gate [flags] cases.yaml
 //

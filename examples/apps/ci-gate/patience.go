@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// grace is how long a request that has been sent may take when the gate is
-// interrupted: its answer says which run was started.
+// grace is how long a request that has been sent may continue when the gate is
+// interrupted: its response says which run was started.
 const grace = 10 * time.Second
 
-// flight is the key of the state of a request in its context.
+// flight is the context key for the state of a request.
 type flight struct{}
 
 // The states of a request.
 const (
-	waiting int32 = iota // for its turn, or to be tried again
-	flying               // under way
-	given                // up, before it was sent
+	waiting int32 = iota // for its turn, or for a retry
+	flying               // in progress
+	given                // given up before it was sent
 )
 
-// patience is a context for a request that costs money. When ctx ends, a request
-// that waits is not sent any more, and one that is under way gets the time of
-// grace. It needs a client with [tellFlight].
+// A patience is a context for a request that costs money. When ctx ends, a
+// queued request is not sent, and a request in progress gets the time of grace.
+// It needs a client with [tellFlight].
 type patience struct {
 	context.Context
 	state  atomic.Int32
@@ -35,7 +35,7 @@ func patient(ctx context.Context) *patience {
 	p := new(patience)
 	call := context.WithValue(context.WithoutCancel(ctx), flight{}, p)
 	late := func() {}
-	if at, ok := ctx.Deadline(); ok { // so that nobody stands in line for nothing
+	if at, ok := ctx.Deadline(); ok { // so that no one is queued for nothing
 		call, late = context.WithDeadline(call, at.Add(grace))
 	}
 	p.Context, p.cancel = context.WithCancelCause(call)
@@ -56,12 +56,12 @@ func patient(ctx context.Context) *patience {
 	return p
 }
 
-// gaveUp reports whether the request has certainly not been sent, whatever the
-// client, which cannot see that, says. What was sent before it was refused, or the
-// client would not have tried again.
+// gaveUp reports whether the request was certainly not sent, even if the
+// client, which cannot know that, says otherwise. Whatever was sent earlier was
+// refused; otherwise the client would not have retried.
 func (p *patience) gaveUp() bool { return p.state.Load() == given }
 
-// tellFlight is a transport that keeps the state of a [patience].
+// tellFlight is a transport that records the state of a [patience].
 func tellFlight(next http.RoundTripper) http.RoundTripper {
 	return transport(func(req *http.Request) (*http.Response, error) {
 		p, ok := req.Context().Value(flight{}).(*patience)
@@ -73,7 +73,7 @@ func tellFlight(next http.RoundTripper) http.RoundTripper {
 		}
 		resp, err := next.RoundTrip(req)
 		if err != nil || resp.StatusCode >= 300 {
-			p.state.Store(waiting) // of an answer that says yes the body is still to come
+			p.state.Store(waiting) // the body of a successful response is still to come
 		}
 		return resp, err
 	})

@@ -12,18 +12,18 @@ import (
 
 var errCost = errors.New("the bound on the cost is reached")
 
-// purse keeps the cost within its bound. What a run costs is known when it has
-// ended; until then it counts with the estimate, or with the most that one has
-// cost if that is more.
+// A purse keeps the cost within its limit. The cost of a run is known when it
+// has ended. Until then it counts with the estimate, or with the maximum cost
+// of a run so far if that is more.
 type purse struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
-	bound    connic.Money // no currency: none
+	bound    connic.Money // no currency: no limit
 	estimate connic.Decimal
 	spent    connic.Sums
-	open     int // runs that go on
-	lost     int // runs that may go on, or never have begun
-	unpriced int // runs that ended without saying what they cost
+	open     int // runs in progress
+	lost     int // runs that may be in progress, or may never have started
+	unpriced int // runs that ended without reporting their cost
 }
 
 func newPurse(s *Suite) *purse {
@@ -32,8 +32,8 @@ func newPurse(s *Suite) *purse {
 	return p
 }
 
-// start waits until one more run is within the bound. Without an estimate it never
-// waits: then only what has been spent already counts.
+// start waits until one more run is within the limit. Without an estimate it
+// does not wait, and only what has already been spent counts.
 func (p *purse) start(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		p.mu.Lock()
@@ -59,7 +59,7 @@ func (p *purse) start(ctx context.Context) error {
 	}
 }
 
-// expected is what will have been spent when so many runs have ended.
+// expected returns what will have been spent when that many runs have ended.
 func (p *purse) expected(open int) connic.Decimal {
 	sum := p.spent.In(p.bound.Currency).Amount
 	for range open {
@@ -68,18 +68,18 @@ func (p *purse) expected(open int) connic.Decimal {
 	return sum
 }
 
-// adopt counts a run that goes on already.
+// adopt counts a run that is already in progress.
 func (p *purse) adopt() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open++
 }
 
-// lose counts an open run as one whose end may never be seen: it may cost what
-// others do, and nobody is to wait for it.
+// lose counts a run in progress as one whose end may never be seen. It may cost
+// as much as others, but is not waited for.
 func (p *purse) lose() { p.move(1) }
 
-// regain counts a lost run as an open one.
+// regain counts a lost run as one in progress.
 func (p *purse) regain() { p.move(-1) }
 
 func (p *purse) move(n int) {
@@ -90,8 +90,8 @@ func (p *purse) move(n int) {
 	p.changed.Broadcast()
 }
 
-// end takes note of what a run has cost; nil is a run that was not started. Its
-// error is that of a bound that is crossed.
+// end records the cost of a run; nil is a run that was not started. It returns
+// an error if the limit is exceeded.
 func (p *purse) end(run *connic.Run) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,12 +17,12 @@ import (
 	"github.com/jstemmer/go-junit-report/v2/junit"
 )
 
-// report is how a gate came out.
+// A report is the result of a gate.
 type report struct {
 	suite   string
 	results []*Result
 	cost    connic.Sums
-	// unpriced is how many runs did not say what they cost.
+	// unpriced is the number of runs that did not report their cost.
 	unpriced int
 	took     time.Duration
 	err      error // why the gate ended early
@@ -37,7 +37,7 @@ func (r *report) count(v Verdict) (n int) {
 	return n
 }
 
-// verdict sums the cases up in one line.
+// verdict summarizes the cases in one line.
 func (r *report) verdict() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d cases passed", r.count(Passed), len(r.results))
@@ -78,11 +78,11 @@ func score(r *Result) string {
 	return fmt.Sprintf("%v/%v", r.Evaluation.Score, r.Evaluation.MaxScore)
 }
 
-// line makes a text from an agent one that cannot command a terminal, nor a build
-// that reads commands from the beginnings of lines.
+// line makes text from an agent safe for a terminal, and for builds that
+// interpret commands at the start of a line.
 func line(s string) string { return progress.Clean(strings.TrimSpace(s)) }
 
-// table writes the report for people.
+// table writes the report as text.
 func (r *report) table(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "RESULT\tCASE\tTIME\tCOST\tSCORE\tRUN")
@@ -100,7 +100,7 @@ func (r *report) table(out io.Writer) error {
 	return err
 }
 
-// reasons says why cases did not pass, the same reason once.
+// reasons returns why cases did not pass, without duplicates.
 func (r *report) reasons() (all []string) {
 	names := make(map[string][]string)
 	var order []string
@@ -144,8 +144,8 @@ func (r *report) summary(out io.Writer) error {
 	return err
 }
 
-// markdown makes a text from elsewhere one that shows as itself: no link, no
-// image, no HTML, no cell of its own.
+// markdown escapes text so that it is displayed literally: as no link, image,
+// HTML or table cell.
 func markdown(s string) string {
 	s = html.EscapeString(line(s))
 	return strings.NewReplacer("|", "&#124;", "`", "&#96;", "*", "&#42;", "_", "&#95;", "[", "&#91;", "]", "&#93;",
@@ -182,8 +182,8 @@ func (r *report) junit(out io.Writer) error {
 	return all.WriteXML(out)
 }
 
-// xmlText leaves out what XML cannot hold, not even as an entity; the writer does
-// not look into CDATA sections.
+// xmlText removes what XML cannot represent even as an entity. The writer does
+// not check CDATA sections.
 func xmlText(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -194,7 +194,7 @@ func xmlText(s string) string {
 	}, s)
 }
 
-// replaceFile writes a file that is either the old one or the whole new one.
+// replaceFile replaces a file atomically.
 func replaceFile(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
@@ -209,7 +209,7 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 		_ = f.Close()
 		return err
 	}
-	if err := f.Chmod(0o644); err != nil { // others read it: the one of a temporary file is for us alone
+	if err := f.Chmod(0o644); err != nil { // others read it, unlike a temporary file
 		_ = f.Close()
 		return err
 	}
@@ -219,7 +219,7 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// appendFile adds to a file, as GitHub wants it for the summary of a step.
+// appendFile appends to a file, as GitHub expects for the summary of a step.
 func appendFile(path string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -17,39 +17,40 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Suite is a file of cases.
+// A Suite is a file of cases.
 type Suite struct {
 	Agent string `json:"agent"`
-	// MaxCost bounds what the runs may cost together: "0.50 EUR".
+	// MaxCost limits the cost of all runs together: "0.50 EUR".
 	MaxCost money `json:"max_cost"`
-	// CaseCost is what a run costs at most, as far as known. With it, and with
-	// MaxCost, a run is started only if the bound still holds when it costs that.
+	// CaseCost is the maximum cost of a run, if known. With both CaseCost and
+	// MaxCost, a run is started only if the limit still holds should it cost
+	// that much.
 	CaseCost money  `json:"case_cost"`
-	Judge    *Judge `json:"judge"` // of the cases that name none
-	// Marker is a key of the payload. Under it each trigger carries a text of its
-	// own, by which its run can be told for certain when no answer comes.
+	Judge    *Judge `json:"judge"` // for cases that name none
+	// Marker is a key of the payload. Each trigger carries a unique string
+	// under it, which identifies its run if no response comes.
 	Marker string  `json:"marker"`
 	Cases  []*Case `json:"cases"`
 }
 
-// Judge says which judge scores a case, and how good is good enough.
+// A Judge says which judge scores a case, and which score is good enough.
 type Judge struct {
 	Name string  `json:"name"` // or its id
-	Min  float64 `json:"min"`  // part of the greatest score: 0.8
+	Min  float64 `json:"min"`  // fraction of the maximum score, such as 0.8
 }
 
-// Case is something that the agent is asked, and what it should answer.
+// A Case is an input for the agent, and the expected result.
 type Case struct {
 	Name    string         `json:"name"`
 	Message string         `json:"message"`
 	Payload map[string]any `json:"payload"`
-	Files   []string       `json:"files"` // paths, from the suite's folder
+	Files   []string       `json:"files"` // paths, relative to the folder of the suite
 	Expect  Expectation    `json:"expect"`
 	Judge   *Judge         `json:"judge"`
 
 	request connic.TriggerRequest
-	input   string // by which a run of this case can be recognized
-	digest  string // of all that the agent gets
+	input   string // identifies a run of this case
+	digest  string // of everything that the agent receives
 }
 
 // money is an amount with its currency, written "0.50 EUR".
@@ -72,7 +73,7 @@ func (m *money) UnmarshalText(text []byte) error {
 func (m money) set() bool { return m.Currency != "" }
 
 // loadSuite reads a file of cases, YAML or JSON, and the files that the cases
-// name. Nothing is asked before all of it makes sense.
+// name. Nothing is triggered unless all of it is valid.
 func loadSuite(path string) (*Suite, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -92,7 +93,7 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 			return nil, err
 		}
 	}
-	// The cases one by one, so that a complaint can say whose it is.
+	// Decode the cases one by one, so that an error can name the case.
 	var shell struct {
 		Suite
 		Cases []json.RawMessage `json:"cases"`
@@ -122,7 +123,7 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 	case suite.Agent == "":
 		return nil, errors.New("no agent is named")
 	case len(suite.Cases) == 0:
-		return nil, errors.New("there are no cases") // and not a pass
+		return nil, errors.New("there are no cases") // not a pass
 	case suite.CaseCost.set() && !suite.MaxCost.set():
 		return nil, errors.New("case_cost means nothing without max_cost")
 	case suite.CaseCost.set() && suite.CaseCost.Currency != suite.MaxCost.Currency:
@@ -178,7 +179,7 @@ func (c *Case) prepare(suite *Suite, folder string) error {
 	return c.Expect.compile()
 }
 
-// marked is the request with a marker.
+// marked returns the request with a marker.
 func (c *Case) marked(key, marker string) connic.TriggerRequest {
 	req := c.request
 	if key != "" {
@@ -204,8 +205,8 @@ func (j *Judge) check() error {
 	return nil
 }
 
-// strict decodes JSON and refuses what it does not know: a misspelled expectation
-// would be one that is never checked.
+// strict decodes JSON and refuses unknown keys: a misspelled expectation would
+// never be checked.
 func strict(raw []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
@@ -219,8 +220,8 @@ func strict(raw []byte, v any) error {
 	return nil
 }
 
-// yamlToJSON turns a YAML document into JSON. What looks like a date stays the
-// text that was written.
+// yamlToJSON converts a YAML document to JSON. Anything that looks like a date
+// remains a string.
 func yamlToJSON(raw []byte) ([]byte, error) {
 	var node yaml.Node
 	if err := yaml.Unmarshal(raw, &node); err != nil {
