@@ -18,13 +18,13 @@ type settings struct {
 	pages              int
 }
 
-// maxBudgets bounds the series of budgets, and maxSeries those of runs.
+// maxBudgets limits the series of budgets, and maxSeries those of runs.
 const (
 	maxBudgets = 200
 	maxSeries  = 2000
 )
 
-// counts are what the exporter's own client does, by its observer.
+// counts holds what the exporter's own client does, as its observer reports it.
 type counts struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -56,17 +56,17 @@ type runKey struct{ agent, environment, status string }
 // moneyKey are the labels of cost.
 type moneyKey struct{ agent, environment, currency string }
 
-// snapshot is what one look saw.
+// A snapshot is the result of one poll.
 type snapshot struct {
 	at      time.Time
 	runs    map[runKey]int
 	tokens  map[[2]string]int64 // agent and kind
 	cost    map[moneyKey]connic.Decimal
 	budgets []*connic.Budget
-	whole   bool // all runs of the time were seen
+	whole   bool // all runs in the period were seen
 }
 
-// exporter looks at the service on its own clock. A scrape sends nothing.
+// An exporter polls the service on its own schedule. A scrape sends no request.
 type exporter struct {
 	client *connic.Client
 	counts *counts
@@ -79,8 +79,8 @@ func newExporter(client *connic.Client, c *counts, conf settings) *exporter {
 	return &exporter{client: client, counts: c, conf: conf}
 }
 
-// run looks until ctx ends. What a look cost decides when the next one comes, so
-// that looks never take more than their share of the quota.
+// run polls until ctx ends. The cost of a poll determines the time of the next
+// one, so that polls never use more than their share of the quota.
 func (e *exporter) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		before := e.counts.sent.Load()
@@ -98,7 +98,7 @@ func (e *exporter) run(ctx context.Context) {
 	}
 }
 
-// pause is how long so many requests last.
+// pause returns how long that many requests must last.
 func (e *exporter) pause(requests int) time.Duration {
 	limit := e.client.RateLimit()
 	if limit.Limit == 0 || e.conf.share <= 0 {
@@ -108,7 +108,8 @@ func (e *exporter) pause(requests int) time.Duration {
 	return max(e.conf.interval, time.Duration(float64(requests)*perRequest))
 }
 
-// look asks the service once, in the low lane: anybody else goes first.
+// look polls the service once, in the low lane, so that everyone else goes
+// first.
 func (e *exporter) look(ctx context.Context) (*snapshot, error) {
 	s := &snapshot{
 		at: time.Now(), runs: map[runKey]int{}, tokens: map[[2]string]int64{}, cost: map[moneyKey]connic.Decimal{}, whole: true,
@@ -183,8 +184,8 @@ func (e *exporter) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements [prometheus.Collector]. What is not known is left out, so that
-// its series ends, and is not 0.
+// Collect implements [prometheus.Collector]. It omits unknown values, so that
+// their series end instead of becoming 0.
 func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -201,7 +202,7 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(looked, float64(s.at.UnixMilli())/1000)
 	if !e.up.Load() && time.Since(s.at) > 5*e.conf.interval {
-		return // too old to be shown as if it were now
+		return // too old to be shown as current
 	}
 	gauge(whole, flagOf(s.whole))
 	for k, n := range s.runs {

@@ -1,5 +1,5 @@
-// Command exporter shows a Connic project to Prometheus: its runs, tokens, cost and
-// budgets, the quota, and what the exporter's own client does.
+// Command exporter exposes a Connic project to Prometheus: its runs, tokens,
+// cost and budgets, the quota, and the requests of the exporter's own client.
 package main
 
 import (

@@ -1,8 +1,8 @@
 // Quickstart triggers an agent with a document, shows the run's progress, waits
 // for its end and prints the answer.
 //
-// Without configuration it brings its own service: the fake of package
-// connictest, with an agent in it that reads sales reports.
+// Without configuration it uses an embedded fake service, from package connictest,
+// with an agent that reads sales reports.
 //
 //	go run ./examples/quickstart
 //
@@ -48,10 +48,10 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	agent := flags.String("agent", "", "the agent to trigger; needed on the real service")
+	agent := flags.String("agent", "", "the agent to trigger; required for the real service")
 	message := flags.String("message", "Which region did best, and what is the total?", "the message to the agent")
 	asJSON := flags.Bool("json", false, "print the run as JSON")
-	timeout := flags.Duration("timeout", 5*time.Minute, "how long to wait for the run")
+	timeout := flags.Duration("timeout", 5*time.Minute, "time limit for the run")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func printSpans(w io.Writer, nodes []*connic.SpanNode, indent string) {
 	}
 }
 
-// explain says what to do about an error.
+// explain says how to fix an error.
 func explain(err error) string {
 	var runErr *connic.RunError
 	var waitErr *connic.WaitError

@@ -18,8 +18,8 @@ const (
 	fakeAgent = "report-reader"
 )
 
-// connect makes a client of the real service where credentials are set, and of
-// an embedded fake where none are.
+// connect creates a client of the real service if credentials are set, and of
+// an embedded fake otherwise.
 func connect() (client *connic.Client, where string, stop func(), err error) {
 	_, noFile := os.Stat(".connic")
 	if os.Getenv("CONNIC_API_KEY") != "" || os.Getenv("CONNIC_PROJECT_ID") != "" || os.Getenv("CONNIC_TOKEN") != "" || noFile == nil {
@@ -37,8 +37,8 @@ func connect() (client *connic.Client, where string, stop func(), err error) {
 	}, nil
 }
 
-// readReport is an agent that finds the best region and the total revenue in the
-// table of a sales report.
+// readReport is an agent that finds the best region and the total revenue in
+// the table of a sales report.
 func readReport(ctx context.Context, in connictest.Input) (any, error) {
 	if len(in.Files) == 0 {
 		return nil, fmt.Errorf("there is no report to read")

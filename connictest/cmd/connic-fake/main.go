@@ -63,15 +63,15 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{given: make(map[string]bool)}
 	flags := flag.NewFlagSet("connic-fake", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 takes any")
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 means any free port")
 	flags.StringVar(&o.config, "config", "", "`file` with a configuration in JSON")
 	flags.BoolVar(&o.quiet, "quiet", false, "do not log requests")
 	flags.IntVar(&o.rate, "rate", 60, "requests per window; 0 for no quota")
 	flags.DurationVar(&o.per, "per", time.Minute, "the window of the quota")
 	flags.StringVar(&o.window, "window", "fixed", "how requests are counted: fixed, sliding, sliding-rejects or bucket")
-	flags.StringVar(&o.git, "git", "", "Git `provider` that the project is connected with")
+	flags.StringVar(&o.git, "git", "", "Git `provider` that the project is connected to")
 	flags.DurationVar(&o.phase, "phase", time.Second, "how long each phase of deployments and test runs takes")
-	flags.StringVar(&o.failDeploy, "fail-deployments", "", "let deployments fail with this `text`")
+	flags.StringVar(&o.failDeploy, "fail-deployments", "", "make deployments fail with this `text`")
 	flags.Func("fail-test", "`agent/test` that fails; may be repeated", func(name string) error {
 		if agent, test, ok := strings.Cut(name, "/"); !ok || agent == "" || test == "" {
 			return errors.New("expected an agent, a slash and the name of a test")

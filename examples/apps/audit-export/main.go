@@ -50,20 +50,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("audit-export", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&conf.out, "out", "", "write to this `file` (default: standard output)")
-	flags.StringVar(&conf.state, "state", "", "note in this `file` how far the export has come, and go on from there next time; one file for each project and each -out")
-	flags.BoolVar(&conf.follow, "follow", false, "go on with what comes, until interrupted")
-	flags.Func("from", "begin at this `time`, like 2026-10-01 or 2026-10-01T12:00:00Z (default: as far back as the log goes)", timeFlag(&conf.params.From))
+	flags.StringVar(&conf.state, "state", "", "record the progress of the export in this `file`, and resume from there the next time; use one file per project and -out")
+	flags.BoolVar(&conf.follow, "follow", false, "continue with new entries until interrupted")
+	flags.Func("from", "start at this `time`, such as 2026-10-01 or 2026-10-01T12:00:00Z (default: as far back as the log goes)", timeFlag(&conf.params.From))
 	flags.Func("to", "end before this `time`", timeFlag(&conf.params.To))
 	flags.StringVar(&conf.params.Action, "action", "", "only entries of this action")
 	flags.StringVar(&conf.params.ResourceType, "resource-type", "", "only entries about this kind of resource")
 	flags.StringVar(&conf.params.ResourceID, "resource", "", "only entries about the resource with this id")
-	flags.StringVar(&conf.params.Actor, "actor", "", "only entries of this actor")
+	flags.StringVar(&conf.params.Actor, "actor", "", "only entries by this actor")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	switch {
 	case flags.NArg() > 0:
-		return fmt.Errorf("%q is no flag; see -h", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; see -h", flags.Arg(0))
 	case conf.follow && !conf.params.To.IsZero():
 		return errors.New("-follow and -to contradict each other")
 	}
@@ -87,7 +87,7 @@ func timeFlag(at *time.Time) func(string) error {
 				return nil
 			}
 		}
-		return errors.New("not a time like 2026-10-01 or 2026-10-01T12:00:00Z")
+		return errors.New("not a time such as 2026-10-01 or 2026-10-01T12:00:00Z")
 	}
 }
 

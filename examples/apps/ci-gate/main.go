@@ -32,8 +32,8 @@ var example []byte
 const (
 	exitPassed      = 0
 	exitFailed      = 1 // a case failed
-	exitUsage       = 2 // nothing was asked: the flags, the file or the configuration are wrong
-	exitIncomplete  = 3 // cases are without a result: the service, or the bound on the cost
+	exitUsage       = 2 // nothing was triggered: the flags, the file or the configuration are invalid
+	exitIncomplete  = 3 // cases have no result: because of the service, or the cost limit
 	exitInterrupted = 130
 )
 
@@ -57,9 +57,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&conf.junit, "junit", "", "write JUnit XML to this `file`")
 	flags.StringVar(&conf.summary, "summary", os.Getenv("GITHUB_STEP_SUMMARY"), "append Markdown to this `file` (default: GITHUB_STEP_SUMMARY)")
-	flags.StringVar(&conf.state, "state", "", "note what was asked for in this `file`: a gate that was interrupted goes on from there, and asks for nothing twice")
-	flags.BoolVar(&conf.again, "again", false, "with -state: trigger cases again whose trigger got no answer and for which no run is found; they may be paid for twice")
-	flags.DurationVar(&conf.timeout, "timeout", 30*time.Minute, "how long all cases may take")
+	flags.StringVar(&conf.state, "state", "", "record requests in this `file`: an interrupted gate resumes from there, and requests nothing twice")
+	flags.BoolVar(&conf.again, "again", false, "with -state: trigger cases again whose trigger got no response and for which no run is found; they may be billed twice")
+	flags.DurationVar(&conf.timeout, "timeout", 30*time.Minute, "time limit for all cases together")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(stderr, "usage: ci-gate [flags] cases.yaml")
 		flags.PrintDefaults()

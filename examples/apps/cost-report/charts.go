@@ -13,12 +13,12 @@ import (
 	"github.com/go-echarts/go-echarts/v2/opts"
 )
 
-const mostSeries = 8 // agents with a color of their own; the others share one
+const mostSeries = 8 // agents with their own color; the others share one
 
 const others = "all others"
 
-// charts makes the charts of a currency. Only their places are those of floating
-// point numbers; the tables have every digit.
+// charts creates the charts of a currency. Only the positions in charts use
+// floating-point numbers; the tables have every digit.
 func (r *Report) charts(currency string) []chart {
 	var all []chart
 	if dailies := in(r.ByDay, currency); len(dailies.Rows) > 0 {
@@ -33,7 +33,7 @@ func (r *Report) charts(currency string) []chart {
 	return all
 }
 
-// dayChart has a bar for each day, made of agents, and the daily budgets.
+// dayChart has a bar for each day, stacked by agent, and the daily budgets.
 func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 	days := r.Period.days()
 	c := chart{Title: "Cost per day in " + currency, Height: 340}
@@ -58,7 +58,8 @@ func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 	return c
 }
 
-// monthChart sums up each month from its first day on, beside the monthly budgets.
+// monthChart accumulates the cost from the first day of each month, next to the
+// monthly budgets.
 func (r *Report) monthChart(currency string, budgets []*connic.Budget) chart {
 	c := chart{Title: "Since the first of the month in " + currency, Height: 300}
 	byDay := make(map[string]connic.Decimal)
@@ -90,7 +91,7 @@ func (r *Report) monthChart(currency string, budgets []*connic.Budget) chart {
 	return c
 }
 
-// agentChart has a bar for each agent, made of environments.
+// agentChart has a bar for each agent, stacked by environment.
 func (r *Report) agentChart(u *connic.Usage, currency string) chart {
 	groups := u.ByAgent()
 	slices.SortStableFunc(groups, func(a, b connic.UsageGroup) int {
@@ -102,7 +103,7 @@ func (r *Report) agentChart(u *connic.Usage, currency string) chart {
 		c.Notes = append(c.Notes, fmt.Sprintf("Only the %d dearest of %d agents; the table has all.", most, len(groups)))
 		groups = groups[:most]
 	}
-	slices.Reverse(groups) // the dearest stands at the top
+	slices.Reverse(groups) // the most expensive at the top
 	at := make(map[string]int, len(groups))
 	agents := make([]string, len(groups))
 	for i, g := range groups {
@@ -137,8 +138,8 @@ func (r *Report) agentChart(u *connic.Usage, currency string) chart {
 	return c
 }
 
-// stacks adds rows up by name and place, the dearest names first. A place of -1 is
-// left out.
+// stacks sums the rows by name and position, the most expensive names first.
+// Rows at position -1 are left out.
 func stacks(u *connic.Usage, name func(*connic.UsageRow) string, place func(*connic.UsageRow) int, places int) ([]string, [][]connic.Decimal) {
 	total := make(map[string]connic.Decimal)
 	for _, row := range u.Rows {
@@ -177,11 +178,11 @@ func barData(amounts []connic.Decimal) []opts.BarData {
 	return data
 }
 
-// number is an amount in JSON, digit by digit.
+// number returns an amount as JSON, with every digit.
 func number(d connic.Decimal) json.Number { return json.Number(d.String()) }
 
-// lines draws budgets, and makes room for them. A budget far above what was spent
-// would press the bars flat: it becomes a note.
+// lines draws budgets, and leaves room for them. A budget far above the cost
+// would flatten the bars, so it becomes a note.
 func (r *Report) lines(c *chart, budgets []*connic.Budget, top *float64) []charts.SeriesOpts {
 	var items []opts.MarkLineNameYAxisItem
 	highest := *top
@@ -196,7 +197,7 @@ func (r *Report) lines(c *chart, budgets []*connic.Budget, top *float64) []chart
 		items = append(items, opts.MarkLineNameYAxisItem{Name: text, YAxis: number(b.Amount)})
 	}
 	if len(items) == 0 {
-		*top = 0 // the axis finds its own end
+		*top = 0 // the library chooses the end of the axis
 		return nil
 	}
 	*top = ceil(highest * 1.05)
@@ -210,7 +211,7 @@ func (r *Report) lines(c *chart, budgets []*connic.Budget, top *float64) []chart
 	}
 }
 
-// ceil is the next round number.
+// ceil returns the next round number.
 func ceil(f float64) float64 {
 	if f <= 0 {
 		return 0
@@ -224,8 +225,8 @@ func ceil(f float64) float64 {
 	return f
 }
 
-// common are the options that all charts have. A top of 0 leaves the end of the
-// axis to the library.
+// common returns the options that all charts share. With a top of 0 the library
+// chooses the end of the axis.
 func common(top float64) []charts.GlobalOpts {
 	y := opts.YAxis{Type: "value"}
 	if top > 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Report is what is to be said.
+// A Report holds everything to be reported.
 type Report struct {
 	Period  period
 	Made    time.Time
@@ -21,15 +21,15 @@ type Report struct {
 	Agents  *connic.Usage
 	Places  *connic.Usage // by environment
 	Budgets []*connic.Budget
-	Notes   []string // what the reader must know
+	Notes   []string // remarks for the reader
 
-	// month is ByDay from the first of the month in which the period begins: what
-	// a monthly budget is held against.
+	// month is ByDay from the first of the month in which the period begins,
+	// for comparison with monthly budgets.
 	month *connic.Usage
 	names map[string]string // of environments, by id
 }
 
-// collect asks for what a report needs.
+// collect requests what a report needs.
 func collect(ctx context.Context, client *connic.Client, p period) (*Report, error) {
 	r := &Report{Period: p, names: make(map[string]string)}
 	start := connic.BudgetMonthly.Start(p.From)
@@ -38,7 +38,7 @@ func collect(ctx context.Context, client *connic.Client, p period) (*Report, err
 		return nil, err
 	}
 	base := &connic.Usage{Rows: slices.DeleteFunc(slices.Clone(all.Rows), func(row *connic.UsageRow) bool { return !within(row, p) })}
-	if !dated(all.Rows) { // the answer is about the days before the period, too
+	if !dated(all.Rows) { // the response also covers the days before the period
 		if base, err = usage(ctx, client, p, ""); err != nil {
 			return nil, err
 		}
@@ -56,8 +56,8 @@ func collect(ctx context.Context, client *connic.Client, p period) (*Report, err
 		if len(base.Rows) == 0 || slices.ContainsFunc(base.Rows, part.says) {
 			continue
 		}
-		// The service adds up before it answers, or else never says: ask for this
-		// part alone.
+		// The service aggregates its response, or does not report this
+		// dimension at all: request it separately.
 		asked := p
 		if part.by == connic.UsageByDay {
 			asked.From = start
@@ -97,9 +97,9 @@ func collect(ctx context.Context, client *connic.Client, p period) (*Report, err
 
 const maxBudgets = 10_000
 
-// usage asks for costs. An answer that looks like one page of several is asked for
-// again in two halves, as long as its rows say of which day they are: sums of a
-// part would be too low.
+// usage requests costs. If a response looks like one page of several, usage
+// requests the two halves of the period instead, provided that the rows have
+// dates: the sums of a partial response would be too low.
 func usage(ctx context.Context, client *connic.Client, p period, by connic.UsageGrouping) (*connic.Usage, error) {
 	u, err := client.Budgets.Usage(ctx, &connic.UsageParams{From: p.From, To: p.To, GroupBy: by})
 	if half := (p.To.Sub(p.From) / 2).Truncate(day); errors.Is(err, connic.ErrPartial) && half > 0 && dated(u.Rows) {
@@ -123,7 +123,7 @@ func usage(ctx context.Context, client *connic.Client, p period, by connic.Usage
 
 func within(row *connic.UsageRow, p period) bool { return row.Date.IsZero() || p.holds(row.Date) }
 
-// dated reports whether all rows say of which day they are.
+// dated reports whether all rows have a date.
 func dated(rows []*connic.UsageRow) bool {
 	return !slices.ContainsFunc(rows, func(row *connic.UsageRow) bool { return row.Date.IsZero() })
 }
@@ -139,7 +139,8 @@ func (r *Report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// environment names an environment for people. Names may repeat, ids do not.
+// environment returns the display name of an environment. Names may repeat, ids
+// do not.
 func (r *Report) environment(id string) string {
 	name := r.names[id]
 	for other, same := range r.names {
@@ -152,7 +153,7 @@ func (r *Report) environment(id string) string {
 
 const unnamed = "(not said)"
 
-// currencies are those of the costs and of the budgets, in order.
+// currencies returns the currencies of the costs and the budgets, sorted.
 func (r *Report) currencies() []string {
 	sums := r.ByDay.Cost()
 	for _, u := range []*connic.Usage{r.Agents, r.Places, {Rows: r.Rows}} {

@@ -10,7 +10,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// furnish makes up 60 days of costs, the same in each run, and some budgets.
+// furnish creates 60 days of sample costs, the same in each run, and some
+// budgets.
 func furnish(fake *connictest.Server) {
 	today := time.Now().UTC().Truncate(day)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -19,7 +20,7 @@ func furnish(fake *connictest.Server) {
 		for _, agent := range []struct {
 			name, currency string
 			runs           int
-			price          float64 // of a run
+			price          float64 // per run
 		}{
 			{"support", connic.EUR, 120, 0.0131},
 			{"invoice-reader", connic.EUR, 40, 0.0474},
@@ -46,7 +47,7 @@ func furnish(fake *connictest.Server) {
 			}
 		}
 	}
-	fake.Agent("research", nil) // the budget needs it to be there
+	fake.Agent("research", nil) // the budget needs it to exist
 	client := fake.Client()
 	defer func() { _ = client.Close() }()
 	for _, b := range []connic.BudgetCreate{
@@ -56,7 +57,7 @@ func furnish(fake *connictest.Server) {
 		{Name: "Research", Kind: connic.BudgetAlert, Scope: connic.BudgetAgent, AgentName: "research", Period: connic.BudgetMonthly, Amount: connic.MustDecimal("60.00"), Currency: connic.USD},
 	} {
 		if _, err := client.Budgets.Create(context.Background(), b); err != nil {
-			panic(err) // the fake takes every budget that can be right
+			panic(err) // the fake accepts every valid budget
 		}
 	}
 }

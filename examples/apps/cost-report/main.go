@@ -1,12 +1,12 @@
-// Cost-report says what a project's agents cost: by agent, environment and day, as
-// a table, as CSV and as a page of HTML with charts and budgets.
+// Cost-report reports what a project's agents cost: by agent, environment and day,
+// as a table, as CSV, and as an HTML page with charts and budgets.
 //
 //	cost-report [-days 30] [-csv costs.csv] [-html costs.html]
 //
-// Without credentials it reports the made-up costs of an embedded fake. With
-// CONNIC_API_KEY and CONNIC_PROJECT_ID set it reports those of the project, with a
-// key that may read budgets. That takes 3 requests, and up to 3 more where the
-// service does not tell agents, environments and days apart in one answer.
+// Without credentials it reports the sample costs of an embedded fake. With
+// CONNIC_API_KEY and CONNIC_PROJECT_ID set it reports those of the project; the key
+// must be allowed to read budgets. That costs 3 requests, and up to 3 more if the
+// service does not separate agents, environments and days in one response.
 package main
 
 import (
@@ -44,11 +44,11 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("cost-report", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	days := flags.Int("days", 30, "how many days to report, up to the last one")
+	days := flags.Int("days", 30, "number of days to report, up to the last one")
 	until := flags.String("until", "", "the last `day`, as 2026-11-23 (default: today, in UTC)")
-	csvFile := flags.String("csv", "", "write the rows as CSV to this `file`; - is standard output, in place of the table")
+	csvFile := flags.String("csv", "", "write the rows as CSV to this `file`; - means standard output instead of the table")
 	page := flags.String("html", "", "write a page with charts to this `file`")
-	timeout := flags.Duration("timeout", 5*time.Minute, "how long it may take, the wait for the quota included")
+	timeout := flags.Duration("timeout", 5*time.Minute, "time limit, including waits for the quota")
 	if err := flags.Parse(args); err != nil {
 		return exitUsage
 	}
@@ -99,8 +99,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitDone
 }
 
-// period is a number of whole days in UTC.
-type period struct{ From, To time.Time } // To is not included
+// A period is a number of whole days in UTC.
+type period struct{ From, To time.Time } // To is excluded
 
 const (
 	day     = 24 * time.Hour
@@ -112,7 +112,7 @@ func newPeriod(until string, days int, now time.Time) (period, error) {
 	if until != "" {
 		t, err := time.Parse(time.DateOnly, until)
 		if err != nil {
-			return period{}, fmt.Errorf("-until: %q is no day such as 2026-11-23", until)
+			return period{}, fmt.Errorf("-until: %q is not a day such as 2026-11-23", until)
 		}
 		last = t
 	}
@@ -124,12 +124,12 @@ func newPeriod(until string, days int, now time.Time) (period, error) {
 
 func (p period) holds(t time.Time) bool { return !t.Before(p.From) && t.Before(p.To) }
 
-// String names the first and the last day.
+// String returns the first and the last day.
 func (p period) String() string {
 	return p.From.Format(time.DateOnly) + " to " + p.To.Add(-day).Format(time.DateOnly)
 }
 
-// save writes a file as a whole or not at all.
+// save writes a file atomically.
 func save(name string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".cost-report-*")
 	if err != nil {

@@ -25,7 +25,7 @@ var (
 	pageTemplate = template.Must(template.New("page").Parse(pageText))
 )
 
-// section is a currency's part of the page.
+// A section is the part of the page for one currency.
 type section struct {
 	Headline string
 	Charts   []chart
@@ -33,7 +33,7 @@ type section struct {
 	Tables   []grid
 }
 
-// chart is a chart of ECharts.
+// A chart is a chart of ECharts.
 type chart struct {
 	Title  string
 	Height int // pixels
@@ -41,16 +41,16 @@ type chart struct {
 	Notes  []string
 }
 
-// meter shows how much of a budget is used.
+// A meter shows how much of a budget is used.
 type meter struct {
 	Name, Scope, Text, Resets string
 	Width                     string // of the bar, in percent
 	Class                     string // "", "near" or "over"
 }
 
-// writeHTML writes a page that holds all it needs. A content security policy keeps
-// browsers from asking anybody for more, and from running any script but the two
-// that are part of the page: names come from elsewhere.
+// writeHTML writes a self-contained page. Its content security policy prevents
+// browsers from loading anything else, and from running any script but the two
+// that are part of the page, since names come from elsewhere.
 func (r *Report) writeHTML(out io.Writer) error {
 	var sections []section
 	for _, currency := range r.currencies() {
@@ -62,12 +62,12 @@ func (r *Report) writeHTML(out io.Writer) error {
 	}
 	return pageTemplate.Execute(out, map[string]any{
 		"Report": r, "Made": r.Made.Format("2006-01-02 15:04 MST"), "Sections": sections,
-		"Library": template.JS(library), "Starter": template.JS(starter), "Style": template.CSS(style), // all three are ours
+		"Library": template.JS(library), "Starter": template.JS(starter), "Style": template.CSS(style), // all three are part of the program
 		"Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src " + source(library) + " " + source(starter),
 	})
 }
 
-// source is a script in a content security policy.
+// source returns a script as a source of a content security policy.
 func source(script string) string {
 	sum := sha256.Sum256([]byte(script))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -109,13 +109,13 @@ func (r *Report) meters(currency string) []meter {
 	return meters
 }
 
-// Cut reports whether a table is long enough to be folded.
+// Cut reports whether a table is long enough to be collapsed.
 func (g grid) Cut() bool { return len(g.Rows) > 12 }
 
 // IsNumber reports whether a column holds numbers.
 func (g grid) IsNumber(column int) bool { return column >= g.Right }
 
-// days name the days of the period, short enough for a telephone.
+// days returns the names of the days of the period, short enough for a phone.
 func (p period) days() []string {
 	var days []string
 	for t := p.From; t.Before(p.To); t = t.Add(day) {
@@ -124,7 +124,7 @@ func (p period) days() []string {
 	return days
 }
 
-// place is the place of a time among the days, -1 for one that is not there.
+// place returns the index of a time among the days, or -1.
 func (p period) place(t time.Time) int {
 	if !p.holds(t) {
 		return -1
@@ -132,7 +132,8 @@ func (p period) place(t time.Time) int {
 	return int(t.Sub(p.From) / day)
 }
 
-// global are the budgets of the whole project that a chart can show as a line.
+// global returns the budgets of the whole project that a chart can show as a
+// line.
 func (r *Report) global(currency string, length connic.BudgetPeriod) []*connic.Budget {
 	var budgets []*connic.Budget
 	for _, b := range r.Budgets {
@@ -143,8 +144,8 @@ func (r *Report) global(currency string, length connic.BudgetPeriod) []*connic.B
 	return budgets
 }
 
-// short cuts a name in its middle, since names often differ at their ends. The
-// tables have them whole.
+// short truncates a name in the middle, since names often differ at their ends.
+// The tables have the full names.
 func short(name string, most int) string {
 	runes := []rune(name)
 	if len(runes) <= most {
@@ -153,8 +154,8 @@ func short(name string, most int) string {
 	return string(runes[:most/2]) + "…" + string(runes[len(runes)-(most-most/2-1):])
 }
 
-// labels shortens names and keeps them apart: charts take what is called the same
-// for the same.
+// labels shortens names and keeps them distinct, because charts merge equal
+// names.
 func labels(names []string, most int) []string {
 	taken := make(map[string]bool, len(names))
 	out := make([]string, len(names))

@@ -18,16 +18,16 @@ import (
 
 func same(a, b string) bool { return strings.EqualFold(a, b) }
 
-// grid is a table of texts, the first row of which is the heading.
+// A grid is a table of strings whose first row is the heading.
 type grid struct {
 	Title string
 	Days  bool
-	Right int // from this column on the texts are numbers
+	Right int // from this column on, the strings are numbers
 	Head  []string
 	Rows  [][]string
 }
 
-// tables are the tables of a currency.
+// tables returns the tables of a currency.
 func (r *Report) tables(currency string) []grid {
 	return []grid{
 		r.agentTable(currency), r.environmentTable(currency), r.dayTable(currency), r.budgetTable(currency),
@@ -46,7 +46,7 @@ func (r *Report) dayTable(currency string) grid {
 	return costs("By day", "day", in(r.ByDay, currency).ByDay(), currency, func(key string) string { return cmp.Or(key, unnamed) })
 }
 
-// costs makes a table of groups: those of days in their order, others the dearest
+// costs creates a table of groups: days in order, others by cost, highest
 // first.
 func costs(title, what string, groups []connic.UsageGroup, currency string, name func(string) string) grid {
 	g := grid{Title: title, Days: what == "day", Right: 1, Head: []string{what, "cost " + currency, "share", "runs", "tokens"}}
@@ -77,8 +77,7 @@ func costs(title, what string, groups []connic.UsageGroup, currency string, name
 	return g
 }
 
-// tokens is the total, or what the parts add up to where the service leaves it
-// out.
+// tokens returns the total, or the sum of the parts if the service omits it.
 func tokens(u connic.TokenUsage) int64 {
 	if u.Total != 0 {
 		return u.Total
@@ -111,7 +110,7 @@ func (r *Report) budgetTable(currency string) grid {
 	return g
 }
 
-// scope says whose costs a budget watches.
+// scope describes whose costs a budget tracks.
 func (r *Report) scope(b *connic.Budget) string {
 	switch {
 	case b.Scope == connic.BudgetGlobal:
@@ -133,8 +132,8 @@ func percent(part, whole connic.Decimal) string {
 	return strconv.FormatFloat(100*part.Float64()/whole.Float64(), 'f', 1, 64) + "%"
 }
 
-// level gives amounts the same number of digits after the point, by zeros: no
-// digit is lost.
+// level pads amounts with zeros to the same number of decimal places, so that
+// no digit is lost.
 func level(amounts []string) []string {
 	most := 0
 	for _, a := range amounts {
@@ -178,8 +177,8 @@ func (r *Report) writeTable(out io.Writer) error {
 	return w.Flush()
 }
 
-// headline is the sum in a currency, as the rows by day have it, or those by agent
-// where nothing is by day.
+// headline returns the sum in a currency, from the rows by day or, if there are
+// none, from those by agent.
 func (r *Report) headline(currency string) string {
 	sum := r.ByDay.Cost().In(currency)
 	if sum.Amount.Sign() == 0 {
@@ -212,7 +211,7 @@ func (g grid) write(w *bufio.Writer) {
 	}
 }
 
-// writeCSV writes the rows as the service gave them, with every digit.
+// writeCSV writes the rows as received, with every digit.
 func (r *Report) writeCSV(out io.Writer) error {
 	w := csv.NewWriter(out)
 	_ = w.Write([]string{"date", "agent", "environment", "environment_id", "currency", "total_cost", "judge_cost", "runs", "tokens"})
@@ -230,7 +229,7 @@ func (r *Report) writeCSV(out io.Writer) error {
 	return w.Error()
 }
 
-// cell keeps a spreadsheet from taking a name for a formula.
+// cell prevents a spreadsheet from interpreting a name as a formula.
 func cell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s

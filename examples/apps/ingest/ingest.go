@@ -16,7 +16,7 @@ import (
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
-// job is one ingestion of a folder.
+// A job is one ingestion of a folder.
 type job struct {
 	client *connic.Client
 	where  place
@@ -26,13 +26,13 @@ type job struct {
 
 	found  *folder
 	upload []*file
-	remove []string // paths whose entries go
-	others []string // paths that an unknown run uploaded, and that are not here
+	remove []string // paths whose entries are deleted
+	others []string // paths that an unknown run uploaded and that are not in the folder
 
 	same, uploaded, deleted, completed, unseen int
 
 	failed int
-	stop   error // why not all was done
+	stop   error // why the job is incomplete
 }
 
 // ours marks the entries of this program in their metadata.
@@ -44,7 +44,7 @@ type metadata struct {
 	SHA256 string `json:"sha256"`
 }
 
-// plan compares the folder with what is known.
+// plan compares the folder with the state.
 func (j *job) plan(conf options) error {
 	for _, name := range slices.Sorted(maps.Keys(j.found.files)) {
 		f := j.found.files[name]
@@ -58,7 +58,7 @@ func (j *job) plan(conf options) error {
 	for _, name := range slices.Sorted(maps.Keys(j.state.known)) {
 		switch {
 		case j.found.files[name] != nil, hidden(name):
-		case j.state.fresh && !conf.prune: // it may be another folder's
+		case j.state.fresh && !conf.prune: // it may belong to another folder
 			j.others = append(j.others, name)
 			delete(j.state.known, name)
 		case !conf.keep:
@@ -71,7 +71,7 @@ func (j *job) plan(conf options) error {
 	return nil
 }
 
-// adopt learns from the service what an earlier run uploaded, where there is no
+// adopt finds out from the service what an earlier run uploaded, if there is no
 // state file. It costs one request per 100 entries.
 func (j *job) adopt(ctx context.Context) error {
 	for e, err := range j.client.Knowledge.All(ctx, &connic.EntryListParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace}) {
@@ -114,7 +114,8 @@ func (j *job) uploadAll(ctx context.Context) error {
 				j.fail(f.path, err)
 				continue
 			}
-			// From here on there may be an entry, whatever happens to this process.
+			// From here on the entry may exist, whatever happens to this
+			// process.
 			if broken = j.state.note(record{Path: f.path}); broken != nil {
 				return
 			}
@@ -128,7 +129,7 @@ func (j *job) uploadAll(ctx context.Context) error {
 		switch {
 		case r.Index < 0:
 			j.stop = err
-		case err != nil && ctx.Err() != nil: // it is uploaded next time
+		case err != nil && ctx.Err() != nil: // it is uploaded the next time
 			j.stop = cmp.Or(j.stop, ctx.Err())
 		case err != nil:
 			j.fail(sent[r.Index].path, err)
@@ -153,7 +154,7 @@ func (j *job) uploadAll(ctx context.Context) error {
 	return broken
 }
 
-// document makes an upload of a file.
+// document returns the upload of a file.
 func (j *job) document(f *file) (connic.Document, error) {
 	note := map[string]any{"by": ours, "path": f.path, "sha256": f.sha256}
 	if f.text {
@@ -183,12 +184,12 @@ func (j *job) deleteAll(ctx context.Context) {
 	}
 }
 
-// delete deletes the entry of a path. The error is one after which no other can be
-// deleted.
+// delete deletes the entry of a path. It returns only errors after which no
+// other entry can be deleted.
 func (j *job) delete(ctx context.Context, name string) error {
 	err := j.client.Knowledge.Delete(ctx, entryID(name), &connic.EntryParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace})
 	switch {
-	case err == nil, errors.Is(err, connic.ErrNotFound): // gone already
+	case err == nil, errors.Is(err, connic.ErrNotFound): // already deleted
 		j.deleted++
 		return j.state.note(record{Path: name, Gone: true})
 	case ctx.Err() != nil, errors.Is(err, connic.ErrUnauthorized), errors.Is(err, connic.ErrForbidden):
@@ -198,10 +199,10 @@ func (j *job) delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// wait sees the ingestions to their end, those of earlier runs too, all with one
-// look.
+// wait waits for the ingestions, including those of earlier runs, with shared
+// polls.
 func (j *job) wait(ctx context.Context) error {
-	paths := make(map[string][]string) // by job, which may be one for several
+	paths := make(map[string][]string) // by job, of which several paths may share one
 	all := 0
 	for name, r := range j.state.known {
 		if r.JobID != "" {
@@ -221,12 +222,13 @@ func (j *job) wait(ctx context.Context) error {
 			err = nil
 			for _, name := range paths[got.ID] {
 				j.fail(name, why)
-				err = errors.Join(err, j.state.note(record{Path: name})) // again next time
+				err = errors.Join(err, j.state.note(record{Path: name})) // tried again the next time
 			}
 		case !errors.As(err, &gone):
 			return err
 		case errors.Is(err, connic.ErrNotFound), errors.Is(err, connic.ErrForbidden):
-			// The service does not show the job, and would not next time.
+			// The service does not list the job, and will not do so the next
+			// time either.
 			err = nil
 			unseen := gone.Pending
 			if len(unseen) == 0 {
@@ -236,7 +238,7 @@ func (j *job) wait(ctx context.Context) error {
 				j.unseen += len(paths[id])
 				err = errors.Join(err, j.settle(paths[id]))
 			}
-		default: // it is waited for next time
+		default: // waited for again the next time
 			j.stop, err = cmp.Or(j.stop, err), nil
 		}
 		if err != nil {
@@ -247,7 +249,7 @@ func (j *job) wait(ctx context.Context) error {
 	return nil
 }
 
-// settle notes that nothing more is to come of some uploads.
+// settle records that some uploads have ended.
 func (j *job) settle(names []string) error {
 	var err error
 	for _, name := range names {
@@ -263,7 +265,7 @@ func (j *job) fail(name string, err error) {
 	j.line.Say("%s: %s", name, reason(err))
 }
 
-// reason is an error without what the line says already.
+// reason returns an error without what the line already says.
 func reason(err error) string {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -272,7 +274,7 @@ func reason(err error) string {
 	return strings.TrimPrefix(err.Error(), "connic: ")
 }
 
-// bar shows how far something is.
+// bar returns a progress bar.
 func bar(what string, done, all, failed int) string {
 	const width = 24
 	full := width

@@ -1,12 +1,12 @@
-// Ingest makes a folder of documents knowledge, and keeps it so: it uploads what
-// is new or changed, and deletes what is gone.
+// Ingest keeps a folder of documents as knowledge: it uploads new and changed
+// files, and deletes the entries of files that are gone.
 //
 //	ingest [flags] folder
 //
-// Without credentials and without a folder it shows that on a sample folder and an
-// embedded fake. With CONNIC_API_KEY and CONNIC_PROJECT_ID set it needs a key with
-// write access to knowledge. It costs one request for each file that changed, and
-// those of the wait: one per look and 100 files.
+// Without credentials and without a folder it uses a sample folder and an embedded
+// fake. With CONNIC_API_KEY and CONNIC_PROJECT_ID set it needs a key with write
+// access to knowledge. It costs one request per changed file, plus one per poll and
+// 100 files for the wait.
 package main
 
 import (
@@ -37,8 +37,8 @@ var sample embed.FS
 // The exit codes.
 const (
 	exitDone        = 0
-	exitFailed      = 1 // some files are not knowledge
-	exitUsage       = 2 // nothing was done: the flags, the folder or the configuration are wrong
+	exitFailed      = 1 // some files were not ingested
+	exitUsage       = 2 // nothing was done: the flags, the folder or the configuration are invalid
 	exitInterrupted = 130
 )
 
@@ -60,14 +60,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var conf options
 	flags := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&conf.namespace, "namespace", "docs", "the `namespace` that the files go to")
+	flags.StringVar(&conf.namespace, "namespace", "docs", "the `namespace` for the files")
 	flags.StringVar(&conf.environment, "environment", os.Getenv("CONNIC_ENVIRONMENT"), "the `name` or id of the environment (default: CONNIC_ENVIRONMENT, or else the project's default)")
-	flags.StringVar(&conf.state, "state", "", "remember in this `file` what was uploaded (default: .connic-ingest.jsonl in the folder)")
-	flags.BoolVar(&conf.dry, "n", false, "dry run: only say what would be done")
+	flags.StringVar(&conf.state, "state", "", "record in this `file` what was uploaded (default: .connic-ingest.jsonl in the folder)")
+	flags.BoolVar(&conf.dry, "n", false, "dry run: only show what would be done")
 	flags.BoolVar(&conf.keep, "keep", false, "delete nothing")
-	flags.BoolVar(&conf.prune, "prune", false, "where there is no state file, delete what an earlier run uploaded to the namespace and is not in the folder")
+	flags.BoolVar(&conf.prune, "prune", false, "if there is no state file, delete entries of earlier runs in the namespace whose files are not in the folder")
 	flags.BoolVar(&conf.empty, "empty", false, "delete all entries if the folder is empty")
-	flags.DurationVar(&conf.timeout, "timeout", 2*time.Hour, "how long it may take, the wait for the quota included")
+	flags.DurationVar(&conf.timeout, "timeout", 2*time.Hour, "time limit, including waits for the quota")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(stderr, "usage: ingest [flags] folder")
 		flags.PrintDefaults()
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case flags.NArg() > 1:
 		return bad(errors.New("name one folder; flags come first"))
 	case flags.NArg() == 1:
-		root, err := os.OpenRoot(flags.Arg(0)) // nothing outside is read, whatever links are made meanwhile
+		root, err := os.OpenRoot(flags.Arg(0)) // nothing outside the folder is read, even if links are created meanwhile
 		if err != nil {
 			return bad(err)
 		}
@@ -109,7 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	if where.Fake != nil {
-		conf.state = "" // the fake forgets what it has, and a real service would be taken for it
+		conf.state = "" // the fake forgets its entries, and a real service might be mistaken for it
 	}
 	ctx, cancel := context.WithTimeout(ctx, conf.timeout)
 	defer cancel()
@@ -127,11 +127,11 @@ func seen(folder, name string) bool {
 		return false
 	}
 	rel, err := filepath.Rel(dir, name)
-	// A path that leads out begins with a dot, too.
+	// A path that leads outside also begins with a dot.
 	return err == nil && !strings.HasPrefix(rel, ".") && !strings.Contains(rel, string(filepath.Separator)+".")
 }
 
-// ingest does the work and sums it up.
+// ingest does the work and summarizes it.
 func ingest(ctx context.Context, client *connic.Client, fsys fs.FS, conf options, line *progress.Line, stdout io.Writer) int {
 	began := time.Now()
 	bad := func(code int, err error) int {
@@ -190,7 +190,7 @@ func ingest(ctx context.Context, client *connic.Client, fsys fs.FS, conf options
 	return exitDone
 }
 
-// tell says what is left out, and what cannot be read.
+// tell lists what is left out and what cannot be read.
 func (j *job) tell() {
 	const most = 20
 	for i, n := range j.found.skipped {
@@ -233,7 +233,7 @@ func find(ctx context.Context, client *connic.Client, name string) (string, erro
 	}
 	e, err := client.Environments.Find(ctx, name)
 	switch {
-	case errors.Is(err, connic.ErrForbidden): // the key may not list them; it can still be an id
+	case errors.Is(err, connic.ErrForbidden): // the key may not list environments; it may still be an id
 		return name, nil
 	case err != nil:
 		return "", err

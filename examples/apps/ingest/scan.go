@@ -13,38 +13,38 @@ import (
 	"unicode/utf8"
 )
 
-// file is a file that can become knowledge.
+// A file is a file that can be uploaded.
 type file struct {
-	path   string // with slashes, below the folder
+	path   string // slash-separated, relative to the folder
 	size   int64
 	sha256 string
-	text   bool // it can go as a text
+	text   bool // it can be uploaded as text
 }
 
-// folder is what is in the folder.
+// A folder is the result of a scan.
 type folder struct {
 	files   map[string]*file
-	skipped []note // what is no knowledge
-	broken  []note // what could not be read: a file, or a folder with all below it
+	skipped []note // files that cannot be uploaded
+	broken  []note // what could not be read: a file, or a folder with everything below it
 }
 
-// note is a path and what is to be said about it.
+// A note is a remark about a path.
 type note struct{ path, text string }
 
-// formats are the endings that the service takes. Texts go by the route that is
-// documented, the others by the one for files, which is assumed.
+// formats lists the accepted extensions. Text uses the documented route, other
+// formats the route for files, which is assumed.
 var formats = map[string]bool{
 	".txt": true, ".md": true, ".markdown": true, ".log": true,
 	".csv": false, ".json": false, ".jsonl": false, ".yaml": false, ".yml": false,
 	".pdf": false, ".png": false, ".jpg": false, ".jpeg": false, ".gif": false, ".webp": false,
 }
 
-// maxText is the size of the largest text that is sent as one: it is held in
-// memory, and files are not.
+// maxText is the maximum size of a file that is uploaded as text, which is held
+// in memory.
 const maxText = 1 << 20
 
-// scan looks at all files and hashes them. Hidden files and folders are left out,
-// symbolic links are not followed. The error is of the folder itself.
+// scan hashes all files. It skips hidden files and folders, and does not follow
+// symbolic links. The error is that of the folder itself.
 func scan(fsys fs.FS) (*folder, error) {
 	f := &folder{files: make(map[string]*file)}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -106,7 +106,7 @@ func (f *file) hash(fsys fs.FS) (blank bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = r.Close() }() // only read
+	defer func() { _ = r.Close() }() // opened for reading only
 	h := sha256.New()
 	block := make([]byte, 64<<10)
 	blank = true
@@ -126,9 +126,9 @@ func (f *file) hash(fsys fs.FS) (blank bool, err error) {
 	return blank, nil
 }
 
-// hidden returns a function that reports whether a path may be there although the
-// scan did not see it as a file: it was left out, or it or a folder above it could
-// not be read.
+// hidden returns a function that reports whether a path may exist although the
+// scan did not list it as a file: it was skipped, or it or one of its parents
+// could not be read.
 func (f *folder) hidden() func(string) bool {
 	unseen := make(map[string]bool)
 	for _, list := range [][]note{f.broken, f.skipped} {
@@ -146,13 +146,14 @@ func (f *folder) hidden() func(string) bool {
 	}
 }
 
-// maxID is the longest id that is made of a path; no bound is known, and ids are
-// parts of URLs.
+// maxID is the maximum length of an id derived from a path. No limit is
+// documented, but ids are parts of URLs.
 const maxID = 200
 
-// entryID makes an id of a path: ids have no slashes. Letters, digits and - _ .
-// stay, other bytes become =XX, so that different paths have different ids; of
-// long ones the hash is taken, after == which no other id has.
+// entryID derives an id from a path, because ids cannot contain slashes.
+// Letters, digits and - _ . are kept, and other bytes become =XX, so that
+// different paths have different ids. A long id is replaced by its hash after
+// ==, which occurs in no other id.
 func entryID(name string) string {
 	var b strings.Builder
 	for i := range len(name) {

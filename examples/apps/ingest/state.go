@@ -13,37 +13,37 @@ import (
 	"slices"
 )
 
-// state remembers, over the end of the process, which files became knowledge. It
-// is a file of JSON lines, the first of which says where the knowledge is; of the
-// others the last one of a path counts. A line is written before an upload and
-// after it, so that a process that dies leaves nothing in the service that the
-// next one does not know of. Uploads replace what is there, so that what is done
-// twice does no harm: that is why the lines need not be on the disk at once.
+// A state records, across processes, which files were ingested. It is a file of
+// JSON lines. The first line says where the knowledge is; of the others, the
+// last line for a path counts. A line is written before and after each upload,
+// so that a process that dies leaves nothing in the service that the next one
+// does not know of. Uploads replace entries, so repeating one is harmless, and
+// the lines need not be synced to disk.
 type state struct {
-	name  string // of the file; empty: nothing is kept
+	name  string // of the file; empty for none
 	where place
 	file  *os.File // nil before begin
 	known map[string]record
 	fresh bool // there was no file
 }
 
-// place is where the knowledge of a state is.
+// A place is the location of the knowledge.
 type place struct {
 	Environment string `json:"environment"`
 	Namespace   string `json:"namespace"`
 }
 
-// record is what is known about a path.
+// A record is what is known about a path.
 type record struct {
 	Path string `json:"path"`
-	// SHA256 is the content that was accepted; empty where an upload began or
-	// failed, and what the service has is not known.
+	// SHA256 is the hash of the accepted content. It is empty if an upload
+	// began or failed, and the content in the service is not known.
 	SHA256 string `json:"sha256,omitempty"`
-	JobID  string `json:"job_id,omitempty"` // of an ingestion whose end was not seen
+	JobID  string `json:"job_id,omitempty"` // of an ingestion that has not been seen to end
 	Gone   bool   `json:"gone,omitempty"`   // the entry was deleted
 }
 
-// openState reads the state file. Nothing is written before begin.
+// openState reads the state file. It writes nothing; see begin.
 func openState(name string, where place) (*state, error) {
 	s := &state{name: name, where: where, known: make(map[string]record), fresh: true}
 	if name == "" {
@@ -76,7 +76,7 @@ func (s *state) read(raw []byte) error {
 		var r record
 		switch err := json.Unmarshal(line, &r); {
 		case len(bytes.TrimSpace(line)) == 0:
-		case err != nil && i == len(lines)-2: // the process ended while it wrote
+		case err != nil && i == len(lines)-2: // the process ended while writing
 		case err != nil || r.Path == "":
 			return fmt.Errorf("line %d is no record", i+2)
 		case r.Gone:
@@ -88,8 +88,7 @@ func (s *state) read(raw []byte) error {
 	return nil
 }
 
-// begin writes the file anew, with one line for each path, and opens it for what
-// is to come.
+// begin rewrites the file with one line per path, and opens it for appending.
 func (s *state) begin() error {
 	if s.name == "" {
 		return nil
@@ -105,7 +104,7 @@ func (s *state) begin() error {
 	for _, path := range slices.Sorted(maps.Keys(s.known)) {
 		err = cmp.Or(err, e.Encode(s.known[path]))
 	}
-	// The file keeps its name on all systems only if it is closed meanwhile.
+	// Not every system can rename an open file.
 	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(part, s.name)
 	}
@@ -116,7 +115,7 @@ func (s *state) begin() error {
 	return err
 }
 
-// note writes down what is known about a path.
+// note records what is known about a path.
 func (s *state) note(r record) error {
 	if r.Gone {
 		delete(s.known, r.Path)

@@ -95,7 +95,7 @@ func (p program) flags(name string) *flag.FlagSet {
 func (p program) check(ctx context.Context, args []string) (int, error) {
 	flags := p.flags("connic-doctor")
 	asJSON := flags.Bool("json", false, "print JSON")
-	timeout := flags.Duration("timeout", time.Minute, "for all requests together")
+	timeout := flags.Duration("timeout", time.Minute, "time limit for all requests together")
 	if err := flags.Parse(args); err != nil {
 		return unknown, err
 	}
@@ -137,11 +137,11 @@ var severities = map[string]doctor.Severity{"info": doctor.Info, "warning": doct
 
 func (p program) drift(ctx context.Context, args []string) (int, error) {
 	flags := p.flags("connic-doctor drift")
-	live := flags.Bool("live", false, "ask the service: 20 requests with one item, all of them reads")
-	items := flags.Int("items", 1, "with -live, how many items of each list to ask for; more show more fields")
-	format := flags.String("format", "markdown", "of the report: markdown or json")
+	live := flags.Bool("live", false, "compare with the service: 20 requests with one item per list, all of them reads")
+	items := flags.Int("items", 1, "with -live, the number of items of each list to request; more items show more fields")
+	format := flags.String("format", "markdown", "format of the report: markdown or json")
 	fail := flags.String("fail", "warning", "the severity that makes the exit status 1: info, warning or error")
-	fixtures := flags.String("fixtures", "", "with -live, a directory for the answers, without what is private in them")
+	fixtures := flags.String("fixtures", "", "with -live, a directory for the responses, without private data")
 	yes := flags.Bool("yes", false, "do not ask")
 	if err := flags.Parse(args); err != nil {
 		return unknown, err
@@ -149,9 +149,9 @@ func (p program) drift(ctx context.Context, args []string) (int, error) {
 	level, ok := severities[*fail]
 	switch {
 	case !ok:
-		return unknown, usage{fmt.Errorf("-fail is none of info, warning and error: %q", *fail)}
+		return unknown, usage{fmt.Errorf("-fail must be info, warning or error: %q", *fail)}
 	case *format != "markdown" && *format != "json":
-		return unknown, usage{fmt.Errorf("-format is neither markdown nor json: %q", *format)}
+		return unknown, usage{fmt.Errorf("-format must be markdown or json: %q", *format)}
 	case *live != (flags.NArg() == 0) || flags.NArg() > 1:
 		return unknown, usage{errors.New("drift takes one document, or -live")}
 	}
@@ -217,7 +217,7 @@ func (p program) live(ctx context.Context, o doctor.LiveOptions, fixtures string
 
 // agreed asks the user. No answer means no.
 func (p program) agreed() bool {
-	_, _ = fmt.Fprint(p.err, "Go on? [y/N] ")
+	_, _ = fmt.Fprint(p.err, "Continue? [y/N] ")
 	line, _ := bufio.NewReader(p.in).ReadString('\n')
 	return strings.EqualFold(strings.TrimSpace(line), "y")
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// Observe is a [connic.Observer] that shows waits of a second or more, so that a
-// program that waits for the quota does not look as if it hung.
+// Observe is a [connic.Observer] that shows waits of a second or more, so that
+// a program that waits for the quota does not seem to hang.
 func (l *Line) Observe(_ context.Context, e connic.Event) {
 	wait := e.Wait.Round(time.Second)
 	switch {

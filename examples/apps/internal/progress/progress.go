@@ -1,5 +1,5 @@
-// Package progress tells people how far a program is: on a terminal in one line
-// that changes, elsewhere in plain lines, and not too many of them.
+// Package progress shows the progress of a program: on a terminal as a line
+// that is updated in place, elsewhere as plain lines at a limited rate.
 package progress
 
 import (
@@ -16,13 +16,13 @@ import (
 const (
 	// columns is the width that every terminal has.
 	columns = 79
-	// quiet is how often a plain line is written where nobody watches: the log of
-	// a build is read afterwards.
+	// quiet is the interval between plain lines if no one watches, as in the
+	// log of a build.
 	quiet = 5 * time.Second
 )
 
-// Line is the line that shows how far a program is. It is safe for concurrent
-// use. A nil Line shows nothing.
+// A Line is a progress line. It is safe for concurrent use. A nil Line shows
+// nothing.
 type Line struct {
 	mu    sync.Mutex
 	out   io.Writer
@@ -31,7 +31,7 @@ type Line struct {
 	last  time.Time
 }
 
-// New makes a Line on out, which changes in place if out is a terminal.
+// New returns a Line on out, which is updated in place if out is a terminal.
 func New(out io.Writer) *Line { return &Line{out: out, live: Terminal(out)} }
 
 // Terminal reports whether out is a terminal that can move its cursor.
@@ -44,8 +44,8 @@ func Terminal(out io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// Show shows how far things are. Elsewhere than on a terminal it writes a line if
-// the text is new and the last line is 5 s old.
+// Show shows the progress. Elsewhere than on a terminal it writes a line if the
+// text is new and the last line is 5 s old.
 func (l *Line) Show(format string, args ...any) {
 	if l == nil {
 		return
@@ -64,7 +64,7 @@ func (l *Line) Show(format string, args ...any) {
 	}
 }
 
-// Say writes a line that stays.
+// Say writes a permanent line.
 func (l *Line) Say(format string, args ...any) {
 	if l == nil {
 		return
@@ -75,7 +75,7 @@ func (l *Line) Say(format string, args ...any) {
 	_, _ = fmt.Fprintln(l.out, Clean(fmt.Sprintf(format, args...)))
 }
 
-// Done removes the line that changes.
+// Done removes the progress line.
 func (l *Line) Done() {
 	if l == nil {
 		return
@@ -92,9 +92,8 @@ func (l *Line) clear() {
 	}
 }
 
-// Clean makes one line of a text that comes from elsewhere: what a terminal would
-// obey, or what turns the direction of writing, becomes a blank or a question
-// mark.
+// Clean returns foreign text as one line. Control characters, and characters
+// that change the direction of text, become spaces or question marks.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -107,7 +106,7 @@ func Clean(s string) string {
 	}, s)
 }
 
-// cut shortens a text to n characters.
+// cut truncates a text to n characters.
 func cut(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s

@@ -1,5 +1,5 @@
-// Package service finds the service that a program talks to: Connic where
-// credentials are set, and else a fake that the program brings along.
+// Package service chooses the service for a program: Connic if credentials are
+// set, and otherwise an embedded fake.
 package service
 
 import (
@@ -9,20 +9,20 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// Service is what a program talks to. Close it.
+// A Service is a service to talk to. Close it after use.
 type Service struct {
 	Client *connic.Client
-	// Fake is the embedded fake, nil where the service is the real one: there,
-	// runs cost money.
+	// Fake is the embedded fake, or nil for the real service, where runs cost
+	// money.
 	Fake *connictest.Server
 }
 
-// Connect makes a client of the real service if there is anything to configure it
-// with: one of the environment variables that [connic.NewFromEnv] reads, or a file
-// .connic. Without that it starts a fake and lets furnish put agents into it.
+// Connect creates a client of the real service if it is configured: by one of
+// the environment variables that [connic.NewFromEnv] reads, or a file .connic.
+// Otherwise it starts a fake and calls furnish to add agents to it.
 //
-// A configuration that is there and incomplete is an error, and not a reason to
-// fall back to the fake: a report about made-up data would look real.
+// An incomplete configuration is an error and not a reason to fall back to the
+// fake, because a report about sample data would look real.
 func Connect(application string, furnish func(*connictest.Server), opts ...connic.Option) (*Service, error) {
 	opts = append([]connic.Option{connic.WithApplication(application, connic.Version)}, opts...)
 	if configured() {
@@ -47,7 +47,7 @@ func configured() bool {
 	return err == nil
 }
 
-// String names the service for people.
+// String returns the display name of the service.
 func (s *Service) String() string {
 	if s.Fake != nil {
 		return "the embedded fake"
