@@ -239,7 +239,7 @@ func decodeTrigger(d *lenient.Decoder) (*TriggerResult, error) {
 		result.Status = RunCompleted
 	}
 	if result.RunID == "" && result.Output == "" {
-		return nil, &lenient.FieldError{Field: "run_id", Err: errors.New("the answer names no run")}
+		return nil, &lenient.FieldError{Field: "run_id", Err: errors.New("the response names no run")}
 	}
 	return result, nil
 }

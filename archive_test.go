@@ -159,15 +159,15 @@ func TestProjectsThatBreakTheRules(t *testing.T) {
 		"files of tests do not count": {files: map[string]string{"agents/a.txt": big, "tests/files/a.bin": big}},
 		"25 MiB of archive":           {files: map[string]string{"tests/files/a.bin": string(noise[:24<<20])}},
 		"more than 25 MiB":            {files: map[string]string{"tests/files/a.bin": string(noise)}, want: []string{"the tar.gz is more than 26214400 bytes"}},
-		"nothing at all":              {files: map[string]string{}, want: []string{"holds no"}},
+		"nothing at all":              {files: map[string]string{}, want: []string{"has no"}},
 		"nothing that belongs": {
-			files: map[string]string{"README.md": "x"}, want: []string{"holds nothing to deploy"}, only: "tree",
+			files: map[string]string{"README.md": "x"}, want: []string{"has nothing to deploy"}, only: "tree",
 		},
 		"other folders": {
 			files: map[string]string{"README.md": "x", "docs/a.md": "x", "agents/a.yaml": "x"}, only: "archive",
 			want: []string{"README.md is neither requirements.txt nor in one of the folders", "docs/a.md is neither"},
 		},
-		"outside the root": {files: map[string]string{"../a.py": "x"}, want: []string{"../a.py lies outside"}, only: "archive"},
+		"outside the root": {files: map[string]string{"../a.py": "x"}, want: []string{"../a.py is outside"}, only: "archive"},
 	}
 	for name, test := range tests {
 		tree := make(fstest.MapFS)
@@ -219,7 +219,7 @@ func TestProjectsThatBreakTheRules(t *testing.T) {
 				}
 				for _, want := range test.want {
 					if len(test.files) == 0 {
-						want = "hold"
+						want = "has no"
 					}
 					if !strings.Contains(err.Error(), want) {
 						t.Errorf("%v\nlacks %q", err, want)

@@ -148,7 +148,7 @@ func TestTestsDoNotRunInProduction(t *testing.T) {
 	// A key that may not list environments is not taken for a yes.
 	c := must[*connic.Client](t)(connic.New("p", canary, connic.WithHTTPClient(&http.Client{Transport: forbidden}), connic.WithoutRateLimit()))
 	for _, call := range []func(context.Context, *connic.Client) error{test, deploy} {
-		if err := call(t.Context(), c); !errors.Is(err, connic.ErrForbidden) || !strings.Contains(err.Error(), "name one by its id") {
+		if err := call(t.Context(), c); !errors.Is(err, connic.ErrForbidden) || !strings.Contains(err.Error(), "specify its id") {
 			t.Error(err)
 		}
 	}

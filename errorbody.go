@@ -172,7 +172,7 @@ func plainText(body []byte) string {
 			return strings.ToValidUTF8(strings.TrimSpace(string(body[start:start+end])), "�")
 		}
 	}
-	return "the answer is an HTML page"
+	return "the response is an HTML page"
 }
 
 // shorten returns s as one safe line of at most maxDetail characters.

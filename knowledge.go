@@ -39,7 +39,7 @@ const (
 func (s *KnowledgeService) begin(op api.Op, environment string) (request, error) {
 	environment = cmp.Or(environment, (*service)(s).of().environment)
 	if environment == "" {
-		return request{}, badKnowledge(op, "environment id", "is missing; give it in the call, or to the client with WithEnvironment")
+		return request{}, badKnowledge(op, "environment id", "is missing; set it in the call, or for the client with WithEnvironment")
 	}
 	r := request{op: op}
 	r.query.add("environment_id", environment)

@@ -109,10 +109,10 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 	case err != nil:
 		return "", "", err
 	case start.DeviceCode == "" || start.UserCode == "" || strings.ContainsFunc(start.UserCode, isControl):
-		return "", "", errors.New("connic: login.start: the answer has no code")
+		return "", "", errors.New("connic: login.start: the response has no code")
 	case !pageURL(start.VerificationURL):
 		// Programs open this URL in a browser.
-		return "", "", errors.New("connic: login.start: the answer has no https page to confirm the code")
+		return "", "", errors.New("connic: login.start: the response has no https page to confirm the code")
 	}
 	expires := time.Now().Add(seconds(start.ExpiresIn, loginExpiry, maxLoginExpiry))
 	if err := show(LoginPrompt{UserCode: start.UserCode, VerificationURL: start.VerificationURL, ExpiresAt: expires}); err != nil {
@@ -134,7 +134,7 @@ func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Dura
 		if err == nil {
 			key, bad := parseKey(APIKey(got.APIKey))
 			if bad != nil || checkSegment(got.ProjectID) != "" {
-				return "", "", errors.New("connic: login.token: the answer has no project id and key")
+				return "", "", errors.New("connic: login.token: the response has no project id and key")
 			}
 			return got.ProjectID, key, nil
 		}

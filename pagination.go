@@ -169,7 +169,7 @@ func (l *listing[T]) envelope(d *lenient.Decoder, p *Page[T]) error {
 	case err != nil:
 		return err
 	case best == math.MaxInt:
-		return fmt.Errorf("the answer contains no list: neither %s nor items, data or results", l.name)
+		return fmt.Errorf("the response contains no list: neither %s nor items, data or results", l.name)
 	case p.more == nil && page >= 0 && pages >= 0:
 		more := page < pages
 		p.more = &more
@@ -248,12 +248,12 @@ func (l listing[T]) all(ctx context.Context, op string, fetch func(context.Conte
 				empty = 0
 				sum := l.fingerprint(page)
 				if seen[sum] {
-					loop("the service answered the same page twice")
+					loop("the service returned the same page twice")
 					return
 				}
 				seen[sum] = true
 			} else if empty++; empty > maxEmptyPages {
-				loop("the service answers empty pages without end")
+				loop("the service returns empty pages endlessly")
 				return
 			}
 			ids := make(map[string]bool, len(page.Items))

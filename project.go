@@ -142,7 +142,7 @@ func (s *EnvironmentsService) Find(ctx context.Context, nameOrID string, opts ..
 		}
 	}
 	if passedOver {
-		return nil, fmt.Errorf("connic: environments.find: %w: the environment is for tests, or takes no deployments", ErrNotFound)
+		return nil, fmt.Errorf("connic: environments.find: %w: the environment is for tests, or does not accept deployments", ErrNotFound)
 	}
 	return nil, fmt.Errorf("connic: environments.find: %w: no environment has this name or id", ErrNotFound)
 }
@@ -216,7 +216,7 @@ func (s *EnvironmentsService) testTarget(ctx context.Context, op api.Op, opts []
 }
 
 func noTarget(op api.Op, err error) error {
-	return fmt.Errorf("connic: %s: no environment is given, and none can be chosen; name one by its id: %w", api.Table[op].Name, err)
+	return fmt.Errorf("connic: %s: no environment is specified, and none can be chosen; specify its id: %w", api.Table[op].Name, err)
 }
 
 // alongside returns the options of a call that also apply to an additional

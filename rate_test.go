@@ -421,7 +421,7 @@ func TestRateLimitStatus(t *testing.T) {
 				queued = &events[i]
 			}
 		}
-		if queued == nil || queued.Wait != time.Minute || queued.Reason != "the service asked for a pause" || queued.Op != "project.get" {
+		if queued == nil || queued.Wait != time.Minute || queued.Reason != "the service requested a pause" || queued.Op != "project.get" {
 			t.Errorf("the wait was announced as %+v", queued)
 		}
 		time.Sleep(3 * time.Minute)

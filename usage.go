@@ -175,7 +175,7 @@ func (s *BudgetsService) Usage(ctx context.Context, p *UsageParams, opts ...Requ
 	}
 	usage := &Usage{Rows: page.Items}
 	if page.HasNext() {
-		return usage, fmt.Errorf("connic: budgets.usage: %w: it looks like one page of several; ask for a shorter time", ErrPartial)
+		return usage, fmt.Errorf("connic: budgets.usage: %w: it looks like one page of several; request a shorter period", ErrPartial)
 	}
 	return usage, nil
 }

@@ -191,7 +191,7 @@ func (w *wire) informed(int, textproto.MIMEHeader) error {
 // maxInforms is how many answers with a status below 200 may come before one.
 const maxInforms = 16
 
-var errInforms = errors.New("too many informational answers")
+var errInforms = errors.New("too many informational responses")
 
 // resend reports whether net/http would repeat a request that may have arrived.
 func (w *wire) resend(host string) bool {

@@ -59,9 +59,9 @@ type answer struct {
 }
 
 var (
-	errNotAnswer = errors.New("the answer is not one of a connector")
-	errSeveral   = errors.New("the answer has the results of several runs")
-	errActive    = errors.New("the answer came before the run had finished")
+	errNotAnswer = errors.New("the response is not that of a connector")
+	errSeveral   = errors.New("the response has the results of several runs")
+	errActive    = errors.New("the response came before the run had finished")
 )
 
 // wireAnswer covers every place where a response may carry information.
@@ -213,7 +213,7 @@ func explain(body []byte) string {
 	case len(body) == 0:
 		return ""
 	case body[0] == '<':
-		return "the answer is an HTML page"
+		return "the response is an HTML page"
 	case body[0] == '{' && json.Unmarshal(body, &top) == nil:
 		for _, name := range [...]string{"detail", "message", "error"} {
 			if s := text(top[name]); s != "" {
@@ -324,7 +324,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 	if len(dispatch.RunIDs) == 0 {
 		return nil, &Error{
 			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1, unknown: dispatch.DispatchedTo > 0,
-			Err: errors.New("the answer names no run to wait for; is the connector linked to an agent?"),
+			Err: errors.New("the response names no run to wait for; is the connector linked to an agent?"),
 		}
 	}
 	var errs []error

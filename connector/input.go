@@ -138,7 +138,7 @@ func (in *Input) payload(op string) (keys map[string]json.RawMessage, alone json
 		}
 		if raw[0] != '{' {
 			if in.Message != "" {
-				return nil, nil, argument(op, "payload", "does not encode to a JSON object, and there is a message beside it")
+				return nil, nil, argument(op, "payload", "does not encode to a JSON object, which a message requires")
 			}
 			return nil, raw, nil
 		}

@@ -330,7 +330,7 @@ func (p *pause) wait(ctx context.Context) error {
 type pauseError struct{ left time.Duration }
 
 func (e *pauseError) Error() string {
-	return fmt.Sprintf("the service has asked for a pause, and the deadline comes before its end in %v", e.left.Round(time.Millisecond))
+	return fmt.Sprintf("the service requested a pause, and the deadline comes before its end in %v", e.left.Round(time.Millisecond))
 }
 
 func (e *pauseError) Is(target error) bool {

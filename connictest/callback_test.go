@@ -220,7 +220,7 @@ func TestCloseGivesUp(t *testing.T) {
 		}
 		synctest.Wait()
 		told := l.end()
-		if len(told) != 1 || !strings.Contains(told[0], `agents at work: ["deaf"]`) {
+		if len(told) != 1 || !strings.Contains(told[0], `running agents: ["deaf"]`) {
 			t.Errorf("the test is told %q", told)
 		}
 		close(block)

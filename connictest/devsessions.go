@@ -165,7 +165,7 @@ func (s *Server) uploadSession(x *exchange) answer {
 func (x *exchange) sessionFiles() ([]byte, *answer) {
 	kind, params, err := mime.ParseMediaType(x.contentType)
 	if err != nil || kind != "multipart/form-data" {
-		return nil, invalid("The body is no multipart/form-data", "type_error", "body")
+		return nil, invalid("The body is not multipart/form-data", "type_error", "body")
 	}
 	form := multipart.NewReader(bytes.NewReader(x.body), params["boundary"])
 	part, err := form.NextPart()

@@ -166,7 +166,7 @@ func (s *Server) score(j *judge, e *evaluation, do JudgeFunc, in JudgeInput) {
 func (e *evaluation) take(criteria []connic.Criterion, scores map[string]Score) error {
 	for name := range scores {
 		if !slices.ContainsFunc(criteria, func(c connic.Criterion) bool { return c.Name == name }) {
-			return fmt.Errorf("connictest: a score was given for %q, which is no criterion of the judge", name)
+			return fmt.Errorf("connictest: a score was given for %q, which is not a criterion of the judge", name)
 		}
 	}
 	for _, c := range criteria {

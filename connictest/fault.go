@@ -70,7 +70,7 @@ func (s *Server) Fault(f Fault) {
 	case f.Op != "" && f.Op != "connectors.sync" && f.Op != "connectors.inbound" && !slices.ContainsFunc(api.Table[:], known):
 		panic(fmt.Sprintf("connictest: no operation is called %q", f.Op))
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
-		panic(fmt.Sprintf("connictest: no answer ends with the status %d", f.Status))
+		panic(fmt.Sprintf("connictest: no response has the status %d", f.Status))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

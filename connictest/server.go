@@ -176,7 +176,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	if stuck && t != nil {
-		t.Errorf("connictest: Close gave up after %v: an agent or judge goes on though its context has ended; agents at work: %q", patience, running)
+		t.Errorf("connictest: Close gave up after %v: an agent or judge ignores the end of its context; running agents: %q", patience, running)
 	}
 }
 

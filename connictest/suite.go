@@ -108,7 +108,7 @@ func (r *reader) cases(value any, agent string) []connic.TestCase {
 	for i, element := range list {
 		test, isMap := element.(map[string]any)
 		if !isMap {
-			r.refuse("case %d is no mapping", i+1)
+			r.refuse("case %d is not a mapping", i+1)
 			continue
 		}
 		name := r.text(test, "name", "")

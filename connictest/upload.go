@@ -142,7 +142,7 @@ func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 			problems = append(problems, h.Name+" is in none of the folders "+strings.Join(projectFolders, " "))
 		case strings.HasPrefix(h.Name, "tests/builders/"):
 			if path.Ext(h.Name) != ".py" {
-				problems = append(problems, h.Name+" is no .py file")
+				problems = append(problems, h.Name+" is not a .py file")
 			}
 		case !slices.Contains(projectEndings, strings.ToLower(path.Ext(h.Name))):
 			problems = append(problems, h.Name+" has another ending than "+strings.Join(projectEndings, " "))

@@ -51,7 +51,7 @@ func (m *Message) encode(id string) ([]byte, error) {
 	for _, f := range m.Files {
 		switch {
 		case f.Open != nil:
-			return nil, argument("file", "is to be opened; a chat takes files as Data only")
+			return nil, argument("file", "must be opened; a chat supports files with Data only")
 		case f.Name == "" || f.MIMEType == "":
 			return nil, argument("file", "has no name, or no MIME type")
 		case !connector.FileTypeSupported(f.MIMEType):

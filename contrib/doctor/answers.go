@@ -16,16 +16,16 @@ func (c *comparison) answers(op *api.Operation, ours, theirs object) (object, ob
 	if names := list(ours["x-list-names"]); len(names) > 0 {
 		items, e, ok := unlist(theirs, names)
 		if !ok {
-			c.add(op, Error, "list-missing", "", "Their answer holds no list where the client looks for one.", "connic.CaptureResponse shows the answer as it came.")
+			c.add(op, Error, "list-missing", "", "Their response has no list where the client expects one.", "connic.CaptureResponse returns the response as it was received.")
 			return object{}, object{}
 		}
 		result.Envelope = e.text
 		switch {
 		case !e.known:
-			c.add(op, Error, "envelope", e.text, "Their list stands under "+e.text+", where the client does not look.",
-				"Client.Do decodes it into a type of your own.")
+			c.add(op, Error, "envelope", e.text, "Their list is under "+e.text+", which the client does not read.",
+				"Client.Do decodes it into your own type.")
 		case e.text != "":
-			c.add(op, Info, "envelope", e.text, "Their list is answered as: "+e.text+". The client understands it.", "")
+			c.add(op, Info, "envelope", e.text, "Their list has the form "+e.text+". The client understands it.", "")
 		}
 		ours, _, _ = unlist(ours, names)
 		theirs = items
@@ -47,12 +47,12 @@ func (c *comparison) unwrap(op *api.Operation, ours, theirs object) (object, obj
 	}
 	want := member(ours, "properties")
 	if theirs["type"] == "array" {
-		c.add(op, Error, "list-unexpected", "", "Their answer is a list, and the client reads one object.", "Client.Do decodes it into a type of your own.")
+		c.add(op, Error, "list-unexpected", "", "Their response is a list, and the client reads one object.", "Client.Do decodes it into your own type.")
 		return object{}, object{}
 	}
 	properties := member(theirs, "properties")
 	if p := member(properties, name); name != "" && p["properties"] != nil && len(properties) == 1 {
-		c.add(op, Info, "wrapped", name, "Their object stands under "+name+". The client understands it.", "")
+		c.add(op, Info, "wrapped", name, "Their object is under "+name+". The client understands it.", "")
 		return ours, p
 	}
 	most, at := shared(want, properties), ""
@@ -66,7 +66,7 @@ func (c *comparison) unwrap(op *api.Operation, ours, theirs object) (object, obj
 		}
 	}
 	if at != "" {
-		c.add(op, Error, "wrapped", at, "Their object stands under "+at+", where the client does not look.", "Client.Do decodes it into a type of your own.")
+		c.add(op, Error, "wrapped", at, "Their object is under "+at+", which the client does not read.", "Client.Do decodes it into your own type.")
 		return ours, member(properties, at)
 	}
 	return ours, theirs
@@ -149,7 +149,7 @@ func (c *comparison) names(op *api.Operation, path string, ours, theirs object) 
 			q, _ := q.(object)
 			if inner := member(q, "properties"); want[outer] == nil && inner[name] != nil {
 				c.addField(op, p, Warning, "field-moved", where(name),
-					fmt.Sprintf("The field %s stands under %s in their answer, where the client does not look.", where(name), where(outer+"."+name)))
+					fmt.Sprintf("The field %s is under %s in their response, which the client does not read.", where(name), where(outer+"."+name)))
 				delete(want, name)
 				break
 			}
@@ -159,7 +159,7 @@ func (c *comparison) names(op *api.Operation, path string, ours, theirs object) 
 		}
 		if other := c.alike(name, p, want, have); other != "" {
 			c.addField(op, p, Warning, "field-renamed", where(name),
-				fmt.Sprintf("Their answer has no field %s. Perhaps it is %s, which the client does not read.", where(name), where(other)))
+				fmt.Sprintf("Their response has no field %s. It may be %s, which the client does not read.", where(name), where(other)))
 			delete(want, name)
 			delete(have, other)
 		}
@@ -206,7 +206,7 @@ func (c *comparison) addField(op *api.Operation, p any, severity Severity, id, s
 	mark := stringOr(o["x-status"], string(op.Mark))
 	c.report.add(Finding{
 		Severity: severity, ID: id, Operation: op.Name, Subject: subject, Text: text, Mark: mark,
-		Remedy: "connic.CaptureResponse shows the answer as it came.",
+		Remedy: "connic.CaptureResponse returns the response as it was received.",
 	})
 }
 
@@ -254,7 +254,7 @@ func (c *comparison) paging(op *api.Operation, b *operation) {
 		result.Paging = "offset"
 	case has["cursor"] || has["after"] || has["page_token"] || has["starting_after"]:
 		result.Paging = "cursor"
-		severity, text := Error, "Their list is paged by a cursor, and the client does not know how to go on."
+		severity, text := Error, "Their list is paged by a cursor that the client does not know how to follow."
 		if has["cursor"] && (answered["next_cursor"] || answered["next"]) {
 			severity, text = Warning, "Their list is paged by a cursor: All follows it, and offsets are ignored."
 		}
@@ -279,7 +279,7 @@ func (c *comparison) errors(op *api.Operation, b *operation) {
 			m, _ := media.(object)
 			s := canonical(m["schema"], false)
 			if properties := member(s, "properties"); len(properties) > 0 && properties["detail"] == nil {
-				c.add(op, Warning, "error-shape", status, fmt.Sprintf("Their %s has no detail, so Error.Detail stays empty. Error.Body has all of it.", status), "")
+				c.add(op, Warning, "error-shape", status, fmt.Sprintf("Their %s has no detail, so Error.Detail is empty. Error.Body has the whole response.", status), "")
 				return
 			}
 		}

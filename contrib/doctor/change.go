@@ -23,10 +23,10 @@ func (c *comparison) change(op *api.Operation, change checker.Change, english st
 	}
 	switch id {
 	case "response-optional-property-removed":
-		f.Text = fmt.Sprintf("Their answer has no field %s, so it stays at its default.", f.Subject)
+		f.Text = fmt.Sprintf("Their response has no field %s, so it keeps its default.", f.Subject)
 	case "response-optional-property-added", "response-required-property-added":
-		f.Text = fmt.Sprintf("Their answer has a field %s, which the client does not read.", f.Subject)
-		f.Remedy = "connic.CaptureResponse shows the answer as it came."
+		f.Text = fmt.Sprintf("Their response has a field %s, which the client does not read.", f.Subject)
+		f.Remedy = "connic.CaptureResponse returns the response as it was received."
 	case "request-parameter-removed":
 		f.Severity = Warning
 		f.Text = fmt.Sprintf("They have no parameter %s. It may be refused, or ignored.", f.Subject)

@@ -157,7 +157,7 @@ func (c *checking) proxy(base string) {
 	case through == nil:
 		c.add("proxy", Good, "None is configured.", "")
 	default:
-		c.add("proxy", Caution, "Requests go through "+through.Host+".", "It must let Authorization through, and not keep answers; NO_PROXY leaves it out.")
+		c.add("proxy", Caution, "Requests go through "+through.Host+".", "It must pass Authorization on and not cache responses. NO_PROXY bypasses it.")
 	}
 }
 
@@ -176,9 +176,9 @@ func (c *checking) project(ctx context.Context) bool {
 	case errors.Is(err, connic.ErrForbidden):
 		c.add("project", Caution, "The key may not read the project, or belongs to another one.", "See CONNIC_PROJECT_ID.")
 	case errors.Is(err, connic.ErrNotFound):
-		c.add("project", Bad, "There is no such project.", "See CONNIC_PROJECT_ID; the id stands under Project Settings, General.")
+		c.add("project", Bad, "There is no such project.", "Check CONNIC_PROJECT_ID; the id is shown under Project Settings, General.")
 	default:
-		c.add("service", Bad, "It cannot be reached, or does not answer as expected: "+err.Error()+".", advice(err))
+		c.add("service", Bad, "It is unreachable, or does not respond as expected: "+err.Error()+".", advice(err))
 		return false
 	}
 	return true
@@ -247,7 +247,7 @@ func (c *checking) section(ctx context.Context, at api.Op, environment string) {
 	query := url.Values{"limit": {"1"}}
 	if op.Section == "knowledge" {
 		if environment == "" {
-			c.add(name, Note, "Not asked: no environment is known.", "")
+			c.add(name, Note, "Not requested: no environment is known.", "")
 			return
 		}
 		query.Set("environment_id", environment)
@@ -259,7 +259,7 @@ func (c *checking) section(ctx context.Context, at api.Op, environment string) {
 	case errors.Is(err, connic.ErrForbidden):
 		c.add(name, Caution, "The key may not, or the operation is not part of the public API.", "Give it "+name+" under Project Settings, API Keys, if it is needed.")
 	case errors.Is(err, connic.ErrNotFound):
-		c.add(name, Caution, "Nothing stands at "+op.Route+".", "See connic-doctor drift; connic.WithRoute("+fmt.Sprintf("%q", op.Name)+", …) mends it.")
+		c.add(name, Caution, "There is nothing at "+op.Route+".", "Run connic-doctor drift; connic.WithRoute("+fmt.Sprintf("%q", op.Name)+", …) corrects it.")
 	case errors.Is(err, connic.ErrRateLimited):
 		c.add(name, Note, "Not known: the quota is spent.", "")
 	default:

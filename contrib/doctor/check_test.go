@@ -85,12 +85,12 @@ func TestCheck(t *testing.T) {
 				s.Fault(connictest.Fault{Status: http.StatusBadGateway})
 				return s.Key()
 			},
-			want: map[string]string{"service": "failed It cannot be reached, or does not answer as expected"},
+			want: map[string]string{"service": "failed It is unreachable, or does not respond as expected"},
 			cost: 1,
 		},
 		"there is no network": {
 			wire: func(http.RoundTripper) http.RoundTripper { return unreachable{} },
-			want: map[string]string{"service": "failed It cannot be reached"},
+			want: map[string]string{"service": "failed It is unreachable"},
 			cost: 1,
 		},
 	} {

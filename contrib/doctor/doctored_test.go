@@ -129,7 +129,7 @@ func properties(p object) object { return object{"type": "object", "properties":
 var cases = []doctored{
 	{
 		name: "path renamed", edit: func(d edited) { d.move("/runs", "/projects/{project_id}/agent-runs") },
-		id: "path-moved", op: "runs.list", text: "It stands at /projects/{project_id}/agent-runs", severity: Error,
+		id: "path-moved", op: "runs.list", text: "It is at /projects/{project_id}/agent-runs", severity: Error,
 	},
 	{
 		name: "path renamed, one level down", edit: func(d edited) { d.move("/audit-logs", "/projects/{id}/audit/logs") },
@@ -220,7 +220,7 @@ var cases = []doctored{
 			d.with("get /runs", object{"name": "after", "in": "query", "schema": object{"type": "string"}})
 			d.answer("get /runs", properties(object{"items": array("Run"), "last_id": object{"type": "string"}}))
 		},
-		id: "paging", op: "runs.list", subject: "cursor", text: "does not know how to go on", severity: Error,
+		id: "paging", op: "runs.list", subject: "cursor", text: "does not know how to follow", severity: Error,
 	},
 	{
 		name: "pages with numbers", edit: func(d edited) {
@@ -232,7 +232,7 @@ var cases = []doctored{
 	},
 	{
 		name: "another envelope", edit: func(d edited) { d.answer("get /runs", properties(object{"rows": array("Run")})) },
-		id: "envelope", op: "runs.list", subject: "rows", text: "stands under rows", severity: Error,
+		id: "envelope", op: "runs.list", subject: "rows", text: "is under rows", severity: Error,
 	},
 	{
 		name: "an envelope that is understood", edit: func(d edited) { d.answer("get /runs", properties(object{"data": array("Run")})) },
@@ -242,7 +242,7 @@ var cases = []doctored{
 		name: "list one level down", edit: func(d edited) {
 			d.answer("get /agents", properties(object{"data": properties(object{"agents": array("Agent")})}))
 		},
-		id: "envelope", op: "agents.list", subject: "data.agents", text: "does not look", severity: Error,
+		id: "envelope", op: "agents.list", subject: "data.agents", text: "is under data.agents, which the client does not read", severity: Error,
 	},
 	{
 		name: "no list", edit: func(d edited) { d.answer("get /agents", object{"type": "string"}) },
@@ -254,11 +254,11 @@ var cases = []doctored{
 	},
 	{
 		name: "object wrapped", edit: func(d edited) { d.answer("get /runs/{run}", properties(object{"run_info": ref("Run")})) },
-		id: "wrapped", op: "runs.get", subject: "run_info", text: "stands under run_info", severity: Error,
+		id: "wrapped", op: "runs.get", subject: "run_info", text: "is under run_info", severity: Error,
 	},
 	{
 		name: "no answer", edit: func(d edited) { d.op("get /runs/{run}")["responses"] = object{"204": object{"description": ""}} },
-		id: "answer-missing", op: "runs.get", text: "no answer in JSON", severity: Error,
+		id: "answer-missing", op: "runs.get", text: "no JSON response", severity: Error,
 	},
 	{
 		name: "field gone", edit: func(d edited) { delete(d.fields("Agent"), "max_concurrent_runs") },
@@ -274,7 +274,7 @@ var cases = []doctored{
 			f["next_reset_at"] = f["resets_at"]
 			delete(f, "resets_at")
 		},
-		id: "field-renamed", op: "budgets.get", subject: "resets_at", text: "Perhaps it is next_reset_at", severity: Warning,
+		id: "field-renamed", op: "budgets.get", subject: "resets_at", text: "It may be next_reset_at", severity: Warning,
 	},
 	{
 		name: "field one level down", edit: func(d edited) {
@@ -282,7 +282,7 @@ var cases = []doctored{
 			f["billing"] = properties(object{"cost": f["cost"]})
 			delete(f, "cost")
 		},
-		id: "field-moved", op: "runs.get", subject: "cost", text: "stands under billing.cost", severity: Warning,
+		id: "field-moved", op: "runs.get", subject: "cost", text: "is under billing.cost", severity: Warning,
 	},
 	{
 		name: "field of a part gone", edit: func(d edited) { delete(d.fields("Span"), "metadata_json") },

@@ -74,7 +74,7 @@ func (c *comparison) run() {
 		a := c.ours.operations[at]
 		b := c.found[a]
 		if b == nil {
-			c.add(op, Error, "operation-missing", "", "Their document has no such operation. It may not be part of the public API; calls of it end in a 403 or 404.", "")
+			c.add(op, Error, "operation-missing", "", "Their document has no such operation. It may not be part of the public API; calls of it fail with a 403 or 404.", "")
 			continue
 		}
 		taken[b] = true
@@ -86,7 +86,7 @@ func (c *comparison) run() {
 		if !taken[b] {
 			c.report.add(Finding{
 				Severity: Info, ID: "operation-more", Subject: b.name(),
-				Text: "The client does not offer " + b.name() + ". Client.Do reaches what is below /projects/{project}.",
+				Text: "The client does not offer " + b.name() + ". Client.Do can call it if it is below /projects/{project}.",
 			})
 		}
 	}
@@ -126,7 +126,7 @@ func (c *comparison) place(op *api.Operation, a, b *operation) {
 	}
 	if normal(a.path) != normal(b.path) {
 		route := rename(b.path, a.path)
-		c.add(op, Error, "path-moved", b.name(), "It stands at "+b.path+" in their document.",
+		c.add(op, Error, "path-moved", b.name(), "It is at "+b.path+" in their document.",
 			fmt.Sprintf("connic.WithRoute(%q, %q)", op.Name, route))
 	}
 }
@@ -160,7 +160,7 @@ func (c *comparison) contents(op *api.Operation, a, b *operation) {
 	case ours == nil:
 		theirs = nil // nothing is read
 	case theirs == nil:
-		c.add(op, Error, "answer-missing", "", "Their document describes no answer in JSON, and the client reads one.", "")
+		c.add(op, Error, "answer-missing", "", "Their document describes no JSON response, and the client reads one.", "")
 		ours = nil
 	default:
 		ours, theirs = c.answers(op, ours, theirs)

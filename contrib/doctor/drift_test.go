@@ -239,8 +239,8 @@ func TestReports(t *testing.T) {
 	}
 	for _, want := range []string{
 		`connic.WithRoute("runs.list", "/projects/{project}/agent-runs")`, fmt.Sprintf("%d operations: %d the same, 2 differ, 1 moved, 0 missing", len(api.Table), len(api.Table)-3),
-		"| error | runs.list | It stands at /projects/{id}/agent-runs in their document. | assumed | `path-moved` |",
-		"| warning | agents.get | Their answer has no field timeout", "| runs.get | same |",
+		"| error | runs.list | It is at /projects/{id}/agent-runs in their document. | assumed | `path-moved` |",
+		"| warning | agents.get | Their response has no field timeout", "| runs.get | same |",
 	} {
 		if !strings.Contains(markdown.String(), want) {
 			t.Errorf("the report does not say %s:\n%s", want, markdown.String())

@@ -52,10 +52,10 @@ func ReadFixture(path string) (*Fixture, error) {
 	}
 	f := new(Fixture)
 	if err := json.Unmarshal(text, f); err != nil {
-		return nil, fmt.Errorf("%s is no fixture: %w", path, err)
+		return nil, fmt.Errorf("%s is not a fixture: %w", path, err)
 	}
 	if _, ok := api.Lookup(f.Operation); !ok {
-		return nil, fmt.Errorf("%s is no fixture: there is no operation %q", path, f.Operation)
+		return nil, fmt.Errorf("%s is not a fixture: there is no operation %q", path, f.Operation)
 	}
 	return f, nil
 }

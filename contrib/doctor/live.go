@@ -123,7 +123,7 @@ type live struct {
 func (l *live) ask(ctx context.Context, p probe) error {
 	op := &api.Table[p.op]
 	if p.query.Has("environment_id") && l.environment == "" {
-		l.add(op, Info, "not-asked", "", "Not asked for: no environment is known.", "")
+		l.add(op, Info, "not-asked", "", "Not requested: no environment is known.", "")
 		return nil
 	}
 	path := strings.TrimPrefix(op.Route, "/projects/{project}")
@@ -158,7 +158,7 @@ func (l *live) ask(ctx context.Context, p probe) error {
 		l.results[op.Name].State = Same
 		l.compare(op, p.op, l.schema(op), answers)
 	case l.results[op.Name].State == Skipped:
-		l.add(op, Info, "not-asked", "", "Not asked for: "+api.Table[p.first].Name+" shows none.", "")
+		l.add(op, Info, "not-asked", "", "Not requested: "+api.Table[p.first].Name+" returned no items.", "")
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func (l *live) send(ctx context.Context, op *api.Operation, path string, query u
 	result.Status = response.StatusCode
 	if response.StatusCode == 0 {
 		result.State = Missing
-		l.add(op, Error, "no-answer", "", "There was no answer: "+err.Error()+".", "")
+		l.add(op, Error, "no-answer", "", "There was no response: "+err.Error()+".", "")
 		return nil, nil
 	}
 	if keep && l.options.Keep != nil {
@@ -221,25 +221,25 @@ func (l *live) refused(op *api.Operation, result *Result, err error) {
 	detail := ""
 	var refusal *connic.Error
 	if errors.As(err, &refusal) && refusal.Detail != "" {
-		detail = " It says: " + refusal.Detail
+		detail = " Its message: " + refusal.Detail
 	}
 	switch result.Status {
 	case http.StatusForbidden:
 		l.add(op, Warning, "forbidden", "403", "The key lacks "+op.Section+" "+op.Access+", or the operation is not part of the public API."+detail, "")
 	case http.StatusUnauthorized:
-		l.add(op, Error, "unauthorized", "401", "The key is not known, or is not valid any more."+detail, "")
+		l.add(op, Error, "unauthorized", "401", "The key is unknown or no longer valid."+detail, "")
 	case http.StatusNotFound:
-		l.add(op, Error, "not-found", "404", "Nothing stands at "+op.Route+"."+detail,
-			"See where it stands in the API reference, and use connic.WithRoute.")
+		l.add(op, Error, "not-found", "404", "There is nothing at "+op.Route+"."+detail,
+			"Look up its path in the API reference, and use connic.WithRoute.")
 	case http.StatusUnprocessableEntity, http.StatusBadRequest:
-		l.add(op, Error, "refused", strconv.Itoa(result.Status), "The request is not what the service takes."+detail, "")
+		l.add(op, Error, "refused", strconv.Itoa(result.Status), "The service does not accept the request."+detail, "")
 	default:
-		l.add(op, Error, "status", strconv.Itoa(result.Status), "The service answered with an error."+detail, "")
+		l.add(op, Error, "status", strconv.Itoa(result.Status), "The service responded with an error."+detail, "")
 	}
 	if refusal != nil && json.Valid(refusal.Body) && bytes.HasPrefix(bytes.TrimSpace(refusal.Body), []byte("{")) {
 		var body object
 		if json.Unmarshal(refusal.Body, &body) == nil && body["detail"] == nil {
-			l.add(op, Warning, "error-shape", strconv.Itoa(result.Status), "The error has no detail.", "connic.Error.Body has all of it.")
+			l.add(op, Warning, "error-shape", strconv.Itoa(result.Status), "The error has no detail.", "connic.Error.Body has the whole response.")
 		}
 	}
 }
@@ -260,20 +260,20 @@ func (l *live) compare(op *api.Operation, at api.Op, schema object, answers [][]
 		decoder.UseNumber()
 		var value any
 		if err := decoder.Decode(&value); err != nil {
-			seen.say(Error, "no-json", "", "The answer is not JSON.")
+			seen.say(Error, "no-json", "", "The response is not JSON.")
 			continue
 		}
 		if len(names) == 0 {
 			if o, ok := value.(object); ok {
 				objects = append(objects, o)
 			} else {
-				seen.say(Error, "list-unexpected", "", "The answer is not an object.")
+				seen.say(Error, "list-unexpected", "", "The response is not an object.")
 			}
 			continue
 		}
 		items, ok := l.list(op, value, names)
 		if !ok {
-			seen.say(Error, "list-missing", "", "The answer holds no list.")
+			seen.say(Error, "list-missing", "", "The response has no list.")
 		}
 		for _, item := range items {
 			if o, ok := item.(object); ok {
@@ -315,14 +315,14 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 			}
 			if items, ok := inner.([]any); ok {
 				result.Envelope = name
-				l.add(op, Error, "envelope", name, "The list stands under "+name+", where the client does not look.", "Client.Do decodes it into a type of your own.")
+				l.add(op, Error, "envelope", name, "The list is under "+name+", which the client does not read.", "Client.Do decodes it into your own type.")
 				return items, true
 			}
 			for deeper, inner := range sorted(member(v, name)) {
 				if items, ok := inner.([]any); ok && apiKey.MatchString(deeper) {
 					result.Envelope = name + "." + deeper
-					l.add(op, Error, "envelope", result.Envelope, "The list stands under "+result.Envelope+", where the client does not look.",
-						"Client.Do decodes it into a type of your own.")
+					l.add(op, Error, "envelope", result.Envelope, "The list is under "+result.Envelope+", which the client does not read.",
+						"Client.Do decodes it into your own type.")
 					return items, true
 				}
 			}

@@ -149,11 +149,11 @@ var liveCases = []struct {
 }{
 	{
 		name: "another envelope", path: "/runs", change: func(body any) (int, any) { return 0, object{"rows": items(body)} },
-		id: "envelope", op: "runs.list", subject: "rows", text: "stands under rows", worst: Error,
+		id: "envelope", op: "runs.list", subject: "rows", text: "is under rows", worst: Error,
 	},
 	{
 		name: "a list one level down", path: "/runs", change: func(body any) (int, any) { return 0, object{"page": object{"rows": items(body)}} },
-		id: "envelope", op: "runs.list", subject: "page.rows", text: "does not look", worst: Error,
+		id: "envelope", op: "runs.list", subject: "page.rows", text: "is under page.rows, which the client does not read", worst: Error,
 	},
 	{
 		name: "no list", path: "/runs", change: func(any) (int, any) { return 0, object{"count": 5} },
@@ -207,7 +207,7 @@ var liveCases = []struct {
 	},
 	{
 		name: "nothing there", path: "/judges", change: func(any) (int, any) { return 404, object{"detail": "Not Found"} },
-		id: "not-found", op: "judges.list", subject: "404", text: "Nothing stands at /projects/{project}/judges. It says: Not Found", worst: Error,
+		id: "not-found", op: "judges.list", subject: "404", text: "There is nothing at /projects/{project}/judges. Its message: Not Found", worst: Error,
 	},
 	{
 		name: "not allowed", path: "/budgets", change: func(any) (int, any) { return 403, object{"detail": "Key lacks permission"} },

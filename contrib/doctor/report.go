@@ -126,14 +126,14 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 		severities[f.Severity]++
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Drift of the Connic API\n\n%d operations: %d the same, %d differ, %d moved, %d missing, %d not asked for. ",
+	fmt.Fprintf(&b, "# Drift of the Connic API\n\n%d operations: %d the same, %d differ, %d moved, %d missing, %d not requested. ",
 		len(r.Operations), counts[Same], counts[Differs], counts[Moved], counts[Missing], counts[Skipped])
 	fmt.Fprintf(&b, "%d errors, %d warnings, %d notes.\n", severities[Error], severities[Warning], severities[Info])
 	if r.Requests > 0 {
 		fmt.Fprintf(&b, "\nRequests sent: %d, all of them reads.\n", r.Requests)
 	}
 	if lines := r.routes(); len(lines) > 0 {
-		b.WriteString("\nOptions that mend it for now:\n\n```go\n" + strings.Join(lines, "\n") + "\n```\n")
+		b.WriteString("\nOptions that correct the paths for now:\n\n```go\n" + strings.Join(lines, "\n") + "\n```\n")
 	}
 	if len(r.Findings) > 0 {
 		b.WriteString("\n| | Operation | What | Known | |\n| --- | --- | --- | --- | --- |\n")
@@ -156,11 +156,11 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 // groups lists the findings that may occur many times, and the line that
 // summarizes them.
 var groups = map[string]string{
-	"response-optional-property-removed": "Their answer has no fields %s, so they stay at their defaults.",
-	"operation-missing":                  "Their document has no operations %s. They may not be part of the public API; calls of them end in a 403 or 404.",
+	"response-optional-property-removed": "Their response has no fields %s, so they keep their defaults.",
+	"operation-missing":                  "Their document has no operations %s. They may not be part of the public API; calls of them fail with a 403 or 404.",
 	"request-parameter-removed":          "They have no parameters %s. They may be refused, or ignored.",
-	"field-never-seen":                   "The fields %s were in none of the answers.",
-	"field-unknown":                      "The answers have the fields %s, which the client does not read.",
+	"field-never-seen":                   "The fields %s were in none of the responses.",
+	"field-unknown":                      "The responses have the fields %s, which the client does not read.",
 }
 
 // grouped merges the findings of one kind for one operation.

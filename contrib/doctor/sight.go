@@ -62,17 +62,17 @@ func (s *sight) objects(path string, schema object, objects []object) {
 			}
 		}
 		if under == "" {
-			s.say(Info, "field-never-seen", where(name), "The field %s was in none of the answers.", where(name))
+			s.say(Info, "field-never-seen", where(name), "The field %s was in none of the responses.", where(name))
 			continue
 		}
 		moved[under] = true
-		s.say(Warning, "field-moved", where(name), "The field %s stands under %s, where the client does not look.", where(name), where(under+"."+name))
+		s.say(Warning, "field-moved", where(name), "The field %s is under %s, which the client does not read.", where(name), where(under+"."+name))
 	}
 	for _, name := range slices.Sorted(keysOf(seen)) {
 		p := member(properties, name)
 		if p == nil {
 			if !moved[name] && apiKey.MatchString(name) {
-				s.say(Info, "field-unknown", where(name), "The answers have a field %s, which the client does not read.", where(name))
+				s.say(Info, "field-unknown", where(name), "The responses have a field %s, which the client does not read.", where(name))
 			}
 			continue
 		}

@@ -254,8 +254,8 @@ func ObserveQuota(c *connic.Client, name string, opts ...Option) (metric.Registr
 	}
 	limit := gauge("connic.client.quota.limit", "{request}", "Requests per window that the client keeps to.")
 	used := gauge("connic.client.quota.used", "{request}", "Requests that count against the window now.")
-	waiting := gauge("connic.client.quota.waiting", "{request}", "Requests that stand in line.")
-	reserved := gauge("connic.client.quota.reserved", "{request}", "Requests kept for looking after what is waited for.")
+	waiting := gauge("connic.client.quota.waiting", "{request}", "Queued requests.")
+	reserved := gauge("connic.client.quota.reserved", "{request}", "Slots reserved for the polls of waits.")
 	paused := gauge("connic.client.quota.paused", "1", "1 while a 429 stops the client.")
 	if failed != nil {
 		return nil, failed

@@ -34,7 +34,7 @@ type counts struct {
 func newCounts() *counts {
 	return &counts{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "connic_client_requests_total", Help: "Requests that the exporter sent, by operation and status code (0: no answer).",
+			Name: "connic_client_requests_total", Help: "Requests sent by the exporter, by operation and status code (0: no response).",
 		}, []string{"operation", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "connic_client_request_duration_seconds", Help: "Duration of the exporter's requests.", Buckets: prometheus.DefBuckets,
@@ -163,17 +163,17 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	up       = desc("connic_exporter_up", "1 when the last look at the service succeeded.")
-	looked   = desc("connic_exporter_last_success_timestamp_seconds", "When the figures were read.")
-	whole    = desc("connic_exporter_complete", "1 when the last look saw all runs of its time.")
-	runs     = desc("connic_runs_recent", "Runs created in the time that the exporter looks back, by their status now.", "agent", "environment", "status")
+	up       = desc("connic_exporter_up", "1 if the last poll of the service succeeded.")
+	looked   = desc("connic_exporter_last_success_timestamp_seconds", "Time of the last successful poll.")
+	whole    = desc("connic_exporter_complete", "1 if the last poll saw all runs of its period.")
+	runs     = desc("connic_runs_recent", "Runs created in the lookback period, by their current status.", "agent", "environment", "status")
 	tokens   = desc("connic_tokens_recent", "Tokens of these runs.", "agent", "kind")
 	cost     = desc("connic_cost_recent", "Cost of these runs.", "agent", "environment", "currency")
 	amount   = desc("connic_budget_amount", "Amount of a budget.", "budget", "name", "currency")
 	spent    = desc("connic_budget_spent", "What was spent of a budget in its period.", "budget", "name", "currency")
 	limit    = desc("connic_client_quota_limit", "Requests per window that the exporter's client keeps to.")
 	used     = desc("connic_client_quota_used", "Requests of the exporter that count against the window.")
-	waiting  = desc("connic_client_quota_waiting", "Requests of the exporter that stand in line.")
+	waiting  = desc("connic_client_quota_waiting", "Queued requests of the exporter.")
 	refusals = desc("connic_client_refusals_total", "Requests of the exporter that the service refused with 429.")
 )
 

@@ -20,10 +20,10 @@ import (
 func main() {
 	addr := flag.String("listen", "localhost:9464", "address to be scraped at")
 	conf := settings{}
-	flag.DurationVar(&conf.interval, "interval", time.Minute, "time between two looks at the service, at least")
-	flag.DurationVar(&conf.lookback, "lookback", 15*time.Minute, "age of the runs that are counted")
-	flag.Float64Var(&conf.share, "share", 0.1, "part of the quota that looks may take, at most")
-	flag.IntVar(&conf.pages, "pages", 10, "pages of 100 runs that one look reads, at most")
+	flag.DurationVar(&conf.interval, "interval", time.Minute, "minimum interval between polls of the service")
+	flag.DurationVar(&conf.lookback, "lookback", 15*time.Minute, "maximum age of the runs that are counted")
+	flag.Float64Var(&conf.share, "share", 0.1, "maximum share of the quota used by polls")
+	flag.IntVar(&conf.pages, "pages", 10, "maximum number of pages of 100 runs per poll")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := serve(ctx, *addr, conf)

@@ -131,15 +131,15 @@ func explain(err error) string {
 	case errors.As(err, &runErr):
 		return err.Error()
 	case errors.As(err, &waitErr):
-		return fmt.Sprintf("%v. The run goes on: look at it later with its id %s.", err, waitErr.ID)
+		return fmt.Sprintf("%v. The run continues; fetch it later by its id %s.", err, waitErr.ID)
 	case errors.Is(err, connic.ErrUnauthorized):
-		return fmt.Sprintf("%v. Check CONNIC_API_KEY: keys are made under Project Settings → API Keys & MCP Auth.", err)
+		return fmt.Sprintf("%v. Check CONNIC_API_KEY: create keys under Project Settings → API Keys & MCP Auth.", err)
 	case errors.Is(err, connic.ErrForbidden):
 		return fmt.Sprintf("%v. Give the key that permission, or use one with full access.", err)
 	case errors.Is(err, connic.ErrNotFound):
 		return fmt.Sprintf("%v. Check the agent's name and CONNIC_PROJECT_ID.", err)
 	case errors.Is(err, connic.ErrOutcomeUnknown):
-		return fmt.Sprintf("%v. Look into the project's runs before you try again.", err)
+		return fmt.Sprintf("%v. Check the project's runs before you try again.", err)
 	default:
 		return err.Error()
 	}

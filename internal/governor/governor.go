@@ -30,10 +30,10 @@ type Reason string
 
 // The reasons.
 const (
-	Paused   Reason = "the service asked for a pause"
+	Paused   Reason = "the service requested a pause"
 	Window   Reason = "the quota of this window is used up"
 	Reserved Reason = "the rest of this window is reserved for polls of what was started"
-	Share    Reason = "this process has had its share of a quota that others use too"
+	Share    Reason = "this process has used its share of a quota that others use too"
 	Outage   Reason = "the service is failing, and requests are spread out until it recovers"
 	Flight   Reason = "enough requests are in flight"
 	Line     Reason = "others are first in line"

@@ -23,8 +23,8 @@ type folder interface {
 }
 
 var (
-	errNotFolder  = changedError("is no folder any more")
-	errNotRegular = changedError("is no regular file any more")
+	errNotFolder  = changedError("is no longer a folder")
+	errNotRegular = changedError("is no longer a regular file")
 )
 
 // open opens the root of a project.

@@ -62,7 +62,7 @@ func (g *given) inspect(raw *watched) error {
 		if raw.err != nil {
 			return raw.err
 		}
-		return badArchive("is not a whole tar.gz", err)
+		return badArchive("is not a complete tar.gz", err)
 	}
 	buffered := bufio.NewReaderSize(raw, piece)
 	unzipped, err := gzip.NewReader(buffered)
@@ -87,7 +87,7 @@ func (g *given) inspect(raw *watched) error {
 		rule := archivedRule(name, h.Typeflag == tar.TypeDir)
 		switch {
 		case path.IsAbs(name) || slices.Contains(strings.Split(h.Name, "/"), ".."):
-			l.problem(h.Name, "lies outside the archive's root")
+			l.problem(h.Name, "is outside the archive's root")
 		case h.Typeflag == tar.TypeSymlink:
 			l.problem(h.Name, "is a symbolic link")
 		case h.Typeflag == tar.TypeLink:
@@ -112,7 +112,7 @@ func (g *given) inspect(raw *watched) error {
 		return err
 	}
 	if files == 0 {
-		return badArchive("holds no file", nil)
+		return badArchive("has no files", nil)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func Tree(ctx context.Context, fsys fs.FS) (*Archive, error) {
 		return nil, err
 	}
 	if len(t.files) == 0 {
-		return nil, &SourceError{Source: "project", Reason: "holds nothing to deploy: neither a file in one of the folders " +
+		return nil, &SourceError{Source: "project", Reason: "has nothing to deploy: neither a file in one of the folders " +
 			strings.Join(folders, " ") + " nor " + requirements}
 	}
 	a := &Archive{source: "project", size: -1, begin: t.begin}
@@ -142,7 +142,7 @@ func (t *tree) unchanged() error {
 	}
 	for i, f := range t.files {
 		if i >= len(again.files) || again.files[i].name != f.name {
-			return changed(f.name, "stands no longer beside the others")
+			return changed(f.name, "is no longer in its folder")
 		}
 		if g := again.files[i]; g.size != f.size || !g.modified.Equal(f.modified) {
 			return changed(f.name, "is not what it was")

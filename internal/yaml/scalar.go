@@ -191,7 +191,7 @@ func (f *flow) object(depth int) (any, error) {
 		}
 		name, isText := key.(string)
 		if !isText || name == "<<" {
-			return nil, fmt.Errorf("the key %v is no text; put it in quotes", key)
+			return nil, fmt.Errorf("the key %v is not a string; put it in quotes", key)
 		}
 		f.blanks()
 		after, ok := strings.CutPrefix(f.rest, ":")

@@ -243,7 +243,7 @@ func (p *parser) key(r row) (key, rest string, ok bool, err error) {
 			return "", "", false, p.fail(r, "merged mappings are not understood")
 		}
 		if _, isText := value.(string); !isText {
-			return "", "", false, p.fail(r, "the key %q is no text; put it in quotes", key)
+			return "", "", false, p.fail(r, "the key %q is not a string; put it in quotes", key)
 		}
 		return key, after, true, nil
 	}

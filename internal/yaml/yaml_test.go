@@ -59,7 +59,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"a:\n  b: 1\n c: 2":       "line 3",
 		"<<: x":                   "merged",
 		"? a":                     "question mark",
-		"1: x":                    "is no text; put it in quotes",
+		"1: x":                    "is not a string; put it in quotes",
 		"a: 2026-01-02":           "several ways",
 		"a: yes":                  "several ways",
 		"a: 0o17":                 "several ways",

@@ -174,7 +174,7 @@ func (t *Target) run(ctx context.Context, c *Case, row *Row, known map[string]st
 			return nil
 		}
 		if err := json.Unmarshal(body, &value); err != nil {
-			return fmt.Errorf("the answer is no JSON: %.200s", body)
+			return fmt.Errorf("the response is not JSON: %.200s", body)
 		}
 		if !reached(value, c.Until) {
 			if time.Now().After(deadline) {

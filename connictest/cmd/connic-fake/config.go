@@ -160,7 +160,7 @@ func (c *Config) apply(ctx context.Context, srv *connictest.Server) (connic.APIK
 	case c.Quota.Limit < 0:
 		return "", errors.New("the rate is less than 0")
 	case c.Quota.Per < 0 || c.Quota.Limit > 0 && c.Quota.Per == 0:
-		return "", errors.New("the window of the quota has no length")
+		return "", errors.New("the window of the quota is empty")
 	}
 	if c.Seed != nil {
 		srv.Seed(*c.Seed)

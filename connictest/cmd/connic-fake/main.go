@@ -115,7 +115,7 @@ func (o *options) merge(c *Config) {
 	}
 	for _, name := range o.failTests {
 		agent, test, _ := strings.Cut(name, "/")
-		c.Tests = append(c.Tests, TestResult{Agent: agent, Test: test, Reason: "it was told to fail"})
+		c.Tests = append(c.Tests, TestResult{Agent: agent, Test: test, Reason: "it was configured to fail"})
 	}
 }
 

@@ -61,7 +61,7 @@ func TestBadArguments(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"-window round": "none of fixed, sliding, sliding-rejects and bucket", "-rate -1": "less than 0", "extra": "unknown argument",
-		"-addr nowhere:-1": "port", "-fail-test greets": "a slash", "-per 0s": "no length", "-config /nowhere.json": "no such file",
+		"-addr nowhere:-1": "port", "-fail-test greets": "a slash", "-per 0s": "is empty", "-config /nowhere.json": "no such file",
 	} {
 		if err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
@@ -214,7 +214,7 @@ func TestBrokenConfigurations(t *testing.T) {
 		`{"keys": [{"key": "abc"}]}`:                              "a key of the configuration is none",
 		`{"runs": [{"agent": "nobody"}]}`:                         "a run of the configuration",
 		`{"faults": [{"op": "agent.trigger"}]}`:                   "no operation is called",
-		`{"quota": {"limit": 5}}`:                                 "no length",
+		`{"quota": {"limit": 5}}`:                                 "is empty",
 	} {
 		file := filepath.Join(t.TempDir(), "fake.json")
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

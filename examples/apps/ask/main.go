@@ -131,7 +131,7 @@ func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Dur
 	defer done()
 	err := h.Shutdown(patience)
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.Log.Warn("cancelling what is still open", "open", s.open.Load())
+		s.Log.Warn("cancelling open questions", "open", s.open.Load())
 		cut(errShutdown)
 		last, done := context.WithTimeout(context.WithoutCancel(open), abortTime)
 		defer done()

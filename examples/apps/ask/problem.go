@@ -70,7 +70,7 @@ func classify(err, cause error) *Problem {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent took too long"}
 		}
-		return &Problem{Status: http.StatusBadGateway, Message: "the question was put, and its answer cannot be had"}
+		return &Problem{Status: http.StatusBadGateway, Message: "the question was asked, but its answer cannot be retrieved"}
 	case errors.Is(err, connic.ErrRateLimited):
 		// The quota is shared by the whole project. This applies even if the
 		// deadline is the reason: nothing was started then, so asking later is
@@ -78,7 +78,7 @@ func classify(err, cause error) *Problem {
 		wait, _ := connic.RetryAfter(err)
 		return &Problem{Status: http.StatusTooManyRequests, Message: "too many questions for the project's quota", RetryAfter: cmp.Or(wait, 10*time.Second)}
 	case errors.Is(err, connic.ErrOutcomeUnknown):
-		return &Problem{Status: http.StatusBadGateway, Message: "no answer came; the question may have been put all the same"}
+		return &Problem{Status: http.StatusBadGateway, Message: "no response came; the question may have been asked nevertheless"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent could not be reached in time"}
 	case errors.Is(err, connic.ErrForbidden):
@@ -88,5 +88,5 @@ func classify(err, cause error) *Problem {
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the agents cannot be reached", RetryAfter: cmp.Or(wait, 10*time.Second)}
 	}
 	// A refused key or an unknown agent: not the caller's fault.
-	return &Problem{Status: http.StatusBadGateway, Message: "the agent cannot be asked"}
+	return &Problem{Status: http.StatusBadGateway, Message: "the agent is not available"}
 }

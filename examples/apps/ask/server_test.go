@@ -320,7 +320,7 @@ func TestCallerDoesNotRead(t *testing.T) {
 		select {
 		case <-stopped:
 		case <-time.After(2 * time.Minute):
-			t.Error("the run goes on")
+			t.Error("the run is still in progress")
 		}
 	})
 }
@@ -341,7 +341,7 @@ func TestErrors(t *testing.T) {
 		"too slow":                       {agent: forever, timeout: 20 * time.Second, want: 504, text: "took too long"},
 		"the agent fails":                {agent: fails, want: 502, text: "failed"},
 		"no permission":                  {key: []string{"runs:read"}, want: 403},
-		"the answer is lost":             {fault: connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1}, want: 502, text: "may have been put"},
+		"the answer is lost":             {fault: connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1}, want: 502, text: "may have been asked"},
 		"the quota is gone for long":     {fault: connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "600", Times: -1}, want: 429, retryAfter: "600"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -390,7 +390,7 @@ func TestRunCannotBeSeen(t *testing.T) {
 		w.fake.Agent("support", forever)
 		w.server.Client = w.fake.ClientWithKey(w.fake.Key("agents:write", "runs:write"))
 		status, header, body := ask(t, w, `{"question": "x"}`)
-		if status != http.StatusBadGateway || header.Get("Retry-After") != "" || !strings.Contains(body, "the question was put") || !strings.Contains(body, "run-") {
+		if status != http.StatusBadGateway || header.Get("Retry-After") != "" || !strings.Contains(body, "the question was asked") || !strings.Contains(body, "run-") {
 			t.Errorf("got %d %s", status, body)
 		}
 		if n := w.fake.Executions("runs.cancel"); n != 1 {

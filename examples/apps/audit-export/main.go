@@ -107,7 +107,7 @@ func export(ctx context.Context, client *connic.Client, conf options, line *prog
 	defer line.Done()
 	if err := x.catchUp(ctx); err != nil {
 		if conf.state != "" {
-			line.Say("start again with the same -state to go on from here")
+			line.Say("start again with the same -state to resume")
 		}
 		return err
 	}

@@ -53,7 +53,7 @@ func openState(conf options) (*state, error) {
 	}
 	s := &state{path: conf.state}
 	if err := json.Unmarshal(raw, s); err != nil {
-		return nil, fmt.Errorf("%s is no state of an export: %w", conf.state, err)
+		return nil, fmt.Errorf("%s is not the state of an export: %w", conf.state, err)
 	}
 	if s.Query != fresh.Query {
 		return nil, fmt.Errorf("%s belongs to an export with other flags: %s", conf.state, s.Query)
@@ -121,9 +121,9 @@ func openOutput(conf options, s *state, stdout io.Writer) (*output, error) {
 	if o.size, err = f.Seek(0, io.SeekEnd); err == nil {
 		switch {
 		case o.size > 0 && conf.state == "":
-			err = fmt.Errorf("%s exists; with -state it would be gone on with", conf.out)
+			err = fmt.Errorf("%s exists; use -state to resume an export", conf.out)
 		case o.size > 0 && s.Through.IsZero() && !s.Open:
-			err = fmt.Errorf("%s exists, and %s is new: give them names that belong together", conf.out, conf.state)
+			err = fmt.Errorf("%s exists, and %s is new: use a state and an output that belong together", conf.out, conf.state)
 		case s.Open && o.size > s.Size:
 			if err = f.Truncate(s.Size); err == nil {
 				o.size, err = f.Seek(s.Size, io.SeekStart)

@@ -183,7 +183,7 @@ func (b *bench) identify(ctx context.Context, judge string, a *asked) error {
 		case a.id != "":
 			return nil
 		case time.Since(a.since) > missing:
-			return errors.New("no answer came when the judge was asked, and there is no evaluation of the run")
+			return errors.New("the request for the evaluation got no response, and there is no evaluation of the run")
 		}
 		select {
 		case <-time.After(interval):

@@ -61,7 +61,7 @@ func check(ctx context.Context, p parts, name string, conf options, stdout io.Wr
 		p.line.Say("ci-gate: %v", failed)
 	}
 	if j != nil && !settled {
-		p.line.Say("start again with -state %s to go on", conf.state)
+		p.line.Say("start again with -state %s to resume", conf.state)
 	}
 	return code
 }

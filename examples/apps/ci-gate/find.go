@@ -45,7 +45,7 @@ func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) (r
 		var runs map[string][]*connic.Run
 		runs, err = g.recent(ctx, lost)
 		if err != nil {
-			g.line.Say("looking for %d runs whose trigger got no answer: %v", len(lost), err)
+			g.line.Say("searching for %d runs whose triggers got no response: %v", len(lost), err)
 			continue
 		}
 		if lost = g.match(lost, runs, found); len(lost) == 0 {
@@ -64,7 +64,7 @@ func (g *gate) findMarked(ctx context.Context, lost []*Result, found func(*Resul
 				Marker: r.record.Marker, AgentName: g.suite.Agent, Since: r.record.Began,
 			})
 			if err != nil {
-				g.line.Say("looking for the run of %s, whose trigger got no answer: %v", r.Case.Name, err)
+				g.line.Say("searching for the run of %s, whose trigger got no response: %v", r.Case.Name, err)
 			} else if runs = slices.DeleteFunc(runs, isChild); len(runs) == 1 {
 				g.found(r, runs[0])
 				found(r)
@@ -86,7 +86,7 @@ func (g *gate) found(r *Result, run *connic.Run) {
 	if err := g.journal.note(r.Case, r.record); err != nil {
 		g.line.Say("%s: run %s cannot be noted down: %v", r.Case.Name, r.RunID, err)
 	}
-	g.line.Say("%s: no answer came to its trigger; run %s is the one", r.Case.Name, r.RunID)
+	g.line.Say("%s: its trigger got no response, but started run %s", r.Case.Name, r.RunID)
 }
 
 // recent lists the agent's runs since the first of the triggers, by input.

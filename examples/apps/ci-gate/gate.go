@@ -292,7 +292,7 @@ func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error
 	case r.Case.Judge == nil || r.Case.Expect.wantsFailure():
 		r.Verdict = Passed
 	case run.ID == "":
-		r.Verdict, r.Why = Errored, "the run has no id that a judge could be given"
+		r.Verdict, r.Why = Errored, "the run has no id for the judge"
 	default:
 		judge, r.pending = true, true
 	}
@@ -318,7 +318,7 @@ func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 	case e.MaxScore <= 0:
 		r.Verdict, r.Why = Errored, "the evaluation has no score"
 	case e.Share() < r.Case.Judge.Min:
-		r.Verdict, r.Why = Failed, fmt.Sprintf("the judge gives %v of %v, less than %v%%%s", e.Score, e.MaxScore, r.Case.Judge.Min*100, reasons(e))
+		r.Verdict, r.Why = Failed, fmt.Sprintf("the judge scored %v of %v, less than %v%%%s", e.Score, e.MaxScore, r.Case.Judge.Min*100, reasons(e))
 	default:
 		r.Verdict = Passed
 	}
@@ -358,21 +358,21 @@ func (g *gate) close(cause error) {
 		}
 		switch {
 		case r.Run != nil:
-			r.Verdict, r.Why = Errored, "the judge has not answered yet"
+			r.Verdict, r.Why = Errored, "the judge has not finished yet"
 		case r.RunID == "" && r.record.Began.IsZero():
 			r.Verdict, r.Why = Skipped, "not started"
 			r.pending = false
 		case r.RunID == "":
-			r.Verdict, r.Why = Errored, "no answer came to the trigger, and no run was found that is certainly its own; it may have been started"
+			r.Verdict, r.Why = Errored, "the trigger got no response, and no run is certainly its own; one may have been started"
 			r.pending = true
 		case keep:
-			r.Verdict, r.Why = Errored, "the run goes on"
+			r.Verdict, r.Why = Errored, "the run is still in progress"
 		default:
 			r.Verdict = Errored
 			cancelling.Go(func() {
 				r.pending = false
 				if err := g.client.Runs.Cancel(ctx, r.RunID); err != nil && !errors.Is(err, connic.ErrConflict) {
-					r.Why, r.pending = "the run goes on, and could not be cancelled: "+err.Error(), true
+					r.Why, r.pending = "the run is still in progress, and could not be cancelled: "+err.Error(), true
 					return
 				}
 				r.Why = "the run was cancelled"

@@ -126,7 +126,7 @@ func TestHardTimes(t *testing.T) {
 		code := h.check(t.Context(), cases(t, 150, ""), options{})
 		h.expect(code, exitPassed, "150 of 150 cases passed; cost 1.50 EUR")
 		h.executed("agents.trigger", 150)
-		if !strings.Contains(h.said.String(), "is the one") {
+		if !strings.Contains(h.said.String(), "but started run") {
 			t.Error("no lost run was found")
 		}
 	})
@@ -149,7 +149,7 @@ func TestAmbiguousRun(t *testing.T) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1})
 		code := h.check(t.Context(), cases(t, 2, ""), options{})
 		_ = other.Close()
-		h.expect(code, exitIncomplete, "no run was found that is certainly its own", "1 of 2 cases passed, 1 without a result")
+		h.expect(code, exitIncomplete, "no run is certainly its own", "1 of 2 cases passed, 1 without a result")
 		h.executed("agents.trigger", 3)
 	})
 }
@@ -258,7 +258,7 @@ func TestCrashed(t *testing.T) {
 			t.Fatal(err)
 		}
 		code := h.check(t.Context(), suite, options{state: state})
-		h.expect(code, exitIncomplete, "2 of 3 cases passed, 1 without a result", "it may have been started")
+		h.expect(code, exitIncomplete, "2 of 3 cases passed, 1 without a result", "one may have been started")
 		h.executed("agents.trigger", 2)
 
 		// It stays that way until somebody has looked: starting again asks for nothing.
@@ -283,7 +283,7 @@ func TestChangedCase(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	inHouse(t, func(t *testing.T, h *house) {
 		ctx := interruptedAfter(t, 3*time.Second)
-		h.expect(h.check(ctx, parse(t, "cases: [{name: a, message: x}]"), options{state: state}), exitInterrupted, "the run goes on")
+		h.expect(h.check(ctx, parse(t, "cases: [{name: a, message: x}]"), options{state: state}), exitInterrupted, "the run is still in progress")
 		code := h.check(t.Context(), parse(t, "cases: [{name: a, message: y}]"), options{state: state})
 		h.expect(code, exitPassed)
 		h.executed("agents.trigger", 2)
@@ -377,7 +377,7 @@ func TestJudged(t *testing.T) {
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluations", Times: 3, Status: 502})
 		code := h.check(t.Context(), parse(t, judgedCases), options{})
 		h.expect(code, exitIncomplete, "1 of 4 cases passed, 2 failed, 1 without a result",
-			"the judge gives 7 of 10, less than 80%; truth: half true", "does not contain \"something else\"", "out of tokens", "8/10")
+			"the judge scored 7 of 10, less than 80%; truth: half true", "does not contain \"something else\"", "out of tokens", "8/10")
 		h.executed("judges.evaluate", 3) // not for what failed already
 	})
 }
@@ -390,7 +390,7 @@ func TestJudgeIsAskedOnce(t *testing.T) {
 		suite := parse(t, "judge: {name: quality, min: 0.8}\ncases: [{name: good, message: good}, {name: also, message: also good}]")
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluate", After: true, Drop: true})
 		ctx := interruptedAfter(t, 12*time.Second)
-		h.expect(h.check(ctx, suite, options{state: state}), exitInterrupted, "the judge has not answered yet")
+		h.expect(h.check(ctx, suite, options{state: state}), exitInterrupted, "the judge has not finished yet")
 		h.expect(h.check(t.Context(), suite, options{state: state}), exitPassed, "2 of 2 cases passed")
 		h.executed("agents.trigger", 2)
 		h.executed("judges.evaluate", 2)

@@ -52,7 +52,7 @@ func openJournal(path string) (*journal, error) {
 				if !lines.Scan() { // the process ended while writing the last line
 					break
 				}
-				return nil, fmt.Errorf("%s: line %d is no record: %w", path, n, err)
+				return nil, fmt.Errorf("%s: line %d is not a record: %w", path, n, err)
 			}
 			j.known[r.Case] = r
 		}

@@ -60,11 +60,11 @@ type money struct{ connic.Money }
 func (m *money) UnmarshalText(text []byte) error {
 	parts := strings.Fields(string(text))
 	if len(parts) != 2 || len(parts[1]) != 3 {
-		return fmt.Errorf("%q is no amount like 0.50 EUR", text)
+		return fmt.Errorf("%q is not an amount such as 0.50 EUR", text)
 	}
 	amount, err := connic.ParseDecimal(parts[0])
 	if err != nil || amount.Sign() <= 0 {
-		return fmt.Errorf("%q is no amount like 0.50 EUR", text)
+		return fmt.Errorf("%q is not an amount such as 0.50 EUR", text)
 	}
 	m.Money = connic.Money{Amount: amount, Currency: strings.ToUpper(parts[1])}
 	return nil

@@ -66,7 +66,7 @@ func (j *job) plan(conf options) error {
 		}
 	}
 	if len(j.found.files) == 0 && len(j.remove) > 0 && !conf.empty {
-		return fmt.Errorf("the folder has no file that can become knowledge, and all %d entries would be deleted: say -empty if that is right", len(j.remove))
+		return fmt.Errorf("the folder has no file to upload, and all %d entries would be deleted: use -empty to allow that", len(j.remove))
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func (j *job) adopt(ctx context.Context) error {
 	for e, err := range j.client.Knowledge.All(ctx, &connic.EntryListParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace}) {
 		if err != nil {
 			if errors.Is(err, connic.ErrNotFound) || errors.Is(err, connic.ErrForbidden) {
-				j.line.Say("note: what is in the service cannot be listed (%v): all files are uploaded, and nothing is deleted", err)
+				j.line.Say("note: the entries in the service cannot be listed (%v): all files are uploaded, and nothing is deleted", err)
 				return nil
 			}
 			return err

@@ -157,7 +157,7 @@ func TestInterrupted(t *testing.T) {
 			return nil
 		})
 		lines := d.run(ctx, fsys, exitInterrupted, " uploaded, 0 deleted")
-		if !strings.Contains(lines, "run it again to go on") || strings.Contains(lines, "canceled") {
+		if !strings.Contains(lines, "run it again to resume") || strings.Contains(lines, "canceled") {
 			t.Errorf("the lines are\n%s", lines)
 		}
 		d.fake.FailIngestion(nil)
@@ -303,7 +303,7 @@ func TestLostState(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := d.run(t.Context(), tree("a.md", "one", "c.md", "three"), exitDone, "1 uploaded, 0 deleted, 1 unchanged")
-		if !strings.Contains(lines, "1 entries of files that are not here, such as b.md") {
+		if !strings.Contains(lines, "1 entries of files that are not in the folder, such as b.md") {
 			t.Errorf("the lines are\n%s", lines)
 		}
 		d.run(t.Context(), tree("a.md", "one", "c.md", "three"), exitDone, "0 uploaded, 0 deleted, 2 unchanged")

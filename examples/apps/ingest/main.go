@@ -179,10 +179,10 @@ func ingest(ctx context.Context, client *connic.Client, fsys fs.FS, conf options
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		line.Say("stopped: run it again to go on from here")
+		line.Say("stopped: run it again to resume")
 		return exitInterrupted
 	case j.stop != nil:
-		line.Say("stopped: %v; run it again to go on from here", j.stop)
+		line.Say("stopped: %v; run it again to resume", j.stop)
 		return exitFailed
 	case j.failed > 0, err != nil:
 		return exitFailed
@@ -204,7 +204,7 @@ func (j *job) tell() {
 		j.fail(n.path, errors.New(n.text))
 	}
 	if n := len(j.others); n > 0 {
-		j.line.Say("note: there is no state file, and the namespace has %d entries of files that are not here, such as %s: they stay, unless you say -prune", n, j.others[0])
+		j.line.Say("note: there is no state file, and the namespace has %d entries of files that are not in the folder, such as %s: they remain, unless you use -prune", n, j.others[0])
 	}
 }
 

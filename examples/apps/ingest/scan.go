@@ -80,7 +80,7 @@ func (f *folder) look(fsys fs.FS, name string, d fs.DirEntry) {
 	case d.Type()&fs.ModeSymlink != 0:
 		skip("is a symbolic link")
 	case !d.Type().IsRegular():
-		skip("is no regular file")
+		skip("is not a regular file")
 	case !known:
 		skip("has an ending that the service does not take")
 	case !utf8.ValidString(name):

@@ -67,7 +67,7 @@ func (s *state) read(raw []byte) error {
 	lines := bytes.Split(raw, []byte("\n"))
 	var was place
 	if err := json.Unmarshal(lines[0], &was); err != nil || was.Environment == "" {
-		return errors.New("is no state file of this program")
+		return errors.New("is not a state file of this program")
 	}
 	if was != s.where {
 		return fmt.Errorf("is about namespace %q in environment %s, and not about %q in %s: name another file with -state", was.Namespace, was.Environment, s.where.Namespace, s.where.Environment)
@@ -78,7 +78,7 @@ func (s *state) read(raw []byte) error {
 		case len(bytes.TrimSpace(line)) == 0:
 		case err != nil && i == len(lines)-2: // the process ended while writing
 		case err != nil || r.Path == "":
-			return fmt.Errorf("line %d is no record", i+2)
+			return fmt.Errorf("line %d is not a record", i+2)
 		case r.Gone:
 			delete(s.known, r.Path)
 		default:

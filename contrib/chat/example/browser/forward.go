@@ -89,7 +89,7 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 		// goes to the log only.
 		id := rand.Text()[:8]
 		f.logger.Error("the reply broke off", "id", id, "err", err)
-		s.event("error", map[string]string{"text": "The answer broke off (" + id + ")."})
+		s.event("error", map[string]string{"text": "The answer was interrupted (" + id + ")."})
 	}
 	s.event("end", struct{}{})
 }
