@@ -7,28 +7,28 @@ import (
 	"sync"
 )
 
-// UploadProgress knows which documents of a call to [KnowledgeService.UploadAll] are
-// done, by their index. The zero value knows none. It is safe for concurrent use,
-// and encodes as JSON, so that another process can go on: save it after the loop,
-// or now and then within.
+// UploadProgress records which documents of a call to
+// [KnowledgeService.UploadAll] are done, by index. The zero value records none.
+// It is safe for concurrent use. It encodes as JSON, so that another process can
+// resume the upload: save it after the loop or, from time to time, within it.
 //
-// What was under way when a process died is not in it. Give documents an EntryID
-// or StableID where that may happen. A copy shares what it knows with the original,
-// once that knows something.
+// Documents in flight when a process dies are not recorded. Use an EntryID or
+// StableID if that may happen. Copies share their state, except for copies of
+// the zero value.
 type UploadProgress struct{ known *progress } //nolint:recvcheck // it encodes by value too
 
-// progress is what the copies of an UploadProgress share.
+// progress is the state that copies of an UploadProgress share.
 type progress struct {
 	mu      sync.Mutex
 	done    []span // in order, with gaps between them
 	unknown []int  // in order
 }
 
-// progressMu guards the field of every UploadProgress: a mutex of its own would keep
-// it from being encoded by value.
+// progressMu guards the field of every UploadProgress. With a mutex in the struct
+// it could not be encoded by value.
 var progressMu sync.Mutex
 
-// open returns what u knows, locked.
+// open returns the state of u, locked.
 func (u *UploadProgress) open() *progress {
 	progressMu.Lock()
 	if u.known == nil {
@@ -40,7 +40,7 @@ func (u *UploadProgress) open() *progress {
 	return p
 }
 
-// span is a range of indexes, both ends included.
+// A span is an inclusive range of indexes.
 type span [2]int
 
 // Done reports whether the document was accepted.
@@ -54,7 +54,7 @@ func (u *UploadProgress) Done(index int) bool {
 	return found
 }
 
-// Count is how many documents were accepted.
+// Count returns how many documents were accepted.
 func (u *UploadProgress) Count() int {
 	p := u.open()
 	defer p.mu.Unlock()
@@ -65,16 +65,17 @@ func (u *UploadProgress) Count() int {
 	return n
 }
 
-// Unknown returns the documents that must not be sent again blindly: they were
-// sent without an id of their own, and no answer came.
+// Unknown returns the indexes of documents whose outcome is unknown: they were
+// sent without an EntryID or StableID, and no response came. Do not send them
+// again blindly.
 func (u *UploadProgress) Unknown() []int {
 	p := u.open()
 	defer p.mu.Unlock()
 	return slices.Clone(p.unknown)
 }
 
-// Resolve says what became of a document whose outcome was unknown: it is done,
-// or it is to be sent again.
+// Resolve settles a document whose outcome is unknown: either it is done, or it
+// is to be sent again.
 func (u *UploadProgress) Resolve(index int, done bool) {
 	p := u.open()
 	defer p.mu.Unlock()
@@ -93,7 +94,7 @@ func (u *UploadProgress) isUnknown(index int) bool {
 	return slices.Contains(p.unknown, index)
 }
 
-// note takes note of what came of a document.
+// note records the outcome of a document.
 func (u *UploadProgress) note(index int, err error) {
 	if u == nil {
 		return
@@ -116,7 +117,7 @@ func (p *progress) forget(index int) {
 	}
 }
 
-// find returns the span that holds the index, or the place for one.
+// find returns the span that contains the index, or the position for one.
 func (p *progress) find(index int) (at int, found bool) {
 	return slices.BinarySearchFunc(p.done, index, func(s span, index int) int {
 		switch {
@@ -156,7 +157,7 @@ type progressWire struct {
 
 // MarshalJSON implements [json.Marshaler].
 func (u UploadProgress) MarshalJSON() ([]byte, error) {
-	p := u.open() // of this copy, if it knows nothing
+	p := u.open() // of this copy, if it is the zero value
 	defer p.mu.Unlock()
 	return json.Marshal(progressWire{p.done, p.unknown})
 }

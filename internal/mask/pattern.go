@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -12,9 +13,9 @@ import (
 // notInKey lists the printable characters that end a key within a text.
 const notInKey = "\"'`<>()[]{},;\\"
 
-// A pattern finds everything that begins with a prefix: in lower or upper case,
-// with any of its characters escaped as in JSON, URLs or HTML, once or several
-// times, and in hexadecimal and base64.
+// A pattern finds everything that begins with a prefix: in any letter case, with
+// any of its characters escaped as in JSON, URLs or HTML, once or several times,
+// and in hexadecimal and base64.
 type pattern struct {
 	prefix string
 	signs  []string // strings that occur in every text with such a secret
@@ -29,9 +30,14 @@ var patterns = [...]*pattern{newPattern(KeyPrefix, 4), newPattern(BridgePrefix, 
 // least the given number of base64 digits.
 func newPattern(prefix string, least int) *pattern {
 	p := &pattern{prefix: prefix, signs: []string{`\`, "%", "&#"}}
+	for _, form := range letterCases(prefix) {
+		p.signs = append(p.signs, form)
+		if sign := hex.EncodeToString([]byte(form))[:3]; !slices.Contains(p.signs, sign) {
+			p.signs = append(p.signs, sign)
+		}
+	}
 	var b64 []string
 	for _, form := range []string{prefix, upper(prefix)} {
-		p.signs = append(p.signs, form, hex.EncodeToString([]byte(form))[:3])
 		for offset := range 3 {
 			b64 = append(b64, base64Core(form, offset))
 		}
@@ -51,6 +57,21 @@ func newPattern(prefix string, least int) *pattern {
 			digits.String() + `[0-9a-fA-F]{4,}|(?:` + strings.Join(b64, "|") + fmt.Sprintf(`)[A-Za-z0-9+/_=-]{%d,}`, least))
 	})
 	return p
+}
+
+// letterCases returns s in every combination of lower and upper case.
+func letterCases(s string) []string {
+	forms := []string{""}
+	for _, c := range s {
+		l, u := lower(string(c)), upper(string(c))
+		for i, form := range forms {
+			forms[i] = form + l
+			if u != l {
+				forms = append(forms, form+u)
+			}
+		}
+	}
+	return forms
 }
 
 // base64Core returns what every base64 text contains if s starts at the given

@@ -43,16 +43,16 @@ type spec struct {
 type object = map[string]any
 
 const preface = `The REST API of Connic as the Go client github.com/connic-go/connic understands it. This is not the vendor's document: ` +
-	`the schemas of the API are not public, and most of what stands here is assumed. Each operation and each field says how surely it is ` +
-	`known. x-status is documented (the vendor's documentation of this API shows it), observed (the vendor's own command-line client uses it) or ` +
-	`assumed (a convention of the client). x-source names where that comes from.
+	`the schemas of the API are not public, and most of this document is assumed. Each operation and each field says how it is known: ` +
+	`x-status is documented (the vendor's documentation of this API shows it), observed (the vendor's own command-line client uses it) or ` +
+	`assumed (a convention of the client). x-source names the source.
 
-Answers are described as the client reads them: no member has to be there, null is the same as absent, other members are ignored, and ` +
-	`a list may stand in any of the envelopes shown. An x-alias-of is another name under which a member is understood. Beyond what a schema says, ` +
-	`the client takes numbers in texts, texts as numbers, and times in every form of ISO 8601. Requests are described as the client sends them.
+Responses are described as the client reads them: no member is required, null is equivalent to absent, other members are ignored, and ` +
+	`a list may be in any of the envelopes shown. x-alias-of marks another name that the client accepts for a member. Beyond what a schema says, ` +
+	`the client accepts numbers in strings, numbers in place of strings, and times in every form of ISO 8601. Requests are described as the client sends them.
 
-x-permission is the section and the access that a key needs; x-retry says what a repeated request does: safe ones change ` +
-	`nothing, idempotent ones the same thing again, unsafe ones do their work again; x-go has the methods of the client.`
+x-permission is the section and the access that a key needs. x-retry is the effect of a repeated request: safe ones change ` +
+	`nothing, idempotent ones have the same effect again, and unsafe ones do their work again. x-go lists the methods of the client.`
 
 func render(root string) ([]byte, error) {
 	g, err := newGenerator(root)

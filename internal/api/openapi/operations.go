@@ -137,7 +137,7 @@ func (g *generator) key(op *api.Operation, name string) (object, error) {
 
 func namespace() object {
 	return object{
-		"type": "string", "description": "Levels divided by dots, at most 10.",
+		"type": "string", "description": "Dot-separated levels, at most 10.",
 		"pattern": `^([^./\\\x00-\x1f]+(\.[^./\\\x00-\x1f]+){0,9})?$`,
 	}
 }
@@ -220,7 +220,7 @@ func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 	case "offset":
 		s = object{"type": "integer", "minimum": 0, "maximum": maxInt64}
 	case "depth":
-		s = object{"type": "integer", "minimum": 0, "maximum": maxInt64, "default": 1, "description": "0 is all levels."}
+		s = object{"type": "integer", "minimum": 0, "maximum": maxInt64, "default": 1, "description": "0 means all levels."}
 	case "created_after", "created_before", "from", "to":
 		s = object{"type": "string", "format": "date-time"}
 	case "namespace", "parent":
@@ -360,7 +360,7 @@ func (g *generator) answers(op *api.Operation) (object, error) {
 		success(object{"type": "object", "properties": object{r.field: s}})
 	case r.of == "":
 		// Any response means success.
-		all["2XX"] = object{"description": "Done. The client does not read a body."}
+		all["2XX"] = object{"description": "Success. The client ignores the body."}
 	default:
 		s, err := g.reference(r.of, answer)
 		if err != nil {
@@ -375,7 +375,7 @@ func (g *generator) answers(op *api.Operation) (object, error) {
 		success(s)
 		if op.Op == api.DeploymentsUpload {
 			all["2XX"].(object)["headers"] = object{"X-Deployment-Queued": object{
-				"schema": object{"type": "string"}, "description": "true where another deployment is being built, and this one waits for it.",
+				"schema": object{"type": "string"}, "description": "true if the deployment is queued behind another one that is being built",
 				"x-status": string(api.Observed), "x-source": sources[api.Observed],
 			}}
 		}
@@ -394,13 +394,13 @@ func (g *generator) responses() object {
 		text string
 		mark api.Mark
 	}{
-		400: {"The request is refused. Is not sent again.", api.Observed},
+		400: {"The request is refused. It is not retried.", api.Observed},
 		401: {"The API key is missing or invalid.", api.Documented},
 		403: {"The key lacks the permission, or the endpoint is not part of the public API.", api.Documented},
-		404: {"There is no such resource.", api.Documented},
+		404: {"The resource does not exist.", api.Documented},
 		409: {"The state of the resource does not allow it.", api.Observed},
 		422: {"The request is not valid.", api.Assumed},
-		429: {"The quota of the project is spent: 60 requests a minute, of all keys together.", api.Documented},
+		429: {"The quota of the project, 60 requests a minute for all keys together, is used up.", api.Documented},
 		500: {"The service failed.", api.Documented},
 		503: {"The service is not available.", api.Observed},
 	} {
@@ -409,7 +409,7 @@ func (g *generator) responses() object {
 		}
 		if status == 429 {
 			r["headers"] = object{"Retry-After": object{
-				"schema": object{"type": "string"}, "description": "In how many seconds to ask again. The client also reads HTTP dates.",
+				"schema": object{"type": "string"}, "description": "The number of seconds to wait. The client also accepts HTTP dates.",
 				"x-status": string(api.Documented), "x-source": sources[api.Documented],
 			}}
 		}

@@ -338,13 +338,13 @@ func nullable(s object) object {
 func list(item object, name string) object {
 	array := object{"type": []string{"array", "null"}, "items": item}
 	properties := object{
-		"total":       object{"type": []string{"integer", "null"}, "description": "How many there are in all."},
+		"total":       object{"type": []string{"integer", "null"}, "description": "The total number of items."},
 		"limit":       object{"type": []string{"integer", "null"}},
 		"offset":      object{"type": []string{"integer", "null"}},
-		"page":        object{"type": []string{"integer", "null"}, "description": "With pages: there is more while it is less."},
+		"page":        object{"type": []string{"integer", "null"}, "description": "The number of this page. There are more while it is less than pages."},
 		"pages":       object{"type": []string{"integer", "null"}},
 		"has_more":    object{"type": []string{"boolean", "null"}},
-		"next_cursor": object{"type": []string{"string", "null"}, "description": "Is sent back as the parameter cursor."},
+		"next_cursor": object{"type": []string{"string", "null"}, "description": "Is sent as the parameter cursor for the next page."},
 		"next":        object{"type": []string{"string", "null"}, "description": "A cursor, or a URL, which is not followed."},
 	}
 	for _, s := range properties {
@@ -374,7 +374,7 @@ var errorSchema = object{
 	"description": "An error.",
 	"properties": object{"detail": object{
 		"x-status": string(api.Documented), "x-source": sources[api.Documented],
-		"description": "A text, or the list of a validation error. The client shows any other value as it is.",
+		"description": "A string, or the list of a validation error. The client shows any other value unmodified.",
 		"x-go":        "Error.Detail",
 		"anyOf": []object{
 			{"type": "string"},
