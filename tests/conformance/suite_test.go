@@ -177,7 +177,7 @@ func TestDifferencesAreSeen(t *testing.T) {
 		`"*.name" is object, expected string`:             {Op: "environments.list", Retype: []string{"*.name"}},
 		`"items" is absent, expected array`:               {Op: "runs.list", Envelope: "data"},
 		`status 500, expected [200]: {"detail":"Internal`: {Op: "agents.list", Status: 500},
-		`the response is not JSON: <html>`:                   {Op: "deployments.list", HTML: true},
+		`the response is not JSON: <html>`:                {Op: "deployments.list", HTML: true},
 	} {
 		srv := connictest.New()
 		target := set(srv)

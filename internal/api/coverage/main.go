@@ -38,7 +38,7 @@ func write(root string) error {
 	return os.WriteFile(path, text, 0o644) //nolint:gosec // as everything in a repository
 }
 
-const preface = `<!-- Written by go generate, from internal/api/api.go and the comments of the methods. Do not edit. -->
+const preface = `<!-- Written by go generate, from internal/api/table.go and the comments of the methods. Do not edit. -->
 
 # The API as this package knows it
 
