@@ -94,12 +94,12 @@ func (b *liveBody) Close() (err error) {
 	return err
 }
 
-// errRunaway is the cause of an attempt whose body is read by code that does not
-// return.
+// errRunaway is the cause of an attempt whose body is read by code that does
+// not return.
 var errRunaway = errors.New("the code that reads the body did not return: it panicked or called runtime.Goexit")
 
-// runaway takes note of code that did not return, and ends the attempt: of what it
-// panicked with, or, if that is nil, that it called runtime.Goexit.
+// runaway records that code did not return, and ends the attempt. panicked is
+// the value it panicked with, or nil if it called runtime.Goexit.
 func (d *deadline) runaway(panicked any) error {
 	d.mu.Lock()
 	d.ran, d.panicked = true, panicked
@@ -133,7 +133,7 @@ func sizeHint(declared, learned, limit int64) int {
 // buffer holds a body during decoding.
 type buffer struct {
 	b       []byte
-	decoder lenient.Decoder // of it
+	decoder lenient.Decoder // of b
 }
 
 // readFrom reads r to its end, or fails with ErrTooLarge beyond the limit.
@@ -165,7 +165,7 @@ func (b *buffer) readFrom(r io.Reader, limit int64) error {
 	}
 }
 
-// maxEmptyReads is how many reads in a row may bring nothing.
+// maxEmptyReads is the maximum number of consecutive reads that return no data.
 const maxEmptyReads = 100
 
 // bufferPool pools buffers of moderate size.

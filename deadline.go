@@ -111,8 +111,8 @@ func (d *deadline) expired() bool {
 	return d.timedOut && d.Context.Err() == nil
 }
 
-// ranAway reports whether the code that reads the body did not return, and what it
-// panicked with: nil if it called runtime.Goexit.
+// ranAway reports whether the code that reads the body did not return, and the
+// value it panicked with, which is nil if it called runtime.Goexit.
 func (d *deadline) ranAway() (panicked any, ran bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -160,7 +160,7 @@ func (d *deadline) finish(err error) *follower {
 // AfterFunc lets package context attach a child without a goroutine: it calls f
 // on a separate goroutine when d ends.
 func (d *deadline) AfterFunc(f func()) (stop func() bool) {
-	d.Done() // from here on it must expire by itself
+	d.Done() // starts the timer
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// Who changed the judges, and what was their name before?
+// The audit log shows who changed the judges, and what they were before.
 func ExampleAuditLogsService_All() {
 	srv := connictest.New()
 	defer srv.Close()

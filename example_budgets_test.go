@@ -10,7 +10,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// What did each agent cost? Amounts are exact, and currencies are kept apart.
+// Costs are grouped by agent. Amounts are exact, and currencies are kept apart.
 func ExampleBudgetsService_Usage() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -49,8 +49,8 @@ func ExampleBudgetsService_Usage() {
 	// true connic: different currencies: 0.30 EUR, 1.25 USD
 }
 
-// A budget of the kind limit holds new runs when it is used up, until it is
-// raised, disabled, or begins anew.
+// A budget of kind limit holds new runs when it is used up, until it is raised,
+// disabled, or reset.
 func ExampleBudgetsService_Update() {
 	srv := connictest.New()
 	defer srv.Close()

@@ -13,8 +13,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// A trigger whose answer is lost: the run is found by a marker in the payload, and
-// not started twice.
+// The response to a trigger is lost. The run is found by a marker in the
+// payload, so it is not started twice.
 func ExampleRunsService_FindTriggered() {
 	srv := connictest.Start()
 	defer srv.Close()

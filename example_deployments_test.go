@@ -10,12 +10,12 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// A project folder is packed and deployed. With files on disk it would be
+// UploadFS packs and deploys a project folder. For files on disk, use
 // os.DirFS("my-project").
 func ExampleDeploymentsService_UploadFS() {
 	srv := connictest.New()
 	defer srv.Close()
-	srv.PhaseTime(0) // does not let this example wait
+	srv.PhaseTime(0) // makes this example fast
 	client := srv.Client()
 	ctx := context.Background()
 
@@ -26,7 +26,7 @@ func ExampleDeploymentsService_UploadFS() {
 	}
 	deployment, err := client.Deployments.UploadFS(ctx, project, nil)
 	if err != nil {
-		fmt.Println(err) // an *ArchiveError names every file that is in the way
+		fmt.Println(err) // an *ArchiveError lists every offending file
 		return
 	}
 	deployment, err = client.Deployments.Wait(ctx, deployment.ID)
@@ -34,7 +34,7 @@ func ExampleDeploymentsService_UploadFS() {
 	// Output: deployed [support] true <nil>
 }
 
-// A pipeline runs a project's tests before it deploys.
+// A pipeline runs the tests of a project before it deploys the project.
 func ExampleTestRunsService_Wait() {
 	srv := connictest.New()
 	defer srv.Close()

@@ -36,8 +36,8 @@ func ExampleLimitError() {
 	// sent: 1
 }
 
-// How long a caller of one's own should wait: what the service asked for with a
-// 429, or the time until the call's turn.
+// RetryAfter tells your own callers how long to wait: the Retry-After of a 429,
+// or the time until the call's turn.
 func ExampleRetryAfter() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -50,7 +50,8 @@ func ExampleRetryAfter() {
 	// Output: 30s true true
 }
 
-// What all errors have in common, for logs and for the vendor's support.
+// Describe returns what all errors have in common, for logs and for the
+// vendor's support.
 func ExampleDescribe() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -69,8 +70,8 @@ func ExampleDescribe() {
 	// the key needs agents write
 }
 
-// A status that this package does not know is kept as it came. It does not end a
-// wait, so that a new intermediate status is harmless.
+// A status that this package does not know is preserved. It does not end a
+// wait, so a new intermediate status is harmless.
 func ExampleRunStatus_Known() {
 	srv := connictest.New()
 	defer srv.Close()

@@ -12,9 +12,9 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// A quality gate for a pipeline: questions are put to an agent, a judge scores
-// the answers, and the gate stays shut when one of them is not good enough. The
-// fake plays the service; against the real one only its lines go away.
+// A quality gate for a pipeline: an agent answers questions, a judge scores the
+// answers, and nothing is deployed if one of them is not good enough. The fake
+// stands in for the service.
 func ExampleJudgesService_EvaluateAndWait() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -34,7 +34,7 @@ func ExampleJudgesService_EvaluateAndWait() {
 
 	const enough = 0.8
 	ctx := context.Background()
-	quick := connic.WithPoll(time.Millisecond, time.Millisecond) // a fake has no quota to spare
+	quick := connic.WithPoll(time.Millisecond, time.Millisecond) // only against a fake
 	judge, err := client.Judges.Create(ctx, connic.JudgeCreate{
 		Name: "answers", AgentName: "support", Model: "acme/large-1", TriggerMode: connic.JudgeManual,
 		Criteria: []connic.Criterion{
@@ -80,8 +80,8 @@ func ExampleJudgesService_EvaluateAndWait() {
 	// deploy: false
 }
 
-// An automatic judge scores runs by itself. Its filters and its sample rate say
-// which.
+// An automatic judge scores the runs that its filters and its sample rate
+// select.
 func ExampleJudgesService_WaitRunEvaluation() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -116,8 +116,8 @@ func ExampleJudgesService_WaitRunEvaluation() {
 	// Output: completed 4.5 0.9
 }
 
-// What is absent stays as it is, what is null is cleared, and a zero value is a
-// value.
+// An absent field remains unchanged, a null field is cleared, and a zero value
+// is a value like any other.
 func ExampleNullable() {
 	change := connic.JudgeUpdate{
 		SampleRate: connic.Set(20.0),
@@ -133,8 +133,8 @@ func ExampleNullable() {
 	// Output: {"sample_rate":20,"enabled":false,"score_alert":null}
 }
 
-// A judge is kept as a file describes it. An update is sent only if something
-// differs.
+// A judge is compared with the wanted configuration, and updated only if
+// something differs.
 func ExampleJudge_Diff() {
 	srv := connictest.New()
 	defer srv.Close()

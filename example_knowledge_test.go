@@ -18,7 +18,7 @@ func ExampleKnowledgeService_UploadText() {
 	client := srv.Client(connic.WithEnvironment("env-test"))
 	ctx := context.Background()
 
-	// The id makes the upload replace the entry, and safe to repeat.
+	// With an id, the upload replaces the entry and can be retried safely.
 	upload, err := client.Knowledge.UploadText(ctx, connic.TextUpload{
 		Content:   "Refunds are paid within 14 days.",
 		Namespace: "support.policies",
@@ -54,7 +54,7 @@ func ExampleKnowledgeService_UploadFile() {
 	client := srv.Client(connic.WithEnvironment("env-test"))
 	handbook := fstest.MapFS{"docs/handbook.md": {Data: []byte("# Handbook")}}
 
-	// connic.LocalFile("docs/handbook.md") would be a file on disk.
+	// For a file on disk, use connic.LocalFile("docs/handbook.md").
 	upload, err := client.Knowledge.UploadFile(context.Background(), connic.FileUpload{
 		File:      connic.FSFile(handbook, "docs/handbook.md"),
 		Namespace: "docs",
@@ -68,7 +68,7 @@ func ExampleKnowledgeService_UploadFile() {
 	// Output: handbook queued
 }
 
-// An upload of many documents is interrupted, and goes on later where it was.
+// An upload of many documents is interrupted and resumed.
 func ExampleKnowledgeService_UploadAll() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -92,7 +92,7 @@ func ExampleKnowledgeService_UploadAll() {
 	}
 	var progress connic.UploadProgress
 	run(context.Background(), &progress, 5)
-	saved, err := json.Marshal(&progress) // to a file, say
+	saved, err := json.Marshal(&progress) // to a file, for example
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -28,7 +28,7 @@ func ExampleLogin() {
 	}
 	projectID, key, err := connic.Login(ctx, show, options...)
 	if err != nil {
-		fmt.Println(err) // ErrLoginDenied and ErrLoginExpired among others
+		fmt.Println(err) // such as ErrLoginDenied or ErrLoginExpired
 		return
 	}
 	client, err := connic.New(projectID, key, options...)

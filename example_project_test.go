@@ -24,8 +24,7 @@ func ExampleProjectService_Get() {
 	// Output: true
 }
 
-// An environment is found by its name, and a client made for it. Those for tests
-// are passed over.
+// An environment is found by its name. Environments of type test are ignored.
 func ExampleEnvironmentsService_Find() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -76,7 +75,7 @@ func ExampleClient_ForEnvironment() {
 	// requests counted by either: 3 3
 }
 
-// A developer's project folder, sent again after each change.
+// A project folder is sent to a dev session again after each change.
 func ExampleDevSessionsService_Sync() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -89,7 +88,7 @@ func ExampleDevSessionsService_Sync() {
 		fmt.Println(err)
 		return
 	}
-	defer func() { _, _ = client.DevSessions.Delete(ctx, session.ID) }() // it costs money while it runs
+	defer func() { _, _ = client.DevSessions.Delete(ctx, session.ID) }() // a session costs money while it runs
 	quick := connic.WithPoll(time.Millisecond, time.Millisecond)
 	if session, err = client.DevSessions.Wait(ctx, session.ID, quick); err != nil {
 		fmt.Println(err)
@@ -104,7 +103,7 @@ func ExampleDevSessionsService_Sync() {
 	// Output: running 1
 }
 
-// The routes of a bridge are replaced as a whole.
+// SetRoutes replaces all routes of a bridge.
 func ExampleBridgesService_SetRoutes() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -128,7 +127,7 @@ func ExampleBridgesService_SetRoutes() {
 	// Output: exact db.internal 5432
 }
 
-// What an update would change, before it is sent.
+// Diff shows what an update would change before it is sent.
 func ExampleBudget_Diff() {
 	budget := &connic.Budget{Name: "a month", Amount: connic.MustDecimal("10.00"), Enabled: true}
 	update := connic.BudgetUpdate{Amount: connic.Set(connic.MustDecimal("12.50")), Enabled: connic.Set(true)}
@@ -138,7 +137,7 @@ func ExampleBudget_Diff() {
 	// Output: amount "10.00" "12.50"
 }
 
-// Amounts are exact, and currencies stay apart.
+// Sums keeps currencies apart.
 func ExampleSums() {
 	var sums connic.Sums
 	sums = sums.Add(connic.Money{Amount: connic.MustDecimal("0.1"), Currency: connic.EUR})

@@ -12,8 +12,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// An operation that this package does not offer, with the same key, rate limit and
-// errors.
+// Do calls an operation that this package does not offer, with the same key,
+// rate limit and errors.
 func ExampleClient_Do() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -37,7 +37,7 @@ func ExampleClient_Do() {
 	// Output: true true
 }
 
-// A field that this package does not know.
+// KeepRaw gives access to a field that this package does not know.
 func ExampleKeepRaw() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -60,7 +60,8 @@ func ExampleKeepRaw() {
 	// Output: team
 }
 
-// An answer as it came, whether the call succeeds or not.
+// CaptureResponse stores the response as it was received, whether or not the
+// call succeeds.
 func ExampleCaptureResponse() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -72,8 +73,8 @@ func ExampleCaptureResponse() {
 	// Output: true 404 1 true
 }
 
-// Figures for a metrics system. Operations and kinds are few and stable, so they
-// serve as labels.
+// An observer collects metrics. Operations and event kinds are stable and few,
+// so they can serve as labels.
 func ExampleWithObserver() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -84,7 +85,7 @@ func ExampleWithObserver() {
 		connic.WithObserver(func(_ context.Context, e connic.Event) {
 			switch e.Kind {
 			case connic.EventAttempt:
-				requests[fmt.Sprintf("%s %d", e.Op, e.StatusCode)]++ // with many callers, under a mutex
+				requests[fmt.Sprintf("%s %d", e.Op, e.StatusCode)]++ // with concurrent calls, under a mutex
 			case connic.EventDone:
 				fmt.Println(e.Op, "attempts:", e.Attempt, "failed:", e.Err != nil)
 			default: // queued, retry
@@ -101,7 +102,7 @@ func ExampleWithObserver() {
 	// map[project.get 200:1 project.get 502:1]
 }
 
-// An operation that stands at another path than this package believes.
+// WithRoute moves an operation whose path turns out to be different.
 func ExampleWithRoute() {
 	srv := connictest.New()
 	defer srv.Close()

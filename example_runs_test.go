@@ -12,7 +12,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// A wait that is given up, and taken up again with the run's id alone.
+// An abandoned wait is resumed with nothing but the id of the run.
 func ExampleRunsService_Wait_resume() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -54,7 +54,7 @@ func ExampleRunsService_Wait_resume() {
 	// done
 }
 
-// A run that ended badly comes together with an error.
+// A run that ended badly is returned together with an error.
 func ExampleRunError() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -71,7 +71,7 @@ func ExampleRunError() {
 	// failed no such order
 }
 
-// A worker that takes the ids of runs as others start them, and has the runs as
+// A worker receives the ids of runs that others start, and collects the runs as
 // they end.
 func ExampleRunsService_Watch() {
 	srv := connictest.New()
@@ -104,7 +104,7 @@ func ExampleRunsService_Watch() {
 	// TWO
 }
 
-// A run is stopped. What has ended already stays as it is.
+// Cancel stops a run. A run that has already ended is not affected.
 func ExampleRunsService_Cancel() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -129,7 +129,7 @@ func ExampleRunsService_Cancel() {
 	// Output: cancelled true
 }
 
-// What an agent did, step by step.
+// SpanTree shows what an agent did, step by step.
 func ExampleRun_SpanTree() {
 	run := &connic.Run{Traces: []connic.Span{
 		{ID: "1", Name: "support", Type: "agent", DurationMS: 900},
@@ -150,7 +150,7 @@ func ExampleRun_SpanTree() {
 	// - llm answer 500 ms
 }
 
-// The first runs of many. No request is sent for pages that nobody looks at.
+// Collect reads the first runs of a list. It requests no further pages.
 func ExampleCollect() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -185,7 +185,7 @@ func ExampleCollect() {
 	// pages: 1
 }
 
-// A loop may be left at any time.
+// A loop over an iterator can be left at any time.
 func ExampleAgentsService_All() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -197,7 +197,7 @@ func ExampleAgentsService_All() {
 	var names []string
 	for agent, err := range client.Agents.All(context.Background(), nil) {
 		if err != nil {
-			fmt.Println(err) // and the iteration is over
+			fmt.Println(err) // and the iteration ends
 			return
 		}
 		if names = append(names, agent.Name); agent.Name == "support" {
@@ -208,15 +208,15 @@ func ExampleAgentsService_All() {
 	// Output: true
 }
 
-// A caller that gives up stops the run it started, so that nobody pays for a
-// result that nobody reads.
+// A caller that gives up cancels the run that it started, because its result
+// would be paid for but not used.
 func ExampleCancelOnAbort() {
 	srv := connictest.New()
 	defer srv.Close()
-	ctx, cancel := context.WithCancel(context.Background()) // a request's context, say
+	ctx, cancel := context.WithCancel(context.Background()) // for example, the context of an HTTP request
 	defer cancel()
 	srv.Agent("slow", func(run context.Context, _ connictest.Input) (any, error) {
-		cancel() // the caller goes away while the agent works
+		cancel() // the caller gives up while the agent works
 		<-run.Done()
 		return nil, run.Err()
 	})

@@ -10,8 +10,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// A program asks an agent and prints its answer. The fake stands in for the
-// service here, so that the example runs anywhere.
+// A program triggers an agent and prints its output. The fake stands in for the
+// service, so the example runs anywhere.
 func Example() {
 	srv := connictest.New()
 	defer srv.Close()

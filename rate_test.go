@@ -432,7 +432,7 @@ func TestRateLimitStatus(t *testing.T) {
 }
 
 func ExampleNewLimiter() {
-	// Two clients of one project, two keys, one quota.
+	// Two clients with different keys share the quota of their project.
 	limiter := connic.NewLimiter(60, time.Minute)
 	srv := connictest.New()
 	defer srv.Close()

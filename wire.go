@@ -117,8 +117,9 @@ func (w *wire) getConn(host string) {
 	w.mu.Lock()
 	resend := w.resend(host)
 	if !resend {
-		// The first connection; or another host, which a RoundTripper of the user's
-		// may have business with; or nothing was written to the last one.
+		// This is the first connection, or it is to another host, with which a
+		// RoundTripper supplied by the user may communicate, or nothing was
+		// written to the previous one.
 		w.host, w.conn = host, nil
 		w.earlier, w.answer = w.earlier || w.answer, false
 		w.asked, w.got, w.began, w.wrote, w.http1 = true, false, false, false, false
@@ -148,8 +149,9 @@ func (w *wire) gotConn(info httptrace.GotConnInfo) {
 	if resend {
 		w.end.abort()
 		if http1 {
-			// net/http writes to it without another look at the context. Over HTTP/2 it
-			// does look, and others use the connection.
+			// Over HTTP/1.1 net/http writes to it without checking the context
+			// again. Over HTTP/2 it does check, and other requests use the
+			// connection.
 			_ = info.Conn.Close()
 		}
 	}
@@ -167,17 +169,17 @@ func (w *wire) wroteHeaders() {
 	w.mu.Unlock()
 }
 
-// answered takes note of an answer. Whoever asks for a connection after it is no
-// repetition of net/http's: a RoundTripper of the user's has business of its own, a
-// token to get or a call of this client to make.
+// answered records a response. A connection that is requested after it is not
+// for a repetition by net/http but for a RoundTripper supplied by the user,
+// which may fetch a token or make a call of this client.
 func (w *wire) answered() {
 	w.mu.Lock()
 	w.answer = true
 	w.mu.Unlock()
 }
 
-// informed takes an answer back that is none yet: over HTTP/2 a stream can be refused
-// after one. With this hook, net/http bounds them no more.
+// informed discards an informational response: over HTTP/2 a stream can be
+// refused after one. With this hook, net/http no longer limits their number.
 func (w *wire) informed(int, textproto.MIMEHeader) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -188,7 +190,8 @@ func (w *wire) informed(int, textproto.MIMEHeader) error {
 	return nil
 }
 
-// maxInforms is how many answers with a status below 200 may come before one.
+// maxInforms is the maximum number of responses with a status below 200 before
+// the actual one.
 const maxInforms = 16
 
 var errInforms = errors.New("too many informational responses")
@@ -198,8 +201,8 @@ func (w *wire) resend(host string) bool {
 	if w.resent {
 		return true
 	}
-	// A connection that was dialed for another attempt is got without being asked
-	// for, and its host is not told.
+	// A connection that was dialed for another attempt can be obtained without
+	// being requested, and its host is not reported.
 	if !w.wrote || w.answer || w.host != "" && w.host != host || w.untouched() {
 		return false
 	}

@@ -11,12 +11,11 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// quickly is for examples, which run in real time.
+// quickly is for these examples, which run in real time.
 var quickly = connic.WithPoll(time.Millisecond, 10*time.Millisecond)
 
-// An agent is a function; its runs are real to the client. In a test, give the
-// fake the test: connictest.New(t) closes by itself, and fails the test where a
-// request breaks the rules.
+// An agent is a function. In a test, use connictest.New(t): the fake is then
+// closed automatically, and requests that break the rules fail the test.
 func Example() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -36,7 +35,7 @@ func Example() {
 	// 1 trigger
 }
 
-// A key without a permission is refused as the service refuses it.
+// A key without a permission is refused as the service would refuse it.
 func ExampleServer_Key() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -51,7 +50,8 @@ func ExampleServer_Key() {
 	// <nil>
 }
 
-// Another program has spent the quota. FailFast asks not to wait for it.
+// Another program has used up the quota. With FailFast a call does not wait for
+// it.
 func ExampleServer_Spend() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -66,7 +66,7 @@ func ExampleServer_Spend() {
 	// 0 requests are left
 }
 
-// The error of an agent is that of its run.
+// The error of an agent becomes the error of its run.
 func ExampleServer_Agent_fails() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -81,7 +81,7 @@ func ExampleServer_Agent_fails() {
 	// true failed the model is overloaded
 }
 
-// A run waits until somebody approves.
+// A run waits until it is approved.
 func ExampleServer_Approve() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -107,7 +107,7 @@ func ExampleServer_Approve() {
 	// paid <nil>
 }
 
-// An upload is found once its ingestion is over.
+// An upload can be found once its ingestion has completed.
 func ExampleServer_IngestionTime() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -131,8 +131,7 @@ func ExampleServer_IngestionTime() {
 	// completed 1
 }
 
-// The cases of a project's suites are read, and pass unless a function says
-// otherwise.
+// The cases of a project's test suites pass unless a function says otherwise.
 func ExampleServer_Tests() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -163,7 +162,7 @@ func ExampleServer_Tests() {
 	// true failed The test refunds failed
 }
 
-// A budget that is used up holds new runs in the state queued.
+// A used-up budget keeps new runs queued.
 func ExampleInput_Cost() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -200,8 +199,8 @@ func ExampleInput_Cost() {
 	// queued <nil>
 }
 
-// The trigger is executed and its answer is lost: the client must not send it
-// again, and says that the outcome is unknown.
+// The trigger is executed, but its response is lost. The client does not send
+// it again, and reports that the outcome is unknown.
 func ExampleServer_Fault() {
 	srv := connictest.New()
 	defer srv.Close()
@@ -216,7 +215,7 @@ func ExampleServer_Fault() {
 	// 1 run was started
 }
 
-// A good answer with a status that nobody knows yet.
+// A successful response has an unknown status.
 func ExampleServer_Fault_alter() {
 	srv := connictest.New()
 	defer srv.Close()
