@@ -28,7 +28,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// tarball packs files the way somebody else would.
+// tarball packs files as another program would.
 func tarball(files map[string]string) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
@@ -52,7 +52,7 @@ func archiveOf(b []byte) connic.FileSource {
 	return connic.ReaderAtFile("project.tar.gz", bytes.NewReader(b), int64(len(b)))
 }
 
-// received is the archive that a client of the fake sent last.
+// received returns the archive that a client of the fake sent last.
 func received(t *testing.T, srv *connictest.Server) []byte {
 	t.Helper()
 	requests := srv.Requests()
@@ -109,7 +109,8 @@ func TestUploadFSPacksWhatBelongsToAProject(t *testing.T) {
 		t.Errorf("it packed %q, want %q", got, want)
 	}
 
-	// The same tree on disk, with other times and modes, makes the same archive.
+	// The same tree on disk, with other times and modes, produces the same
+	// archive.
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, tree); err != nil {
 		t.Fatal(err)
@@ -126,12 +127,12 @@ func TestUploadFSPacksWhatBelongsToAProject(t *testing.T) {
 func TestProjectsThatBreakTheRules(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("x", 5<<20)
-	noise := make([]byte, 25<<20) // does not compress
+	noise := make([]byte, 25<<20) // incompressible
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
 	tests := map[string]struct {
 		files map[string]string // "-> x" is a symbolic link
 		want  []string          // in the error
-		only  string            // "tree" or "archive" where it can happen in one only
+		only  string            // "tree" or "archive" if it can happen only there
 	}{
 		"every file is named": {
 			files: map[string]string{"agents/a.exe": "x", "tools/noending": "x", "tests/b.bin": "x", "agents/ok.yaml": "x", "hooks/link.py": "-> ../x"},
@@ -200,7 +201,7 @@ func TestProjectsThatBreakTheRules(t *testing.T) {
 				continue
 			}
 			if strings.Contains(name, "25 MiB") && (raceDetector || strings.HasPrefix(way, "test run")) {
-				continue // takes the detector a minute, and both ways are those of the deployments
+				continue // takes a minute with the race detector, and both ways are those of the deployments
 			}
 			t.Run(name+"/"+way, func(t *testing.T) {
 				t.Parallel()
@@ -282,7 +283,7 @@ func TestP6UploadsAreStreamed(t *testing.T) { //nolint:paralleltest // it measur
 		first := len(sizes) == 0
 		mu.Unlock()
 		var n int64
-		if first { // refused when 8 MiB are through
+		if first { // refused after 8 MiB
 			n, _ = io.CopyN(io.Discard, body, 8<<20)
 			w.Header().Set("Connection", "close")
 			w.WriteHeader(http.StatusTooManyRequests)
@@ -307,13 +308,13 @@ func TestP6UploadsAreStreamed(t *testing.T) { //nolint:paralleltest // it measur
 		t.Errorf("the attempts sent %d bytes", sizes)
 	}
 	t.Logf("the heap grew by %d KiB", growth>>10)
-	if growth > 4<<20 && !raceDetector { // the detector keeps books of its own
+	if growth > 4<<20 && !raceDetector { // the race detector allocates too
 		t.Errorf("the heap grew by %d bytes", growth)
 	}
 }
 
-// A tree that changes under the upload must not go out half old, half new: it is
-// packed anew, and not for ever.
+// A tree that changes during the upload must not be sent half old and half new.
+// It is packed again, but not endlessly.
 func TestATreeThatChangesWhileItIsSent(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{"shorter": "x", "longer": "a longer text", "other": "b TEXT"} {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// slowly is a body that takes its time for each byte.
+// slowly is a body that takes time for each byte.
 type slowly struct {
 	ctx  context.Context
 	rest string
@@ -95,7 +95,7 @@ func TestTimeInLineIsNotAttemptTime(t *testing.T) {
 	})
 }
 
-// F4: a call that is cancelled comes back at once, wherever it is.
+// F4: a cancelled call returns at once, wherever it is.
 func TestF4CancelledCallsReturn(t *testing.T) {
 	t.Parallel()
 	type point struct {
@@ -236,7 +236,8 @@ func TestTheLastAnswerStaysInTheChain(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		// The next attempt cannot come before the deadline: the answer is returned now.
+		// The next attempt cannot come before the deadline, so the response is
+		// returned now.
 		c := newTestClient(t, func(*http.Request) (*http.Response, error) {
 			resp := respond(503, "")
 			resp.Header.Set("Retry-After", "20")
@@ -306,7 +307,7 @@ func TestS5BodiesAreBounded(t *testing.T) {
 			}
 		})
 	}
-	// A body of exactly the limit is no bomb, one of a byte more is.
+	// A body of exactly the limit is accepted, and one more byte is not.
 	document := `{"id": "r1"}`
 	for extra, want := range map[int]bool{0: true, 1: false} {
 		c := newTestClient(t, func(*http.Request) (*http.Response, error) {
@@ -317,7 +318,7 @@ func TestS5BodiesAreBounded(t *testing.T) {
 			t.Errorf("%d bytes more: %v", extra, err)
 		}
 	}
-	// A trigger was executed, whatever its answer is.
+	// A trigger was executed, whatever its response.
 	c := newTestClient(t, func(*http.Request) (*http.Response, error) {
 		return respond(200, strings.Repeat(" ", 100)), nil
 	}, WithMaxResponseBytes(50))

@@ -14,8 +14,8 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// mutations make each operation that changes something work against the fake,
-// once.
+// mutations executes each operation that changes something once, against the
+// fake.
 var mutations = map[string]func(t *testing.T, srv *connictest.Server, c *connic.Client) error{
 	"agents.trigger": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
 		t.Helper()
@@ -131,7 +131,7 @@ var mutations = map[string]func(t *testing.T, srv *connictest.Server, c *connic.
 	},
 }
 
-// known uploads the entry a to the namespace docs, and waits for it.
+// known uploads the entry a to the namespace docs and waits for it.
 func known(t *testing.T, c *connic.Client) {
 	t.Helper()
 	ingestion := must[*connic.Ingestion](t)(c.Knowledge.UploadText(t.Context(), connic.TextUpload{Content: "a text", Namespace: "docs", EntryID: "a"}))
@@ -144,7 +144,7 @@ func TestEveryMutationIsInTheAuditLog(t *testing.T) {
 		op := &api.Table[i]
 		mutate, ok := mutations[op.Name]
 		switch {
-		case op.Class == api.Safe || op.Keyless: // a login changes nothing of a project
+		case op.Class == api.Safe || op.Keyless: // a login does not change a project
 			continue
 		case !ok:
 			t.Errorf("%s has no entry in mutations", op.Name)
@@ -254,7 +254,7 @@ func TestAuditLogShowsBeforeAndAfter(t *testing.T) {
 		if text := string(entries[1].After); strings.Contains(text, "secret_1234567890") || !strings.Contains(text, "The key is cnc_***") {
 			t.Errorf("the entry is %s", text)
 		}
-		// What the log holds does not change with the resource.
+		// Entries of the log do not change with the resource.
 		log := srv.AuditLog()
 		if log[0].After["name"] != "quality" || log[1].Before["name"] != "quality" || log[1].After["name"] != "strict" {
 			t.Errorf("the log is %+v", log)

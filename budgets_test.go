@@ -24,7 +24,7 @@ func TestBudgetLeftAndReset(t *testing.T) {
 	}
 	left := map[string]struct {
 		budget connic.Budget
-		want   string // "" where nothing can be said
+		want   string // "" if nothing is known
 	}{
 		"some":        {connic.Budget{Amount: dec("10"), Spent: dec("3.333"), Currency: "EUR"}, "6.667 EUR"},
 		"overspent":   {connic.Budget{Amount: dec("10"), Spent: dec("10.01"), Currency: "USD"}, "-0.01 USD"},
@@ -52,7 +52,7 @@ func TestBudgetLeftAndReset(t *testing.T) {
 		{connic.BudgetMonthly, "", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z", true},
 		{connic.BudgetMonthly, "", "2026-11-30T20:00:00-08:00", "2027-01-01T00:00:00Z", true}, // December in UTC
 		{connic.BudgetDaily, "2026-11-23T18:00:00Z", "2026-11-23T12:00:00Z", "2026-11-23T18:00:00Z", false},
-		{connic.BudgetDaily, "2026-11-23T00:00:00Z", "2026-11-23T12:00:00Z", "2026-11-24T00:00:00Z", true}, // what it says is over
+		{connic.BudgetDaily, "2026-11-23T00:00:00Z", "2026-11-23T12:00:00Z", "2026-11-24T00:00:00Z", true}, // the reported reset has passed
 		{"weekly", "2026-11-29T00:00:00Z", "2026-11-23T12:00:00Z", "2026-11-29T00:00:00Z", false},
 		{"weekly", "", "2026-11-23T12:00:00Z", "", false},
 	}
@@ -112,7 +112,7 @@ func TestBudgetsRefuseBeforeSending(t *testing.T) {
 	if sent != 0 {
 		t.Errorf("%d requests were sent", sent)
 	}
-	// Words that this version does not know pass.
+	// Unknown enum values are accepted.
 	req := daily("10")
 	req.Kind, req.Scope, req.Period = "throttle", "team", "weekly"
 	if _, err := c.Budgets.Create(t.Context(), req); sent != 1 {
@@ -120,7 +120,7 @@ func TestBudgetsRefuseBeforeSending(t *testing.T) {
 	}
 }
 
-// daily is a limit for the whole project.
+// daily is a daily limit for the whole project.
 func daily(amount string) connic.BudgetCreate {
 	return connic.BudgetCreate{
 		Name: "guard", Kind: connic.BudgetLimit, Scope: connic.BudgetGlobal, Period: connic.BudgetDaily,
@@ -128,7 +128,8 @@ func daily(amount string) connic.BudgetCreate {
 	}
 }
 
-// spending is a fake whose agents cost what their message says, like "0.40 EUR".
+// spending returns a fake whose agents cost what their message says, such as
+// "0.40 EUR".
 func spending(t *testing.T, agents ...string) (*connictest.Server, *connic.Client) {
 	t.Helper()
 	srv := connictest.New()
@@ -196,7 +197,7 @@ func TestBudgetsAreMadeChangedAndRemoved(t *testing.T) {
 		if _, err := client.Budgets.Get(t.Context(), made.ID); !errors.Is(err, connic.ErrNotFound) {
 			t.Errorf("the removed budget: %v", err)
 		}
-		// WithEnvironment fills in the environment, where the scope needs one.
+		// WithEnvironment sets the environment if the scope needs one.
 		req = daily("1")
 		req.Scope = connic.BudgetEnvironment
 		own := must[*connic.Budget](t)(srv.Client(connic.WithEnvironment("env-test")).Budgets.Create(t.Context(), req))
@@ -241,7 +242,7 @@ func TestLimitHoldsRuns(t *testing.T) {
 				budget := must[*connic.Budget](t)(client.Budgets.Create(t.Context(), daily("10")))
 				first := spend(t, client, "support", "9.99 EUR")
 				synctest.Wait()
-				second := spend(t, client, "sales", "0.01 EUR+0.50 EUR") // goes beyond, since it was admitted
+				second := spend(t, client, "sales", "0.01 EUR+0.50 EUR") // exceeds the budget, since it was admitted
 				synctest.Wait()
 				held := spend(t, client, "support", "1 EUR")
 				time.Sleep(time.Hour)
@@ -295,7 +296,7 @@ func TestBudgetsCountTheirScopeCurrencyAndPeriod(t *testing.T) {
 				budget := must[*connic.Budget](t)(client.Budgets.Create(t.Context(), req))
 				run := spend(t, client, test.agent, test.cost)
 				synctest.Wait()
-				if err := client.Runs.Delete(t.Context(), run); err != nil { // what is spent is spent
+				if err := client.Runs.Delete(t.Context(), run); err != nil { // spent amounts remain
 					t.Error(err)
 				}
 				time.Sleep(test.later)

@@ -55,7 +55,7 @@ func TestACallHasAContextOfItsOwn(t *testing.T) {
 	if _, err := connic.New("p", "cnc_0123456789", connic.WithCallContext(nil)); err == nil {
 		t.Error("nil was taken")
 	}
-	// What returns nil changes nothing.
+	// A function that returns nil changes nothing.
 	client = srv.Client(connic.WithCallContext(func(context.Context, connic.Operation) context.Context { return nil }))
 	if _, err := client.Project.Get(t.Context()); err != nil {
 		t.Error(err)

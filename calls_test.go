@@ -16,15 +16,15 @@ import (
 	"github.com/connic-go/connic/internal/api/coverage/source"
 )
 
-// The calls that the fault matrix, the search for the key and the coverage tests
-// make. They are found by reflection, so that a method that is added is called by
-// all of them.
+// The calls made by the fault matrix, the search for leaked keys and the
+// coverage tests. They are found by reflection, so that all of these tests call
+// every new method.
 
 // content is a body of 20 bytes.
 var content = io.NewSectionReader(strings.NewReader("a text of 20 letters"), 0, 20)
 
-// arguments are values that the methods accept, for the parameter types whose
-// zero value they refuse. Texts are "x-1", and pointers nil.
+// arguments holds values that the methods accept, for parameter types whose
+// zero value they refuse. Strings are "x-1", and pointers nil.
 var arguments = []any{
 	connic.TriggerRequest{Message: "hi"},
 	connic.RunSearch{Marker: "x-1-marker", Since: time.Now()},
@@ -79,11 +79,11 @@ func argument(t *testing.T, of reflect.Type) reflect.Value {
 	return reflect.Value{}
 }
 
-// call is a call of a method. It returns the method's error, or the last one of
+// A call calls a method. It returns the method's error, or the last error of
 // its iterator.
 type call func(ctx context.Context, c *connic.Client) error
 
-// callOf makes a call of a method, with the values of arguments.
+// callOf returns a call of a method with the values of arguments.
 func callOf(t *testing.T, m source.Method) call {
 	t.Helper()
 	field, ok := reflect.TypeFor[connic.Client]().FieldByName(m.Service)
@@ -116,7 +116,7 @@ func callOf(t *testing.T, m source.Method) call {
 	}
 }
 
-// methods are the methods of all services.
+// methods returns the methods of all services.
 func methods(t *testing.T) []source.Method {
 	t.Helper()
 	all, err := source.Methods(".")
@@ -129,20 +129,20 @@ func methods(t *testing.T) []source.Method {
 	return all
 }
 
-// composite says whether a method makes more calls than one, or another use of
-// an operation that has a method of its own.
+// composite reports whether a method makes several calls, or is another use of
+// an operation that has its own method.
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
 		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch"
 }
 
-// operation is an operation, and a call that makes one request of it.
+// An operation is an operation, and a call that makes one request of it.
 type operation struct {
 	*api.Operation
 	call call
 }
 
-// operations are the operations that a method offers.
+// operations returns the operations that a method offers.
 func operations(t *testing.T) []operation {
 	t.Helper()
 	all := methods(t)
@@ -162,11 +162,11 @@ func operations(t *testing.T) []operation {
 	return found
 }
 
-// silent says whether the answer of an operation needs no body.
+// silent reports whether the response of an operation needs no body.
 func silent(op *api.Operation) bool {
 	return op.Method == "DELETE" || op.Op == api.RunsCancel || op.Op == api.DeploymentsActivate || op.Op == api.BridgesSetRoutes
 }
 
-// golden is an answer that every operation takes for a good one.
+// golden returns a response that every operation accepts.
 const golden = `{"id": "x1", "run_id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x", "status": "completed", ` +
 	`"files_hash": "x", "routes": [], "items": [{"id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x"}], "has_more": false, "total": 1}`

@@ -15,8 +15,8 @@ import (
 	"github.com/connic-go/connic/internal/api/coverage/source"
 )
 
-// These tests keep three things equal: the operation table, what the comments of
-// the methods say, and what the methods do.
+// These tests keep three things consistent: the operation table, the comments
+// of the methods, and what the methods do.
 
 func TestCommentsAgreeWithTheTable(t *testing.T) {
 	t.Parallel()
@@ -67,7 +67,7 @@ func TestEveryServiceWasRead(t *testing.T) {
 	}
 }
 
-// firstRequest is a transport that notes the first request, and ends the call.
+// firstRequest is a transport that records the first request and ends the call.
 type firstRequest struct {
 	mu     sync.Mutex
 	seen   string
@@ -84,7 +84,7 @@ func (f *firstRequest) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("noted")
 }
 
-// requestOf returns what a method sends first: method and path.
+// requestOf returns the method and path of the first request of a call.
 func requestOf(t *testing.T, m source.Method, opts ...connic.Option) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -99,7 +99,8 @@ func requestOf(t *testing.T, m source.Method, opts ...connic.Option) string {
 	return first.seen
 }
 
-// filled is a route as the tests' calls fill it.
+// filled returns a route with the placeholders filled in as in the tests'
+// calls.
 func filled(route string) string {
 	segments := strings.Split(route, "/")
 	for i, s := range segments {

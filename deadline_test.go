@@ -15,8 +15,8 @@ func newDeadline(parent context.Context, timeout time.Duration) *deadline {
 	return d
 }
 
-// A deadline must behave as a context of the standard library does, for everyone
-// who asks: before and after Done was asked for.
+// A deadline must behave like a context of the standard library, before and
+// after Done was called.
 func TestDeadlineIsAContext(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -124,8 +124,8 @@ func TestDeadlineFollowers(t *testing.T) {
 	})
 }
 
-// Package context must find its way to the caller's context through a deadline,
-// and need no goroutine to follow it: the bubble would find one that stays.
+// Package context must be able to reach the caller's context through a deadline
+// without a goroutine. The bubble would detect one that remains.
 func TestDeadlineUnderContexts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// phases notes the statuses and phases that a wait sees.
+// phases records the statuses and phases that a wait reports.
 func phases(seen *[]string) connic.WaitOption {
 	return connic.WithProgress(func(e connic.WaitEvent) {
 		state := strings.TrimSuffix(e.Status+"/"+e.Phase, "/")
@@ -47,7 +47,8 @@ func TestDeploymentsAreBuiltTestedAndDeployed(t *testing.T) {
 			t.Errorf("it ended as %+v", d)
 		}
 
-		// Without tests it takes two phases; another environment waits for nobody.
+		// Without tests there are two phases, and another environment does not
+		// have to wait.
 		skipping := must[*connic.Deployment](t)(c.Deployments.UploadFS(t.Context(), project, &connic.UploadParams{SkipTests: true}))
 		queued := must[*connic.Deployment](t)(c.Deployments.UploadFS(t.Context(), project, nil))
 		other := must[*connic.Deployment](t)(c.Deployments.UploadFS(t.Context(), project, &connic.UploadParams{EnvironmentID: "env-test"}))
@@ -63,7 +64,7 @@ func TestDeploymentsAreBuiltTestedAndDeployed(t *testing.T) {
 			t.Errorf("it took %v", queued.FinishedAt.Sub(queued.CreatedAt))
 		}
 
-		// The rollback: an older one becomes the active one again.
+		// A rollback: an older deployment becomes the active one again.
 		if err := c.Deployments.Activate(t.Context(), d.ID); err != nil {
 			t.Error(err)
 		}
@@ -138,7 +139,7 @@ func TestDeploymentsThatFail(t *testing.T) {
 	})
 }
 
-// What the service calls its states is not known.
+// The names of the service's states are not known.
 func TestDeploymentStatesOfOtherServices(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{
@@ -175,7 +176,7 @@ func TestDeploymentStatesOfOtherServices(t *testing.T) {
 	}
 }
 
-// scripted makes a client whose requests are answered with what next returns.
+// scripted returns a client whose requests get the responses of next.
 func scripted(t *testing.T, next func() string) *connic.Client {
 	t.Helper()
 	transport := transportFunc(func(r *http.Request) (*http.Response, error) {

@@ -39,7 +39,7 @@ func TestDevSessions(t *testing.T) {
 		if same, err := c.DevSessions.Sync(ctx, *session, tree); err != nil || same.ID != session.ID || srv.DevSessionFiles(session.ID)["agents/a.yaml"] != "name: a" {
 			t.Errorf("%v, %v", same, err)
 		}
-		// A given archive goes as it is.
+		// An existing archive is sent unmodified.
 		sent := tarball(map[string]string{"agents/b.yaml": "name: b", "requirements.txt": "x==1\n"})
 		answer, err := c.DevSessions.Upload(ctx, session.ID, archiveOf(sent))
 		if err != nil || answer.SizeBytes != int64(len(sent)) || len(answer.FilesHash) != 12 {
@@ -50,7 +50,7 @@ func TestDevSessions(t *testing.T) {
 		if _, err := c.TestRuns.Wait(ctx, run.ID); err != nil {
 			t.Error(err)
 		}
-		// Other requirements need another container.
+		// Different requirements need another container.
 		tree["requirements.txt"] = &fstest.MapFile{Data: []byte("x==2\n")}
 		fresh, err := c.DevSessions.Sync(ctx, *session, tree, eachSecond)
 		if err != nil || fresh.ID == session.ID || srv.DevSessionFiles(fresh.ID)["requirements.txt"] != "x==2\n" || srv.Executions("dev_sessions.delete") != 1 {
@@ -71,7 +71,7 @@ func TestDevSessions(t *testing.T) {
 		if _, err := c.DevSessions.Sync(ctx, *fresh, tree); !errors.Is(err, connic.ErrSessionEnded) || !errors.Is(err, connic.ErrNotFound) {
 			t.Error(err)
 		}
-		// A name keeps its environment.
+		// A named session keeps its environment.
 		named := must[*connic.DevSession](t)(c.DevSessions.Create(ctx, connic.DevSessionCreate{Name: "mine"}))
 		if gone, err := c.DevSessions.Delete(ctx, named.ID); err != nil || gone {
 			t.Errorf("%v, %v", gone, err)
@@ -99,7 +99,8 @@ func TestADevSessionThatFails(t *testing.T) {
 	})
 }
 
-// TestWhatADevSessionSaysOfFiles takes the words apart as the vendor's client does.
+// TestWhatADevSessionSaysOfFiles interprets the messages as the vendor's client
+// does.
 func TestWhatADevSessionSaysOfFiles(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]error{

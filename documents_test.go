@@ -11,17 +11,17 @@ import (
 	"testing"
 )
 
-// testName finds the tests and fuzz targets that a document names.
+// testName matches the tests and fuzz targets that a document names.
 var testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z0-9]\w+`)
 
-// block finds the Go code of a document.
+// block matches the Go code of a document.
 var block = regexp.MustCompile("(?s)```go\n.*?\n```")
 
-// link finds the relative links of a document.
+// link matches the relative links of a document.
 var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 
-// TestDocumentsNameWhatExists keeps SECURITY.md and the others honest: the tests
-// that they name are there, and so is what they link to.
+// TestDocumentsNameWhatExists verifies that the tests named and the files
+// linked in documents exist.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{"TestCase": true} // a type
@@ -54,9 +54,9 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	for _, path := range documents {
 		text := string(must[[]byte](t)(os.ReadFile(path)))
 		if path == filepath.Join("docs", "api-coverage.md") {
-			text = testName.ReplaceAllString(text, "") // the types of test runs, and no tests
+			text = testName.ReplaceAllString(text, "") // types of test runs, not tests
 		}
-		text = block.ReplaceAllString(text, "") // whose tests are the reader's own
+		text = block.ReplaceAllString(text, "") // whose tests belong to the reader
 		for _, name := range testName.FindAllString(text, -1) {
 			named++
 			if !known[name] && !strings.HasPrefix(name, "TestRun") {

@@ -11,8 +11,8 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// environments makes a client of a service that has these environments, and notes
-// which one an upload or a test run names.
+// environments returns a client of a service with these environments, and
+// records which one an upload or a test run names.
 func environments(t *testing.T, list string, target *string, opts ...connic.Option) *connic.Client {
 	t.Helper()
 	transport := transportFunc(func(r *http.Request) (*http.Response, error) {
@@ -52,7 +52,7 @@ func TestEnvironmentsAreFoundAsTheVendorsClientDoes(t *testing.T) {
 	c := environments(t, fourEnvironments, &target)
 	for name, want := range map[string]string{
 		"Staging": "s", "staging": "s", "STAGING": "s", "s": "s", "production": "p", "p": "p", "Case": "c1", "CASE": "c2",
-		"locked": "locked", // an id, since the environment of that name takes no deployments
+		"locked": "locked", // an id, since the environment of that name does not accept deployments
 		"Twice":  "conflict", "twice": "conflict", "case": "conflict",
 		"test": "not found", "t": "not found", "l": "not found", "nowhere": "not found", "S": "not found", "": "not found",
 	} {
@@ -79,7 +79,7 @@ func TestTheDefaultEnvironment(t *testing.T) {
 		`[{"id": "t", "env_type": "test", "is_default": true}, {"id": "a"}, {"id": "b"}]`: "a",
 		`[{"id": "t", "env_type": "test"}]`:                                               "",
 		`[]`:                                                                              "",
-		// A page that says there are more, and shows only itself.
+		// A page that claims there are more, but only repeats itself.
 		`{"items": [{"id": "a"}], "has_more": true, "next": "/x"}`: "loop",
 	} {
 		var target string
@@ -94,7 +94,7 @@ func TestTheDefaultEnvironment(t *testing.T) {
 		}
 		_ = target
 	}
-	// The default one may stand on a later page.
+	// The default one may be on a later page.
 	pages := transportFunc(func(r *http.Request) (*http.Response, error) {
 		if r.URL.Query().Get("offset") == "1" {
 			return response(r, 200, `{"items": [{"id": "b", "is_default": true}], "has_more": false}`), nil
@@ -107,7 +107,8 @@ func TestTheDefaultEnvironment(t *testing.T) {
 	}
 }
 
-// TestTestsDoNotRunInProduction sends tests and deployments without saying where.
+// TestTestsDoNotRunInProduction starts tests and deployments without an
+// environment.
 func TestTestsDoNotRunInProduction(t *testing.T) {
 	t.Parallel()
 	test := func(ctx context.Context, c *connic.Client) error {
@@ -145,7 +146,7 @@ func TestTestsDoNotRunInProduction(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, target, err)
 		}
 	}
-	// A key that may not list environments is not taken for a yes.
+	// A key that may not list environments is not taken as permission.
 	c := must[*connic.Client](t)(connic.New("p", canary, connic.WithHTTPClient(&http.Client{Transport: forbidden}), connic.WithoutRateLimit()))
 	for _, call := range []func(context.Context, *connic.Client) error{test, deploy} {
 		if err := call(t.Context(), c); !errors.Is(err, connic.ErrForbidden) || !strings.Contains(err.Error(), "specify its id") {

@@ -15,11 +15,11 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// thorny is a key with every kind of character that some spelling changes.
+// thorny is a key with every kind of character that some encoding changes.
 const thorny = "cnc_THORN/9f+8e=7d&6c%5b~4a.3D-2E_1F|0G"
 
-// What is decoded from the body of an error must not bring a key back that the
-// body spells in another way.
+// Decoding the body of an error must not reveal a key that is encoded in the
+// body.
 func TestS1KeysInErrorBodies(t *testing.T) {
 	t.Parallel()
 	for _, key := range []APIKey{thorny, testKey} {
@@ -48,7 +48,8 @@ func TestS1KeysInErrorBodies(t *testing.T) {
 	}
 }
 
-// Runs, jobs and the like have whatever the service, or an agent, puts into them.
+// Runs, jobs and similar items contain whatever the service or an agent puts
+// into them.
 func TestS1ErrorsThatCarryData(t *testing.T) {
 	t.Parallel()
 	const key = thorny
@@ -73,7 +74,7 @@ func TestS1ErrorsThatCarryData(t *testing.T) {
 	}
 }
 
-// escapeJSON writes every byte of s as JSON can escape it.
+// escapeJSON escapes every byte of s as JSON allows.
 func escapeJSON(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// everyError is one of each error type, made by hand, empty.
+// everyError returns an empty, hand-made error of each type.
 func everyError() []error {
 	return []error{
 		&Error{}, &ArgumentError{}, &TransportError{}, &LimitError{}, &DecodeError{}, &WaitError{}, &RunError{}, &JobError{},
@@ -33,8 +33,8 @@ func TestErrorsMadeByHandDoNotPanic(t *testing.T) {
 	}
 }
 
-// What the service, an agent or a caller puts into an error cannot forge a line of
-// a log or steer a terminal.
+// Text from the service, an agent or a caller in an error cannot forge a log
+// line or control a terminal.
 func TestErrorsAreOneSafeLine(t *testing.T) {
 	t.Parallel()
 	const evil = "x\x1b[2J\r\nlevel=INFO msg=forged \u202e\u2028y"
@@ -52,7 +52,7 @@ func TestErrorsAreOneSafeLine(t *testing.T) {
 			t.Errorf("%T is %q", err, text)
 		}
 	}
-	// And what the client makes of an answer, in its fields.
+	// The same holds for the fields that the client extracts from a response.
 	resp := respond(302, `{"detail": [{"loc": ["a\u001b[0m"], "msg": "b\nc", "type": "\u202e"}]}`)
 	resp.Header.Set("Location", "https://elsewhere/"+strings.Repeat("x", 4096))
 	resp.Header.Set("X-Request-Id", "r\x1b["+strings.Repeat("y", 4096))
@@ -68,7 +68,7 @@ func TestErrorsAreOneSafeLine(t *testing.T) {
 	}
 }
 
-// An error is the same text directly, wrapped, in slog's handlers and in JSON.
+// An error has the same text directly, wrapped, in slog's handlers and in JSON.
 func TestErrorsHaveOneForm(t *testing.T) {
 	t.Parallel()
 	for _, err := range append(everyError(), &Error{Op: "runs.get", StatusCode: 403, Section: "runs", Access: "read", unknown: true}) {
@@ -122,8 +122,9 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// Bodies of errors cost no more than a few passes over them.
+// Processing the body of an error costs no more than a few passes over it.
 //
+//nolint:paralleltest // it counts allocations
 //nolint:paralleltest // it counts allocations
 func TestErrorBodiesThatNest(t *testing.T) {
 	for name, body := range map[string]string{

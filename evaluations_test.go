@@ -68,7 +68,8 @@ func TestEvaluateAndWait(t *testing.T) {
 	})
 }
 
-// cannedAnswers are a transport that answers with texts in turn, and notes the requests.
+// cannedAnswers is a transport that returns responses in turn and records the
+// requests.
 type cannedAnswers struct {
 	answers []string
 	sent    []string
@@ -84,8 +85,8 @@ func (s *cannedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(text))}, nil
 }
 
-// TestEvaluateAndWaitTakesManyAnswers shows what is made of answers that the
-// service may give: nobody knows which it gives.
+// TestEvaluateAndWaitTakesManyAnswers tests responses that the service may
+// give. Which one it gives is not known.
 func TestEvaluateAndWaitTakesManyAnswers(t *testing.T) {
 	t.Parallel()
 	const ask, look = "POST /v1/projects/p/judges/j1/evaluate", "GET /v1/projects/p/judges/j1/evaluations?run_id=r1&limit=100"
@@ -228,7 +229,8 @@ func TestWaitRunEvaluationOfAnAutomaticJudge(t *testing.T) {
 		if judge.SampleRate != 100 {
 			t.Errorf("the fake's default sample rate is %v", judge.SampleRate)
 		}
-		// Waiting begins before the run has ended, when there is no evaluation yet.
+		// The wait begins before the run has ended, when there is no evaluation
+		// yet.
 		started := must[*connic.TriggerResult](t)(client.Agents.Trigger(t.Context(), "support", connic.TriggerRequest{Message: "hello"}))
 		e := must[*connic.Evaluation](t)(client.Judges.WaitRunEvaluation(t.Context(), judge.ID, started.RunID))
 		if e.RunID != started.RunID || e.Score != 7 || e.Status != connic.EvaluationCompleted {

@@ -161,7 +161,7 @@ func TestFilterRefusesWhatCannotBeRight(t *testing.T) {
 	}
 }
 
-// TestFilterParts shows that combining filters leaves the parts as they are.
+// TestFilterParts verifies that combining filters does not modify the parts.
 func TestFilterParts(t *testing.T) {
 	t.Parallel()
 	base := connic.Where("a").Equals(1)
@@ -172,8 +172,8 @@ func TestFilterParts(t *testing.T) {
 	}
 }
 
-// TestFilterOperators asks the fake with every operator. Its entries are named
-// after what they are to be found by.
+// TestFilterOperators queries the fake with every operator. Its entries are
+// named after the conditions that select them.
 func TestFilterOperators(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// heapGrowth is how far the heap rises over where it was while f runs. Tests that
-// use it do not run in parallel.
+// heapGrowth returns how much the heap grows while f runs. Tests that use it do
+// not run in parallel.
 func heapGrowth(f func()) int64 {
 	runtime.GC()
 	var before runtime.MemStats
@@ -52,7 +52,7 @@ func TestS5BombsStayWithinTheHeap(t *testing.T) { //nolint:paralleltest // it me
 	repeat := func(w io.Writer, piece []byte, n int) {
 		for range n {
 			if _, err := w.Write(piece); err != nil {
-				return // the client has seen enough
+				return // the client has read enough
 			}
 		}
 	}

@@ -14,9 +14,9 @@ import (
 
 const module = "github.com/connic-go/connic"
 
-// The law of the house: what a folder of the root module may import beside the
-// standard library. Its tests may import what they like of the module. Folders
-// below a folder are under its law unless they have their own.
+// The law of the house: what a folder of the root module may import in addition
+// to the standard library. Tests may import anything in the module. A subfolder
+// is subject to the same law unless it has its own.
 var law = map[string][]string{
 	".":                 {"internal/api", "internal/governor", "internal/hook", "internal/lenient", "internal/mask", "internal/pack", "github.com/hashicorp/go-retryablehttp"},
 	"internal/api":      {},
@@ -25,21 +25,21 @@ var law = map[string][]string{
 	"internal/mask":     {},
 	"internal/pack":     {},
 	"internal/yaml":     {}, // the suites of a project, for the fake
-	"internal/hook":     {}, // what connector needs of connic, and no user
+	"internal/hook":     {}, // what connector needs of connic, and users do not
 	"connector":         {".", "internal/hook", "internal/lenient", "internal/mask"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},
 	"examples":          {".", "connector", "connictest"},
 
-	// What generates and measures may look at everything.
+	// Generators and benchmarks may import anything.
 	"internal/api/coverage": {".", "internal/api", "internal/api/coverage/source"},
 	"internal/api/openapi":  {".", "connector", "connictest", "internal/api", "internal/api/coverage/source"},
 	"internal/api/surface":  {},
 	"internal/bench":        {".", "connector", "connictest", "internal/api", "internal/bench/cases", "internal/bench/measure"},
 }
 
-// lawOf returns the law that a folder is under.
+// lawOf returns the law that applies to a folder.
 func lawOf(folder string) ([]string, bool) {
 	for ; ; folder = filepath.Dir(folder) {
 		if allowed, ok := law[folder]; ok {

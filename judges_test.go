@@ -14,7 +14,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// fair is a judge that is right.
+// fair is a valid judge.
 func fair() connic.JudgeCreate {
 	return connic.JudgeCreate{
 		Name: "quality", AgentName: "support", Model: "fake/judge",
@@ -22,7 +22,8 @@ func fair() connic.JudgeCreate {
 	}
 }
 
-// judged is a fake with an agent that repeats its message and takes a second.
+// judged returns a fake with an agent that repeats its message and takes a
+// second.
 func judged(t *testing.T) (*connictest.Server, *connic.Client) {
 	t.Helper()
 	srv := connictest.New()
@@ -280,7 +281,7 @@ func TestScoreAlertInTheFake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv, client := judged(t)
-		points := map[string]float64{"1": 6, "2": 9, "3": 8, "4": 4} // the first alone fills no window
+		points := map[string]float64{"1": 6, "2": 9, "3": 8, "4": 4} // the first one alone does not fill a window
 		srv.Judge("quality", func(_ context.Context, in connictest.JudgeInput) (map[string]connictest.Score, error) {
 			return map[string]connictest.Score{"accuracy": {Points: points[in.Run.Output]}}, nil
 		})
@@ -300,7 +301,8 @@ func TestScoreAlertInTheFake(t *testing.T) {
 	})
 }
 
-// TestAJudgeNeedsNoModel leaves it to the service, as JudgeCreate says.
+// TestAJudgeNeedsNoModel leaves the model to the service, as JudgeCreate
+// documents.
 func TestAJudgeNeedsNoModel(t *testing.T) {
 	t.Parallel()
 	_, client := judged(t)

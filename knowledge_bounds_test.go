@@ -134,7 +134,7 @@ func TestKnowledgeBounds(t *testing.T) {
 			}
 		})
 	}
-	// The bounds themselves are fine.
+	// The limits themselves are accepted.
 	client := connictest.New().Client(connic.WithEnvironment("env-test"))
 	for _, call := range []func(*connic.KnowledgeService) error{
 		namespace("a.b.c.d.e.f.g.h.i.j"), query(connic.KnowledgeQuery{MinScore: 1, MaxResults: 20}), query(connic.KnowledgeQuery{MaxResults: 1}),
@@ -146,8 +146,8 @@ func TestKnowledgeBounds(t *testing.T) {
 	}
 }
 
-// TestMovedEntriesMayHaveAnyName shows that an id is refused only where it would
-// lead to another endpoint.
+// TestMovedEntriesMayHaveAnyName verifies that an id is refused only if it
+// would address another endpoint.
 func TestMovedEntriesMayHaveAnyName(t *testing.T) {
 	t.Parallel()
 	var asked string

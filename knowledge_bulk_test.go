@@ -18,8 +18,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// texts are n documents, whose content is their index. Id makes their ids; nil
-// makes none.
+// texts returns n documents whose content is their index. id returns their ids;
+// nil means none.
 func texts(n int, id func(int) string) iter.Seq[connic.Document] {
 	return func(yield func(connic.Document) bool) {
 		for i := range n {
@@ -36,7 +36,7 @@ func texts(n int, id func(int) string) iter.Seq[connic.Document] {
 
 func numbered(i int) string { return fmt.Sprint("e", i) }
 
-// tally is what an UploadAll yielded.
+// A tally is the result of an UploadAll.
 type tally struct {
 	done    []int         // in order
 	failed  map[int]error // by index
@@ -44,7 +44,7 @@ type tally struct {
 	results int
 }
 
-// consume reads the results until there are no more, or more says so.
+// consume reads results until there are none left or more returns false.
 func consume(t *testing.T, seq iter.Seq2[*connic.UploadResult, error], more func(*tally) bool) *tally {
 	t.Helper()
 	got := &tally{failed: make(map[int]error)}
@@ -85,8 +85,8 @@ func upTo(n int) []int {
 	return all
 }
 
-// TestUploadAllKeepsTheQuotaBusy uploads 180 documents: 60 at once, and then 60
-// with each minute, but never more than 8 at the same time.
+// TestUploadAllKeepsTheQuotaBusy uploads 180 documents: 60 at once and 60 more
+// each minute, but never more than 8 at the same time.
 func TestUploadAllKeepsTheQuotaBusy(t *testing.T) {
 	t.Parallel()
 	for _, concurrency := range []int{0, 1, 20} {
@@ -114,7 +114,7 @@ func TestUploadAllKeepsTheQuotaBusy(t *testing.T) {
 	}
 }
 
-// flight counts the requests under way.
+// flight counts the requests in progress.
 type flight struct {
 	mu        sync.Mutex
 	now, most int
@@ -137,9 +137,9 @@ func (f *flight) add(n int) {
 	f.most = max(f.most, f.now)
 }
 
-// TestUploadAllWithFaults lets requests fail in every way. Documents with an id
-// all arrive; of those without one, each is executed at most once, and those
-// whose outcome is unknown are known.
+// TestUploadAllWithFaults makes requests fail in every way. All documents with
+// an id arrive. Of those without one, each is executed at most once, and
+// unknown outcomes are reported.
 func TestUploadAllWithFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
@@ -178,7 +178,8 @@ func TestUploadAllWithFaults(t *testing.T) {
 					}
 					sent := len(srv.Requests())
 
-					// Again: what is unknown is not sent, and says so.
+					// Again: documents with an unknown outcome are not sent,
+					// and are reported.
 					again := consume(t, client.Knowledge.UploadAll(t.Context(), texts(30, id), params), nil)
 					if len(again.done) != 0 || len(again.failed) != wantFailed || again.last != nil || len(srv.Requests()) != sent {
 						t.Errorf("again: %+v", again)
@@ -189,7 +190,7 @@ func TestUploadAllWithFaults(t *testing.T) {
 						}
 						progress.Resolve(i, f.executed)
 					}
-					// Once somebody has looked, everything is there exactly once.
+					// Once they are resolved, everything exists exactly once.
 					last := consume(t, client.Knowledge.UploadAll(t.Context(), texts(30, id), params), nil)
 					if len(last.failed) > 0 || last.last != nil || progress.Count() != 30 || len(progress.Unknown()) != 0 {
 						t.Errorf("at last: %+v", last)
@@ -201,7 +202,7 @@ func TestUploadAllWithFaults(t *testing.T) {
 	}
 }
 
-// everything is the content of all entries.
+// everything returns the content of all entries.
 func everything(t *testing.T, client *connic.Client) []string {
 	t.Helper()
 	var all []string
@@ -218,7 +219,7 @@ func everything(t *testing.T, client *connic.Client) []string {
 	return all
 }
 
-// assertEachOnce checks that every document is an entry, once.
+// assertEachOnce verifies that every document is an entry exactly once.
 func assertEachOnce(t *testing.T, client *connic.Client, n int) {
 	t.Helper()
 	seen := make(map[string]int)
@@ -284,8 +285,8 @@ func TestUploadAllWaitsOut429s(t *testing.T) {
 	})
 }
 
-// TestUploadAllStops ends the context, or the loop, in the middle. Then it goes
-// on in another process, as it were.
+// TestUploadAllStops ends the context or the loop in the middle, and then
+// resumes as another process would.
 func TestUploadAllStops(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("the operator has had enough")
@@ -303,7 +304,8 @@ func TestUploadAllStops(t *testing.T) {
 			inBubble(t, func(t *testing.T, srv *connictest.Server, client *connic.Client) {
 				srv.IngestionTime(0)
 				srv.RateLimit(0, time.Minute, connictest.FixedWindow)
-				// Some are cancelled before the service sees them, the others after.
+				// Some are cancelled before the service sees them, the others
+				// after.
 				d := newDice(3)
 				late := srv.Client(connic.WithEnvironment("env-test"), connic.WithoutRateLimit(), withDelay(func(*http.Request) (there, back time.Duration) {
 					return d.upTo(2 * time.Second), d.upTo(2 * time.Second)
@@ -380,7 +382,8 @@ func TestUploadAllStops(t *testing.T) {
 	}
 }
 
-// TestUploadAllEndsWhereOthersWouldFailToo shows which failures end it.
+// TestUploadAllEndsWhereOthersWouldFailToo tests the failures that end an
+// upload.
 func TestUploadAllEndsWhereOthersWouldFailToo(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -56,7 +56,7 @@ func TestUploadFileTypes(t *testing.T) {
 	}
 }
 
-// TestUploadFileSources shows what each kind of source is good for.
+// TestUploadFileSources uploads from each kind of source.
 func TestUploadFileSources(t *testing.T) {
 	t.Parallel()
 	srv := connictest.NewServer(t)
@@ -136,7 +136,7 @@ func (r *byteByByte) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
-// handles counts what is open of a source.
+// handles counts the open readers of a source.
 type handles struct{ opened, open atomic.Int64 }
 
 func (h *handles) source(name, content string) connic.FileSource {
@@ -158,7 +158,7 @@ func (h *handle) Close() error {
 	return nil
 }
 
-// TestUploadFileClosesWhatItOpens also shows how often a file is opened.
+// TestUploadFileClosesWhatItOpens also counts how often a file is opened.
 func TestUploadFileClosesWhatItOpens(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
@@ -183,7 +183,7 @@ func TestUploadFileClosesWhatItOpens(t *testing.T) {
 	}
 }
 
-// TestUploadFileThatChanges changes a file after it was first looked at.
+// TestUploadFileThatChanges changes a file after it was first read.
 func TestUploadFileThatChanges(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, srv *connictest.Server, client *connic.Client) {
@@ -217,7 +217,7 @@ func TestUploadFileThatChanges(t *testing.T) {
 	})
 }
 
-// pattern is a large file that is made while it is read.
+// pattern is a large file that is generated while it is read.
 type pattern int64
 
 var patternBlock = bytes.Repeat([]byte("0123456789abcdef\n"), 4096)
@@ -305,8 +305,8 @@ func TestUploadFileIsNotHeldInMemory(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s: %v, and the service got something with the hash %s", name, err, got)
 		}
-		// What was allocated in all, on both sides, bounds what the heap can have
-		// grown by, however late the collector comes.
+		// The total allocation on both sides is an upper bound for the growth
+		// of the heap, whenever the collector runs.
 		allocated := after.TotalAlloc - before.TotalAlloc
 		t.Logf("%s: %d KiB allocated for %d KiB sent", name, allocated>>10, int64(large)>>10)
 		if allocated > 2<<20 {
@@ -315,8 +315,8 @@ func TestUploadFileIsNotHeldInMemory(t *testing.T) {
 	}
 }
 
-// TestUploadFileIsSentAgainFromTheStart cuts the first connection in the middle of
-// the body.
+// TestUploadFileIsSentAgainFromTheStart cuts the first connection in the middle
+// of the body.
 func TestUploadFileIsSentAgainFromTheStart(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

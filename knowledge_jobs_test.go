@@ -96,7 +96,7 @@ func TestWaitJobEndsEarly(t *testing.T) {
 	})
 }
 
-// replies is a client whose requests all get an answer.
+// replies returns a client whose requests all get the same response.
 func replies(t *testing.T, body string) *connic.Client {
 	t.Helper()
 	client, err := connic.New("p", "cnc_0123456789", connic.WithEnvironment("e"), connic.WithHTTPClient(&http.Client{
@@ -144,7 +144,7 @@ func TestJobStatus(t *testing.T) {
 	}
 }
 
-// TestWaitJobYields shows that polls stand back for calls.
+// TestWaitJobYields verifies that polls yield to calls.
 func TestWaitJobYields(t *testing.T) {
 	t.Parallel()
 	lanes := &lanes{Limiter: connic.NewLimiter(60, time.Minute)}

@@ -14,7 +14,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// inBubble runs a test against a fake of its own, in virtual time.
+// inBubble runs a test with its own fake in virtual time.
 func inBubble(t *testing.T, f func(t *testing.T, srv *connictest.Server, client *connic.Client), opts ...connic.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -24,7 +24,7 @@ func inBubble(t *testing.T, f func(t *testing.T, srv *connictest.Server, client 
 	})
 }
 
-// contents are what a query finds, best first.
+// contents returns what a query finds, best match first.
 func contents(t *testing.T, client *connic.Client, q connic.KnowledgeQuery) []string {
 	t.Helper()
 	page, err := client.Knowledge.Query(t.Context(), q)
@@ -122,8 +122,8 @@ func TestKnowledgeIsReplacedAtomically(t *testing.T) {
 		if err != nil || !e.CreatedAt.Equal(former.CreatedAt) || !e.UpdatedAt.Equal(time.Now()) {
 			t.Errorf("afterwards, the entry is %+v, %v; it was %+v", e, err, former)
 		}
-		// An ingestion that fails leaves the former version, and one that is
-		// overtaken does not come back.
+		// A failed ingestion leaves the previous version, and one that is
+		// overtaken does not take effect later.
 		upload(t, client, connic.TextUpload{Content: "price 3", EntryID: "p"})
 		srv.IngestionTime(time.Second)
 		upload(t, client, connic.TextUpload{Content: "price 4", EntryID: "p"})
@@ -138,7 +138,7 @@ func TestKnowledgeIsReplacedAtomically(t *testing.T) {
 			t.Errorf("after a failed ingestion, %q is found", got)
 		}
 		srv.FailIngestion(nil)
-		// Another namespace or environment has entries of its own.
+		// Another namespace or environment has its own entries.
 		srv.IngestionTime(0)
 		upload(t, client, connic.TextUpload{Content: "price 6", EntryID: "p", Namespace: "b"})
 		upload(t, client, connic.TextUpload{Content: "price 7", EntryID: "p", EnvironmentID: "env-production"})
@@ -148,7 +148,7 @@ func TestKnowledgeIsReplacedAtomically(t *testing.T) {
 		if _, err := client.Knowledge.Get(t.Context(), "p", nil); !errors.Is(err, connic.ErrConflict) {
 			t.Errorf("an id in two namespaces: %v", err)
 		}
-		// What is deleted does not come back either.
+		// Deleted entries do not come back either.
 		srv.IngestionTime(time.Second)
 		late := upload(t, client, connic.TextUpload{Content: "price 8", EntryID: "q"})
 		if err := client.Knowledge.Delete(t.Context(), "q", nil); err != nil {
@@ -282,7 +282,7 @@ func TestKnowledgeQuery(t *testing.T) {
 		if n := srv.Executions("knowledge.query"); n != 11 {
 			t.Errorf("%d queries executed", n)
 		}
-		// It reads, so it is repeated and a read-only client may do it.
+		// It is a read, so it is retried, and a read-only client may do it.
 		for _, f := range faults {
 			f.fault.Op = "knowledge.query"
 			srv.ClearFaults()
@@ -304,11 +304,11 @@ func TestKnowledgeQuery(t *testing.T) {
 	})
 }
 
-// faults are what can befall one request. All of them pass.
+// faults lists what can happen to a request. All of them are temporary.
 var faults = []struct {
 	name     string
 	fault    connictest.Fault
-	executed bool // by the service all the same
+	executed bool // by the service nevertheless
 	refused  bool // the service says that it was not executed
 }{
 	{name: "dropped before", fault: connictest.Fault{Drop: true}},
@@ -373,7 +373,7 @@ func TestKnowledgeReadsAndDeletionsSurviveFaults(t *testing.T) {
 					srv.Fault(f.fault)
 					err := call(t.Context(), client.Knowledge)
 					if strings.HasPrefix(name, "knowledge.delete") && f.executed && errors.Is(err, connic.ErrNotFound) {
-						err = nil // the answer that was lost said that it is gone
+						err = nil // the lost response reported the deletion
 					}
 					if err != nil || srv.Executions(name) == 0 {
 						t.Errorf("%s: %v after %d executions", f.name, err, srv.Executions(name))
@@ -384,7 +384,7 @@ func TestKnowledgeReadsAndDeletionsSurviveFaults(t *testing.T) {
 	}
 }
 
-// TestKnowledgeLists shows which envelopes are understood, and how lists end.
+// TestKnowledgeLists tests which envelopes are accepted, and how lists end.
 func TestKnowledgeLists(t *testing.T) {
 	t.Parallel()
 	for _, envelope := range []string{

@@ -13,8 +13,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// uploads are the two ways to upload, with and without something that makes them
-// repeatable.
+// uploads holds the two ways to upload, with and without something that makes
+// them repeatable.
 var uploads = map[string]struct {
 	op   string
 	safe bool
@@ -96,7 +96,7 @@ func TestUploadsUnderFaults(t *testing.T) {
 	}
 }
 
-// count is the number of entries.
+// count returns the number of entries.
 func entryCount(t *testing.T, client *connic.Client) int {
 	t.Helper()
 	entries, err := connic.Collect(client.Knowledge.All(t.Context(), nil), 0)
@@ -106,8 +106,8 @@ func entryCount(t *testing.T, client *connic.Client) int {
 	return len(entries)
 }
 
-// TestUploadAnswerCutAnywhere cuts the answer at every byte: that is never a
-// success, and an id that is returned beside the error is the right one.
+// TestUploadAnswerCutAnywhere truncates the response at every byte. It is never
+// a success, and an id returned with the error is correct.
 func TestUploadAnswerCutAnywhere(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, srv *connictest.Server, _ *connic.Client) {
@@ -139,7 +139,8 @@ func TestUploadAnswerCutAnywhere(t *testing.T) {
 	})
 }
 
-// TestUploadAnswerCutInANumber shows that half a number is not taken for an id.
+// TestUploadAnswerCutInANumber verifies that a truncated number is not taken
+// for an id.
 func TestUploadAnswerCutInANumber(t *testing.T) {
 	t.Parallel()
 	client, err := connic.New("p", "cnc_0123456789", connic.WithEnvironment("e"), connic.WithHTTPClient(&http.Client{

@@ -23,8 +23,8 @@ import (
 	"github.com/connic-go/connic/internal/api/coverage/source"
 )
 
-// garbled are answers that net/http or the decoder cannot read, and quotes in its
-// error.
+// garbled holds responses that net/http or the decoder cannot read and quotes
+// in its error.
 var garbled = []wireFault{
 	{name: "status line", answer: says11(string(canary) + "\r\n\r\n")},
 	{name: "status code", answer: says11("HTTP/1.1 " + string(canary) + " OK\r\n\r\n")},
@@ -55,9 +55,9 @@ func zipped(text string) string {
 	return b.String()
 }
 
-// TestS1TheKeyOnBrokenWires complements the fault matrix: every method meets the
-// answers that net/http quotes, and those that make several requests meet every
-// fault, over pipes and in virtual time.
+// TestS1TheKeyOnBrokenWires complements the fault matrix: every method receives
+// the responses that net/http quotes, and methods with several requests meet
+// every fault, over pipes and in virtual time.
 func TestS1TheKeyOnBrokenWires(t *testing.T) {
 	t.Parallel()
 	for _, m := range methods(t) {
@@ -105,16 +105,16 @@ func onBrokenWire(t *testing.T, fault *wireFault, m source.Method) *paper {
 		err := call(ctx, c)
 		p.error(err)
 		reach(p, reflect.ValueOf(err))
-		synctest.Wait() // a poll may be under way whose last wait has left
+		synctest.Wait() // a poll may be in progress whose last wait has ended
 		transport.CloseIdleConnections()
 		wg.Wait()
 	})
 	return p
 }
 
-// reach writes every text that reflection reaches from v, as programs do that
-// print values with all their unexported fields. It leaves out the data of runs
-// and the like: what users keep there is theirs.
+// reach writes every string that reflection can reach from v, like programs
+// that print values with all their unexported fields. It omits the data of runs
+// and similar items, which belongs to the user.
 func reach(w io.Writer, v reflect.Value) {
 	seen := make(map[uintptr]bool)
 	var walk func(v reflect.Value, depth int)
@@ -183,8 +183,8 @@ func TestReachFindsWhatIsHidden(t *testing.T) {
 	}
 }
 
-// TestS1TheKeyInPrintedOptions prints what a program holds in its hands to make
-// calls with.
+// TestS1TheKeyInPrintedOptions prints the values that a program uses to make
+// calls.
 func TestS1TheKeyInPrintedOptions(t *testing.T) {
 	t.Parallel()
 	source := connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) { return canary, nil })
@@ -206,7 +206,7 @@ func TestS1TheKeyInPrintedOptions(t *testing.T) {
 		must[*connic.Run](t)(c.Runs.Get(t.Context(), "r1"))
 		p.print(opts)
 		p.print(c)
-		p.print(reflect.ValueOf(c).Elem().Interface()) // a copy, which has no method to print it
+		p.print(reflect.ValueOf(c).Elem().Interface()) // a copy, which has no method that redacts it
 		for i := range reflect.TypeFor[connic.Client]().NumField() {
 			if field := reflect.ValueOf(c).Elem().Field(i); field.CanInterface() {
 				p.print(field.Interface())
@@ -236,8 +236,9 @@ func TestS1TheKeyInPrintedOptions(t *testing.T) {
 	}
 }
 
-// TestS1TheKeyInCapturedAnswers looks at the answers that a call keeps for the
-// caller. Of a successful one the body is the user's own data, and stays as it is.
+// TestS1TheKeyInCapturedAnswers inspects the responses that a call retains for
+// the caller. The body of a successful one is the user's own data and is not
+// modified.
 func TestS1TheKeyInCapturedAnswers(t *testing.T) {
 	t.Parallel()
 	for name, answer := range echoes {
@@ -287,7 +288,7 @@ func captures(t *testing.T, answer echo) {
 	}
 }
 
-// TestS1TheKeyInCauses follows the errors of others to where they come from.
+// TestS1TheKeyInCauses inspects the causes of errors from elsewhere.
 func TestS1TheKeyInCauses(t *testing.T) {
 	t.Parallel()
 	proxy := must[*url.URL](t)(url.Parse("http://user:" + string(canary) + "@127.0.0.1:1"))
@@ -338,8 +339,8 @@ func TestS1TheKeyInCauses(t *testing.T) {
 	}
 }
 
-// TestS1TheKeyInARequest shows where the key is: in one header of each request, and
-// in nothing else of it.
+// TestS1TheKeyInARequest verifies that the key is in one header of each
+// request, and nowhere else in it.
 func TestS1TheKeyInARequest(t *testing.T) {
 	t.Parallel()
 	for _, m := range methods(t) {
@@ -359,7 +360,7 @@ func TestS1TheKeyInARequest(t *testing.T) {
 				return response(r, 404, ""), nil
 			})
 			c := must[*connic.Client](t)(connic.New("p", canary, connic.WithEnvironment("e"), connic.WithHTTPClient(&http.Client{Transport: transport})))
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // some wait for what never comes
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // some wait for something that never happens
 			defer cancel()
 			_ = callOf(t, m)(ctx, c)
 		})

@@ -14,7 +14,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// loginOptions lead a login to a fake.
+// loginOptions returns the options for a login to a fake.
 func loginOptions(srv *connictest.Server) []connic.Option {
 	return []connic.Option{connic.WithBaseURL(srv.URL()), connic.WithHTTPClient(&http.Client{Transport: srv.Transport()})}
 }
@@ -96,8 +96,8 @@ func TestLoginsThatFail(t *testing.T) {
 
 const codes = `{"device_code": "DEVICE-SECRET", "user_code": "AB-CD", "verification_url": "https://connic.test/login", "expires_in": 60, "interval": 5}`
 
-// loginScript answers the start of a login, and then each poll in turn, the last
-// one for ever.
+// loginScript responds to the start of a login and then to each poll in turn,
+// repeating the last response.
 func loginScript(start string, polls ...func(r *http.Request) (*http.Response, error)) (opts []connic.Option, at *[]time.Time) {
 	at = new([]time.Time)
 	transport := transportFunc(func(r *http.Request) (*http.Response, error) {
@@ -115,7 +115,8 @@ func answers(status int, body string) func(r *http.Request) (*http.Response, err
 	return func(r *http.Request) (*http.Response, error) { return response(r, status, body), nil }
 }
 
-// TestLoginWaitsOutWhatPasses has everything happen before the key comes.
+// TestLoginWaitsOutWhatPasses has every temporary failure before the key
+// arrives.
 func TestLoginWaitsOutWhatPasses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -136,7 +137,7 @@ func TestLoginWaitsOutWhatPasses(t *testing.T) {
 	})
 }
 
-// TestLoginUnderHostileAnswers believes nothing that it would pass on.
+// TestLoginUnderHostileAnswers verifies that hostile values are not passed on.
 func TestLoginUnderHostileAnswers(t *testing.T) {
 	t.Parallel()
 	page := func(url string) string { return strings.Replace(codes, "https://connic.test/login", url, 1) }
@@ -172,7 +173,7 @@ func TestLoginUnderHostileAnswers(t *testing.T) {
 			}
 		})
 	}
-	// An interval and an expiry that are nonsense.
+	// An invalid interval and expiry.
 	synctest.Test(t, func(t *testing.T) {
 		opts, at := loginScript(`{"device_code": "d", "user_code": "u", "verification_url": "https://x.test", "expires_in": 1e300, "interval": -5}`,
 			answers(400, `{"error": "authorization_pending"}`))

@@ -20,31 +20,32 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// The fault matrix (F1): every fault, on every operation, once, twice and for
-// ever, over real sockets. Its three parts are data: the faults here, the
-// operations in calls_test.go, and what is expected in the columns safe and unsafe.
+// The fault matrix (F1): every fault on every operation, once, twice and
+// always, over real sockets. Its three parts are data: the faults below, the
+// operations in calls_test.go, and the expectations in the columns safe and
+// unsafe.
 
-// expectation is what becomes of a call whose first attempts meet a fault.
+// An expectation is the outcome of a call whose first attempts meet a fault.
 type expectation string
 
 const (
 	survives expectation = "survives" // another attempt succeeds
-	fails    expectation = "fails"    // the call ends with an error that says what happened
-	unknown  expectation = "unknown"  // the call ends with ErrOutcomeUnknown, after one attempt
+	fails    expectation = "fails"    // the call fails with an error that describes the fault
+	unknown  expectation = "unknown"  // the call fails with ErrOutcomeUnknown after one attempt
 )
 
-// wireFault is a fault as a server, or the way to it, makes it.
+// A wireFault is a fault of a server or of the path to it.
 type wireFault struct {
 	name         string
-	safe, unsafe expectation // of safe and idempotent operations, and of unsafe ones
+	safe, unsafe expectation // for safe and idempotent operations, and for unsafe ones
 
-	dial      error                       // no connection is made
+	dial      error                       // no connection is established
 	accept    func(net.Conn)              // the connection ends before a request is read
-	answer    func(conn net.Conn)         // what follows a request
-	executed  bool                        // the server may have done its work, and counts it
-	slow      bool                        // the client has to give up waiting
-	bodyless  expectation                 // in place of safe, where an answer needs no body
-	statusErr func(e *connic.Error) error // checks the error of a fault that lasts
+	answer    func(conn net.Conn)         // what happens after a request
+	executed  bool                        // the server may have executed it, and counts it
+	slow      bool                        // the client has to time out
+	bodyless  expectation                 // instead of safe, if a response needs no body
+	statusErr func(e *connic.Error) error // checks the error of a permanent fault
 }
 
 func reset(conn net.Conn) {
@@ -75,8 +76,8 @@ var wireFaults = []wireFault{
 	{name: "dial refused", safe: survives, unsafe: survives, dial: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}},
 	{name: "DNS", safe: survives, unsafe: survives, dial: &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Name: "api", IsTemporary: true}}},
 	{name: "TLS", safe: survives, unsafe: survives, dial: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}},
-	// Before the request is read, that is: at its first byte. A reset that comes
-	// sooner can fail the connect, and then nothing was sent.
+	// Before the request is read means at its first byte. An earlier reset
+	// could fail the connect, and then nothing was sent.
 	{name: "reset before the request", safe: survives, unsafe: unknown, accept: func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 1))
 		reset(conn)
@@ -119,7 +120,7 @@ var wireFaults = []wireFault{
 	{name: "200 empty", safe: survives, unsafe: unknown, executed: true, bodyless: "done", answer: status(200, "", "")},
 }
 
-// matrixCase is one cell: a fault, an operation, how often.
+// A matrixCase is one cell: a fault, an operation, and how often.
 type matrixCase struct {
 	fault *wireFault
 	op    operation
@@ -128,7 +129,7 @@ type matrixCase struct {
 	dials, requests, executions atomic.Int64
 }
 
-// serve answers the requests on one connection.
+// serve responds to the requests on one connection.
 func (m *matrixCase) serve(conn net.Conn) {
 	if m.fault.accept != nil && m.dials.Load() <= m.times {
 		m.fault.accept(conn)
@@ -159,7 +160,7 @@ func (m *matrixCase) serve(conn net.Conn) {
 	}
 }
 
-// open is a Limiter that lets everything pass.
+// open is a Limiter that admits everything.
 type open struct{}
 
 func (open) Acquire(ctx context.Context, _ connic.Admission) (connic.Permit, error) {
@@ -168,8 +169,8 @@ func (open) Acquire(ctx context.Context, _ connic.Admission) (connic.Permit, err
 func (open) Release(connic.Permit, connic.Outcome) {}
 func (open) Status() connic.RateLimitStatus        { return connic.RateLimitStatus{} }
 
-// run makes the call, over real sockets unless the fault takes time: then over
-// pipes, and the time is virtual.
+// run makes the call over real sockets, unless the fault takes time: then over
+// pipes and in virtual time.
 func (m *matrixCase) run(t *testing.T) {
 	t.Helper()
 	if m.fault.slow {
@@ -192,7 +193,8 @@ func (m *matrixCase) run(t *testing.T) {
 func (m *matrixCase) call(t *testing.T, dial func(context.Context) (net.Conn, error)) {
 	t.Helper()
 	transport := &http.Transport{
-		// The test of the fault, not of TLS: what is dialled passes for TLS.
+		// This tests the fault and not TLS, so a plain connection passes for
+		// TLS.
 		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if n := m.dials.Add(1); m.fault.dial != nil && n <= m.times {
 				return nil, m.fault.dial

@@ -74,7 +74,7 @@ func nan() float64 {
 	return zero / zero
 }
 
-// patchField is a field of an update.
+// A patchField is a field of an update.
 type patchField struct {
 	key       string // in the request
 	value     any    // a Nullable that is set
@@ -109,7 +109,7 @@ var budgetFields = map[string]patchField{
 	"Enabled":       {"enabled", connic.Set(true), `true`, false},
 }
 
-// TestPatches shows for every field of every update what is sent when it is
+// TestPatches verifies for every field of every update what is sent if it is
 // absent, null or set.
 func TestPatches(t *testing.T) {
 	t.Parallel()
@@ -139,7 +139,7 @@ func testPatch[U any](t *testing.T, fields map[string]patchField, update func(*c
 			return &http.Response{StatusCode: http.StatusOK, Request: r, Body: io.NopCloser(strings.NewReader(`{"id": "x"}`))}, err
 		}),
 	})))
-	// with makes an update of which only one field is not absent.
+	// with returns an update with a single field that is not absent.
 	with := func(name string, value reflect.Value) (u U) {
 		reflect.ValueOf(&u).Elem().FieldByName(name).Set(value)
 		return u
@@ -181,10 +181,10 @@ func testPatch[U any](t *testing.T, fields map[string]patchField, update func(*c
 			t.Errorf("%s null: %v, %v; want it to be refused", name, sent, err)
 		}
 	}
-	// Absent is what the other fields were all the time. All of them together:
+	// The other fields were absent all the time. Now all of them together:
 	sent = nil
 	if u, ok := any(&all).(*connic.JudgeUpdate); ok {
-		u.TriggerMode = connic.Set(connic.JudgeAutomatic) // which the sample rate needs
+		u.TriggerMode = connic.Set(connic.JudgeAutomatic) // required by the sample rate
 	}
 	if err := update(c, all); err != nil || len(sent) != 1 {
 		t.Fatalf("all fields set: %v, %v", sent, err)
@@ -200,7 +200,8 @@ func testPatch[U any](t *testing.T, fields map[string]patchField, update func(*c
 	}
 }
 
-// TestPatchesInTheFake shows that what is absent stays, and what is null goes.
+// TestPatchesInTheFake verifies that absent fields remain and null fields are
+// cleared.
 func TestPatchesInTheFake(t *testing.T) {
 	t.Parallel()
 	srv, client := judged(t)
@@ -226,7 +227,7 @@ func TestPatchesInTheFake(t *testing.T) {
 		after.ScoreAlert != nil || after.SampleRate != 0 || after.Name != "other" || len(after.Criteria) != 2 {
 		t.Errorf("the cleared judge is %+v", after)
 	}
-	// The fake does not rely on the client's own refusals.
+	// The fake does not rely on the client's own checks.
 	err := client.Do(t.Context(), http.MethodPatch, "/judges/"+judge.ID, nil, map[string]any{"name": nil}, nil)
 	if !errors.Is(err, connic.ErrInvalid) || !strings.Contains(err.Error(), "body.name") {
 		t.Errorf("clearing a name: %v", err)

@@ -14,7 +14,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// R5: five minutes of 503, under callers that do not give up.
+// R5: five minutes of 503, with callers that do not give up.
 func TestR5AnOutage(t *testing.T) {
 	t.Parallel()
 	for _, callers := range []int{1, 5, 50} {
@@ -24,7 +24,7 @@ func TestR5AnOutage(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					srv := newFake(connictest.SlidingWindow)
 					client := srv.Client(withDelay(internet(newDice(5))))
-					// A while of health first, as in life.
+					// The service works for a while first.
 					for range 5 {
 						if err := getProject(t.Context(), client); err != nil {
 							t.Fatal(err)
@@ -72,7 +72,7 @@ func TestR5AnOutage(t *testing.T) {
 	}
 }
 
-// A short disturbance is what retries are for: the budget must not be in the way.
+// Retries exist for short disturbances: the budget must not prevent them.
 func TestTransientFailuresSpendNoBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestTransientFailuresSpendNoBudget(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// And after an outage it fills again.
+		// After an outage the budget is restored.
 		srv.Fault(connictest.Fault{Op: "project.get", Times: -1, Status: 500})
 		for range 20 {
 			if err := getProject(t.Context(), client); !errors.Is(err, connic.ErrServer) {

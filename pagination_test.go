@@ -15,7 +15,7 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// lists answers requests for lists and keeps their queries.
+// lists responds to list requests and records their queries.
 type lists struct {
 	queries []string
 	answer  func(r *http.Request, n int) string
@@ -31,7 +31,7 @@ func (l *lists) client(t *testing.T, opts ...Option) *Client {
 	return newTestClient(t, l.RoundTrip, append([]Option{WithoutRateLimit()}, opts...)...)
 }
 
-// rows are runs with the ids from first to last.
+// rows returns runs with the ids from first to last.
 func rows(first, last int) string {
 	var ids []string
 	for i := first; i <= last; i++ {
@@ -201,8 +201,8 @@ func TestS8ListsThatDoNotEnd(t *testing.T) {
 
 func TestListsThatShift(t *testing.T) {
 	t.Parallel()
-	// Two new rows come at the top between the pages: the last two of the first
-	// page come again.
+	// Two new rows are added at the top between the pages: the last two of the
+	// first page come again.
 	l := &lists{answer: func(r *http.Request, n int) string {
 		offset := number(r, "offset")
 		shift := 2 * (n - 1)

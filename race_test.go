@@ -2,6 +2,6 @@
 
 package connic_test
 
-// The race detector makes the simulations ten times slower, and it needs few of
-// them.
+// The race detector makes the simulations ten times slower, and needs only a
+// few of them.
 const raceDetector = true

@@ -16,8 +16,9 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// The tests of this file run whole clients against the fake's quota, in virtual
-// time. Their names begin with the line of docs/reliability.md that they show.
+// The tests in this file run whole clients against the fake's quota, in virtual
+// time. Their names begin with the row of docs/reliability.md that they
+// support.
 
 var windows = map[string]connictest.Window{
 	"fixed window":    connictest.FixedWindow,
@@ -26,7 +27,7 @@ var windows = map[string]connictest.Window{
 	"rejects counted": connictest.SlidingWindowRejects,
 }
 
-// network delays requests on their way, half before and half after the service.
+// network delays requests, half before and half after the service.
 type network struct {
 	next  http.RoundTripper
 	delay func(*http.Request) (there, back time.Duration)
@@ -63,7 +64,7 @@ func withDelay(delay func(*http.Request) (there, back time.Duration)) connic.Opt
 	return connic.WithTransport(func(next http.RoundTripper) http.RoundTripper { return network{next, delay} })
 }
 
-// dice is a source of chance that goroutines can share.
+// dice is a random source that goroutines can share.
 type dice struct {
 	mu     sync.Mutex
 	source *rand.Rand
@@ -71,21 +72,21 @@ type dice struct {
 
 func newDice(seed uint64) *dice { return &dice{source: rand.New(rand.NewPCG(seed, 7))} }
 
-// oneIn is true once in n times.
+// oneIn returns true once in n times.
 func (d *dice) oneIn(n int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.source.IntN(n) == 0
 }
 
-// upTo is a time between 0 and most.
+// upTo returns a duration between 0 and most.
 func (d *dice) upTo(most time.Duration) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return time.Duration(d.source.Int64N(int64(most)))
 }
 
-// internet takes 20 to 320 ms for a round trip.
+// internet has round trips of 20 to 320 ms.
 func internet(d *dice) func(*http.Request) (there, back time.Duration) {
 	return func(*http.Request) (there, back time.Duration) {
 		half := 10*time.Millisecond + d.upTo(150*time.Millisecond)
@@ -93,7 +94,7 @@ func internet(d *dice) func(*http.Request) (there, back time.Duration) {
 	}
 }
 
-// load is what came of calls.
+// A load is the result of calls.
 type load struct {
 	mu        sync.Mutex
 	accepted  int
@@ -128,7 +129,7 @@ func refusals(srv *connictest.Server) int {
 	return n
 }
 
-// saturate keeps the clients busy with so many goroutines each until ctx ends.
+// saturate keeps the clients busy with n goroutines each until ctx ends.
 func saturate(ctx context.Context, clients []*connic.Client, goroutines int, call func(context.Context, *connic.Client) error) *load {
 	l := &load{perClient: make([]int, len(clients))}
 	var wg sync.WaitGroup
@@ -139,7 +140,7 @@ func saturate(ctx context.Context, clients []*connic.Client, goroutines int, cal
 					err := call(ctx, client)
 					l.count(i, err)
 					if errors.Is(err, connic.ErrRateLimited) && errors.Is(err, context.DeadlineExceeded) {
-						return // no other turn comes before the end
+						return // there is no other turn before the end
 					}
 				}
 			})
@@ -154,7 +155,7 @@ func getProject(ctx context.Context, c *connic.Client) error {
 	return err
 }
 
-// seeds is how many random courses each rate simulation takes.
+// seeds is the number of random runs of each rate simulation.
 func seeds() uint64 {
 	if raceDetector {
 		return 2
@@ -189,7 +190,7 @@ func newClients(srv *connictest.Server, n int, opts ...connic.Option) []*connic.
 	return clients
 }
 
-// course is what one simulation of clients on one quota gave.
+// A course is the result of one simulation of clients on one quota.
 type course struct {
 	refused  float64 // share of the requests that were refused
 	accepted int

@@ -11,10 +11,10 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// The single rules of the limiter. What they come to together stands in
+// The individual rules of the limiter. Their combined effect is tested in
 // rate_test.go.
 
-// queue notes in which order attempts are admitted, and with what error.
+// queue records the order in which attempts are admitted, and their errors.
 type queue struct {
 	limiter connic.Limiter
 	mu      sync.Mutex
@@ -32,7 +32,7 @@ func newQueue(n int) *queue {
 	}
 }
 
-// join asks for an attempt, and returns when it is admitted, refused or in line.
+// join requests an attempt, and returns when it is admitted, refused or queued.
 func (q *queue) join(ctx context.Context, name string, a connic.Admission) {
 	go func() {
 		permit, err := q.limiter.Acquire(ctx, a)
@@ -46,13 +46,13 @@ func (q *queue) join(ctx context.Context, name string, a connic.Admission) {
 	synctest.Wait()
 }
 
-// end ends the attempt of a name.
+// end ends the attempt with a name.
 func (q *queue) end(name string, kind connic.OutcomeKind, retryAfter time.Duration) {
 	q.limiter.Release(q.permits[name], connic.Outcome{Kind: kind, RetryAfter: retryAfter})
 	synctest.Wait()
 }
 
-// use ends n attempts with answers, at once.
+// use ends n attempts with responses at once.
 func (q *queue) use(t *testing.T, n int) {
 	t.Helper()
 	for range n {
@@ -122,11 +122,11 @@ func TestLinesOfTheLimiter(t *testing.T) {
 			q.join(t.Context(), "second", connic.Admission{})
 			q.join(t.Context(), "again", again)
 			time.Sleep(11 * time.Second)
-			q.expect(t, "refused", "again") // and the others wait for its answer
+			q.expect(t, "refused", "again") // and the others wait for its response
 			q.end("again", connic.OutcomeAnswered, 0)
 			time.Sleep(2 * time.Minute)
 		})
-		// It keeps its place in its own lane, and no better one.
+		// It keeps its position in its own lane, and gains none.
 		synctest.Test(t, func(t *testing.T) {
 			q := newQueue(0)
 			q.join(t.Context(), "refused", connic.Admission{Lane: connic.LaneLow})
@@ -214,8 +214,8 @@ func TestPausesOfTheLimiter(t *testing.T) {
 	})
 }
 
-// The turn of the n-th in line comes when the n-th of those that count stops to:
-// a deadline after that is none that refuses it.
+// The turn of the nth in the queue comes when the nth of those that count
+// expires: a later deadline must not refuse it.
 func TestAWaitThatFitsIsNotRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -228,7 +228,8 @@ func TestAWaitThatFitsIsNotRefused(t *testing.T) {
 		for range 3 {
 			q.join(t.Context(), "others", connic.Admission{})
 		}
-		// The fourth in line takes the last of the first four places, in 50 s.
+		// The fourth in the queue takes the last of the first four slots, in 50
+		// s.
 		for name, wait := range map[string]time.Duration{"fits": 51 * time.Second, "does not": 49 * time.Second} {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
@@ -245,7 +246,8 @@ func TestAWaitThatFitsIsNotRefused(t *testing.T) {
 	})
 }
 
-// Where a pause holds up more than there are free places, the free ones come first.
+// If a pause holds up more waiters than there are free slots, the free ones
+// come first.
 func TestFreePlacesCountInAPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -259,7 +261,7 @@ func TestFreePlacesCountInAPause(t *testing.T) {
 		q.join(t.Context(), "b", connic.Admission{})
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
-		q.join(ctx, "third", connic.Admission{}) // its place is free in 30 s
+		q.join(ctx, "third", connic.Admission{}) // its slot is free in 30 s
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if err := q.errs["third"]; err != nil {
@@ -269,10 +271,11 @@ func TestFreePlacesCountInAPause(t *testing.T) {
 	})
 }
 
-// A waiter that gives up in the moment it is admitted gives its place to the next.
+// A waiter that gives up at the moment it is admitted returns its slot to the
+// next one.
 func TestAPlaceIsNotLostWithItsWaiter(t *testing.T) {
 	t.Parallel()
-	for range 100 { // whether it is admitted before it leaves the line is chance
+	for range 100 { // whether it is admitted before it leaves the queue is random
 		synctest.Test(t, func(t *testing.T) {
 			q := newQueue(10)
 			for _, name := range []string{"a", "b", "c", "d"} { // no more at first

@@ -37,7 +37,7 @@ func newTestClient(t *testing.T, transport roundTripper, opts ...Option) *Client
 	return c
 }
 
-// badSegments are path arguments that must not leave the process.
+// badSegments holds path arguments that must not leave the process.
 var badSegments = []string{
 	"", ".", "..", "/", "a/b", "../runs", "..%2fruns", "a%2Fb", "a%2fb", "%2F", `a\b`, "a%5Cb", "a%5cb", "%2e", "%2e%2e", "%2E.", ".%2e",
 	"a\nb", "a\x00b", "a%00b", "a%0Ab", "a%0d", "a\x7f", "a%7F", "%252e%252e", "a%252Fb", "a%25252Fb", "%25252e", "a\u0085b",
@@ -98,7 +98,8 @@ func FuzzPathArgument(f *testing.F) {
 			}
 			return
 		}
-		// What a server sees that decodes before it routes, and one that does so twice.
+		// What is seen by a server that decodes before it routes, and by one
+		// that decodes twice.
 		line := sent[0].URL.RequestURI()
 		parsed, err := url.ParseRequestURI(line)
 		if err != nil {

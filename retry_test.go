@@ -22,8 +22,8 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// The retry table, once more and in full: what happens to a call of each class
-// after each single result.
+// The complete retry table, written again: the outcome of a call of each class
+// after each result.
 func TestRetryTable(t *testing.T) {
 	t.Parallel()
 	const (
@@ -301,8 +301,8 @@ func TestR4RetryAfterTable(t *testing.T) {
 	}
 }
 
-// FuzzRetryAfter answers with the fuzzed header twice, as a 429 and as a 503: no
-// further attempt may start before the instant that it names, and none may spin.
+// FuzzRetryAfter sends the fuzzed header twice, with a 429 and with a 503. No
+// further attempt may start before it allows, and there must be no busy loop.
 func FuzzRetryAfter(f *testing.F) {
 	for _, seed := range []string{
 		"0", "5", "1.5", " 5 ", "-1", "abc", "NaN", "1e400", "9223372037", strings.Repeat("9", 40), "1795428000", "120", "121", "0.5", "1e1", "119.9999999999",
@@ -349,7 +349,7 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// namedWait reads a Retry-After in its own way: plain seconds, and dates.
+// namedWait parses a Retry-After independently: plain seconds, and dates.
 func namedWait(value string, now time.Time) (time.Duration, bool) {
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
@@ -364,8 +364,8 @@ func namedWait(value string, now time.Time) (time.Duration, bool) {
 func TestR4RandomRetryAfters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		// One client, 10,000 headers: the attempt after each comes no earlier than
-		// its header said.
+		// One client, 10,000 headers: the attempt after each comes no earlier
+		// than its header allows.
 		var notBefore time.Time
 		refuse, early := false, 0
 		random := newSequence(1)
@@ -393,7 +393,7 @@ func TestR4RandomRetryAfters(t *testing.T) {
 			_, err := c.Runs.Get(t.Context(), "r1")
 			var e *Error
 			if errors.As(err, &e) && e.RetryAfter > 2*time.Minute {
-				time.Sleep(e.RetryAfter) // that is for the caller to wait out
+				time.Sleep(e.RetryAfter) // that is left to the caller
 			} else if err != nil {
 				t.Fatal(err)
 			}
@@ -404,7 +404,7 @@ func TestR4RandomRetryAfters(t *testing.T) {
 	})
 }
 
-// newSequence returns a small reproducible source of chance.
+// newSequence returns a small reproducible random source.
 func newSequence(seed uint64) func(n uint64) uint64 {
 	return func(n uint64) uint64 {
 		seed = seed*6364136223846793005 + 1442695040888963407

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Retry-After may be a date, and the answer's Date may be wrong, and so may be the
-// clock here.
+// Retry-After may be a date, while the Date of the response, or the local
+// clock, may be wrong.
 func TestRetryAfterDates(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)

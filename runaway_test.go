@@ -19,8 +19,8 @@ type runawayHandler struct {
 
 func (h runawayHandler) Handle(context.Context, slog.Record) error { h.end(); return nil }
 
-// Callbacks of every other kind that panic or exit, five of each: the next call is
-// sent at once, and nothing is kept for them.
+// Callbacks of every other kind panic or exit, five of each. The next call is
+// sent at once, and no slot is leaked.
 func TestCallbacksThatRunAway(t *testing.T) {
 	t.Parallel()
 	for ending, end := range map[string]func(){"panic": func() { panic("user") }, "Goexit": runtime.Goexit} {
@@ -74,7 +74,7 @@ func TestCallbacksThatRunAway(t *testing.T) {
 	}
 }
 
-// Bounds at the end of their types are bounds.
+// Limits at the end of their type's range are limits.
 func TestBoundsAtTheirEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

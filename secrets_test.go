@@ -24,10 +24,10 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// secret is a part of the canary that its redacted form does not show.
+// secret is the part of the canary that its redacted form does not show.
 const secret = "9f8e7d6c"
 
-// leak returns the form in which a text has the key, "" if it has not.
+// leak returns the form in which a text contains the key, or "".
 func leak(text string) string {
 	forms := map[string]string{
 		"as it is": secret, "in hexadecimal": hex.EncodeToString([]byte(secret)), "as bytes": strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
@@ -63,7 +63,7 @@ func TestLeaksAreFound(t *testing.T) {
 	}
 }
 
-// paper collects whatever a call shows to anybody.
+// paper collects whatever a call reveals.
 type paper struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -91,7 +91,7 @@ func (p *paper) loggers() []*slog.Logger {
 	return []*slog.Logger{slog.New(slog.NewTextHandler(p, opts)), slog.New(slog.NewJSONHandler(p, opts))}
 }
 
-// error writes an error, and those within it.
+// error writes an error and the errors it wraps.
 func (p *paper) error(err error) {
 	if err == nil {
 		return
@@ -120,7 +120,7 @@ func (p *paper) leak() (form, where string) {
 	return "", ""
 }
 
-// options make a client write on p whatever it tells.
+// options make a client write everything it reports to p.
 func (p *paper) options() []connic.Option {
 	return []connic.Option{
 		connic.WithLogger(p.loggers()[0]), connic.WithRetry(connic.RetryPolicy{MaxRefusals: 10}), connic.WithEnvironment("e-1"), connic.WithApplication("secrets", "1"),
@@ -131,7 +131,7 @@ func (p *paper) options() []connic.Option {
 	}
 }
 
-// echo is an answer of a service that repeats the key it was sent.
+// echo is the response of a service that repeats the key.
 type echo func(key string) (status int, header http.Header, body string, err error)
 
 func says(status int, header http.Header, body string) echo {
@@ -162,8 +162,8 @@ var echoes = map[string]echo{
 	"a pending state":   says(200, nil, `{"id": "x", "run_id": "x", "job_id": "x", "status": "running", "phase": "KEY", "output": "KEY", "name": "KEY"}`),
 }
 
-// shown makes one call of every method against an answer, and returns what it
-// shows: errors, events and logs.
+// shown makes one call of every method with a given response, and returns what
+// the calls reveal: errors, events and logs.
 func shown(t *testing.T, answer echo, opts ...connic.Option) map[string]*paper {
 	t.Helper()
 	papers := make(map[string]*paper)
@@ -186,7 +186,7 @@ func shown(t *testing.T, answer echo, opts ...connic.Option) map[string]*paper {
 			c := must[*connic.Client](t)(connic.New("p-1", canary, slices.Concat(p.options(), opts, []connic.Option{
 				connic.WithHTTPClient(&http.Client{Transport: transport}),
 			})...))
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // some wait for what never comes
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // some wait for something that never happens
 			defer cancel()
 			p.error(call(ctx, c))
 			p.print(c)
@@ -216,8 +216,8 @@ func TestS1TheKeyShowsNowhere(t *testing.T) {
 	}
 }
 
-// What a transport or a key source of the user's puts into an error stays in that
-// error, but the client's own words and events do not repeat it.
+// What a transport or key source of the user puts into an error stays in that
+// error, but the client's own texts and events do not repeat it.
 func TestS1TheKeyInErrorsOfOthers(t *testing.T) {
 	t.Parallel()
 	bad := errors.New("proxy http://user:" + string(canary) + "@localhost refused")
@@ -263,7 +263,7 @@ func TestS1TheKeyInACapturedResponse(t *testing.T) {
 	}
 }
 
-// hostile are answers that nobody sends by mistake.
+// hostile holds responses that no one sends by mistake.
 var hostile = map[string]string{
 	"null": `null`, "array": `[]`, "object": `{}`, "number": `0`, "text": `"x"`, "true": `true`,
 	"null in a list": `[null]`, "null item": `{"items": [null], "total": 1}`, "items an object": `{"items": {}}`, "lists in lists": `[[[]]]`,
@@ -277,8 +277,8 @@ var hostile = map[string]string{
 	"all null": `{"id": null, "items": null, "status": null, "cost": null, "traces": [null], "criteria": [null], "cases": [null], "agents": [null]}`,
 }
 
-// TestS10NoAnswerMakesTheClientPanic also shows that no answer makes it loop
-// without a pause: the time of such a call would stand still.
+// TestS10NoAnswerMakesTheClientPanic also verifies that no response makes the
+// client loop without a pause: the time of such a call would stand still.
 func TestS10NoAnswerMakesTheClientPanic(t *testing.T) {
 	t.Parallel()
 	if raceDetector {
@@ -312,7 +312,7 @@ func TestS10NoArgumentMakesTheClientPanic(t *testing.T) {
 	}
 }
 
-// quietChild is set in the process that must not say anything.
+// quietChild is set in the process that must not print anything.
 const quietChild = "CONNIC_TEST_QUIET_CHILD"
 
 func TestS10TheClientIsQuiet(t *testing.T) {

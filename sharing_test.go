@@ -33,7 +33,7 @@ func (l *load) course(srv *connictest.Server, took time.Duration) course {
 	}
 }
 
-// courses runs a simulation n times, in bubbles of their own.
+// courses runs a simulation n times, in separate bubbles.
 func courses(t *testing.T, n uint64, window connictest.Window, f func(t *testing.T, srv *connictest.Server, d *dice) course) []course {
 	t.Helper()
 	if raceDetector {
@@ -57,16 +57,16 @@ func mean(all []course, f func(course) float64) float64 {
 	return sum / float64(len(all))
 }
 
-// R3: clients that know nothing of each other share the quota. The refusals are a
-// mean over the seeds; throughput and fairness hold for each.
+// R3: independent clients share the quota. The refusals are a mean over the
+// seeds; throughput and fairness hold for each.
 func TestR3ClientsShareTheQuota(t *testing.T) {
 	t.Parallel()
 	for name, window := range windows {
 		for _, k := range []int{2, 3, 5} {
 			t.Run(fmt.Sprint(name, "/", k), func(t *testing.T) {
 				t.Parallel()
-				// The more clients, the closer the figure is to its bound, and the more
-				// courses it takes to tell.
+				// With more clients the result is closer to its limit, and more
+				// runs are needed.
 				n := seeds()
 				if k == 5 {
 					n *= 3
@@ -169,7 +169,7 @@ func TestP10SixHundredCalls(t *testing.T) {
 		for _, k := range []int{1, 4} {
 			t.Run(fmt.Sprint(name, "/", k), func(t *testing.T) {
 				t.Parallel()
-				// With four clients a course has one window or two of chance.
+				// With four clients a run varies by one or two windows.
 				all := courses(t, map[int]uint64{1: seeds(), 4: 5 * seeds()}[k], window, func(t *testing.T, srv *connictest.Server, _ *dice) course {
 					start := time.Now()
 					l := &load{perClient: make([]int, k)}

@@ -18,7 +18,7 @@ func TestAStableIDGoesOutForItsOwnContentOnly(t *testing.T) {
 		for _, change := range []string{"B text", "B", "a text and more", ""} {
 			content, opened := "a text", 0
 			file := connic.FileSource{Name: "a.txt", Open: func() (io.Reader, error) {
-				if opened++; opened == 3 { // looked at, hashed, sent
+				if opened++; opened == 3 { // inspected, hashed, sent
 					content = change
 				}
 				r := io.Reader(strings.NewReader(content))
@@ -30,7 +30,7 @@ func TestAStableIDGoesOutForItsOwnContentOnly(t *testing.T) {
 			srv := connictest.New()
 			_, err := srv.Client(connic.WithEnvironment("env-production"), quick).Knowledge.UploadFile(t.Context(), connic.FileUpload{File: file, StableID: true})
 			var argument *connic.ArgumentError
-			// Of a file that grew, the part goes out that the id belongs to.
+			// If a file grew, the part that the id belongs to is sent.
 			grew := sized && strings.HasPrefix(change, "a text")
 			if grew != (err == nil) || (!grew && (!errors.As(err, &argument) || srv.Executions("knowledge.upload_file") != 0)) {
 				t.Errorf("%s, %q: %v after %d openings", name, change, err, opened)

@@ -15,7 +15,8 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// keys are the names under which an answer may have what an operation asked for.
+// keys holds the names under which a response may have what an operation
+// requested.
 const keys = `run runs agent agents items data results entries jobs job judges judge evaluations evaluation budgets budget deployments
 	deployment environments environment test_run test_runs cases traces criteria logs namespaces bridges routes events usage rows
 	project session children spans detail`
@@ -64,7 +65,7 @@ func TestAnswersThatSwell(t *testing.T) { //nolint:paralleltest // it measures t
 			cancel()
 		}
 		runtime.ReadMemStats(&after)
-		// Its buffer, its decoded form, and what is kept of it in an error.
+		// Its buffer, its decoded form, and the part that an error retains.
 		if total, most := after.TotalAlloc-before.TotalAlloc, uint64(sent+1)*uint64(12*len(body)+4<<20); total > most {
 			t.Errorf("%s: %d answers of %d bytes became %d MiB, more than %d", name, sent, len(body), total>>20, most>>20)
 		}
@@ -74,8 +75,9 @@ func TestAnswersThatSwell(t *testing.T) { //nolint:paralleltest // it measures t
 	}
 }
 
-// TestEveryTypeDecodesWhatItMay decodes documents of all kinds into every type that
-// is decoded leniently, by encoding/json and into values that were used before.
+// TestEveryTypeDecodesWhatItMay decodes documents of all kinds into every
+// leniently decoded type, with encoding/json and into values that were used
+// before.
 func TestEveryTypeDecodesWhatItMay(t *testing.T) { //nolint:paralleltest // it measures the heap
 	documents := []string{
 		``, `null`, `{}`, `[]`, `""`, `0`, `true`, `"x"`, `{"id":1,"ID":2,"Id":null}`, `{"id":{"id":{"id":[]}}}`, `[{}]`, "\ufeff{}",
@@ -114,7 +116,7 @@ func TestEveryTypeDecodesWhatItMay(t *testing.T) { //nolint:paralleltest // it m
 			if err == nil && !json.Valid([]byte(document)) {
 				t.Errorf("%v takes %.60q", of, document)
 			}
-			// What was decoded can be encoded, and decoded again.
+			// A decoded value can be encoded and decoded again.
 			if err != nil {
 				continue
 			}

@@ -64,8 +64,8 @@ func TestTestRuns(t *testing.T) {
 	})
 }
 
-// TestTestRunsEndByTheirStatusAlone shows what a wait goes through: a run that has
-// not said how it ended may still pass, whatever its phase is.
+// TestTestRunsEndByTheirStatusAlone tests what a wait continues through: a run
+// that has not reported its result may still pass, whatever its phase.
 func TestTestRunsEndByTheirStatusAlone(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{

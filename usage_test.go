@@ -59,7 +59,7 @@ func TestUsage(t *testing.T) {
 		show(all.ByAgent())
 		show(all.ByDay())
 		show(all.ByEnvironment())
-		// The service's own grouping gives the same.
+		// The service's own grouping yields the same.
 		for grouping, by := range map[connic.UsageGrouping]func(*connic.Usage) []connic.UsageGroup{
 			connic.UsageByAgent: (*connic.Usage).ByAgent, connic.UsageByDay: (*connic.Usage).ByDay, connic.UsageByEnvironment: (*connic.Usage).ByEnvironment,
 		} {

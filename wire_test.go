@@ -37,7 +37,7 @@ func response(r *http.Request, status int, body string) *http.Response {
 
 const canary = connic.APIKey("cnc_CANARY-9f8e7d6c5b4a")
 
-// quick keeps the waits of tests on real sockets short.
+// quick keeps waits short in tests on real sockets.
 var quick = connic.WithRetry(connic.RetryPolicy{MinWait: time.Millisecond, MaxWait: 2 * time.Millisecond, MaxRefusals: 10})
 
 func newClient(t *testing.T, base string, opts ...connic.Option) *connic.Client {
@@ -69,8 +69,8 @@ func TestS2RedirectsAreNotFollowed(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 	}))
 	t.Cleanup(srv.Close)
-	// Every name leads to one of the two servers, so that names differ as they
-	// would on the internet.
+	// Every name resolves to one of the two servers, so that names differ as on
+	// the internet.
 	transport := srv.Client().Transport.(*http.Transport).Clone()
 	transport.TLSClientConfig.InsecureSkipVerify = true
 	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -144,8 +144,8 @@ func TestS2SlashRedirectIsAskedAgainAtTheBaseURL(t *testing.T) {
 		t.Errorf("it asked %s", got)
 	}
 
-	// A service that sends it back and forth ends with an error, and an unsafe call
-	// at once. The query stays as it was.
+	// A service that redirects back and forth fails the call, and an unsafe
+	// call at once. The query is preserved.
 	var seen []string
 	both := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.URL.RequestURI())
@@ -202,7 +202,7 @@ func TestTLS(t *testing.T) {
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 
-	// The client's own transport does not know the server's authority.
+	// The client's own transport does not trust the server's authority.
 	c := newClient(t, srv.URL)
 	for name, call := range map[string]func() error{
 		"get": func() error { _, err := c.Runs.Get(t.Context(), "r1"); return err },
@@ -240,7 +240,8 @@ func TestTLS(t *testing.T) {
 func TestHeadersAreCheckedByNetHTTPToo(t *testing.T) {
 	t.Parallel()
 	srv := connictest.NewServer(t)
-	// A KeySource is checked for each attempt, before net/http sees the key.
+	// The key of a KeySource is checked for each attempt, before net/http sees
+	// it.
 	c, err := connic.New(connictest.ProjectID, "", connic.WithBaseURL(srv.URL()),
 		connic.WithKeySource(connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) { return "cnc_x\r\nX-Evil: 1", nil })))
 	if err != nil {
@@ -389,7 +390,7 @@ func TestCompressedAnswers(t *testing.T) {
 	}
 }
 
-// raw is a listener that answers each connection with a function.
+// raw is a listener that handles each connection with a function.
 func raw(t *testing.T, serve func(n int, conn net.Conn)) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -455,11 +456,11 @@ func TestF2GoldenAnswerCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// quiet is a logger for servers that are meant to fail.
+// quiet is a logger for servers that are expected to fail.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
-// An attempt that found no connection cost nothing, a safe one as well, whose
-// transport is not watched.
+// An attempt that found no connection costs nothing, even a safe one, whose
+// transport is not observed.
 func TestDialFailuresCostNoQuota(t *testing.T) {
 	t.Parallel()
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -475,7 +476,7 @@ func TestDialFailuresCostNoQuota(t *testing.T) {
 	}
 }
 
-// A Limiter that is not ours may let a refused attempt go too early.
+// A foreign Limiter may admit a refused attempt too early.
 func TestRetryAfterHoldsUnderAnyLimiter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/connic-go/connic"
 )
 
-// TestZeroValuesRefuse calls every method of a Client that New did not make, and
-// of one whose services were made by hand.
+// TestZeroValuesRefuse calls every method of a Client that was not created by
+// New, and of one with hand-made services.
 func TestZeroValuesRefuse(t *testing.T) {
 	t.Parallel()
 	var zero connic.Client
@@ -42,8 +42,8 @@ func TestZeroValuesRefuse(t *testing.T) {
 	}
 }
 
-// TestDoLooksBeforeItSends refuses what an answer cannot be decoded into while
-// there is time.
+// TestDoLooksBeforeItSends verifies that a value that cannot hold the response
+// is refused before anything is sent.
 func TestDoLooksBeforeItSends(t *testing.T) {
 	t.Parallel()
 	sent := 0
@@ -68,8 +68,8 @@ func TestDoLooksBeforeItSends(t *testing.T) {
 	}
 }
 
-// TestRoutesOfEventsAreFew keeps the ids in paths of Do out of what metrics are
-// named by.
+// TestRoutesOfEventsAreFew verifies that ids in paths of Do do not become part
+// of metric names.
 func TestRoutesOfEventsAreFew(t *testing.T) {
 	t.Parallel()
 	var routes []string
