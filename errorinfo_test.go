@@ -125,7 +125,6 @@ func TestDescribe(t *testing.T) {
 // Processing the body of an error costs no more than a few passes over it.
 //
 //nolint:paralleltest // it counts allocations
-//nolint:paralleltest // it counts allocations
 func TestErrorBodiesThatNest(t *testing.T) {
 	for name, body := range map[string]string{
 		"lists":   `{"detail": ` + strings.Repeat("[", 5_000) + strings.Repeat("]", 5_000) + `}`,
