@@ -117,7 +117,7 @@ func (s *AgentsService) Get(ctx context.Context, agent string, opts ...RequestOp
 type TriggerRequest struct {
 	Message string
 	// Payload is any value that encodes to a JSON object. Its keys are added to
-	// the top level of the request, beside message and files, and must differ
+	// the top level of the request, alongside message and files, and must differ
 	// from those. Without a message and files, Payload may encode to any JSON
 	// value, which then is the request body.
 	Payload any

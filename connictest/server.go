@@ -31,7 +31,7 @@ type Server struct {
 	offset   atomic.Int64   // of the fake's clock from the real one, in nanoseconds
 
 	mu         sync.Mutex
-	test       TB // nil: nobody is told
+	test       TB // nil if there is no test to report to
 	closed     bool
 	lenient    bool
 	complaints []string

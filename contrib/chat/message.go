@@ -16,7 +16,7 @@ type File = connector.File
 // A Message is sent to the agent. It must have text, files, or both.
 type Message struct {
 	Text string
-	// Context is any value that encodes to JSON. It is sent beside the text.
+	// Context is any value that encodes to JSON. It is sent alongside the text.
 	Context any
 	Files   []File
 }
