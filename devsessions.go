@@ -295,9 +295,9 @@ func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOp
 }
 
 // failure returns the error of a session whose container failed.
-func (d *DevSession) failure() error {
-	if d.Container == ContainerFailed {
-		return &DevSessionError{Session: d}
+func (v *DevSession) failure() error {
+	if v.Container == ContainerFailed {
+		return &DevSessionError{Session: v}
 	}
 	return nil
 }
