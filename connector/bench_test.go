@@ -184,35 +184,33 @@ func TestAThousandCallsAtOnce(t *testing.T) { //nolint:paralleltest // it measur
 		t.Skip("the race detector allocates too")
 	}
 	for _, on := range targets {
-		t.Run(on.name, func(t *testing.T) { //nolint:paralleltest // it measures the heap
-			var allocated, held [2]uint64
-			for i, side := range sides {
-				g := new(gate)
-				url, secret := on.serve(t, g)
-				client := pooled()
-				call := side.call(t, client, url, secret)
-				together(t, call)
-				var before, after runtime.MemStats
-				runtime.ReadMemStats(&before)
-				together(t, call)
-				runtime.ReadMemStats(&after)
-				allocated[i] = (after.TotalAlloc - before.TotalAlloc) / crowd
+		var allocated, held [2]uint64
+		for i, side := range sides {
+			g := new(gate)
+			url, secret := on.serve(t, g)
+			client := pooled()
+			call := side.call(t, client, url, secret)
+			together(t, call)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			together(t, call)
+			runtime.ReadMemStats(&after)
+			allocated[i] = (after.TotalAlloc - before.TotalAlloc) / crowd
 
-				idle, full := live(), uint64(0)
-				g.full = func() { full = live() }
-				together(t, call)
-				held[i] = (full - min(idle, full)) / crowd
-				client.CloseIdleConnections()
-			}
-			t.Logf("bytes a call, both ends: %d allocated by hand, %d by the connector; held in flight: %d, %d",
-				allocated[0], allocated[1], held[0], held[1])
-			if float64(allocated[1]) > 1.5*float64(allocated[0]) {
-				t.Errorf("%d bytes a call, and %d by hand", allocated[1], allocated[0])
-			}
-			if float64(held[1]) > 1.2*float64(held[0]) {
-				t.Errorf("%d bytes are held by a call in flight, and %d by hand", held[1], held[0])
-			}
-		})
+			idle, full := live(), uint64(0)
+			g.full = func() { full = live() }
+			together(t, call)
+			held[i] = (full - min(idle, full)) / crowd
+			client.CloseIdleConnections()
+		}
+		t.Logf("%s: bytes a call, both ends: %d allocated by hand, %d by the connector; held in flight: %d, %d",
+			on.name, allocated[0], allocated[1], held[0], held[1])
+		if float64(allocated[1]) > 1.5*float64(allocated[0]) {
+			t.Errorf("%s: %d bytes a call, and %d by hand", on.name, allocated[1], allocated[0])
+		}
+		if float64(held[1]) > 1.2*float64(held[0]) {
+			t.Errorf("%s: %d bytes are held by a call in flight, and %d by hand", on.name, held[1], held[0])
+		}
 	}
 }
 
