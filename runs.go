@@ -283,8 +283,10 @@ func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption)
 }
 
 // Cancel asks the service to stop a run. It returns when the service has
-// accepted the request; to wait for the run to end, use [RunsService.Wait]. It
-// costs one request, which goes to the head of the queue for the rate limit.
+// accepted the request; to wait for the run to end, use [RunsService.Wait]. A
+// retry after a lost response that fails with [ErrConflict], because the run is
+// not active any more, counts as a success. It costs one request, which goes to
+// the head of the queue for the rate limit.
 //
 //	API:    POST /projects/{project}/runs/{run}/cancel
 //	Access: runs write
@@ -306,7 +308,8 @@ func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOptio
 }
 
 // Delete deletes a run. Deleting a run that does not exist fails with
-// [ErrNotFound]; so may a retry after a lost response. It costs one request.
+// [ErrNotFound], unless it is a retry after a lost response. It costs one
+// request.
 //
 //	API:    DELETE /projects/{project}/runs/{run}
 //	Access: runs write
