@@ -113,6 +113,9 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	end.begin(k.timeout())
 	defer end.end(context.Canceled)
 
+	if sent := k.options.sent; sent != nil {
+		defer sent()()
+	}
 	start := time.Now()
 	k.attempts++
 	k.sending = true
