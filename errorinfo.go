@@ -9,9 +9,24 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
+// hidden is embedded in the errors of work that ended badly. Their texts quote
+// the service, which may repeat the key of the client that made them.
+type hidden struct{ by *mask.Mask }
+
+func (h *hidden) hide(by *mask.Mask) { h.by = by }
+
+// hide makes the text of an error that quotes the service hide the client's key.
+// It returns the error.
+func (c *core) hide(err error) error {
+	if e, ok := err.(interface{ hide(*mask.Mask) }); ok { //nolint:errorlint // just made, and not wrapped
+		e.hide(c.mask())
+	}
+	return err
+}
+
 // endedText returns the error text of work that ended badly. Why is the
 // explanation from the service, which is shortened.
-func endedText(kind, id, of, status string, known bool, why string) string {
+func (h *hidden) endedText(kind, id, of, status string, known bool, why string) string {
 	var b strings.Builder
 	b.WriteString("connic: " + kind + " " + id + of)
 	switch {
@@ -23,9 +38,9 @@ func endedText(kind, id, of, status string, known bool, why string) string {
 		b.WriteString(" has the unknown status " + status)
 	}
 	if why != "" {
-		b.WriteString(": " + mask.Line(why, 2*maxDetail))
+		b.WriteString(": " + h.by.Line(why, 2*maxDetail))
 	}
-	return mask.Line(b.String(), maxText)
+	return h.by.Line(b.String(), maxText)
 }
 
 // about returns a phrase that names what else an error is about.

@@ -322,15 +322,18 @@ func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOpti
 // A RunError is returned with a run that ended without completing: it failed,
 // was cancelled, or ended in a status that this version of the package does not
 // know. In the last case it matches [ErrUnknownStatus].
-type RunError struct{ Run *Run }
+type RunError struct {
+	Run *Run
+	hidden
+}
 
 func (e *RunError) Error() string {
 	r := e.Run
 	if r == nil {
-		return endedText("run", "", "", "", false, "")
+		return e.endedText("run", "", "", "", false, "")
 	}
 	status := r.effectiveStatus()
-	return endedText("run", r.ID, about("agent", r.AgentName), string(status), status.Known(), r.Error)
+	return e.endedText("run", r.ID, about("agent", r.AgentName), string(status), status.Known(), r.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as

@@ -98,7 +98,7 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
 		return run, err
 	}
-	return run, run.failure()
+	return run, (*service)(s).of().hide(run.failure())
 }
 
 func (c *Client) checkRun(ctx context.Context, op, id string) error {
