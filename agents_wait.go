@@ -70,7 +70,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	// A truncated response that contains the run's id is sufficient.
 	if result.RunID == "" {
 		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
-		return run, run.failure()
+		return run, (*service)(s).of().hide(run.failure())
 	}
 	if err := (*service)(s).of().checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
 		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{

@@ -48,7 +48,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 	case errors.Is(err, ErrTooLarge):
 		k.result, k.err = unreadable, k.decodeError(body, err)
 	case err != nil:
-		k.result, k.err = broken, fmt.Errorf("the response was truncated: %w", err)
+		k.result, k.err, k.foreign = broken, fmt.Errorf("the response was truncated: %w", err), true
 		k.answer.salvage(body)
 	default:
 		c.sizes[k.op.Op].Store(int64(len(body)))
@@ -84,7 +84,7 @@ func (k *call) read(end *deadline, resp *http.Response) {
 func (k *call) decodeError(body []byte, err error) *DecodeError {
 	e := &DecodeError{
 		Op: k.op.Name, StatusCode: k.status(), RequestID: k.requestID(), item: k.client.mask().Line(k.item, maxID), Err: k.client.mask().Error(err),
-		Body: k.client.mask().Bytes(body[:min(len(body), 512)]),
+		Body: k.client.mask().Head(body, 512),
 	}
 	var field *lenient.FieldError
 	if errors.As(err, &field) {

@@ -194,12 +194,12 @@ func TestDeletesWhoseAnswerIsLost(t *testing.T) {
 		"none": nil,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			calls := 0
+			calls, then := 0, 404
 			c := newTestClient(t, func(*http.Request) (*http.Response, error) {
 				if calls++; calls == 1 && first != nil {
 					return first()
 				}
-				return respond(404, `{"detail": "not found"}`), nil
+				return respond(then, `{"detail": "not found"}`), nil
 			})
 			deletes := map[string]func() error{
 				"run":   func() error { return c.Runs.Delete(t.Context(), "r1") },
@@ -211,6 +211,20 @@ func TestDeletesWhoseAnswerIsLost(t *testing.T) {
 				err := remove()
 				if gone := name == "lost" || name == "502"; gone != (err == nil) || !gone && !errors.Is(err, ErrNotFound) {
 					t.Errorf("%s, %s: %v", name, what, err)
+				}
+			}
+			// The same in other words: a thing that is gone, and a run that is not to be
+			// cancelled any more.
+			for then = range map[int]bool{404: true, 409: true, 410: true} {
+				for what, call := range map[string]func() error{
+					"run": deletes["run"], "cancel": func() error { return c.Runs.Cancel(t.Context(), "r1") },
+				} {
+					calls = 0
+					err := call()
+					done := (name == "lost" || name == "502") && (what == "cancel") == (then == 409)
+					if done != (err == nil) {
+						t.Errorf("%s, %s, %d: %v", name, what, then, err)
+					}
 				}
 			}
 		})
@@ -307,5 +321,33 @@ func TestASlashIsRememberedOnlyAfterItWorked(t *testing.T) {
 	}
 	if _, err := c.Runs.Get(t.Context(), "r1"); err != nil {
 		t.Errorf("%v after %q", err, paths)
+	}
+}
+
+// What redirects one path, and serves it, does not hide all others for good.
+func TestASlashThatOtherPathsDoNotKnow(t *testing.T) {
+	t.Parallel()
+	c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
+		path, slashed := strings.CutSuffix(r.URL.Path, "/")
+		switch odd := strings.HasSuffix(path, "/odd"); {
+		case odd && !slashed:
+			resp := respond(307, "")
+			resp.Header.Set("Location", r.URL.Path+"/")
+			return resp, nil
+		case odd == slashed:
+			return respond(200, `{"id": "r1", "status": "completed"}`), nil
+		}
+		return respond(404, "{}"), nil
+	})
+	for range 2 {
+		if _, err := c.Runs.Get(t.Context(), "odd"); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Runs.Get(t.Context(), "r1"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the slash is not remembered: %v", err)
+		}
+		if _, err := c.Runs.Get(t.Context(), "r1"); err != nil {
+			t.Errorf("the slash is not forgotten: %v", err)
+		}
 	}
 }

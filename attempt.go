@@ -29,6 +29,7 @@ func (t attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	refusedBefore := k.again && k.result == refused
 	k.result, k.resp, k.failure, k.err, k.redirect, k.stale = final, nil, nil, nil, false, false
+	k.limit, k.foreign = nil, false
 	k.attempt(t.next, r, refusedBefore)
 	if k.again = k.judge(time.Now()); !k.again {
 		return settled, nil
@@ -60,7 +61,7 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	// meanwhile.
 	authorization, err := k.authorization()
 	if err != nil {
-		k.err = err
+		k.err, k.foreign = err, true
 		return
 	}
 	admission := Admission{Lane: k.lane, Again: refusedBefore, NoWait: k.options.failFast, Spare: k.options.spare}
@@ -77,12 +78,16 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	k.queued += uint32(time.Since(asked).Milliseconds())
 	if err != nil {
 		k.err = err
+		_ = errors.As(err, &k.limit)
 		return
 	}
 	k.permit, k.holds = permit, true
 	defer k.abandon()                  // user code may panic or exit
 	if k.err = k.Err(); k.err != nil { // it ended in this very moment
 		return
+	}
+	if c.credential.slow && time.Since(asked) > keyAge {
+		authorization = k.renew(authorization)
 	}
 	if k.options.admitted != nil {
 		k.options.admitted()
@@ -167,25 +172,36 @@ func (k *call) abandon() {
 
 // settle completes the outcome of an attempt before anyone sees its error.
 func (k *call) settle() {
-	if k.lost && k.op.Method == http.MethodDelete && k.status() == http.StatusNotFound {
-		// An earlier attempt, whose response was lost, deleted it.
+	if k.lost && k.doneBefore() {
+		// By an earlier attempt, whose response was lost.
 		k.result, k.failure = succeeded, nil
 	}
 	k.lost = k.lost || k.result == broken || k.result == failed && !k.redirect
-	if k.result == succeeded && k.turned && k.op.Op != rawOperation.Op {
+	switch slashed := k.result == succeeded && k.turned; {
+	case k.op.Op == rawOperation.Op:
+	case slashed:
 		k.client.slashed[k.op.Op].Store(k.toggled)
+	case k.toggled && !k.turned && k.status() == http.StatusNotFound:
+		k.client.slashed[k.op.Op].Store(false) // what redirected one path may not know others
 	}
 	k.unknown = retryTable[k.class][k.result] == stopUnknown
 	if k.failure != nil {
 		k.failure.Attempts, k.failure.unknown = int(k.attempts), k.unknown
 	}
-	if k.err == nil {
-		return
-	}
-	var decode *DecodeError
-	if errors.As(k.err, &decode) {
+	if decode, ok := k.err.(*DecodeError); ok && !k.foreign { //nolint:errorlint // made by this attempt, and not wrapped
 		decode.Attempts, decode.unknown = int(k.attempts), k.unknown
 	}
+}
+
+// doneBefore reports whether the response says that there is nothing left to do.
+func (k *call) doneBefore() bool {
+	switch status := k.status(); {
+	case k.op.Method == http.MethodDelete:
+		return status == http.StatusNotFound || status == http.StatusGone
+	case k.op.Op == api.RunsCancel:
+		return status == http.StatusConflict
+	}
+	return false
 }
 
 // authorization obtains the key for an attempt, within the time limit of an
@@ -201,6 +217,24 @@ func (k *call) authorization() ([]string, error) {
 		return nil, errKeyTimeout
 	}
 	return header, err
+}
+
+// A key that waited for its turn longer than keyAge may have been replaced, and
+// is asked for again. By then the attempt holds a slot of the quota, so the
+// source has only renewal to answer.
+const (
+	keyAge  = 5 * time.Second
+	renewal = time.Second
+)
+
+// renew returns the current key, or old if the source does not say in time.
+func (k *call) renew(old []string) []string {
+	ctx, cancel := context.WithTimeout(k, renewal)
+	defer cancel()
+	if header, err := k.client.credential.header(ctx); err == nil {
+		return header
+	}
+	return old
 }
 
 var errKeyTimeout = errors.New("the key source took longer than an attempt may (see WithTimeout)")
@@ -266,14 +300,15 @@ func (k *call) noAnswer(end *deadline, err error) {
 	case wire.sentAgain():
 		err = errResent
 	}
-	k.err, k.stale = err, wire.stale()
+	k.err, k.foreign, k.stale = err, true, wire.stale()
 	switch {
 	case wire.unsent(), k.class != api.Unsafe && dialError(err):
 		k.result = unsent
 	default:
 		k.result = broken
 	}
-	if certificateError(err) {
+	// If the request may have been sent, the certificate is that of another connection.
+	if certificateError(err) && (k.result == unsent || k.class != api.Unsafe) {
 		k.result = final
 	}
 }
@@ -290,7 +325,7 @@ func (k *call) limitOutcome(resp *http.Response) Outcome {
 		named := now.Add(max(wait, min(k.client.retry.MinWait, minPause)))
 		k.notBefore = &named
 		return Outcome{Kind: OutcomeRefused, RetryAfter: wait}
-	case resp == nil && k.Err() != nil:
+	case resp == nil && k.over() != nil:
 		return Outcome{Kind: OutcomeAbandoned}
 	case resp == nil || k.result == failed:
 		return Outcome{Kind: OutcomeFailed}

@@ -81,7 +81,9 @@ func parseKey(k APIKey) (APIKey, error) {
 // A KeySource supplies the API key for each attempt, so that keys can be
 // rotated without creating a new [Client]. It must be safe for concurrent use
 // and should be fast: cache keys that are fetched from elsewhere. If it returns
-// an error, the call fails and nothing is sent.
+// an error, the call fails and nothing is sent. An attempt that was queued for
+// the rate limit for more than 5 s asks once more, and keeps the key that it has
+// if there is no response within 1 s.
 type KeySource interface {
 	Key(ctx context.Context) (APIKey, error)
 }

@@ -290,7 +290,8 @@ func (s *BudgetsService) Update(ctx context.Context, id string, req BudgetUpdate
 }
 
 // Delete deletes a budget. Deleting a budget that does not exist fails with
-// [ErrNotFound]; so may a retry after a lost response. It costs one request.
+// [ErrNotFound], unless it is a retry after a lost response. It costs one
+// request.
 //
 //	API:    DELETE /projects/{project}/budgets/{budget}
 //	Access: budgets write

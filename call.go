@@ -42,6 +42,8 @@ type call struct {
 	resp    *http.Response // nil if there was no response
 	failure *Error         // an error response
 	err     error          // any other failure
+	limit   *LimitError    // err is the limiter's
+	foreign bool           // err is that of a transport or a key source, whatever it contains
 	last    *Error         // the last error response of any earlier attempt
 
 	class    api.Class
@@ -198,30 +200,42 @@ func (k *call) send() error {
 	return err
 }
 
-func isLimit(err error) bool {
-	var limit *LimitError
-	return errors.As(err, &limit)
-}
-
 // outcome returns the error of the whole call. ended is set if it was not ended
 // by an attempt.
 func (k *call) outcome(ended error) error {
 	if ended == nil && k.result == succeeded {
 		return nil
 	}
-	ctxErr := k.Err()
+	ctxErr := k.over()
 	switch {
 	case ctxErr == nil && ended != nil: // the body could not be built again
 		return k.transportError(ended)
-	case ctxErr == nil || k.err != nil && isLimit(k.err):
+	case ctxErr == nil || k.limit != nil:
 		return k.failed()
 	case ended == nil && retryTable[api.Safe][k.result] == stop && !errors.Is(k.err, ctxErr):
 		return k.failed() // the call ended by itself
 	}
-	if cause := context.Cause(k.Context); !errors.Is(ctxErr, cause) {
+	if k.Err() == nil { // it is about to, and knows the cause only then
+		_ = sleep(k, noticed)
+	}
+	if cause := context.Cause(k.Context); cause != nil && !errors.Is(ctxErr, cause) {
 		ctxErr = fmt.Errorf("%w: %w", ctxErr, cause)
 	}
 	return k.transportError(ctxErr)
+}
+
+// noticed is how long a context may take to notice its own deadline.
+const noticed = 10 * time.Millisecond
+
+// over returns the error of the caller's context, also in the moment between its
+// deadline and the context's own notice of it: a transport may be the first to
+// see that the time is up.
+func (k *call) over() error {
+	err := k.Err()
+	if end, ok := k.Deadline(); ok && err == nil && !time.Now().Before(end) {
+		err = context.DeadlineExceeded
+	}
+	return err
 }
 
 // failed returns the error of the last attempt.
@@ -232,18 +246,19 @@ func (k *call) failed() error {
 	if k.err == nil {
 		return nil
 	}
-	var limit *LimitError
-	if errors.As(k.err, &limit) {
-		own := *limit // a Limiter may return the same error to many calls
+	if k.limit != nil {
+		own := *k.limit // a Limiter may return the same error to many calls
 		own.Op, own.Last = k.op.Name, k.last
 		return &own
 	}
-	var decode *DecodeError
-	if errors.As(k.err, &decode) {
-		return decode
+	if k.foreign {
+		return k.transportError(k.err)
 	}
-	if bad, ok := k.err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made, and no wrapped one
-		return bad
+	switch err := k.err.(type) { //nolint:errorlint // made by this call, and not wrapped
+	case *DecodeError:
+		return err
+	case *ArgumentError: // a body that cannot be made
+		return err
 	}
 	return k.transportError(k.err)
 }

@@ -73,7 +73,7 @@ func (x *wait[T]) all(ctx context.Context, more <-chan string, check func(string
 					return
 				}
 			case s.done:
-				if !yield(s.value, failure(s.value)) {
+				if !yield(s.value, x.watch.client.hide(failure(s.value))) {
 					return
 				}
 			}

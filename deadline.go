@@ -16,6 +16,7 @@ type deadline struct {
 
 	mu        sync.Mutex
 	at        time.Time
+	caller    bool          // at is the deadline of the caller
 	done      chan struct{} // nil if Done was not called
 	err       error         // nil if it has not ended
 	timedOut  bool
@@ -43,9 +44,9 @@ func (d *deadline) begin(timeout time.Duration) {
 func (d *deadline) alive() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at = time.Now().Add(d.timeout)
-	if end, ok := d.Context.Deadline(); ok && end.Before(d.at) {
-		d.at = end
+	d.at, d.caller = time.Now().Add(d.timeout), false
+	if end, ok := d.Context.Deadline(); ok && !end.After(d.at) {
+		d.at, d.caller = end, true
 	}
 }
 
@@ -98,7 +99,7 @@ func (d *deadline) expire() {
 		d.mu.Unlock()
 		return
 	}
-	d.timedOut = d.timedOut || d.err == nil
+	d.timedOut = d.timedOut || d.err == nil && !d.caller
 	d.mu.Unlock()
 	d.end(context.DeadlineExceeded)
 }
@@ -108,7 +109,7 @@ func (d *deadline) expire() {
 func (d *deadline) expired() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.timedOut && d.Context.Err() == nil
+	return d.timedOut && d.over() == nil
 }
 
 // ranAway reports whether the code that reads the body did not return, and the

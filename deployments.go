@@ -98,18 +98,21 @@ func (d *Deployment) atWork() bool {
 // was cancelled, or has a status that this version of the package does not know
 // and that its other fields do not explain. In the last case it matches
 // [ErrUnknownStatus].
-type DeploymentError struct{ Deployment *Deployment }
+type DeploymentError struct {
+	Deployment *Deployment
+	hidden
+}
 
 func (e *DeploymentError) Error() string {
 	d := e.Deployment
 	if d == nil {
-		return endedText("deployment", "", "", "", false, "")
+		return e.endedText("deployment", "", "", "", false, "")
 	}
 	status := string(d.Status)
 	if d.Phase != "" && status != "" {
 		status += " in the phase " + d.Phase
 	}
-	return endedText("deployment", d.ID, "", status, d.Status.Known(), d.Error)
+	return e.endedText("deployment", d.ID, "", status, d.Status.Known(), d.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as

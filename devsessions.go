@@ -110,10 +110,17 @@ func sessionFailure(err error) error {
 
 // A DevSessionError is returned with a dev session whose container failed to
 // start.
-type DevSessionError struct{ Session *DevSession }
+type DevSessionError struct {
+	Session *DevSession
+	hidden
+}
 
 func (e *DevSessionError) Error() string {
-	return mask.Text("connic: the container of dev session " + e.Session.ID + " failed")
+	id := ""
+	if e.Session != nil {
+		id = e.Session.ID
+	}
+	return e.by.Line("connic: the container of dev session "+id+" failed", maxText)
 }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as

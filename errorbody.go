@@ -32,10 +32,9 @@ func parseError(op *api.Operation, method, path string, resp *http.Response, bod
 	if len(body) == 0 {
 		return e
 	}
-	kept := body[:min(len(body), maxErrorBody)]
-	e.Body = m.Bytes(kept)
+	e.Body = m.Head(body, maxErrorBody)
 	e.Detail, e.Fields = parseDetail(e.Body)
-	if bytes.IndexByte(kept, '\\') >= 0 { // the key may be escaped in the body
+	if bytes.IndexByte(body, '\\') >= 0 { // the key may be escaped in the body
 		e.Detail = m.Text(e.Detail)
 	}
 	return e

@@ -54,12 +54,12 @@ func TestS1ErrorsThatCarryData(t *testing.T) {
 	t.Parallel()
 	const key = thorny
 	for _, err := range []error{
-		&RunError{&Run{ID: key, AgentName: key, Status: key, Error: key, Output: key}},
-		&JobError{&Job{ID: key, EntryID: key, Status: key, Error: key}},
-		&EvaluationError{&Evaluation{ID: key, RunID: key, Status: key, Error: key}},
-		&DeploymentError{&Deployment{ID: key, Status: key, Phase: key, Error: key}},
-		&TestRunError{&TestRun{ID: key, Status: key, Error: key}},
-		&TestRunError{&TestRun{ID: key, Cases: []TestCase{{AgentName: key, TestName: key, FailureReason: key}}}},
+		&RunError{Run: &Run{ID: key, AgentName: key, Status: key, Error: key, Output: key}},
+		&JobError{Job: &Job{ID: key, EntryID: key, Status: key, Error: key}},
+		&EvaluationError{Evaluation: &Evaluation{ID: key, RunID: key, Status: key, Error: key}},
+		&DeploymentError{Deployment: &Deployment{ID: key, Status: key, Phase: key, Error: key}},
+		&TestRunError{TestRun: &TestRun{ID: key, Status: key, Error: key}},
+		&TestRunError{TestRun: &TestRun{ID: key, Cases: []TestCase{{AgentName: key, TestName: key, FailureReason: key}}}},
 		&WaitError{Kind: "run", ID: key, LastStatus: key, Err: errors.New(key)},
 	} {
 		text := fmt.Sprintf("%v %+v %#v %q %s", err, err, err, err, err)

@@ -9,9 +9,24 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
+// hidden is embedded in the errors of work that ended badly. Their texts quote
+// the service, which may repeat the key of the client that made them.
+type hidden struct{ by *mask.Mask }
+
+func (h *hidden) hide(by *mask.Mask) { h.by = by }
+
+// hide makes the text of an error that quotes the service hide the client's key.
+// It returns the error.
+func (c *core) hide(err error) error {
+	if e, ok := err.(interface{ hide(*mask.Mask) }); ok { //nolint:errorlint // just made, and not wrapped
+		e.hide(c.mask())
+	}
+	return err
+}
+
 // endedText returns the error text of work that ended badly. Why is the
 // explanation from the service, which is shortened.
-func endedText(kind, id, of, status string, known bool, why string) string {
+func (h *hidden) endedText(kind, id, of, status string, known bool, why string) string {
 	var b strings.Builder
 	b.WriteString("connic: " + kind + " " + id + of)
 	switch {
@@ -23,9 +38,9 @@ func endedText(kind, id, of, status string, known bool, why string) string {
 		b.WriteString(" has the unknown status " + status)
 	}
 	if why != "" {
-		b.WriteString(": " + mask.Line(why, 2*maxDetail))
+		b.WriteString(": " + h.by.Line(why, 2*maxDetail))
 	}
-	return mask.Line(b.String(), maxText)
+	return h.by.Line(b.String(), maxText)
 }
 
 // about returns a phrase that names what else an error is about.
@@ -73,43 +88,44 @@ func (i ErrorInfo) LogValue() slog.Value {
 // of this package anywhere in err's chain, and reports false if there is none.
 // It costs no request.
 func Describe(err error) (ErrorInfo, bool) {
-	// The outermost error describes the whole call; an *Error within it is an
-	// earlier response.
-	var (
-		limit     *LimitError
-		transport *TransportError
-		decode    *DecodeError
-		answer    *Error
-		argument  *ArgumentError
-	)
+	// The outermost error describes the whole call. What it wraps may belong to
+	// another one, which a transport made.
+	var outermost interface{ describe(*ErrorInfo) }
+	if !errors.As(err, &outermost) {
+		var answer *Error
+		if !errors.As(err, &answer) { // that of a connector can become one
+			return ErrorInfo{}, false
+		}
+		outermost = answer
+	}
 	wait, _ := RetryAfter(err)
 	info := ErrorInfo{RetryAfter: wait, Unknown: errors.Is(err, ErrOutcomeUnknown)}
-	from := func(last *Error) {
-		if last != nil {
-			info.StatusCode, info.RequestID = last.StatusCode, last.RequestID
-		}
-	}
-	switch {
-	case errors.As(err, &limit):
-		info.Op = limit.Op
-		if from(limit.Last); limit.Last != nil {
-			info.Attempts = limit.Last.Attempts
-		}
-	case errors.As(err, &transport):
-		info.Op, info.Attempts = transport.Op, transport.Attempts
-		from(transport.Last)
-	case errors.As(err, &decode):
-		info.Op, info.Attempts = decode.Op, decode.Attempts
-		info.StatusCode, info.RequestID = decode.StatusCode, decode.RequestID
-	case errors.As(err, &answer):
-		info.Op, info.Attempts = answer.Op, answer.Attempts
-		from(answer)
-	case errors.As(err, &argument):
-		info.Op = argument.Op
-	default:
-		return ErrorInfo{}, false
-	}
+	outermost.describe(&info)
 	return info, true
+}
+
+func (e *Error) describe(info *ErrorInfo) {
+	info.Op, info.Attempts, info.StatusCode, info.RequestID = e.Op, e.Attempts, e.StatusCode, e.RequestID
+}
+
+func (e *ArgumentError) describe(info *ErrorInfo) { info.Op = e.Op }
+
+func (e *TransportError) describe(info *ErrorInfo) {
+	if e.Last != nil {
+		e.Last.describe(info)
+	}
+	info.Op, info.Attempts = e.Op, e.Attempts
+}
+
+func (e *LimitError) describe(info *ErrorInfo) {
+	if e.Last != nil {
+		e.Last.describe(info)
+	}
+	info.Op = e.Op
+}
+
+func (e *DecodeError) describe(info *ErrorInfo) {
+	info.Op, info.Attempts, info.StatusCode, info.RequestID = e.Op, e.Attempts, e.StatusCode, e.RequestID
 }
 
 // RetryAfter returns the wait that err names: the Retry-After of a response, or

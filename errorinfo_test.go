@@ -18,7 +18,7 @@ import (
 func everyError() []error {
 	return []error{
 		&Error{}, &ArgumentError{}, &TransportError{}, &LimitError{}, &DecodeError{}, &WaitError{}, &RunError{}, &JobError{},
-		&EvaluationError{}, &DeploymentError{}, &TestRunError{},
+		&EvaluationError{}, &DeploymentError{}, &TestRunError{}, &DevSessionError{},
 	}
 }
 
@@ -43,10 +43,11 @@ func TestErrorsAreOneSafeLine(t *testing.T) {
 		&Error{Op: evil, Detail: evil, RequestID: evil, Location: evil, StatusCode: 302}, &ArgumentError{Op: evil, Arg: evil, Reason: evil},
 		&TransportError{Op: evil, Err: cause, Last: &Error{Detail: evil}}, &LimitError{Op: evil, Reason: evil}, &DecodeError{Op: evil, Err: cause, RequestID: evil},
 		&WaitError{Kind: evil, ID: evil, LastStatus: evil, Err: cause},
-		&RunError{&Run{ID: evil, AgentName: evil, Status: evil, Error: evil}}, &JobError{&Job{ID: evil, EntryID: evil, Status: evil, Error: evil}},
-		&EvaluationError{&Evaluation{ID: evil, RunID: evil, Status: evil, Error: evil}},
-		&DeploymentError{&Deployment{ID: evil, Status: evil, Phase: evil, Error: evil}},
-		&TestRunError{&TestRun{ID: evil, Error: evil, Cases: []TestCase{{AgentName: evil, TestName: evil, FailureReason: evil}}}},
+		&RunError{Run: &Run{ID: evil, AgentName: evil, Status: evil, Error: evil}}, &JobError{Job: &Job{ID: evil, EntryID: evil, Status: evil, Error: evil}},
+		&EvaluationError{Evaluation: &Evaluation{ID: evil, RunID: evil, Status: evil, Error: evil}},
+		&DeploymentError{Deployment: &Deployment{ID: evil, Status: evil, Phase: evil, Error: evil}},
+		&TestRunError{TestRun: &TestRun{ID: evil, Error: evil, Cases: []TestCase{{AgentName: evil, TestName: evil, FailureReason: evil}}}},
+		&DevSessionError{Session: &DevSession{ID: evil}},
 	} {
 		if text := err.Error(); strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || r == 0x202e || r == 0x2028 }) || !strings.Contains(text, `\x1b[2J`) {
 			t.Errorf("%T is %q", err, text)

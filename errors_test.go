@@ -145,9 +145,9 @@ func TestErrorTexts(t *testing.T) {
 		"connic: agents.trigger: connection reset by peer; the request may have been executed":                                                           &TransportError{Op: "agents.trigger", Err: cause, unknown: true},
 		"connic: runs.get: not sent, refused by the client's own rate limit: enough (its turn comes in 1.5s)":                                            &LimitError{Op: "runs.get", Reason: "enough", Wait: 1500 * time.Millisecond},
 		"connic: runs.get: the response with status 200 cannot be decoded: cost: not a number after 2 attempts":                                          &DecodeError{Op: "runs.get", StatusCode: 200, Attempts: 2, Err: &lenient.FieldError{Field: "cost", Err: errors.New("not a number")}},
-		"connic: run r1 of agent support ended: failed: boom":                                                                                            &RunError{&Run{ID: "r1", AgentName: "support", Status: RunFailed, Error: "boom"}},
-		"connic: run r1 has the unknown status paused":                                                                                                   &RunError{&Run{ID: "r1", Status: "paused"}},
-		"connic: run r1 was returned without a status":                                                                                                   &RunError{&Run{ID: "r1"}},
+		"connic: run r1 of agent support ended: failed: boom":                                                                                            &RunError{Run: &Run{ID: "r1", AgentName: "support", Status: RunFailed, Error: "boom"}},
+		"connic: run r1 has the unknown status paused":                                                                                                   &RunError{Run: &Run{ID: "r1", Status: "paused"}},
+		"connic: run r1 was returned without a status":                                                                                                   &RunError{Run: &Run{ID: "r1"}},
 		"connic: waiting for run r1 and 2 more (last seen: running): context canceled":                                                                   &WaitError{Kind: "run", ID: "r1", Pending: []string{"r1", "r2", "r3"}, LastStatus: "running", Err: context.Canceled},
 	} {
 		if got := err.Error(); got != want {
@@ -162,7 +162,7 @@ func TestErrorTexts(t *testing.T) {
 	if errors.Is(&TransportError{Err: cause}, ErrOutcomeUnknown) || errors.Is(&DecodeError{Err: cause}, ErrOutcomeUnknown) {
 		t.Error("an outcome is unknown without a reason")
 	}
-	if !errors.Is(&RunError{&Run{Status: "paused"}}, ErrUnknownStatus) || errors.Is(&RunError{&Run{Status: RunFailed}}, ErrUnknownStatus) {
+	if !errors.Is(&RunError{Run: &Run{Status: "paused"}}, ErrUnknownStatus) || errors.Is(&RunError{Run: &Run{Status: RunFailed}}, ErrUnknownStatus) {
 		t.Error("ErrUnknownStatus is wrong")
 	}
 }

@@ -82,14 +82,17 @@ func (e *Evaluation) failure() error {
 // An EvaluationError is returned with an evaluation that ended without
 // completing: it failed, or ended in a status that this version of the package
 // does not know. In the latter case it matches [ErrUnknownStatus].
-type EvaluationError struct{ Evaluation *Evaluation }
+type EvaluationError struct {
+	Evaluation *Evaluation
+	hidden
+}
 
 func (e *EvaluationError) Error() string {
 	v := e.Evaluation
 	if v == nil {
-		return endedText("evaluation", "", "", "", false, "")
+		return e.endedText("evaluation", "", "", "", false, "")
 	}
-	return endedText("evaluation", v.ID, about("run", v.RunID), string(v.Status), v.Status.Known(), v.Error)
+	return e.endedText("evaluation", v.ID, about("run", v.RunID), string(v.Status), v.Status.Known(), v.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as
@@ -253,14 +256,14 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 	case err != nil:
 		return nil, err
 	case e.Status.Finished():
-		return e, e.failure()
+		return e, (*service)(s).of().hide(e.failure())
 	case e.ID == "":
 		return e, &WaitError{
 			Kind: "evaluation of run", ID: runID, Pending: []string{runID}, LastStatus: string(e.Status),
 			Err: errors.New("the service took the request and did not name the evaluation; see Judges.Evaluations"),
 		}
 	}
-	return ended(e)(s.watch(&conf, judgeID).joinKnown(ctx, conf, true, e, e.ID).one(ctx))
+	return ended((*service)(s).of(), e)(s.watch(&conf, judgeID).joinKnown(ctx, conf, true, e, e.ID).one(ctx))
 }
 
 // WaitEvaluation waits until an evaluation has finished and returns it. An
@@ -288,7 +291,7 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 	if ctx == nil {
 		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
 	}
-	return ended(known)(s.watch(&conf, judgeID).join(ctx, conf, false, evaluationID).one(ctx))
+	return ended((*service)(s).of(), known)(s.watch(&conf, judgeID).join(ctx, conf, false, evaluationID).one(ctx))
 }
 
 // WaitRunEvaluation waits until a judge has evaluated a run, and returns the
@@ -313,7 +316,7 @@ func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID st
 	if ctx == nil {
 		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
 	}
-	return ended(known)(s.watchRuns(&conf, judgeID).joinKnown(ctx, conf, false, known, runID).one(ctx))
+	return ended((*service)(s).of(), known)(s.watchRuns(&conf, judgeID).joinKnown(ctx, conf, false, known, runID).one(ctx))
 }
 
 // watch returns the watch for the evaluations by a judge.

@@ -2,6 +2,7 @@ package connic
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -317,6 +318,45 @@ func TestAnswersThatSayNothing(t *testing.T) {
 		for _, route := range routes {
 			if strings.Contains(route, "secret-id") {
 				t.Errorf("the route is %s", route)
+			}
+		}
+	}
+}
+
+// A secret at the end of what is kept of a body is not cut, but masked: its
+// beginning would be most of it.
+func TestKeysAreNotCut(t *testing.T) {
+	t.Parallel()
+	const rest = "0123456789abcdefghijklmnopqrstuvwxyz"
+	for status, kept := range map[int]int{200: 512, 400: maxErrorBody} {
+		for name, spelled := range map[string]string{
+			"whole": "cnc_" + rest, "behind the prefix": rest, "hexadecimal": hex.EncodeToString([]byte(rest)), "escaped": `\u0030\u0031\u0032\u0033` + rest[4:],
+		} {
+			for cut := range spelled {
+				if status == 400 && cut%8 != 7 { // each is a large text
+					continue
+				}
+				blank := strings.Repeat("x ", kept/2)
+				body := blank[:kept-cut] + spelled + " and more " + blank
+				c, err := New("p", "cnc_"+rest, WithHTTPClient(&http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+					return respond(status, body), nil
+				})}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = c.Runs.Get(t.Context(), "r1")
+				var undecoded *DecodeError
+				var answer *Error
+				var shown []byte
+				switch {
+				case errors.As(err, &undecoded):
+					shown = undecoded.Body
+				case errors.As(err, &answer):
+					shown = answer.Body
+				}
+				if len(shown) == 0 || len(shown) > kept || strings.Contains(string(shown), spelled[:max(1, cut)]) && cut > 4 {
+					t.Errorf("%d, %s, cut after %d: %q", status, name, cut, shown[max(0, len(shown)-80):])
+				}
 			}
 		}
 	}

@@ -324,7 +324,8 @@ func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, 
 }
 
 // Delete deletes a judge. Deleting a judge that does not exist fails with
-// [ErrNotFound]; so may a retry after a lost response. It costs one request.
+// [ErrNotFound], unless it is a retry after a lost response. It costs one
+// request.
 //
 //	API:    DELETE /projects/{project}/judges/{judge}
 //	Access: judges write

@@ -214,7 +214,8 @@ func (s *KnowledgeService) Get(ctx context.Context, entryID string, p *EntryPara
 }
 
 // Delete deletes an entry. Deleting an entry that does not exist fails with
-// [ErrNotFound]; so may a retry after a lost response. It costs one request.
+// [ErrNotFound], unless it is a retry after a lost response. It costs one
+// request.
 //
 //	API:    DELETE /projects/{project}/knowledge/{entry}
 //	Access: knowledge write

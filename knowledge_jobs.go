@@ -176,15 +176,18 @@ func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *Knowled
 // A JobError is returned with an ingestion job that ended without completing:
 // it failed, or ended in a status that this version of the package does not
 // know. In the latter case it matches [ErrUnknownStatus].
-type JobError struct{ Job *Job }
+type JobError struct {
+	Job *Job
+	hidden
+}
 
 func (e *JobError) Error() string {
 	j := e.Job
 	if j == nil {
-		return endedText("ingestion job", "", "", "", false, "")
+		return e.endedText("ingestion job", "", "", "", false, "")
 	}
 	status := j.effectiveStatus()
-	return endedText("ingestion job", j.ID, about("entry", j.EntryID), string(status), status.Known(), j.Error)
+	return e.endedText("ingestion job", j.ID, about("entry", j.EntryID), string(status), status.Known(), j.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as

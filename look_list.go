@@ -121,9 +121,14 @@ func (w *watch[T]) listFailed(err error, now time.Time) bool {
 	switch {
 	case w.kind.get == nil:
 	case errors.As(err, &answer):
-		// A list that is not there, not permitted, or not as assumed.
-		if statusResult(answer.StatusCode) == final && answer.StatusCode != http.StatusUnauthorized {
+		switch status := answer.StatusCode; {
+		case status == http.StatusForbidden, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 			w.listing = listRefused
+			return true
+		case statusResult(status) == final && status != http.StatusUnauthorized:
+			// The parameters are not taken, or something else answers for the service.
+			// The items may be had all the same.
+			w.relist = now.Add(time.Minute)
 			return true
 		}
 	case errors.As(err, &decode):

@@ -147,7 +147,7 @@ func backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
 func (k *call) judge(now time.Time) bool {
 	policy := &k.client.retry
 	act := retryTable[k.class][k.result]
-	if act != retry || k.Err() != nil {
+	if act != retry || k.over() != nil {
 		return false
 	}
 	k.wait = 0

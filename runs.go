@@ -283,8 +283,10 @@ func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption)
 }
 
 // Cancel asks the service to stop a run. It returns when the service has
-// accepted the request; to wait for the run to end, use [RunsService.Wait]. It
-// costs one request, which goes to the head of the queue for the rate limit.
+// accepted the request; to wait for the run to end, use [RunsService.Wait]. A
+// retry after a lost response that fails with [ErrConflict], because the run is
+// not active any more, counts as a success. It costs one request, which goes to
+// the head of the queue for the rate limit.
 //
 //	API:    POST /projects/{project}/runs/{run}/cancel
 //	Access: runs write
@@ -306,7 +308,8 @@ func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOptio
 }
 
 // Delete deletes a run. Deleting a run that does not exist fails with
-// [ErrNotFound]; so may a retry after a lost response. It costs one request.
+// [ErrNotFound], unless it is a retry after a lost response. It costs one
+// request.
 //
 //	API:    DELETE /projects/{project}/runs/{run}
 //	Access: runs write
@@ -319,15 +322,18 @@ func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOpti
 // A RunError is returned with a run that ended without completing: it failed,
 // was cancelled, or ended in a status that this version of the package does not
 // know. In the last case it matches [ErrUnknownStatus].
-type RunError struct{ Run *Run }
+type RunError struct {
+	Run *Run
+	hidden
+}
 
 func (e *RunError) Error() string {
 	r := e.Run
 	if r == nil {
-		return endedText("run", "", "", "", false, "")
+		return e.endedText("run", "", "", "", false, "")
 	}
 	status := r.effectiveStatus()
-	return endedText("run", r.ID, about("agent", r.AgentName), string(status), status.Known(), r.Error)
+	return e.endedText("run", r.ID, about("agent", r.AgentName), string(status), status.Known(), r.Error)
 }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as

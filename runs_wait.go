@@ -63,9 +63,9 @@ func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 // The wait lasts as long as its context: polls that fail because of the
 // network, the service or the rate limit are repeated (see [WithPollFailures]).
 // It ends early, with a [*WaitError], if the key is refused, the response
-// cannot be decoded, or the run is not found for 15 s. In these cases, and when
-// the context ends, the run as last seen is returned with the error; it has at
-// least its ID.
+// cannot be decoded, or the run is not found, or refused otherwise, for 15 s.
+// In these cases, and when the context ends, the run as last seen is returned
+// with the error; it has at least its ID.
 //
 // Wait polls immediately, then after 2 s, and then at growing intervals of up
 // to 15 s (see [WithPoll]). All waits of a Client share their polls: one list
@@ -98,7 +98,7 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
 		return run, err
 	}
-	return run, run.failure()
+	return run, (*service)(s).of().hide(run.failure())
 }
 
 func (c *Client) checkRun(ctx context.Context, op, id string) error {
@@ -107,7 +107,7 @@ func (c *Client) checkRun(ctx context.Context, op, id string) error {
 
 // WaitAll waits for many runs and yields each as it ends. A run that did not
 // complete is yielded with a [*RunError]. A run that cannot be retrieved,
-// because it is not found for 15 s or its response cannot be decoded, is
+// because it is refused for 15 s or its response cannot be decoded, is
 // yielded with a [*WaitError], either as nil or as last seen; the wait
 // continues for the others. If the wait itself ends first, a last pair has a
 // nil run and a [*WaitError] that lists the pending ids. Duplicate ids are
@@ -115,8 +115,8 @@ func (c *Client) checkRun(ctx context.Context, op, id string) error {
 // anything is sent.
 //
 // A poll costs one list request per 100 runs, plus a single request for each
-// run that the list does not show. If the key may not list runs, it costs one
-// request per run. Polls are 2 s apart at first, at growing intervals of up to
+// run that the list does not show. If the list is refused, it costs one request
+// per run. Polls are 2 s apart at first, at growing intervals of up to
 // 15 s. They never cost more than 24 requests a minute of a quota of 60, or 30
 // if each run is fetched individually. In all other respects WaitAll behaves
 // like [RunsService.Wait].

@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -109,6 +110,9 @@ func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
 	for _, p := range slices.Clone(t.parts) {
 		x := p.wait
 		x.polls++
+		if len(x.parts) == 1 {
+			x.postpone(err, now)
+		}
 		e := w.event(p, now)
 		e.Err = err
 		s := sighting[T]{id: t.id, event: e, part: p}
@@ -123,6 +127,18 @@ func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
 	}
 }
 
+// postpone sets the time of the next poll after a response that asks for a
+// pause. The limiter does not know of one that is no 429.
+func (x *wait[T]) postpone(err error, now time.Time) {
+	var answer *Error
+	if errors.As(err, &answer) {
+		pause := min(answer.RetryAfter, x.watch.client.retry.MaxRetryAfter)
+		if until := now.Add(jitter(pause)); until.After(x.due) {
+			x.due = until
+		}
+	}
+}
+
 // failAll records a poll that failed as a whole.
 func (w *watch[T]) failAll(err error, now time.Time, ends bool) {
 	for x := range w.waits {
@@ -130,6 +146,7 @@ func (w *watch[T]) failAll(err error, now time.Time, ends bool) {
 			continue
 		}
 		x.polls++
+		x.postpone(err, now)
 		over := ends
 		for _, p := range x.parts {
 			over = p.failed.ends(err, x.conf.failures, now) || over

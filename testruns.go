@@ -101,7 +101,10 @@ func (s TestRunStatus) Known() bool { return s.active() || s.Finished() }
 
 // A TestRunError is returned with a test run that ended without passing: tests
 // failed or could not be run, or the run was cancelled.
-type TestRunError struct{ TestRun *TestRun }
+type TestRunError struct {
+	TestRun *TestRun
+	hidden
+}
 
 // shownCases is the maximum number of cases in the text of a TestRunError.
 const shownCases = 5
@@ -109,11 +112,11 @@ const shownCases = 5
 func (e *TestRunError) Error() string {
 	r := e.TestRun
 	if r == nil {
-		return endedText("test run", "", "", "", false, "")
+		return e.endedText("test run", "", "", "", false, "")
 	}
 	var why []string
 	if r.Error != "" {
-		why = append(why, shorten(r.Error))
+		why = append(why, e.by.Line(r.Error, maxDetail))
 	}
 	failed := r.Failed()
 	if len(failed) > 0 {
@@ -124,12 +127,12 @@ func (e *TestRunError) Error() string {
 			why = append(why, fmt.Sprintf("and %d more", len(failed)-i))
 			break
 		}
-		why = append(why, fmt.Sprintf("%s/%s (%d of %d) %s", c.AgentName, c.TestName, c.Successes, c.Runs, shorten(c.FailureReason)))
+		why = append(why, fmt.Sprintf("%s/%s (%d of %d) %s", c.AgentName, c.TestName, c.Successes, c.Runs, e.by.Line(c.FailureReason, maxDetail)))
 	}
 	for i := range why {
 		why[i] = strings.TrimSpace(why[i])
 	}
-	return endedText("test run", r.ID, "", string(r.Status), true, strings.Join(why, "; "))
+	return e.endedText("test run", r.ID, "", string(r.Status), true, strings.Join(why, "; "))
 }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as

@@ -18,8 +18,8 @@ const (
 	pollMax     = 15 * time.Second
 	pollLeast   = 10 * time.Millisecond // shorter ones spin
 	pollGrowth  = 1.5
-	// missingFor is how long a 404 must persist before the subject of a wait
-	// counts as missing: something just created may not be visible yet.
+	// missingFor is how long a 404, or any other refusal but that of the key, must
+	// persist before a wait ends: something just created may not be visible yet.
 	missingFor = 15 * time.Second
 )
 
@@ -167,21 +167,36 @@ func (c *waitConfig) grow(interval time.Duration) time.Duration {
 // failing tracks consecutive failed polls.
 type failing struct {
 	looks   int
-	missing time.Time // when a 404 was first returned; zero if the last failure was not a 404
+	refused time.Time // since when each poll was refused, as with a 404; zero if the last one was not
 }
 
 // ends records a failed poll and reports whether the wait ends.
 func (f *failing) ends(err error, most int, now time.Time) bool {
 	f.looks++
 	switch {
-	case !errors.Is(err, ErrNotFound):
-		f.missing = time.Time{}
-	case f.missing.IsZero():
-		f.missing = now
-	case now.Sub(f.missing) >= missingFor:
+	case !refuses(err):
+		f.refused = time.Time{}
+	case f.refused.IsZero():
+		f.refused = now
+	case now.Sub(f.refused) >= missingFor:
 		return true
 	}
 	return hopeless(err) || most > 0 && f.looks >= most
+}
+
+// refuses reports whether err is a response that a repeated poll would not
+// change, if it is the service's: a 404, or the redirect or the 400 of a proxy
+// that stands in for the service for a while.
+func refuses(err error) bool {
+	var answer *Error
+	if !errors.As(err, &answer) {
+		return errors.Is(err, ErrNotFound) // a list that does not show the item
+	}
+	return statusResult(answer.StatusCode) == final && !keyRefused(answer)
+}
+
+func keyRefused(e *Error) bool {
+	return e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden
 }
 
 // contextError returns the error of a context that ended, with its cause.
@@ -193,24 +208,27 @@ func contextError(ctx context.Context) error {
 	return err
 }
 
-// hopeless reports whether polling again cannot help. A 404 may be temporary:
-// something just created may not be visible yet.
+// hopeless reports whether polling again cannot help. Of responses only the
+// refusal of the key is: see refuses.
 func hopeless(err error) bool {
 	var (
-		answer   *Error
-		argument *ArgumentError
-		decode   *DecodeError
-		limit    *LimitError
+		answer    *Error
+		argument  *ArgumentError
+		decode    *DecodeError
+		limit     *LimitError
+		transport *TransportError
 	)
 	switch {
+	case errors.As(err, &transport): // what it wraps may belong to another call
+		return errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || certificateError(err)
 	case errors.As(err, &limit):
 		return true
 	case errors.As(err, &answer):
-		return statusResult(answer.StatusCode) == final && answer.StatusCode != http.StatusNotFound
+		return keyRefused(answer)
 	case errors.As(err, &decode):
 		return !errors.Is(err, lenient.ErrIncomplete)
 	}
-	return errors.As(err, &argument) || errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || certificateError(err)
+	return errors.As(err, &argument) || errors.Is(err, errPanicked)
 }
 
 // jitter lengthens d by up to a tenth, so that programs started together do not

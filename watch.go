@@ -302,7 +302,7 @@ func (w *watch[T]) lastStatus(t *thing[T]) string {
 	if t.seen == nil {
 		return ""
 	}
-	return mask.Text(w.kind.state(t.seen).status)
+	return w.client.mask().Text(w.kind.state(t.seen).status)
 }
 
 // errPanicked ends the waits whose poll panicked in code of the user.

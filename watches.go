@@ -80,18 +80,18 @@ func waitFor[T any, P outcome[T]](ctx context.Context, w *watch[T], conf waitCon
 	if err := w.client.checkWait(ctx, api.Table[op].Name, w.kind.name, id); err != nil {
 		return known, err
 	}
-	return ended(known)(w.join(ctx, conf, false, id).one(ctx))
+	return ended(w.client, known)(w.join(ctx, conf, false, id).one(ctx))
 }
 
 // ended returns what a single wait saw, or known, and the error of work that
 // ended badly.
-func ended[T any, P outcome[T]](known P) func(*T, error) (P, error) {
+func ended[T any, P outcome[T]](c *Client, known P) func(*T, error) (P, error) {
 	return func(value *T, err error) (P, error) {
 		switch {
 		case value == nil:
 			return known, err
 		case err == nil:
-			err = P(value).failure()
+			err = c.hide(P(value).failure())
 		}
 		return value, err
 	}

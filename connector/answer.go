@@ -234,7 +234,7 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 	}
 	fail := &Error{
 		Op: op, Host: c.host, StatusCode: http.StatusOK, Attempts: attempts, Err: err,
-		Body: c.mask.Bytes(body[:min(len(body), maxKeptBody)]), unknown: true,
+		Body: c.mask.Head(body, maxKeptBody), unknown: true,
 	}
 	if errors.Is(err, errNotAnswer) {
 		fail.Detail = c.mask.Line(explain(body), maxDetail)

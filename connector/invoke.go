@@ -158,7 +158,7 @@ func (a *attempt) send(ctx context.Context, content *content, timeout time.Durat
 		a.done, a.body = true, bytes.TrimPrefix(body, []byte("\ufeff"))
 		return
 	}
-	a.fail.Body = c.mask.Bytes(body[:min(len(body), maxKeptBody)])
+	a.fail.Body = c.mask.Head(body, maxKeptBody)
 	if success {
 		a.fail.unknown, a.fail.RunIDs = true, salvage(body)
 		a.fail.Err = fmt.Errorf("the response was truncated: %w", a.cause(attemptCtx, err))

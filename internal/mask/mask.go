@@ -75,6 +75,24 @@ func (m *Mask) Bytes(b []byte) []byte {
 	return []byte(m.Text(string(b)))
 }
 
+// Head returns a copy of the first most bytes of b, about, with the secrets in
+// them replaced. It looks beyond them, so that no part of a secret is left at
+// the end.
+func (m *Mask) Head(b []byte, most int) []byte {
+	if len(b) <= most {
+		return m.Bytes(b)
+	}
+	seen := b[:min(len(b), most+maxSecret)]
+	masked := m.Bytes(seen)
+	if len(seen) < len(b) { // what follows may complete a secret
+		masked = masked[:max(0, len(masked)-maxSecret)]
+	}
+	return masked[:min(len(masked), most)]
+}
+
+// maxSecret is how long a secret can be in a text, with its escapes.
+const maxSecret = 1 << 10
+
 // Line returns s as one line that is safe to print, with its secrets replaced,
 // and at most most characters long; 0 means no limit.
 //

@@ -41,9 +41,10 @@ var groups = []group{
 	{"internal/mask/*.go", [][]string{{"./internal/mask"}, {".", "-run", "S1|Mask|Key|Secret|Error"}}},
 	{"retry.go", [][]string{{".", "-run", "Retry|Backoff|Budget|R4|R5|F1|Attempt|Status|Dial|TLS|Outage"}}},
 	{"attempt.go", [][]string{{".", "-run", "Attempt|Retry|R4|R5|F1|F4|S2|Delete|Key|Runaway|RunAway|RunsAway|Slash|Timeout|Time|Event|Observer|Host"}}},
-	{"watch.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|P11|Cancel|Progress|Trigger"}}},
-	{"look.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|P11|Cancel|Progress|Trigger"}}},
-	{"deadline.go", [][]string{{".", "-run", "Deadline|Attempt|F4|Upload|RunAway|Time"}}},
+	{"watch.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|P11|Cancel|Progress|Trigger|Poll|Lists"}}},
+	{"look.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|P11|Cancel|Progress|Trigger|Poll|Lists"}}},
+	{"sighting.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|Progress|Poll|Lists"}}},
+	{"deadline.go", [][]string{{".", "-run", "Deadline|Attempt|F4|Upload|RunAway|Time|Nested"}}},
 	{"wire.go", [][]string{{".", "-run", "Wire|F1|Transports|Stale|Unsent|Dial|Reuse|Conn"}, {"-C", "tests", ".", "-run", "HTTP2"}}},
 }
 
