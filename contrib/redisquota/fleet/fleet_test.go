@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync/atomic"
@@ -229,35 +230,60 @@ func (p *proxy) serve(ctx context.Context, client net.Conn, to string) {
 
 func TestAStrangerTakesHalf(t *testing.T) {
 	t.Parallel()
+	period := 6 * window
+	if *full {
+		period = 10 * window
+	}
 	for _, model := range models {
-		t.Run(model.name, func(t *testing.T) {
-			t.Parallel()
-			store := startRedis(t)
-			const period = 18 * time.Second
-			r, err := run(t.Context(), fleet{
-				Processes: 4, Window: model.window, Limiter: "redisquota", Redis: store.Addr, For: period,
-			}, func(srv *connictest.Server) {
-				for end := time.Now().Add(period + time.Second); time.Now().Before(end); {
-					srv.Spend(quota / 12)
-					if pause(t.Context(), window/6) != nil {
-						return
+		for _, processes := range []int{4, 20} {
+			t.Run(fmt.Sprint(model.name, "/", processes), func(t *testing.T) {
+				t.Parallel()
+				store := startRedis(t)
+				r, err := run(t.Context(), fleet{
+					Processes: processes, Window: model.window, Limiter: "redisquota", Redis: store.Addr, For: period,
+				}, func(srv *connictest.Server) {
+					for end := time.Now().Add(period + time.Second); time.Now().Before(end); {
+						srv.Spend(1)
+						if pause(t.Context(), window/60+rand.N(window/30)) != nil {
+							return
+						}
 					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				// In the first two windows the fleet has to learn of the stranger.
+				learnt := r.Requests[0].Add(2 * window)
+				accepted, denied := after(r.Requests, learnt), after(r.Denied, learnt)
+				refused := float64(denied) / float64(max(1, accepted+denied))
+				t.Logf("%d accepted, %.1f %% 429s, %.1f %% after two windows, fairness %.3f, %.1f operations an admission",
+					r.Accepted, 100*r.Refused, 100*refused, r.Fairness, r.Operations)
+				if r.Failed > 0 {
+					t.Errorf("%d calls failed, the last with %s", r.Failed, r.LastError)
+				}
+				if refused > 0.1 {
+					t.Errorf("%.1f %% were refused after two windows, more than 10 %%", 100*refused)
+				}
+				// A full window at once, of which half is the stranger's.
+				if r.Refusals > quota/2+denied {
+					t.Errorf("%d were refused before the fleet knew", r.Refusals-denied)
+				}
+				if whole := int(period/window) - 2; accepted < whole*quota/4 {
+					t.Errorf("only %d calls in %d windows", accepted, whole)
+				}
+				if r.Fairness < 0.75 {
+					t.Errorf("fairness %.3f", r.Fairness)
 				}
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%d accepted, %.1f %% 429s, fairness %.3f", r.Accepted, 100*r.Refused, r.Fairness)
-			if r.Failed > 0 {
-				t.Errorf("%d calls failed, the last with %s", r.Failed, r.LastError)
-			}
-			// Without learning, half of all requests would be refused.
-			if r.Refused > 0.35 {
-				t.Errorf("%.1f %% were refused", 100*r.Refused)
-			}
-			if r.Accepted < quota {
-				t.Errorf("only %d calls in three windows", r.Accepted)
-			}
-		})
+		}
 	}
+}
+
+func after(times []time.Time, at time.Time) (n int) {
+	for _, t := range times {
+		if t.After(at) {
+			n++
+		}
+	}
+	return n
 }
