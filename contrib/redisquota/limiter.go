@@ -65,8 +65,9 @@ type limiter struct {
 	epoch     string
 	pauses    int64
 	paused    time.Time // until then
-	seen      time.Time // the last answer
-	answer    reply     // it
+	asked     time.Time // when the last step was sent that was answered
+	seen      time.Time // its answer
+	answer    reply
 	processes int
 	lost      bool // the store may not know everything
 	refusals  int

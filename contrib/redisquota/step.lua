@@ -55,6 +55,7 @@ if not P then
   P = {g = 0, d = 0, w = {0, 0, 0, 0}, e = {}}
   S.p[me] = P
 end
+local since = P.x and math.max(1, now - P.x) or 0
 P.s, P.n, P.h, P.x, P.k = seq, n, hold, now, reserve
 -- Processes that do not agree hold to the strictest of them.
 for _, Q in pairs(S.p) do n, hold = math.min(n, Q.n), math.max(hold, Q.h) end
@@ -339,7 +340,7 @@ for _, Q in pairs(S.p) do
 end
 P.r = {
   S.e, S.pn, math.max(0, S.pu - now), give[1], give[2], give[3], give[4], math.ceil(wait),
-  used + granted, open + granted, size, first and math.max(0, first - now) or 0, S.ln or n, waiting, S.se > now and 1 or 0,
+  used + granted, open + granted, size, first and math.max(0, first - now) or 0, S.ln or n, waiting, since,
 }
 local keep = math.max(2 * hold + lease, S.pu - now + hold)
 redis.call('SET', KEYS[1], cmsgpack.pack(S), 'PX', math.ceil(keep / 1000))
