@@ -21,7 +21,7 @@ func (l *limiter) advance(now time.Time) {
 	case l.busy && !l.late:
 		if at = l.due; !now.Before(at) {
 			l.late = true
-			l.fall(now, fmt.Errorf("no answer within %v", l.budget))
+			l.fall(now, l.noAnswer())
 			at = l.dispatch(now)
 		}
 	default:
@@ -129,12 +129,17 @@ func (l *limiter) exchange(st *step) {
 	r, err = l.store.run(ctx, st)
 }
 
+func (l *limiter) noAnswer() error { return fmt.Errorf("no answer within %v", l.budget) }
+
 // receive takes the answer of a step. The mutex is held.
 func (l *limiter) receive(st *step, r *reply, err error) {
 	now := time.Now()
 	l.busy, l.stepped = false, now
-	if err == nil && now.Sub(st.sent) > l.budget {
+	switch {
+	case err == nil && now.Sub(st.sent) > l.budget:
 		err = fmt.Errorf("an answer took %v", now.Sub(st.sent).Round(time.Millisecond))
+	case errors.Is(err, context.DeadlineExceeded):
+		err = l.noAnswer()
 	}
 	switch {
 	case err != nil:
