@@ -353,6 +353,30 @@ func TestTheCallersRequestIsNotChanged(t *testing.T) {
 	}
 }
 
+// panicking is a propagator of somebody else.
+type panicking struct{ propagation.TraceContext }
+
+func (panicking) Inject(context.Context, propagation.TextMapCarrier) { panic("mine") }
+
+func TestAPropagatorThatPanics(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	client := r.srv.Client(append(Options(WithTracerProvider(r.tracer), WithPropagator(panicking{})), connic.WithRateLimit(1, time.Hour))...)
+	for range 2 { // the slot is free again
+		func() {
+			defer func() {
+				if recover() != "mine" {
+					t.Error("the panic is lost")
+				}
+			}()
+			_, _ = client.Project.Get(t.Context(), connic.FailFast())
+		}()
+	}
+	if s := client.RateLimit(); s.InFlight != 0 || s.Used != 0 || len(r.srv.Requests()) != 0 {
+		t.Errorf("%+v, %d requests", s, len(r.srv.Requests()))
+	}
+}
+
 // TestWithoutAProvider runs a second time as a process of its own, for which it
 // sets the global provider.
 func TestWithoutAProvider(t *testing.T) {
