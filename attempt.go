@@ -9,6 +9,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/governor"
+	"github.com/connic-go/connic/internal/inject"
 )
 
 // attempts is the transport of the retryablehttp client. It performs one
@@ -112,6 +113,11 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 	r.Header = k.header(authorization)
 	end.begin(k.timeout())
 	defer end.end(context.Canceled)
+	if c.callContext != nil {
+		if in, ok := k.Value(inject.Key{}).(inject.Injector); ok {
+			in.Inject(r)
+		}
+	}
 
 	if sent := k.options.sent; sent != nil {
 		defer sent()()

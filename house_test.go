@@ -18,10 +18,11 @@ const module = "github.com/connic-go/connic"
 // to the standard library. Tests may import anything in the module. A subfolder
 // is subject to the same law unless it has its own.
 var law = map[string][]string{
-	".":                 {"internal/api", "internal/governor", "internal/hook", "internal/lenient", "internal/mask", "internal/pack", "github.com/hashicorp/go-retryablehttp"},
+	".":                 {"internal/api", "internal/governor", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/pack", "github.com/hashicorp/go-retryablehttp"},
 	"internal/api":      {},
 	"internal/governor": {"golang.org/x/time/rate"},
 	"internal/lenient":  {},
+	"internal/inject":   {},
 	"internal/mask":     {},
 	"internal/pack":     {},
 	"internal/yaml":     {}, // the suites of a project, for the fake

@@ -34,18 +34,28 @@ func newMemoryClient(tb testing.TB, opts ...connic.Option) *connic.Client {
 	return client
 }
 
-func unsampled() []connic.Option {
+// costs are the ways to have telemetry of which nothing is exported, and how many
+// allocations each may add to a call.
+var costs = []struct {
+	name  string
+	opts  func() []connic.Option
+	limit float64
+}{
+	{"no provider", func() []connic.Option { return Options() }, 1},
+	{"not sampled", func() []connic.Option { return unsampled() }, 8},
+	{"not sampled, with metrics", func() []connic.Option { return unsampled(sdkmetric.WithReader(sdkmetric.NewManualReader())) }, 8},
+}
+
+func unsampled(opts ...sdkmetric.Option) []connic.Option {
 	return Options(
 		WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))),
-		WithMeterProvider(sdkmetric.NewMeterProvider()),
+		WithMeterProvider(sdkmetric.NewMeterProvider(opts...)),
 	)
 }
 
-// BenchmarkGet is a GET with and without telemetry. Nothing samples it.
+// BenchmarkGet is a GET with and without telemetry.
 func BenchmarkGet(b *testing.B) {
-	for name, opts := range map[string][]connic.Option{
-		"without": nil, "global providers, none set": Options(), "nothing sampled": unsampled(),
-	} {
+	run := func(name string, opts []connic.Option) {
 		b.Run(name, func(b *testing.B) {
 			client := newMemoryClient(b, opts...)
 			b.ReportAllocs()
@@ -55,6 +65,10 @@ func BenchmarkGet(b *testing.B) {
 				}
 			}
 		})
+	}
+	run("without", nil)
+	for _, cost := range costs {
+		run(cost.name, cost.opts())
 	}
 }
 
@@ -83,8 +97,8 @@ func TestWhatTelemetryCosts(t *testing.T) { //nolint:paralleltest // it takes ti
 	}
 	for way, client := range ways {
 		floor := get(client())
-		for name, opts := range map[string][]connic.Option{"no provider": Options(), "not sampled": unsampled()} {
-			with := get(client(opts...))
+		for _, cost := range costs {
+			with := get(client(cost.opts()...))
 			best := [2]time.Duration{time.Hour, time.Hour}
 			for range 40 {
 				for i, f := range []func(){floor, with} {
@@ -96,10 +110,11 @@ func TestWhatTelemetryCosts(t *testing.T) { //nolint:paralleltest // it takes ti
 				}
 			}
 			before, after := testing.AllocsPerRun(200, floor), testing.AllocsPerRun(200, with)
-			t.Logf("%s, %s: %.2f times the time (%v beside %v), %.0f allocations beside %.0f", way, name,
+			t.Logf("%s, %s: %.2f times the time (%v beside %v), %.0f allocations beside %.0f", way, cost.name,
 				float64(best[1])/float64(best[0]), best[1]/100, best[0]/100, after, before)
-			if !raceDetector && after-before > 16 {
-				t.Errorf("%s, %s: %.0f allocations more", way, name, after-before)
+			// On a socket, net/http makes one more or less.
+			if !raceDetector && after-before > cost.limit+2 {
+				t.Errorf("%s, %s: %.0f allocations more", way, cost.name, after-before)
 			}
 		}
 	}

@@ -16,18 +16,21 @@ package connicotel
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/inject"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 const scope = "github.com/connic-go/connic/contrib/otel"
@@ -79,8 +82,15 @@ type telemetry struct {
 	config
 	tracer trace.Tracer
 	starts cache[method, *start]
+	global trace.TracerProvider // if it is the one in use
+	idle   atomic.Int32         // calls that do not ask it for a span
 	metrics
 }
+
+// idleCalls is how many calls do not ask for a span after one got none, because
+// no global provider is set. A provider that is set ends that at once.
+// Instrumentation that attaches to the running process is seen after that many.
+const idleCalls = 64
 
 // Options returns the options for an instrumented client. It panics if an
 // instrument cannot be created, which no provider is known to do.
@@ -91,10 +101,12 @@ func Options(opts ...Option) []connic.Option {
 		tracer:  c.tracers.Tracer(scope, trace.WithInstrumentationVersion(connic.Version)),
 		metrics: newMetrics(c.meters.Meter(scope, metric.WithInstrumentationVersion(connic.Version))),
 	}
+	if global := otel.GetTracerProvider(); reflect.TypeOf(global).Comparable() && c.tracers == global {
+		t.global = global
+	}
 	return []connic.Option{
 		connic.WithCallContext(t.begin),
 		connic.WithObserver(t.observe),
-		connic.WithTransport(func(next http.RoundTripper) http.RoundTripper { return &transport{t, next} }),
 	}
 }
 
@@ -102,6 +114,7 @@ func Options(opts ...Option) []connic.Option {
 type call struct {
 	context.Context // with the span in it
 
+	t    *telemetry
 	span trace.Span
 	host string
 	port int
@@ -111,7 +124,7 @@ type callKey struct{}
 
 // Value implements [context.Context].
 func (k *call) Value(key any) any {
-	if key == (callKey{}) {
+	if key == (callKey{}) || key == (inject.Key{}) {
 		return k
 	}
 	return k.Context.Value(key)
@@ -126,6 +139,20 @@ type start struct {
 
 // begin starts the span of a call.
 func (t *telemetry) begin(ctx context.Context, op connic.Operation) context.Context {
+	with, span := t.start(ctx, op)
+	if !span.IsRecording() && !span.SpanContext().IsValid() && !t.enabled(ctx) {
+		return ctx
+	}
+	return &call{Context: with, t: t, span: span}
+}
+
+func (t *telemetry) start(ctx context.Context, op connic.Operation) (context.Context, trace.Span) {
+	parent := trace.SpanContextFromContext(ctx)
+	unset := t.global != nil && !parent.IsValid() && otel.GetTracerProvider() == t.global
+	if unset && t.idle.Load() > 0 {
+		t.idle.Add(-1)
+		return ctx, noop.Span{}
+	}
 	key := method{op.Method, op.Route}
 	s, ok := t.starts.get(key)
 	if !ok {
@@ -139,26 +166,18 @@ func (t *telemetry) begin(ctx context.Context, op connic.Operation) context.Cont
 		}}
 		t.starts.put(key, s)
 	}
-	k := new(call)
-	k.Context, k.span = t.tracer.Start(ctx, s.name, s.opts...)
-	return k
+	with, span := t.tracer.Start(ctx, s.name, s.opts...)
+	if unset && !span.IsRecording() && !span.SpanContext().IsValid() {
+		t.idle.Store(idleCalls)
+	}
+	return with, span
 }
 
 // method identifies the requests of an operation.
 type method struct{ verb, route string }
 
-// A transport sends the context of the span, and records where requests go.
-type transport struct {
-	*telemetry
-	next http.RoundTripper
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	k, ok := r.Context().Value(callKey{}).(*call)
-	if !ok {
-		return t.next.RoundTrip(r)
-	}
+// Inject implements [inject.Injector]. It also sees where requests go.
+func (k *call) Inject(r *http.Request) {
 	if k.host == "" {
 		k.host, k.port = address(r.URL)
 		if k.span.IsRecording() {
@@ -168,14 +187,21 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			)
 		}
 	}
-	if t.propagator != nil && k.span.SpanContext().IsValid() {
-		sent := new(http.Request)
-		*sent = *r
-		sent.Header = maps.Clone(r.Header)
-		r = sent
-		t.propagator.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
+	if k.t.propagator != nil && k.span.SpanContext().IsValid() {
+		k.t.propagator.Inject(r.Context(), carrier{propagation.HeaderCarrier(r.Header)})
 	}
-	return t.next.RoundTrip(r)
+}
+
+// carrier is a HeaderCarrier that knows how the usual header is spelled.
+type carrier struct{ propagation.HeaderCarrier }
+
+// Set implements [propagation.TextMapCarrier].
+func (c carrier) Set(key, value string) {
+	if key == "traceparent" {
+		c.HeaderCarrier["Traceparent"] = []string{value}
+		return
+	}
+	c.HeaderCarrier.Set(key, value)
 }
 
 func address(u *url.URL) (host string, port int) {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +16,10 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -319,19 +324,95 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestTheCallersRequestIsNotChanged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	var outer http.Header
+	r.srv.Fault(connictest.Fault{Op: "project.get", Nth: 1, Status: http.StatusServiceUnavailable})
+	mine := "mine"
+	attempts := 0
 	client := r.srv.Client(append(Options(WithTracerProvider(r.tracer), WithMeterProvider(r.meter)),
 		connic.WithTransport(func(next http.RoundTripper) http.RoundTripper {
 			return roundTrip(func(req *http.Request) (*http.Response, error) {
+				attempts++
+				before := req.Header.Clone()
+				if before.Get("Traceparent") == "" || before.Get("X-Mine") != mine || before.Get("X-Other") != "" {
+					t.Errorf("attempt %d came with %v", attempts, before)
+				}
 				resp, err := next.RoundTrip(req)
-				outer = req.Header.Clone()
+				if !reflect.DeepEqual(before, req.Header) {
+					t.Errorf("the request of an outer transport was changed: %v", req.Header)
+				}
+				// Nothing of this reaches the next attempt.
+				req.Header.Set("X-Other", "x")
+				req.Header["Traceparent"][0] = ""
 				return resp, err
 			})
 		}))...)
-	if _, err := client.Project.Get(t.Context()); err != nil {
+	if _, err := client.Project.Get(t.Context(), connic.WithHeader("X-Mine", mine)); err != nil {
 		t.Fatal(err)
 	}
-	if outer.Get("Traceparent") != "" {
-		t.Error("the request of an outer transport was changed")
+	if attempts != 2 {
+		t.Errorf("%d attempts", attempts)
+	}
+}
+
+// panicking is a propagator of somebody else.
+type panicking struct{ propagation.TraceContext }
+
+func (panicking) Inject(context.Context, propagation.TextMapCarrier) { panic("mine") }
+
+func TestAPropagatorThatPanics(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	client := r.srv.Client(append(Options(WithTracerProvider(r.tracer), WithPropagator(panicking{})), connic.WithRateLimit(1, time.Hour))...)
+	for range 2 { // the slot is free again
+		func() {
+			defer func() {
+				if recover() != "mine" {
+					t.Error("the panic is lost")
+				}
+			}()
+			_, _ = client.Project.Get(t.Context(), connic.FailFast())
+		}()
+	}
+	if s := client.RateLimit(); s.InFlight != 0 || s.Used != 0 || len(r.srv.Requests()) != 0 {
+		t.Errorf("%+v, %d requests", s, len(r.srv.Requests()))
+	}
+}
+
+// TestWithoutAProvider runs a second time as a process of its own, for which it
+// sets the global provider.
+func TestWithoutAProvider(t *testing.T) {
+	t.Parallel()
+	const env = "CONNICOTEL_TEST_OWN_PROCESS"
+	if os.Getenv(env) == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWithoutAProvider$")
+		cmd.Env = append(os.Environ(), env+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	srv := connictest.New()
+	client := srv.Client(Options()...)
+	get := func(ctx context.Context) string {
+		t.Helper()
+		if _, err := client.Project.Get(ctx); err != nil {
+			t.Fatal(err)
+		}
+		requests := srv.Requests()
+		return requests[len(requests)-1].Header.Get("Traceparent")
+	}
+	const parent = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
+	below := propagation.TraceContext{}.Extract(t.Context(), propagation.MapCarrier{"traceparent": parent})
+	for range 3 {
+		if got := get(t.Context()); got != "" {
+			t.Errorf("traceparent %q of nothing", got)
+		}
+		if got := get(below); got != parent {
+			t.Errorf("traceparent %q, want that of the parent", got)
+		}
+	}
+	spans := tracetest.NewSpanRecorder()
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)))
+	if got := get(t.Context()); got == "" || len(spans.Ended()) != 1 {
+		t.Errorf("with a provider: traceparent %q, %d spans", got, len(spans.Ended()))
 	}
 }

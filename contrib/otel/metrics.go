@@ -55,6 +55,11 @@ func newMetrics(m metric.Meter) metrics {
 	}
 }
 
+// enabled reports whether anything is recorded.
+func (m *metrics) enabled(ctx context.Context) bool {
+	return m.calls.Enabled(ctx) || m.requests.Enabled(ctx) || m.queue.Enabled(ctx) || m.retries.Enabled(ctx) || m.refusals.Enabled(ctx)
+}
+
 func must(err error) {
 	if err != nil {
 		panic("connicotel: " + err.Error()) //nolint:forbidigo // documented; fails only for an invalid name or unit in this file

@@ -1,23 +1,35 @@
 package redisquota
 
 import (
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// ahead makes the state one of a store whose clock was 10 s ahead.
-var ahead = redis.NewScript(`
+// shift makes the state one of a store whose clock was so many microseconds ahead,
+// which is what a store knows whose clock was set back, or forward if they are
+// negative.
+var shift = redis.NewScript(`
 local S = cmsgpack.unpack(redis.call('GET', KEYS[1]))
-local by = 10000000
-S.t, S.pu, S.xa, S.se = S.t + by, S.pu > 0 and S.pu + by or 0, S.xa + by, S.se + by
+local by = tonumber(ARGV[1])
+for _, k in ipairs({'t', 'pu', 'xa', 'se', 'lr', 'bu', 'xu'}) do if S[k] and S[k] > 0 then S[k] = S[k] + by end end
+for k, t in pairs(S.f) do S.f[k] = t + by end
 for _, P in pairs(S.p) do
   P.d, P.x, P.g = P.d + by, P.x + by, P.g + by
   for _, E in ipairs(P.e) do E[2] = E[2] + by end
 end
-redis.call('SET', KEYS[1], cmsgpack.pack(S))
+redis.call('SET', KEYS[1], cmsgpack.pack(S), 'KEEPTTL')
 return 1`)
+
+// setClock sets the clock of a store by so much.
+func setClock(t *testing.T, rdb *redis.Client, key string, by time.Duration) {
+	t.Helper()
+	if err := shift.Run(t.Context(), rdb, []string{key}, -by.Microseconds()).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func TestAClockThatIsSetBack(t *testing.T) {
 	t.Parallel()
@@ -31,9 +43,7 @@ func TestAClockThatIsSetBack(t *testing.T) {
 	}
 	began := time.Now()
 	a.step([lanes]int{}, nil, ends)
-	if err := ahead.Run(t.Context(), rdb, []string{a.store.key}).Err(); err != nil {
-		t.Fatal(err)
-	}
+	setClock(t, rdb, a.store.key, -10*time.Second)
 	r := b.step([lanes]int{calls: n}, nil, nil)
 	if r.give[calls] != 0 || r.used != n {
 		t.Fatalf("granted %v beside %d", r.give, r.used)
@@ -48,5 +58,61 @@ func TestAClockThatIsSetBack(t *testing.T) {
 	})
 	if took := time.Since(began); took < hold {
 		t.Errorf("the window was over after %v", took)
+	}
+}
+
+// Two processes have used up a window when the clock of their store is set, and
+// then want more. The window is kept, and nobody waits for the clock.
+func TestAClockThatIsSetBetweenProcesses(t *testing.T) {
+	t.Parallel()
+	const n, window = 12, 1500 * time.Millisecond
+	tests := map[string]time.Duration{
+		"forward by half a window": window / 2,
+		"forward by a window":      window,
+		"forward by two windows":   2 * window,
+		"back by half a window":    -window / 2,
+		"back by an hour":          -time.Hour,
+	}
+	for name, by := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := startRedis(t)
+			var b book
+			var events told
+			processes := []*limiter{
+				newLimiter(t, dial(t, srv), n, window, events.option()),
+				newLimiter(t, dial(t, srv), n, window, events.option()),
+			}
+			all := func(calls int) {
+				t.Helper()
+				var wg sync.WaitGroup
+				for _, l := range processes {
+					for range calls {
+						wg.Go(func() { b.through(t, l, time.Millisecond) })
+					}
+				}
+				wg.Wait()
+			}
+			all(n / 2)
+			for _, l := range processes {
+				eventually(t, "the ends are told", func() bool {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					return !l.busy && l.told == len(l.ended)
+				})
+			}
+			setClock(t, dial(t, srv), processes[0].store.key, by)
+			all(n / 2) // an acquire that takes many windows fails
+			all(n)
+			b.check(t, n, window)
+			if by < 0 && events.has(EventLost) {
+				t.Error("a clock that was set back loses nothing")
+			}
+			for _, l := range processes {
+				if s := l.Status(); s.Fallback != "" {
+					t.Error(s.Fallback)
+				}
+			}
+		})
 	}
 }

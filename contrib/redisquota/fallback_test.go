@@ -292,28 +292,6 @@ func TestHooksAndObserversOfOthers(t *testing.T) {
 	eventually(t, "no goroutine is left", func() bool { return goroutines() == 0 })
 }
 
-func TestACluster(t *testing.T) {
-	t.Parallel()
-	srv := startRedis(t, "--cluster-enabled", "yes")
-	admin := dial(t, srv)
-	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the cluster is there", func() bool {
-		info, err := admin.ClusterInfo(t.Context()).Result()
-		return err == nil && strings.Contains(info, "cluster_state:ok")
-	})
-	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{srv.Addr}})
-	t.Cleanup(func() { rdb.Close() })
-	l := newLimiter(t, rdb, 10, time.Second)
-	for range 5 {
-		l.Release(acquire(t, l, connic.LaneCall), answered)
-	}
-	if s := l.Status(); s.Fallback != "" {
-		t.Error(s.Fallback)
-	}
-}
-
 func TestAClientThroughASharedLimiter(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(t, dial(t, startRedis(t)), 10, time.Second)

@@ -2,7 +2,8 @@ package redisquota
 
 import (
 	"context"
-	"errors"
+	"flag"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,6 +15,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+func TestMain(m *testing.M) {
+	// The tests wait most of the time: more of them than processors do no harm.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // patience of a test that waits for something to happen. Nothing is asserted about
 // how long it took.
 const patienceOfTests = 30 * time.Second
@@ -21,14 +31,7 @@ const patienceOfTests = 30 * time.Second
 func startRedis(t *testing.T, args ...string) *redistest.Server {
 	t.Helper()
 	srv, err := redistest.Start(args...)
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skipf("left out: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Stop)
-	return srv
+	return started(t, srv, err)
 }
 
 func dial(t *testing.T, srv *redistest.Server) *redis.Client {

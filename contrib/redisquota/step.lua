@@ -18,7 +18,7 @@ if raw then
   S = cmsgpack.unpack(raw)
   if S.v ~= 1 then return redis.error_reply('CONNIC the state has another format') end
 else
-  S = {v = 1, e = ARGV[1] .. '.' .. ARGV[2], t = now, pu = 0, pn = 0, xa = 0, se = 0, sk = 0, p = {}}
+  S = {v = 1, e = ARGV[1] .. '.' .. ARGV[2], t = now, pu = 0, pn = 0, xa = 0, se = 0, sk = 0, lr = 0, f = {}, p = {}}
 end
 
 local at = 0
@@ -39,8 +39,8 @@ local ANSWERED, NOT_ACCEPTED, FAILED, NOT_SENT = 0, 1, 2, 3
 -- A clock that was set back, or another server's: everything moves with it.
 local back = S.t - now
 if back > 0 then
-  S.pu, S.xa, S.se = S.pu - back, S.xa - back, S.se - back
-  for _, k in ipairs({'bu', 'xu'}) do if S[k] then S[k] = S[k] - back end end
+  for _, k in ipairs({'pu', 'xa', 'se', 'lr', 'bu', 'xu'}) do if S[k] then S[k] = S[k] - back end end
+  for k, t in pairs(S.f) do S.f[k] = t - back end
   for _, P in pairs(S.p) do
     P.d, P.x, P.g = P.d - back, P.x - back, P.g - back
     for _, E in ipairs(P.e) do E[2] = E[2] - back end
@@ -55,6 +55,7 @@ if not P then
   P = {g = 0, d = 0, w = {0, 0, 0, 0}, e = {}}
   S.p[me] = P
 end
+local since = P.x and math.max(1, now - P.x) or 0
 P.s, P.n, P.h, P.x, P.k = seq, n, hold, now, reserve
 -- Processes that do not agree hold to the strictest of them.
 for _, Q in pairs(S.p) do n, hold = math.min(n, Q.n), math.max(hold, Q.h) end
@@ -94,10 +95,11 @@ for _ = 1, arg() do
   elseif kind == ANSWERED or kind == FAILED then
     if during == S.pn then S.b = nil end
     if S.x == tag .. number and kind == ANSWERED and S.ln then
-      S.ln = S.ln + math.ceil(n / 20)
-      S.x, S.xb = nil, nil
+      S.ln = math.min(n, S.ln + math.ceil(n / 20))
+      S.x = nil
     end
   end
+  S.f[tag .. number] = nil
   if S.bi == tag .. number then S.bi = nil end
   if S.x == tag .. number then S.x = nil end
 end
@@ -145,12 +147,15 @@ if fresh then
   S.ln = math.max(math.ceil(n / 10), math.min(served - open, (S.ln or n) - 1))
   S.xb = math.min(2 * (S.xb or hold / 16), hold)
   S.xa = now + S.xb
+  S.lr, S.f = now, {}
 end
-if S.ln and S.ln >= n then S.ln = nil end
+-- Strangers are gone when the fleet has had the quota for two windows without a 429.
+if S.ln and S.ln >= n and now >= S.lr + 2 * hold then S.ln, S.xb = nil, nil end
 
 -- What a process waits for holds others back only around the instant that it was
 -- told to come: before that, nothing of its own has become free.
-local function near(Q) return Q ~= P and Q.d > now and Q.d - hold / 40 - hold / 60 <= now end
+-- Beside strangers, what becomes free is nobody's own.
+local function near(Q) return Q ~= P and Q.d > now and (S.ln or Q.d - hold / 40 - hold / 60 <= now) end
 
 -- What there is to give.
 local cap = S.ln and math.min(n - used, S.ln - served) or n - used
@@ -163,6 +168,18 @@ elseif S.b then
   free = math.min(1, math.max(free, n - used)) -- one goes first
 elseif free == 0 and n > used and not S.x and now >= S.xa then
   free, exploring = 1, true -- beyond the learnt share one at a time
+end
+-- Beside strangers few are in flight at once, and one at a time near the end of
+-- what they leave: a 429 stops the others before they are sent.
+local bounded = false
+if S.ln and free > 0 and not S.b then
+  local bound, flying = served < 0.8 * S.ln and 3 or 1, 0
+  for k, t in pairs(S.f) do
+    if t > now then flying = flying + 1 else S.f[k] = nil end
+  end
+  local most = math.max(0, bound - flying)
+  bounded, free = most < free, math.min(most, free)
+  exploring = exploring and free > 0
 end
 local asked = {want[1], want[2], want[3], want[4]}
 local clipped = false
@@ -253,6 +270,7 @@ local granted = 0
 for lane = 1, 4 do
   for _ = 1, give[lane] do
     P.e[#P.e + 1] = {id + granted, now + lease + hold, lane == 2 and 1 or 0, OPEN}
+    if S.ln then S.f[tag .. (id + granted)] = now + lease end
     granted = granted + 1
   end
 end
@@ -281,13 +299,17 @@ if more > 0 then
     return last
   end
   local when = now + hold
+  -- Where others have to land first, a large fleet asks less often.
+  local turn, others = now + hold / 60, 0
+  for _, Q in pairs(S.p) do if Q ~= P and Q.d > now then others = others + 1 end end
+  if S.ln then turn = now + hold / 60 * math.max(1, others / 4) end
   local function sooner(t) if t and t < when then when = t end end
   if S.pu > now then
     local D = S.pd and S.p[S.pd]
     if not (D and D ~= P and D.d >= S.pu) then S.pd = me end
     when = S.pu + (S.pd == me and 0 or hold / 60)
-  elseif S.b then
-    when = now + hold / 60
+  elseif S.b or bounded then
+    when = turn
   elseif clipped then
     sooner(own[1])
     sooner(S.se)
@@ -305,7 +327,7 @@ if more > 0 then
       end
       -- Whoever has waited longest sees to what others do not come for.
       if room > 0 and before == 0 then sooner(lapse and lapse + 1000) end
-      if S.ln and n > used then sooner(S.x and now + hold / 60 or S.xa) end
+      if S.ln and n > used then sooner((S.x or S.xa <= now) and turn or S.xa) end
     end
     if left[4] > 0 then sooner(math.max(nth(all, need, left[4]), now + hold / 20)) end
   end
@@ -318,7 +340,7 @@ for _, Q in pairs(S.p) do
 end
 P.r = {
   S.e, S.pn, math.max(0, S.pu - now), give[1], give[2], give[3], give[4], math.ceil(wait),
-  used + granted, open + granted, size, first and math.max(0, first - now) or 0, S.ln or n, waiting, S.se > now and 1 or 0,
+  used + granted, open + granted, size, first and math.max(0, first - now) or 0, S.ln or n, waiting, since,
 }
 local keep = math.max(2 * hold + lease, S.pu - now + hold)
 redis.call('SET', KEYS[1], cmsgpack.pack(S), 'PX', math.ceil(keep / 1000))

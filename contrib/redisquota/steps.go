@@ -21,7 +21,7 @@ func (l *limiter) advance(now time.Time) {
 	case l.busy && !l.late:
 		if at = l.due; !now.Before(at) {
 			l.late = true
-			l.fall(now, fmt.Errorf("no answer within %v", l.budget))
+			l.fall(now, l.noAnswer())
 			at = l.dispatch(now)
 		}
 	default:
@@ -129,12 +129,17 @@ func (l *limiter) exchange(st *step) {
 	r, err = l.store.run(ctx, st)
 }
 
+func (l *limiter) noAnswer() error { return fmt.Errorf("no answer within %v", l.budget) }
+
 // receive takes the answer of a step. The mutex is held.
 func (l *limiter) receive(st *step, r *reply, err error) {
 	now := time.Now()
 	l.busy, l.stepped = false, now
-	if err == nil && now.Sub(st.sent) > l.budget {
+	switch {
+	case err == nil && now.Sub(st.sent) > l.budget:
 		err = fmt.Errorf("an answer took %v", now.Sub(st.sent).Round(time.Millisecond))
+	case errors.Is(err, context.DeadlineExceeded):
+		err = l.noAnswer()
 	}
 	switch {
 	case err != nil:
@@ -145,7 +150,7 @@ func (l *limiter) receive(st *step, r *reply, err error) {
 			l.alone.failed(now, err, l.hold)
 		}
 	case l.alone != nil:
-		l.take(r, now)
+		l.take(st, r, now)
 		l.lost = true
 		if l.alone.answered(now, l.hold) {
 			l.rise()
@@ -153,24 +158,35 @@ func (l *limiter) receive(st *step, r *reply, err error) {
 	case l.forgotten(r, now):
 		// What was granted is not used: the store did not know what counts.
 		l.lost, l.told = true, 0
-		l.epoch = r.epoch
+		l.epoch, l.asked = r.epoch, st.sent
 		l.events.add(l.observer, Event{Kind: EventLost, Processes: l.processes})
 	default:
 		l.lost = false
-		l.take(r, now)
+		l.take(st, r, now)
 		l.deliver(st, r, now)
 	}
 	l.advance(now)
 }
 
-// forgotten reports whether the store lost what it knew. After a hold without an
-// answer, it had nothing to know.
+// forgotten reports whether the store lost what it knew, or counts it for too short
+// a time because its clock was set forward. After a hold without an answer, it had
+// nothing to know.
 func (l *limiter) forgotten(r *reply, now time.Time) bool {
-	return !l.lost && l.epoch != "" && r.epoch != l.epoch && now.Sub(l.seen) < l.hold+l.lease
+	switch {
+	case l.lost || l.epoch == "":
+		return false
+	case r.epoch != l.epoch:
+		return now.Sub(l.seen) < l.hold+l.lease
+	case r.since == 0:
+		return now.Sub(l.asked) < l.hold // it forgets nobody so soon
+	}
+	// The store executed the previous step no earlier than it was sent, and this one
+	// by now.
+	return now.Sub(l.asked) < l.hold && r.since > now.Sub(l.asked)+l.hold/100
 }
 
-func (l *limiter) take(r *reply, now time.Time) {
-	l.epoch, l.pauses, l.seen, l.answer, l.processes = r.epoch, r.pauses, now, *r, r.processes
+func (l *limiter) take(st *step, r *reply, now time.Time) {
+	l.epoch, l.pauses, l.asked, l.seen, l.answer, l.processes = r.epoch, r.pauses, st.sent, now, *r, r.processes
 	if end := now.Add(r.pause); r.pause > 0 && end.After(l.paused) {
 		l.paused = end
 	}

@@ -52,9 +52,12 @@ type reply struct {
 	first     time.Duration // until the first admission stops to count; 0: none does
 	limit     int           // the quota, or what strangers leave of it
 	waiting   int
+	// since is the time since the process's previous step, by the store's clock; 0
+	// if the store does not know the process.
+	since time.Duration
 }
 
-const replyFields = 14
+const replyFields = 15
 
 func (s *store) run(ctx context.Context, st *step) (*reply, error) {
 	settle := 0
@@ -101,7 +104,7 @@ func parse(values []any) (*reply, error) {
 	us := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
 	r := &reply{
 		epoch: epoch, pauses: n[1], pause: us(n[2]), wait: us(n[7]), used: int(n[8]), open: int(n[9]),
-		processes: int(n[10]), first: us(n[11]), limit: int(n[12]), waiting: int(n[13]),
+		processes: int(n[10]), first: us(n[11]), limit: int(n[12]), waiting: int(n[13]), since: us(n[14]),
 	}
 	for lane := range r.give {
 		r.give[lane] = int(n[3+lane])

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/connic-go/connic/connictest"
@@ -28,6 +30,7 @@ type fleet struct {
 	Redis     string
 	For       time.Duration
 	Deadline  time.Duration // of each call; 0: none
+	Callers   int           // of each process; 0: twice the quota altogether, and at least four
 }
 
 // result is what came of it.
@@ -47,7 +50,7 @@ type result struct {
 	Denied     []time.Time // refused
 }
 
-// report is what a worker writes when it is done.
+// report is what a worker writes twice: when it is ready, and when it is done.
 type report struct {
 	Process    string
 	Accepted   int
@@ -58,6 +61,10 @@ type report struct {
 	Late       int
 }
 
+// starting is held while processes start, which is what they need a processor for:
+// those that run are not held up by more than one fleet at a time.
+var starting sync.Mutex
+
 // run starts the processes, saturates the quota, and does during meanwhile.
 func run(ctx context.Context, f fleet, during func(*connictest.Server)) (*result, error) {
 	srv := connictest.Start()
@@ -66,15 +73,22 @@ func run(ctx context.Context, f fleet, during func(*connictest.Server)) (*result
 	ctx, cancel := context.WithTimeout(ctx, f.For+time.Minute)
 	defer cancel()
 
-	begin := time.Now().Add(time.Second + time.Duration(f.Processes)*30*time.Millisecond)
 	key := fmt.Sprintf("fleet-%d", time.Now().UnixNano())
-	workers := make([]*exec.Cmd, f.Processes)
+	callers := f.Callers
+	if callers == 0 {
+		callers = max(4, 2*quota/f.Processes)
+	}
+	starts := make([]io.WriteCloser, f.Processes)
+	ready := make(chan struct{}, f.Processes)
 	reports := make(chan report, f.Processes)
 	failures := make(chan error, f.Processes)
-	for i := range workers {
+	starting.Lock()
+	unlock := sync.OnceFunc(starting.Unlock)
+	defer unlock()
+	for i := range starts {
 		spec, err := json.Marshal(worker{
 			Process: fmt.Sprintf("p%02d", i), URL: srv.URL(), APIKey: string(srv.Key()), Redis: f.Redis, Key: key,
-			Limiter: f.Limiter, Begin: begin, End: begin.Add(f.For), Callers: max(4, 2*quota/f.Processes), Deadline: f.Deadline,
+			Limiter: f.Limiter, For: f.For, Callers: callers, Deadline: f.Deadline,
 		})
 		if err != nil {
 			return nil, err
@@ -85,12 +99,20 @@ func run(ctx context.Context, f fleet, during func(*connictest.Server)) (*result
 		if err != nil {
 			return nil, err
 		}
+		if starts[i], err = cmd.StdinPipe(); err != nil {
+			return nil, err
+		}
 		if err := cmd.Start(); err != nil {
 			return nil, err
 		}
 		go func() {
 			var r report
-			err := json.NewDecoder(bufio.NewReader(out)).Decode(&r)
+			lines := json.NewDecoder(bufio.NewReader(out))
+			err := lines.Decode(&r) // it is ready
+			if err == nil {
+				ready <- struct{}{}
+				err = lines.Decode(&r)
+			}
 			if e := cmd.Wait(); err == nil {
 				err = e
 			}
@@ -101,12 +123,25 @@ func run(ctx context.Context, f fleet, during func(*connictest.Server)) (*result
 			reports <- r
 		}()
 	}
+	for range starts {
+		select {
+		case <-ready:
+		case err := <-failures:
+			return nil, err
+		}
+	}
+	unlock()
+	for _, start := range starts {
+		if err := start.Close(); err != nil {
+			return nil, err
+		}
+	}
 	if during != nil {
 		during(srv)
 	}
 	res := &result{}
 	operations := 0
-	for range workers {
+	for range starts {
 		select {
 		case err := <-failures:
 			return nil, err

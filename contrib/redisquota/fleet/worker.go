@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -26,9 +27,9 @@ const workerEnv = "CONNIC_FLEET_WORKER"
 type worker struct {
 	Process, URL, APIKey, Redis, Key, Limiter string
 
-	Begin, End time.Time
-	Callers    int
-	Deadline   time.Duration
+	For      time.Duration
+	Callers  int
+	Deadline time.Duration
 }
 
 func work(spec string) error {
@@ -66,11 +67,16 @@ func work(spec string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), w.End)
-	defer cancel()
-	if err := pause(ctx, time.Until(w.Begin)); err != nil {
+	if err := errors.Join(rdb.Ping(context.Background()).Err(), json.NewEncoder(os.Stdout).Encode(r)); err != nil {
 		return err
 	}
+	operations.Store(0)
+	// All begin at once, when their standard input ends.
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.For)
+	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range w.Callers {

@@ -3,6 +3,7 @@ package redistest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,7 @@ var ErrMissing = errors.New("no redis-server in PATH (Debian: apt-get install re
 type Server struct {
 	Addr string
 
+	tls  *tls.Config // nil: plain text
 	args []string
 	dir  string
 	cmd  *exec.Cmd
@@ -30,30 +32,47 @@ type Server struct {
 
 // Start starts a server. Stop it.
 func Start(args ...string) (*Server, error) {
+	return start(func(s *Server, port string) ([]string, error) { return append([]string{"--port", port}, args...), nil })
+}
+
+// start starts a server with the arguments for a port.
+func start(args func(s *Server, port string) ([]string, error)) (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, ErrMissing
 	}
-	var config net.ListenConfig
-	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
-	s.args = append([]string{
-		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir,
-	}, args...)
-	if err := s.Run(); err != nil {
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", port), dir: dir}
+	s.args, err = args(s, port)
+	if err == nil {
+		s.args = append([]string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}, s.args...)
+		err = s.Run()
+	}
+	if err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
 	return s, nil
 }
+
+func freePort() (string, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
+}
+
+// Options are those of a client of the server.
+func (s *Server) Options() *redis.Options { return &redis.Options{Addr: s.Addr, TLSConfig: s.tls} }
 
 // Run starts the server again, after Kill.
 func (s *Server) Run() error {
@@ -61,7 +80,9 @@ func (s *Server) Run() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
+	opts := s.Options()
+	opts.MaxRetries, opts.DialerRetries = -1, 1
+	rdb := redis.NewClient(opts)
 	defer func() { _ = rdb.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

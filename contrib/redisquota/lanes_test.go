@@ -1,0 +1,180 @@
+package redisquota
+
+import (
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+func TestLanesWithinAProcess(t *testing.T) {
+	t.Parallel()
+	rdb := dial(t, startRedis(t))
+	l := newLimiter(t, rdb, 1, time.Second)
+	p := acquire(t, l, connic.LaneCall)
+	served := make(chan connic.Lane, 4)
+	for i, lane := range []connic.Lane{connic.LaneLow, connic.LaneCall, connic.LaneCancel} {
+		go func() {
+			p, err := l.Acquire(t.Context(), connic.Admission{Lane: lane})
+			if err == nil {
+				served <- lane
+				l.Release(p, connic.Outcome{Kind: connic.OutcomeNotSent})
+			}
+		}()
+		eventually(t, "it waits", func() bool { return l.Status().Waiting == i+1 })
+	}
+	l.Release(p, connic.Outcome{Kind: connic.OutcomeNotSent})
+	got := []connic.Lane{<-served, <-served, <-served}
+	if want := []connic.Lane{connic.LaneCancel, connic.LaneCall, connic.LaneLow}; !reflect.DeepEqual(got, want) {
+		t.Errorf("served %v, want %v", got, want)
+	}
+}
+
+func TestLanesAcrossProcesses(t *testing.T) {
+	t.Parallel()
+	rdb := dial(t, startRedis(t))
+	const n, hold = 10, 10 * time.Second
+	a, b := newRaw(t, rdb, "a", n, hold), newRaw(t, rdb, "b", n, hold)
+
+	// Nobody polls: calls get everything. Somebody does: the reserve is kept.
+	if r := a.step([lanes]int{calls: 20}, nil, nil); r.give[calls] != n {
+		t.Errorf("without polls calls got %d of %d", r.give[calls], n)
+	}
+	a.last = 100
+	ends := func(n int, kind connic.OutcomeKind) (ends []trip) {
+		for id := range n {
+			ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now(), kind: kind})
+		}
+		return ends
+	}
+	a.step([lanes]int{}, nil, ends(n, connic.OutcomeNotSent))
+	if r := b.step([lanes]int{polls: 1}, nil, nil); r.give[polls] != 1 {
+		t.Errorf("a poll got %v", r.give)
+	}
+	b.last = 100
+	// B waits for something, and has three places reserved, of which its poll has
+	// one: calls of anybody get seven.
+	b.reserve = 3
+	b.step([lanes]int{}, []trip{{id: 1, lane: polls}}, nil)
+	if r := a.step([lanes]int{calls: 20, lows: 5}, nil, nil); r.give[calls] != n-3 || r.give[lows] != 0 {
+		t.Errorf("beside two reserved places calls and lows got %v", r.give)
+	}
+	if r := b.step([lanes]int{polls: 1, calls: 5}, []trip{{id: 1, lane: polls}}, nil); r.give[polls] != 1 || r.give[calls] != 0 {
+		t.Errorf("with two reserved places left a poll and calls got %v", r.give)
+	}
+	// A reserve lapses with the process.
+	c := newRaw(t, rdb, "c", n, 1200*time.Millisecond)
+	c.store.key = "connic:{other}:quota"
+	c.reserve = 5
+	c.step([lanes]int{}, nil, nil)
+	d := newRaw(t, rdb, "d", n, 1200*time.Millisecond)
+	d.store.key = c.store.key
+	if r := d.step([lanes]int{calls: 20}, nil, nil); r.give[calls] != n-5 {
+		t.Errorf("beside five reserved places calls got %d", r.give[calls])
+	}
+	eventually(t, "the reserve lapses", func() bool {
+		d.last += 20
+		return d.step([lanes]int{calls: 20}, nil, nil).give[calls] == n
+	})
+}
+
+func TestACancelGoesBeforeCallsOfOthers(t *testing.T) {
+	t.Parallel()
+	rdb := dial(t, startRedis(t))
+	const n, hold = 10, 30 * time.Second
+	a, b := newRaw(t, rdb, "a", n, hold), newRaw(t, rdb, "b", n, hold)
+	a.step([lanes]int{calls: n}, nil, nil)
+	a.last = 100
+	var ends []trip
+	for id := range n { // they stop to count in a moment
+		ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now().Add(300*time.Millisecond - hold)})
+	}
+	a.step([lanes]int{}, nil, ends)
+	if r := b.step([lanes]int{cancels: 2}, nil, nil); r.give[cancels] != 0 || r.wait > 400*time.Millisecond {
+		t.Fatalf("a full window granted %v, and to wait %v", r.give, r.wait)
+	}
+	eventually(t, "a slot", func() bool {
+		r := a.step([lanes]int{calls: 100}, nil, nil)
+		if r.give[calls] > n-2 {
+			t.Fatalf("calls got %d, with two cancels waiting", r.give[calls])
+		}
+		return r.give[calls] > 0
+	})
+	eventually(t, "the cancels", func() bool { return b.step([lanes]int{cancels: 2}, nil, nil).give[cancels] == 2 })
+}
+
+func TestLowGoesOnlyWhereNoCallWaits(t *testing.T) {
+	t.Parallel()
+	rdb := dial(t, startRedis(t))
+	a := newRaw(t, rdb, "a", 10, 10*time.Second)
+	if r := a.step([lanes]int{calls: 4, lows: 20}, nil, nil); r.give[calls] != 4 || r.give[lows] != 6 {
+		t.Errorf("with room for all calls: %v", r.give)
+	}
+	a.last = 100
+	if r := a.step([lanes]int{calls: 30, lows: 20}, nil, nil); r.give[calls] != 10 || r.give[lows] != 0 {
+		t.Errorf("with more calls than room: %v", r.give)
+	}
+}
+
+func TestPlacesForLooksAreKeptInTheFleet(t *testing.T) {
+	t.Parallel()
+	srv := startRedis(t)
+	a, b := newLimiter(t, dial(t, srv), 10, time.Minute), newLimiter(t, dial(t, srv), 10, time.Minute)
+	p, err := a.Acquire(t.Context(), connic.Admission{Follow: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Release(p, answered)
+	look := newRaw(t, dial(t, srv), "look", 10, time.Minute)
+	eventually(t, "the store knows", func() bool {
+		look.last += 20
+		return look.step([lanes]int{calls: 10}, nil, nil).give[calls] == 10-1-3
+	})
+	look.step([lanes]int{}, nil, nil)
+	for range 6 {
+		b.Release(acquire(t, b, connic.LaneCall), answered)
+	}
+	if _, err := b.Acquire(t.Context(), connic.Admission{NoWait: true}); err == nil {
+		t.Error("a call got a place that is kept for a look")
+	}
+	a.Release(acquire(t, a, connic.LanePoll), answered)
+	a.Reserve(-3)
+	if n := a.Status().Reserved; n != 0 {
+		t.Errorf("%d are reserved after all were given back", n)
+	}
+}
+
+func TestProcessesGetEqualParts(t *testing.T) {
+	t.Parallel()
+	rdb := dial(t, startRedis(t))
+	const hold = 10 * time.Minute
+	fleet := make([]*raw, 6)
+	for i := range fleet {
+		fleet[i] = newRaw(t, rdb, "p"+strconv.Itoa(i), 60, hold)
+	}
+	// One takes everything, which stops to count in a moment; all the others wait.
+	fleet[0].step([lanes]int{calls: 60}, nil, nil)
+	fleet[0].last = 60
+	var ends []trip
+	for id := range 60 {
+		ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now().Add(300*time.Millisecond - hold)})
+	}
+	for i, p := range fleet {
+		if r := p.step([lanes]int{calls: 100}, nil, ends); r.give[calls] != 0 {
+			t.Fatalf("process %d got %v of a used quota", i, r.give)
+		}
+		ends = nil
+	}
+	for i, p := range fleet {
+		got := 0
+		eventually(t, "its part", func() bool {
+			got = p.step([lanes]int{calls: 100}, nil, nil).give[calls]
+			return got > 0
+		})
+		if got != 10 {
+			t.Errorf("process %d got %d of 60, want a sixth", i, got)
+		}
+	}
+}
