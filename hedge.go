@@ -11,18 +11,18 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// hedgeAfter is how long a request of a poll may stay unanswered before the same
-// request is sent a second time: one connection that hangs must not delay all
-// waits by the time limit of an attempt, which is 60 s.
+// hedgeAfter is how long a poll may go without a response before the same request
+// is sent a second time: one hanging connection must not delay all waits by the
+// time limit of an attempt, 60 s.
 const hedgeAfter = 10 * time.Second
 
 var errOvertaken = errors.New("another request of the same poll ended first")
 
 // ask sends one request of a poll. If there is no response within hedgeAfter, or
-// within twice the time of the last response where the service is slow, it sends
-// a second one beside the first, and the first response counts. A second one
-// that fails, or takes as long again, is replaced by another, which meets another
-// connection. There are never more than two at once.
+// within twice the duration of the last response if the service is slow, it sends
+// the request again, and the first response counts. A second request that fails,
+// or takes as long again, is replaced by another one on another connection. There
+// are never more than two at once.
 func ask[T, V any](ctx context.Context, w *watch[T], send func(context.Context, []RequestOption) (V, error)) (V, error) {
 	type response struct {
 		value V

@@ -7,8 +7,8 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// watches are the watches of a client, one for each kind of work and place of
-// its list.
+// watches holds the watches of a client, one for each kind of work and each
+// list.
 type watches struct {
 	mu sync.Mutex
 	of map[watchKey]interface{ idle() bool }
@@ -18,8 +18,8 @@ type watches struct {
 // judge.
 type watchKey struct{ kind, scope string }
 
-// maxIdle is the number of watches from which on the idle ones are dropped. An
-// idle one has no goroutine, and is kept for what it knows about the list.
+// maxIdle is the number of watches above which idle ones are dropped. An idle
+// watch has no goroutine, and is kept for what it knows about the list.
 const maxIdle = 64
 
 // watchOf returns the client's shared watch for a kind of work, or a new one for

@@ -83,13 +83,13 @@ type telemetry struct {
 	tracer trace.Tracer
 	starts cache[method, *start]
 	global trace.TracerProvider // if it is the one in use
-	idle   atomic.Int32         // calls that do not ask it for a span
+	idle   atomic.Int32         // calls left that skip creating a span
 	metrics
 }
 
-// idleCalls is how many calls do not ask for a span after one got none, because
-// no global provider is set. A provider that is set ends that at once.
-// Instrumentation that attaches to the running process is seen after that many.
+// idleCalls is how many calls skip creating a span after one got none because no
+// global provider is set. Setting a provider ends that at once; instrumentation
+// that attaches to the running process is noticed after that many calls.
 const idleCalls = 64
 
 // Options returns the options for an instrumented client. It panics if an

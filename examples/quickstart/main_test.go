@@ -84,7 +84,7 @@ func TestQuickstartExplainsItself(t *testing.T) {
 func TestQuickstartExplainsAWaitThatEnded(t *testing.T) {
 	t.Parallel()
 	err := &connic.WaitError{Kind: "run", ID: "run-7", Pending: []string{"run-7"}, Err: context.DeadlineExceeded}
-	if got := explain(err); !strings.Contains(got, "The run goes on: look at it later with its id run-7.") {
+	if got := explain(err); !strings.Contains(got, "The run continues; fetch it later by its id run-7.") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -75,9 +75,9 @@ func (m *Mask) Bytes(b []byte) []byte {
 	return []byte(m.Text(string(b)))
 }
 
-// Head returns a copy of the first most bytes of b, about, with the secrets in
-// them replaced. It looks beyond them, so that no part of a secret is left at
-// the end.
+// Head returns a copy of about the first most bytes of b, with the secrets in
+// them replaced. It examines the bytes that follow too, so that no part of a
+// secret is left at the end.
 func (m *Mask) Head(b []byte, most int) []byte {
 	if len(b) <= most {
 		return m.Bytes(b)
@@ -90,7 +90,7 @@ func (m *Mask) Head(b []byte, most int) []byte {
 	return masked[:min(len(masked), most)]
 }
 
-// maxSecret is how long a secret can be in a text, with its escapes.
+// maxSecret is the maximum length of a secret in a text, including its escapes.
 const maxSecret = 1 << 10
 
 // Line returns s as one line that is safe to print, with its secrets replaced,
