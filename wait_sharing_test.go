@@ -324,7 +324,7 @@ func TestDeploymentsEndByTheirOwnAnswer(t *testing.T) {
 		for range 5 {
 			ids = append(ids, must[*connic.Deployment](t)(client.Deployments.UploadFS(t.Context(), project, nil)).ID)
 		}
-		srv.Fault(connictest.Fault{Op: "deployments.list", Times: -1, Remove: []string{"deployments.*.error", "deployments.*.agents"}})
+		srv.Fault(connictest.Fault{Op: "deployments.list", Times: -1, Remove: []string{"items.*.error", "items.*.agents"}})
 		var waits sync.WaitGroup
 		for _, id := range ids {
 			waits.Go(func() {
