@@ -68,28 +68,10 @@ func (e *Error) Error() string {
 // Is reports whether target is the sentinel of the status, or
 // [connic.ErrOutcomeUnknown] if that applies.
 func (e *Error) Is(target error) bool {
-	switch target {
-	case connic.ErrOutcomeUnknown:
+	if target == connic.ErrOutcomeUnknown {
 		return e.unknown
-	case connic.ErrBadRequest:
-		return e.StatusCode == http.StatusBadRequest
-	case connic.ErrUnauthorized:
-		return e.StatusCode == http.StatusUnauthorized
-	case connic.ErrForbidden:
-		return e.StatusCode == http.StatusForbidden
-	case connic.ErrNotFound:
-		return e.StatusCode == http.StatusNotFound
-	case connic.ErrConflict:
-		return e.StatusCode == http.StatusConflict
-	case connic.ErrInvalid:
-		return e.StatusCode == http.StatusUnprocessableEntity
-	case connic.ErrRateLimited:
-		return e.StatusCode == http.StatusTooManyRequests
-	case connic.ErrServer:
-		return e.StatusCode >= 500
-	default:
-		return false
 	}
+	return (&connic.Error{StatusCode: e.StatusCode}).Is(target)
 }
 
 // As sets a [*connic.Error] to describe the response, so that

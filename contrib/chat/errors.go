@@ -67,20 +67,14 @@ func (e *DialError) Error() string {
 // Is reports whether target is the sentinel of the status. It is assumed that a
 // close with code 1008 or 4401 before the first message concerns the secret.
 func (e *DialError) Is(target error) bool {
-	switch target {
-	case connic.ErrUnauthorized:
-		return e.StatusCode == http.StatusUnauthorized || e.Code == int(websocket.StatusPolicyViolation) || e.Code == 4401
-	case connic.ErrForbidden:
-		return e.StatusCode == http.StatusForbidden || e.Code == 4403
-	case connic.ErrNotFound:
-		return e.StatusCode == http.StatusNotFound
-	case connic.ErrRateLimited:
-		return e.StatusCode == http.StatusTooManyRequests
-	case connic.ErrServer:
-		return e.StatusCode >= 500
-	default:
-		return false
+	status := e.StatusCode
+	switch e.Code {
+	case int(websocket.StatusPolicyViolation), 4401:
+		status = http.StatusUnauthorized
+	case 4403:
+		status = http.StatusForbidden
 	}
+	return (&connic.Error{StatusCode: status}).Is(target)
 }
 
 // Unwrap returns the cause.

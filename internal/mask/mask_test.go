@@ -75,6 +75,12 @@ func TestKeysAreMaskedInEverySpelling(t *testing.T) {
 			}
 		}
 	}
+	for _, key := range []string{"CnC_abcdefgh", "cNc_abcdefgh", "CNc_abcdefgh", "CbR_abcdefgh", "436e435f00112233", "634E635F00112233"} {
+		// Nothing else in the text looks like a secret, so nothing else leads to it.
+		if masked := Text("the key " + key + " is bad"); strings.Contains(masked, key) {
+			t.Errorf("%q stays in %q", key, masked)
+		}
+	}
 	// What is no key stays as it is.
 	for _, text := range []string{"", "cnc_", "run abc-636 is 100% done", `a\b`, "x &#38; y", "Y25j", "cncx_abc", "636e635f", "\\u0063nothing"} {
 		if masked := Text(text); masked != text {

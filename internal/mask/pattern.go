@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -12,7 +13,7 @@ import (
 // notInKey lists the printable characters that end a key in a text around it.
 const notInKey = "\"'`<>()[]{},;\\"
 
-// pattern finds whatever begins with a prefix: in small or capital letters, with any
+// pattern finds whatever begins with a prefix: in any letter case, with any
 // of its characters escaped as JSON, URLs and HTML do it, once or several times, and in
 // hexadecimal and base64.
 type pattern struct {
@@ -29,9 +30,14 @@ var patterns = [...]*pattern{newPattern(KeyPrefix, 4), newPattern(BridgePrefix, 
 // base64 behind it.
 func newPattern(prefix string, least int) *pattern {
 	p := &pattern{prefix: prefix, signs: []string{`\`, "%", "&#"}}
+	for _, form := range letterCases(prefix) {
+		p.signs = append(p.signs, form)
+		if sign := hex.EncodeToString([]byte(form))[:3]; !slices.Contains(p.signs, sign) {
+			p.signs = append(p.signs, sign)
+		}
+	}
 	var b64 []string
 	for _, form := range []string{prefix, upper(prefix)} {
-		p.signs = append(p.signs, form, hex.EncodeToString([]byte(form))[:3])
 		for offset := range 3 {
 			b64 = append(b64, base64Core(form, offset))
 		}
@@ -51,6 +57,21 @@ func newPattern(prefix string, least int) *pattern {
 			digits.String() + `[0-9a-fA-F]{4,}|(?:` + strings.Join(b64, "|") + fmt.Sprintf(`)[A-Za-z0-9+/_=-]{%d,}`, least))
 	})
 	return p
+}
+
+// letterCases returns s with each of its letters in lower and in upper case.
+func letterCases(s string) []string {
+	forms := []string{""}
+	for _, c := range s {
+		l, u := lower(string(c)), upper(string(c))
+		for i, form := range forms {
+			forms[i] = form + l
+			if u != l {
+				forms = append(forms, form+u)
+			}
+		}
+	}
+	return forms
 }
 
 // base64Core is what any base64 of s contains where s stands at such an offset
