@@ -94,7 +94,7 @@ func TestAConversation(t *testing.T) {
 		}
 		var history []struct{ Content string }
 		_ = json.Unmarshal(in.Payload["history"], &history)
-		return fmt.Sprintf("%s, after %d, with %s and %d files", in.Message, len(history)/2, in.Payload["context"], len(in.Files)), nil
+		return fmt.Sprintf("%s, after %d, with %s and %d files", in.Message, len(history)/2, string(in.Payload["context"]), len(in.Files)), nil
 	})
 	service := chattest.NewServer(t, srv.Connector("talk"))
 	session, err := chat.Dial(t.Context(), service.URL(), service.Secret())

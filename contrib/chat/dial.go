@@ -107,7 +107,7 @@ func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...O
 			return nil, err
 		}
 	}
-	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{})}
+	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{}), quiet: make(chan struct{})}
 	if err := s.dial(ctx, h); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ type Reply struct {
 	settled chan struct{} // closed when nothing more comes from the service
 	wake    chan struct{} // has a token when there is more to read
 	unwatch func() bool   // of the context
+	writing sync.Once     // closes written
 
 	mu        sync.Mutex
 	idle      *time.Timer
@@ -110,6 +111,9 @@ func (r *Reply) isOver() bool {
 	defer r.mu.Unlock()
 	return r.ended
 }
+
+// sent records that the message is written.
+func (r *Reply) sent() { r.writing.Do(func() { close(r.written) }) }
 
 func (r *Reply) isWritten() bool {
 	select {

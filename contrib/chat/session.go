@@ -43,6 +43,7 @@ type Session struct {
 	out    chan outgoing
 	loops  sync.WaitGroup
 	done   chan struct{} // closed when the session has ended
+	quiet  chan struct{} // closed when nothing more is written
 
 	mu      sync.Mutex
 	err     error  // why it has ended
@@ -147,6 +148,7 @@ func (s *Session) endOf(err error) error {
 
 // write is the one writer of the connection.
 func (s *Session) write() {
+	defer close(s.quiet)
 	defer s.cancel() // a reader without a writer is of no use
 	ticker := time.NewTicker(s.conf.interval)
 	defer ticker.Stop()
@@ -171,7 +173,7 @@ func (s *Session) write() {
 				s.end(fmt.Errorf("%w: %w", ErrLost, s.mask.Error(err)))
 				return
 			}
-			close(m.reply.written)
+			m.reply.sent()
 		}
 	}
 }
@@ -216,6 +218,12 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	case <-r.written:
 		return r, nil
 	case <-r.over: // the whole reply was quicker, or the context or the session has ended
+		if s.Err() != nil { // the writer ends too, and knows whether it wrote the message
+			select {
+			case <-r.written:
+			case <-s.quiet:
+			}
+		}
 		if _, err := r.Wait(); err != nil && !r.isWritten() {
 			return nil, err
 		}
@@ -281,6 +289,7 @@ func (s *Session) take(data []byte) {
 	if r == nil || (e.id != r.id && strings.HasPrefix(e.id, idPrefix)) {
 		return
 	}
+	r.sent() // the service is quicker than the writer
 	switch e.kind {
 	case "ack", "stream_start":
 		r.alive()
