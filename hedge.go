@@ -16,12 +16,13 @@ import (
 // waits by the time limit of an attempt, which is 60 s.
 const hedgeAfter = 10 * time.Second
 
-var errOvertaken = errors.New("the same request, sent a second time, was answered first")
+var errOvertaken = errors.New("another request of the same poll ended first")
 
 // ask sends one request of a poll. If there is no response within hedgeAfter, or
 // within twice the time of the last response where the service is slow, it sends
 // a second one beside the first, and the first response counts. A second one
-// that fails is repeated. There are never more than two at once.
+// that fails, or takes as long again, is replaced by another, which meets another
+// connection. There are never more than two at once.
 func ask[T, V any](ctx context.Context, w *watch[T], send func(context.Context, []RequestOption) (V, error)) (V, error) {
 	type response struct {
 		value V
@@ -46,7 +47,8 @@ func ask[T, V any](ctx context.Context, w *watch[T], send func(context.Context, 
 			}
 		}()
 		w.count()
-		r.value, r.err = send(second, w.opts)
+		bounded := WithAttemptTimeout(min(patience, w.client.timeout))
+		r.value, r.err = send(second, slices.Concat([]RequestOption{bounded}, w.opts))
 		return
 	}
 	hedge := func(o *callOptions) {
@@ -58,7 +60,10 @@ func ask[T, V any](ctx context.Context, w *watch[T], send func(context.Context, 
 					return // an earlier one is still in the hands of a transport
 				}
 				defer w.hedging.Store(false)
-				for !again(second) && sleep(second, patience) == nil {
+				for began := time.Now(); !again(second); began = time.Now() {
+					if sleep(second, patience-time.Since(began)) != nil {
+						return
+					}
 				}
 			})
 			return func() {

@@ -106,6 +106,31 @@ func TestAPollThatHangs(t *testing.T) {
 	}
 }
 
+// A second request that hangs too, as on another connection that has died, is replaced
+// by a third.
+func TestPollsThatHang(t *testing.T) {
+	t.Parallel()
+	for silent, most := range map[int]time.Duration{2: 20 * time.Second, 3: 30 * time.Second, 5: 50 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := connictest.New()
+			defer srv.Close()
+			srv.Agent("a", lasting(0))
+			h := &hanging{hang: func(_ *http.Request, n int) bool { return n <= silent }}
+			client := srv.Client(h.option())
+			id := trigger(t, client, "a", "x")
+			start := time.Now()
+			run, err := client.Runs.Wait(t.Context(), id, connic.WithPollFailures(1))
+			if took := time.Since(start); err != nil || run.Output != "done: x" || took != most || h.most != 2 {
+				t.Errorf("%d hang: %v after %v, %d at once", silent, err, took, h.most)
+			}
+			synctest.Wait()
+			if s := client.RateLimit(); s.InFlight != 0 || s.Polling != 0 {
+				t.Errorf("they left behind %+v", s)
+			}
+		})
+	}
+}
+
 // A service that is slow gets a second request once, and then the time it takes.
 func TestASlowServiceIsNotAskedTwiceForEver(t *testing.T) {
 	t.Parallel()
@@ -141,10 +166,10 @@ func TestAServiceThatHangs(t *testing.T) {
 		at      time.Duration // when the first poll fails
 		perHour int
 	}{
-		"default":            {nil, nil, 2, 60 * time.Second, 110},
+		"default":            {nil, nil, 2, 60 * time.Second, 400},
 		"WithTimeout":        {[]connic.Option{connic.WithTimeout(5 * time.Second)}, nil, 1, 5 * time.Second, 240},
 		"WithAttemptTimeout": {nil, []connic.WaitOption{connic.WithRequestOptions(connic.WithAttemptTimeout(7 * time.Second))}, 1, 7 * time.Second, 200},
-		"long":               {[]connic.Option{connic.WithTimeout(10 * time.Minute)}, nil, 2, 10 * time.Minute, 20},
+		"long":               {[]connic.Option{connic.WithTimeout(10 * time.Minute)}, nil, 2, 10 * time.Minute, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

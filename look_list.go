@@ -62,7 +62,11 @@ func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 			reached = reached || top != "" && l.id(item) == top
 			id := w.kind.id(item)
 			t := w.things[id]
-			if t == nil || seen[id] || w.kind.partial != nil && w.kind.partial(item) {
+			if t == nil || seen[id] {
+				continue
+			}
+			if w.kind.partial != nil && w.kind.partial(item) {
+				wanted-- // it is found, and fetched
 				continue
 			}
 			seen[id] = true

@@ -311,3 +311,130 @@ func TestEvaluationsWithoutAList(t *testing.T) {
 		})
 	}
 }
+
+// A list may leave out why a deployment failed: what has ended is asked for once more.
+func TestDeploymentsEndByTheirOwnAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		srv.FailDeployment(func(connictest.UploadedProject) error { return errors.New("line 1: broken") })
+		client := srv.Client()
+		var ids []string
+		for range 5 {
+			ids = append(ids, must[*connic.Deployment](t)(client.Deployments.UploadFS(t.Context(), project, nil)).ID)
+		}
+		srv.Fault(connictest.Fault{Op: "deployments.list", Times: -1, Remove: []string{"items.*.error", "items.*.agents"}})
+		var waits sync.WaitGroup
+		for _, id := range ids {
+			waits.Go(func() {
+				d, err := client.Deployments.Wait(t.Context(), id)
+				if err == nil || !strings.Contains(err.Error(), "line 1: broken") || len(d.Agents) == 0 {
+					t.Errorf("%+v, %v", d, err)
+				}
+			})
+		}
+		waits.Wait()
+		if list := count(srv, "deployments.list"); list == 0 {
+			t.Error("the list was never asked for")
+		}
+	})
+}
+
+// Waits for evaluations that do not exist yet cost one request a look, and still find
+// an evaluation that was pushed off the first page between two looks.
+func TestEvaluationsThatComeLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		srv.RateLimit(0, 0, connictest.FixedWindow)
+		setup := srv.Client(connic.WithoutRateLimit())
+		judge := slowJudge(t, srv, setup, connic.JudgeManual, time.Second)
+		var runs []string
+		for i := range 6 {
+			runs = append(runs, trigger(t, setup, "a", fmt.Sprint(i+1)))
+		}
+		time.Sleep(time.Second)
+		evaluate := func(run string, n int) {
+			for range n {
+				must[*connic.Evaluation](t)(setup.Judges.Evaluate(t.Context(), judge, run))
+				time.Sleep(time.Millisecond) // they have an order
+			}
+		}
+		evaluate(runs[5], 450)
+		client := srv.Client()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var waits sync.WaitGroup
+		for _, run := range runs[:5] {
+			waits.Go(func() {
+				e, err := client.Judges.WaitRunEvaluation(ctx, judge, run)
+				if err != nil || e.RunID != run {
+					t.Errorf("%+v, %v", e, err)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		before := count(srv, "judges.evaluations")
+		time.Sleep(time.Minute)
+		if n := count(srv, "judges.evaluations") - before; n > 5 || n < 3 {
+			t.Errorf("%d requests in a minute in which nothing came", n)
+		}
+		for _, run := range runs[:5] {
+			evaluate(run, 1)
+			evaluate(runs[5], 80)
+		}
+		start := time.Now()
+		waits.Wait()
+		if took := time.Since(start); took > 35*time.Second {
+			t.Errorf("they were found after %v", took)
+		}
+	})
+}
+
+// Waits in several environments, and for several judges, do not mix.
+func TestWaitsOfSeveralPlaces(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		srv.RateLimit(0, 0, connictest.FixedWindow)
+		srv.IngestionTime(time.Minute)
+		srv.Environments(connictest.Environment{ID: "env-a", Name: "a"}, connictest.Environment{ID: "env-b", Name: "b"},
+			connictest.Environment{ID: "env-c", Name: "c"})
+		client := srv.Client(connic.WithoutRateLimit(), connic.WithEnvironment("env-a"))
+		var waits sync.WaitGroup
+		for i := range 12 {
+			environment := []string{"env-a", "env-b", "env-c"}[i%3]
+			job := upload(t, client, connic.TextUpload{Content: "text", EntryID: fmt.Sprint(i), EnvironmentID: environment}).JobID
+			waits.Go(func() {
+				var got *connic.Job
+				var err error
+				switch environment {
+				case "env-a":
+					got, err = client.Knowledge.WaitJob(t.Context(), job, nil)
+				case "env-b":
+					got, err = client.ForEnvironment("env-b").Knowledge.WaitJob(t.Context(), job, nil)
+				default:
+					got, err = client.Knowledge.WaitJob(t.Context(), job, &connic.KnowledgeParams{EnvironmentID: environment})
+				}
+				if err != nil || got.ID != job || got.Status != connic.JobCompleted {
+					t.Errorf("%s: %+v, %v", environment, got, err)
+				}
+			})
+		}
+		waits.Wait()
+		for _, environment := range []string{"env-a", "env-b", "env-c"} {
+			n := 0
+			for _, r := range srv.Requests() {
+				if r.Op == "knowledge.jobs_list" && strings.HasPrefix(r.Query, "environment_id="+environment+"&") {
+					n++
+				}
+			}
+			if n == 0 || n > 20 { // alone, four waits make 36
+				t.Errorf("the jobs of %s were listed %d times", environment, n)
+			}
+		}
+	})
+}

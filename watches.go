@@ -10,16 +10,18 @@ import (
 // watches are the watches of a client, one for each kind of work and place of
 // its list.
 type watches struct {
-	mu sync.Mutex
-	of map[watchKey]interface{ idle() bool }
+	mu   sync.Mutex
+	of   map[watchKey]interface{ idle() bool }
+	many int // from which number on the idle ones are dropped; 0 means maxIdle
 }
 
 // watchKey identifies a watch by what it looks at: for evaluations, those of one
 // judge.
 type watchKey struct{ kind, scope string }
 
-// maxIdle is the number of watches from which on the idle ones are dropped. An
-// idle one has no goroutine, and is kept for what it knows about the list.
+// maxIdle is the least number of watches from which on the idle ones are
+// dropped. An idle one has no goroutine, and is kept for what it knows about the
+// list.
 const maxIdle = 64
 
 // watchOf returns the client's shared watch for a kind of work, or a new one for
@@ -35,12 +37,13 @@ func watchOf[T any](c *Client, conf *waitConfig, scope string, kind watchKind[T]
 	if w, ok := all.of[key].(*watch[T]); ok {
 		return w
 	}
-	if len(all.of) >= maxIdle {
+	if len(all.of) >= max(all.many, maxIdle) {
 		for key, w := range all.of {
 			if w.idle() {
 				delete(all.of, key)
 			}
 		}
+		all.many = 2 * len(all.of)
 	}
 	if all.of == nil {
 		all.of = make(map[watchKey]interface{ idle() bool })
