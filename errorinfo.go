@@ -18,7 +18,7 @@ func (h *hidden) hide(by *mask.Mask) { h.by = by }
 // hide makes the text of an error that quotes the service hide the client's key.
 // It returns the error.
 func (c *core) hide(err error) error {
-	if e, ok := err.(interface{ hide(*mask.Mask) }); ok { //nolint:errorlint // just made, and not wrapped
+	if e, ok := err.(interface{ hide(*mask.Mask) }); ok {
 		e.hide(c.mask())
 	}
 	return err

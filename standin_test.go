@@ -1,10 +1,12 @@
 package connic
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,4 +138,54 @@ func TestPollsHeedRetryAfter(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A wait that ends because its key is refused returns the run as last seen, tells
+// its progress so, and returns none of several.
+func TestWaitsWhoseKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, ids := range [][]string{{"a"}, {"a", "b", "c", "d"}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
+				if strings.Contains(r.Header.Get("Authorization"), "revoked") {
+					return respond(401, "{}"), nil
+				}
+				one := func(id string) string {
+					return fmt.Sprintf(`{"id": %q, "status": "running", "agent_name": "seen"}`, id)
+				}
+				if strings.HasSuffix(r.URL.Path, "/runs") {
+					return respond(200, fmt.Sprintf(`{"items": [%s, %s, %s, %s]}`, one("a"), one("b"), one("c"), one("d"))), nil
+				}
+				return respond(200, one("a")), nil
+			}, WithKeySource(revoked(10*time.Second)))
+			var last WaitEvent
+			pairs := 0
+			for run, err := range c.Runs.WaitAll(t.Context(), ids, WithProgress(func(e WaitEvent) { last = e })) {
+				pairs++
+				var wait *WaitError
+				if !errors.As(err, &wait) || !errors.Is(err, ErrUnauthorized) || len(wait.Pending) != len(ids) || wait.LastStatus != "running" {
+					t.Errorf("%d runs: %v", len(ids), err)
+				}
+				if alone := len(ids) == 1; alone != (run != nil && run.AgentName == "seen") {
+					t.Errorf("%d runs: %+v", len(ids), run)
+				}
+			}
+			if pairs != 1 || last.Next != 0 || !errors.Is(last.Err, ErrUnauthorized) {
+				t.Errorf("%d runs: %d pairs, and the last poll was %+v", len(ids), pairs, last)
+			}
+		})
+	}
+}
+
+// revoked is a source of a key that is revoked after a time.
+func revoked(after time.Duration) KeySource {
+	var once sync.Once
+	var start time.Time
+	return KeySourceFunc(func(context.Context) (APIKey, error) {
+		once.Do(func() { start = time.Now() })
+		if time.Since(start) > after {
+			return "cnc_revoked", nil
+		}
+		return testKey, nil
+	})
 }

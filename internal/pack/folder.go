@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"reflect"
 	"strings"
 )
@@ -217,8 +218,21 @@ func OpenFile(name string) (*os.File, error) {
 }
 
 // OpenFSFile opens a regular file of a file system. It does not open anything
-// that is known to be something else, since that may block.
+// that is known to be something else, since that may block. A file on disk may
+// become a named pipe in between, so a file in an [os.DirFS] is opened without
+// blocking.
 func OpenFSFile(fsys fs.FS, name string) (io.Reader, error) {
+	if dir := reflect.ValueOf(fsys); fsys != nil && dir.Type() == dirFS && dir.String() != "" && fs.ValidPath(name) {
+		f, err := OpenFile(filepath.Join(dir.String(), filepath.FromSlash(name)))
+		if err != nil {
+			var named *fs.PathError
+			if errors.As(err, &named) {
+				named.Path = name
+			}
+			return nil, err
+		}
+		return f, nil
+	}
 	info, err := fs.Stat(fsys, name)
 	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}

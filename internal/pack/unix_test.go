@@ -3,9 +3,13 @@
 package pack
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -88,5 +92,63 @@ func BenchmarkP6(b *testing.B) {
 			b.ReportMetric(float64(body.Milliseconds()), "ms-body")
 			b.ReportMetric(float64(floor.Milliseconds()), "ms-gzip")
 		})
+	}
+}
+
+// TestFilesThatBecomePipes swaps a file for a named pipe, again and again, while it
+// is opened.
+func TestFilesThatBecomePipes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	name, pipe, file := filepath.Join(dir, "a.txt"), filepath.Join(dir, "pipe"), filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	var swaps sync.WaitGroup
+	defer swaps.Wait()
+	defer stop.Store(true)
+	swaps.Go(func() {
+		for !stop.Load() {
+			_ = syscall.Mkfifo(pipe, 0o600)
+			_ = os.WriteFile(file, []byte("x"), 0o600)
+			_ = os.Rename(pipe, name)
+			_ = os.Rename(file, name)
+		}
+	})
+	for what, open := range map[string]func() (io.Reader, error){
+		"OpenFile":   func() (io.Reader, error) { return OpenFile(name) },
+		"OpenFSFile": func() (io.Reader, error) { return OpenFSFile(os.DirFS(dir), "a.txt") },
+	} {
+		opened := 0
+		_ = within(t, what, func() error {
+			for range 2000 {
+				if r, err := open(); err == nil {
+					Close(r)
+					opened++
+				}
+			}
+			return nil
+		})
+		if opened == 0 {
+			t.Errorf("%s opens nothing", what)
+		}
+	}
+}
+
+func TestFilesOfFileSystemsSayTheirName(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var named *fs.PathError
+	if _, err := OpenFSFile(os.DirFS(dir), "none/a.txt"); !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &named) || named.Path != "none/a.txt" {
+		t.Errorf("%v", err)
+	}
+	for _, bad := range []string{"../a.txt", "/a.txt", ""} {
+		if _, err := OpenFSFile(os.DirFS(dir), bad); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if _, err := OpenFSFile(os.DirFS(""), "a.txt"); err == nil {
+		t.Error("a file of nowhere is opened")
 	}
 }
