@@ -138,7 +138,7 @@ func TestASlowServiceIsNotAskedTwiceForEver(t *testing.T) {
 		srv := connictest.New()
 		defer srv.Close()
 		srv.Agent("a", lasting(10*time.Minute))
-		h := &hanging{hang: func(*http.Request, int) bool { return false }, delayed: 20 * time.Second}
+		h := &hanging{hang: func(*http.Request, int) bool { return false }, delayed: 19 * time.Second} // at 20 s the second request would be replaced in the same instant
 		client := srv.Client(h.option())
 		id := trigger(t, client, "a", "x")
 		polls := 0
