@@ -189,3 +189,36 @@ func revoked(after time.Duration) KeySource {
 		return testKey, nil
 	})
 }
+
+// A run whose id comes late is looked at 2 s later, however seldom the others are
+// looked at by then.
+func TestIDsThatComeLateAreLookedAtSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var late, seen time.Time
+		c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
+			id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+			status := RunRunning
+			if id == "late" {
+				status, seen = RunCompleted, time.Now()
+			}
+			return respond(200, fmt.Sprintf(`{"id": %q, "status": %q, "output": "x"}`, id, status)), nil
+		})
+		ids := make(chan string)
+		go func() {
+			ids <- "first"
+			time.Sleep(2*time.Minute + 100*time.Millisecond)
+			late = time.Now()
+			ids <- "late"
+		}()
+		for run, err := range c.Runs.Watch(t.Context(), ids) {
+			if err != nil || run.ID != "late" {
+				t.Errorf("%+v, %v", run, err)
+			}
+			break
+		}
+		if took := seen.Sub(late); took < pollInitial || took > pollInitial+pollInitial/10 {
+			t.Errorf("it is looked at after %v", took)
+		}
+	})
+}
