@@ -154,8 +154,7 @@ if S.ln and S.ln >= n and now >= S.lr + 2 * hold then S.ln, S.xb = nil, nil end
 
 -- What a process waits for holds others back only around the instant that it was
 -- told to come: before that, nothing of its own has become free.
--- Beside strangers, what becomes free is nobody's own.
-local function near(Q) return Q ~= P and Q.d > now and (S.ln or Q.d - hold / 40 - hold / 60 <= now) end
+local function near(Q) return Q ~= P and Q.d > now and Q.d - hold / 40 - hold / 60 <= now end
 
 -- What there is to give.
 local cap = S.ln and math.min(n - used, S.ln - served) or n - used
@@ -170,10 +169,11 @@ elseif free == 0 and n > used and not S.x and now >= S.xa then
   free, exploring = 1, true -- beyond the learnt share one at a time
 end
 -- Beside strangers few are in flight at once, and one at a time near the end of
--- what they leave: a 429 stops the others before they are sent.
+-- what they leave: a 429 stops the others before they are sent. A window without a
+-- 429 may mean that they are gone.
 local bounded = false
 if S.ln and free > 0 and not S.b then
-  local bound, flying = served < 0.8 * S.ln and 3 or 1, 0
+  local bound, flying = (served < 0.8 * S.ln or now > S.lr + hold) and 3 or 1, 0
   for k, t in pairs(S.f) do
     if t > now then flying = flying + 1 else S.f[k] = nil end
   end
@@ -299,10 +299,11 @@ if more > 0 then
     return last
   end
   local when = now + hold
-  -- Where others have to land first, a large fleet asks less often.
+  -- Where others have to land first, a large fleet asks less often, and whoever has
+  -- had more than others asks later.
   local turn, others = now + hold / 60, 0
   for _, Q in pairs(S.p) do if Q ~= P and Q.d > now then others = others + 1 end end
-  if S.ln then turn = now + hold / 60 * math.max(1, others / 4) end
+  if S.ln then turn = now + hold / 60 * math.max(1, others / (here * size > total and 4 or 8)) end
   local function sooner(t) if t and t < when then when = t end end
   if S.pu > now then
     local D = S.pd and S.p[S.pd]
