@@ -30,7 +30,7 @@ func (t attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	refusedBefore := k.again && k.result == refused
 	k.result, k.resp, k.failure, k.err, k.redirect, k.stale = final, nil, nil, nil, false, false
-	k.limit, k.foreign = nil, false
+	k.foreign = false
 	k.attempt(t.next, r, refusedBefore)
 	if k.again = k.judge(time.Now()); !k.again {
 		return settled, nil

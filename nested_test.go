@@ -124,3 +124,21 @@ func TestDeadlinesOfCallersAreNoFailures(t *testing.T) {
 		}
 	})
 }
+
+// What an attempt ends with says nothing of the next one.
+func TestErrorsOfRepeatedAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) {
+			if calls++; calls == 1 {
+				return nil, io.ErrUnexpectedEOF
+			}
+			return respond(200, "[1]"), nil
+		})
+		_, err := c.Runs.Get(t.Context(), "r1")
+		if undecoded, ok := err.(*DecodeError); !ok || undecoded.Attempts != 2 { //nolint:errorlint // the error itself
+			t.Errorf("%v", err)
+		}
+	})
+}
