@@ -114,6 +114,9 @@ func (k *call) attempt(next http.RoundTripper, r *http.Request, refusedBefore bo
 		}
 	}
 
+	if sent := k.options.sent; sent != nil {
+		defer sent()()
+	}
 	start := time.Now()
 	k.attempts++
 	k.sending = true

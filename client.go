@@ -77,8 +77,7 @@ type core struct {
 	readOnly     bool
 	routes       routes
 	close        func()
-	watching     sync.Once
-	runWatch     *watch[Run]
+	watches      watches
 
 	unmade  bool
 	closed  atomic.Bool

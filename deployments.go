@@ -205,10 +205,6 @@ func (s *DeploymentsService) Get(ctx context.Context, id string, opts ...Request
 	return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id}, decodeDeployment, opts)
 }
 
-func (s *DeploymentsService) poll(ctx context.Context, id string, opts []RequestOption) (*Deployment, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
-}
-
 // UploadParams specifies the destination of an upload.
 type UploadParams struct {
 	EnvironmentID string // default: the client's environment, or else the default environment of the project
@@ -319,26 +315,49 @@ func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...Re
 // itself ends first, the deployment as last seen is returned together with a
 // [*WaitError]. [WithProgress] reports the phases build, tests and deploy.
 //
-// It costs one request per poll: immediately, after 2 s, and then at growing
-// intervals of up to 15 s (see [WithPoll]).
+// Wait polls immediately, after 2 s, and then at growing intervals of up to 15 s
+// (see [WithPoll]). All waits of a Client for deployments share their polls: one
+// list request per poll and 100 deployments, and a single request for each that
+// has ended or that the list does not show. One or two waits cost one request
+// per poll and deployment.
 //
 //	API:    GET /projects/{project}/deployments/{deployment}
 //	Access: deployments read
 //	Status: assumed
 func (s *DeploymentsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Deployment, error) {
 	conf := newWaitConfig(opts)
-	d, err := poll(ctx, conf, waiting[Deployment]{
-		kind: "deployment", id: id,
-		fetch: func(ctx context.Context) (*Deployment, error) { return s.poll(ctx, id, conf.request) },
+	return waitFor(ctx, s.watch(&conf), conf, api.DeploymentsGet, id, &Deployment{ID: id})
+}
+
+// watch returns the watch for deployments, those of all environments.
+func (s *DeploymentsService) watch(conf *waitConfig) *watch[Deployment] {
+	return watchOf((*service)(s).of(), conf, "", watchKind[Deployment]{
+		name: "deployment",
+		id:   func(d *Deployment) string { return d.ID },
 		state: func(d *Deployment) waitState {
 			return waitState{status: string(d.Status), phase: d.Phase, done: !d.atWork()}
 		},
+		get: func(ctx context.Context, id string, opts []RequestOption) (*Deployment, error) {
+			return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
+		},
+		list: func([]*Deployment) (listing[Deployment], pageFunc[Deployment]) {
+			l, _ := s.listing(&DeploymentListParams{Limit: pageLimit})
+			return l, func(ctx context.Context, l *listing[Deployment], opts []RequestOption) (*Page[Deployment], error) {
+				r := request{op: api.DeploymentsList, lane: LanePoll}
+				l.query(&r.query)
+				return do(ctx, (*service)(s).of(), r, l.decode, opts)
+			}
+		},
+		// A list may omit what tells how a deployment ended.
+		partial: func(d *Deployment) bool { return d.Status == "" || !d.atWork() },
 	})
-	switch {
-	case d == nil:
-		return &Deployment{ID: id}, err
-	case err == nil && !d.succeeded():
-		err = &DeploymentError{Deployment: d}
+}
+
+// failure returns the error of a deployment that has ended, or nil if it
+// succeeded.
+func (d *Deployment) failure() error {
+	if d.succeeded() {
+		return nil
 	}
-	return d, err
+	return &DeploymentError{Deployment: d}
 }

@@ -272,28 +272,34 @@ func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, proje
 // itself ends first, the session as last seen is returned together with a
 // [*WaitError]. The vendor's own client waits for at most ten minutes.
 //
-// It costs one request per poll: immediately, after 2 s, and then at growing
-// intervals of up to 15 s (see [WithPoll]).
+// Wait polls immediately, after 2 s, and then at growing intervals of up to 15 s
+// (see [WithPoll]). A poll costs one request, which all waits of a Client for
+// the same session share.
 //
 //	API:    GET /test-sessions/{session}
 //	Access: undocumented
 //	Status: observed
 func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
-	session, err := poll(ctx, conf, waiting[DevSession]{
-		kind: "dev session", id: id,
-		fetch: func(ctx context.Context) (*DevSession, error) { return s.get(ctx, id, LanePoll, conf.request) },
+	w := watchOf((*service)(s).of(), &conf, "", watchKind[DevSession]{
+		name: "dev session",
+		id:   func(d *DevSession) string { return d.ID },
 		state: func(d *DevSession) waitState {
 			return waitState{status: mask.Text(string(d.Container)), done: d.Container == ContainerRunning || d.Container == ContainerFailed}
 		},
+		get: func(ctx context.Context, id string, opts []RequestOption) (*DevSession, error) {
+			return s.get(ctx, id, LanePoll, opts)
+		},
 	})
-	switch {
-	case session == nil:
-		return &DevSession{ID: id}, err
-	case err == nil && session.Container == ContainerFailed:
-		err = &DevSessionError{Session: session}
+	return waitFor(ctx, w, conf, api.DevSessionsGet, id, &DevSession{ID: id})
+}
+
+// failure returns the error of a session whose container failed.
+func (v *DevSession) failure() error {
+	if v.Container == ContainerFailed {
+		return &DevSessionError{Session: v}
 	}
-	return session, err
+	return nil
 }
 
 // Delete ends a dev session. It reports whether the environment was deleted

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -239,8 +239,9 @@ func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opt
 // Evaluation has the id; resume with [JudgesService.WaitEvaluation]. An
 // evaluation that failed is returned together with an [*EvaluationError].
 //
-// It costs one request, plus one per poll: after 2 s, and then at growing
-// intervals of up to 15 s.
+// It costs one request, plus its part of the polls that all waits for the
+// judge's evaluations share: after 2 s, and then at growing intervals of up to
+// 15 s.
 //
 //	API:    POST /projects/{project}/judges/{judge}/evaluate
 //	Access: judges write
@@ -259,7 +260,7 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 			Err: errors.New("the service took the request and did not name the evaluation; see Judges.Evaluations"),
 		}
 	}
-	return s.wait(ctx, conf, evaluationWatch{judges: s, conf: conf, judgeID: judgeID, runID: e.RunID, id: e.ID}, true, e)
+	return ended(e)(s.watch(&conf, judgeID).joinKnown(ctx, conf, true, e, e.ID).one(ctx))
 }
 
 // WaitEvaluation waits until an evaluation has finished and returns it. An
@@ -269,10 +270,11 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 //
 // The API has no operation to get a single evaluation, so WaitEvaluation
 // searches the list. The first poll covers the judge's newest evaluations, at
-// most 500, at one request per 100. Each later poll costs one request: after 2
-// s, and then at growing intervals of up to 15 s (see [WithPoll]). If the
-// evaluation is missing from the list for 15 s, the wait ends with
-// [ErrNotFound].
+// least 500, at one request per 100. Later polls follow after 2 s, and then at
+// growing intervals of up to 15 s (see [WithPoll]). All waits of a Client for
+// evaluations by one judge share their polls: usually one list request per poll
+// and 100 evaluations. If the evaluation is missing from the list for 15 s, the
+// wait ends with [ErrNotFound].
 //
 //	API:    GET /projects/{project}/judges/{judge}/evaluations
 //	Access: judges read
@@ -282,8 +284,11 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 	if reason := checkFilled(evaluationID); reason != "" {
 		return nil, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "evaluation id", Reason: reason}
 	}
-	watch := evaluationWatch{judges: s, conf: conf, judgeID: judgeID, id: evaluationID}
-	return s.wait(ctx, conf, watch, false, &Evaluation{ID: evaluationID, JudgeID: judgeID})
+	known := &Evaluation{ID: evaluationID, JudgeID: judgeID}
+	if ctx == nil {
+		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
+	}
+	return ended(known)(s.watch(&conf, judgeID).join(ctx, conf, false, evaluationID).one(ctx))
 }
 
 // WaitRunEvaluation waits until a judge has evaluated a run, and returns the
@@ -294,7 +299,7 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 // sample rate or filters exclude, and then no evaluation ever appears: limit
 // the wait with the context.
 //
-// It costs one request per poll.
+// It costs one request per poll, which all such waits for one judge share.
 //
 //	API:    GET /projects/{project}/judges/{judge}/evaluations
 //	Access: judges read
@@ -304,80 +309,60 @@ func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID st
 	if reason := checkFilled(runID); reason != "" {
 		return nil, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "run id", Reason: reason}
 	}
-	watch := evaluationWatch{judges: s, conf: conf, judgeID: judgeID, runID: runID}
-	return s.wait(ctx, conf, watch, false, &Evaluation{JudgeID: judgeID, RunID: runID})
+	known := &Evaluation{JudgeID: judgeID, RunID: runID}
+	if ctx == nil {
+		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
+	}
+	return ended(known)(s.watchRuns(&conf, judgeID).joinKnown(ctx, conf, false, known, runID).one(ctx))
 }
 
-// wait waits for an evaluation. It returns known if it saw none.
-func (s *JudgesService) wait(ctx context.Context, conf waitConfig, watch evaluationWatch, pauseFirst bool, known *Evaluation) (*Evaluation, error) {
-	w := waiting[Evaluation]{
-		kind: "evaluation", id: watch.id, pauseFirst: pauseFirst, fetch: watch.look,
+// watch returns the watch for the evaluations by a judge.
+func (s *JudgesService) watch(conf *waitConfig, judgeID string) *watch[Evaluation] {
+	return watchOf((*service)(s).of(), conf, judgeID, watchKind[Evaluation]{
+		name:  "evaluation",
+		id:    func(e *Evaluation) string { return e.ID },
+		state: func(e *Evaluation) waitState { return waitState{status: string(e.Status), done: !e.Status.active()} },
+		list:  s.look(judgeID),
+	})
+}
+
+// watchRuns returns the watch for the newest evaluation by a judge of each of
+// several runs.
+func (s *JudgesService) watchRuns(conf *waitConfig, judgeID string) *watch[Evaluation] {
+	return watchOf((*service)(s).of(), conf, judgeID, watchKind[Evaluation]{
+		name: "evaluation of run",
+		id:   func(e *Evaluation) string { return e.RunID },
 		state: func(e *Evaluation) waitState {
 			missing := e.ID == "" && e.Status == "" // no evaluation yet
 			return waitState{status: string(e.Status), done: !e.Status.active() && !missing}
 		},
-	}
-	if watch.id == "" {
-		w.kind, w.id = "evaluation of run", watch.runID
-	}
-	e, err := poll(ctx, conf, w)
-	if e == nil {
-		e = known
-	}
-	if err != nil {
-		return e, err
-	}
-	return e, e.failure()
+		absent: func(id string) *Evaluation { return &Evaluation{JudgeID: judgeID, RunID: id} },
+		list:   s.look(judgeID),
+	})
 }
 
-// evaluationPages limits the first poll for an evaluation whose run is not
-// known.
-const evaluationPages = 5
-
-// evaluationWatch searches the list for an evaluation by its id or, if that is
-// unknown, for the newest one of a run.
-type evaluationWatch struct {
-	judges    *JudgesService
-	conf      waitConfig
-	judgeID   string
-	looked    bool // the first poll is done; new evaluations are on the first page
-	runID, id string
-}
-
-func (w *evaluationWatch) look(ctx context.Context) (*Evaluation, error) {
-	params := EvaluationListParams{RunID: w.runID, Limit: pageLimit}
-	l, _ := w.judges.evaluations(&params)
-	pages := 1
-	if w.id != "" && w.runID == "" && !w.looked {
-		pages = evaluationPages
-	}
-	var newest *Evaluation
-	for range pages {
-		page, err := w.judges.evaluationPage(ctx, w.judgeID, &l, params, LanePoll, w.conf.request)
-		if err != nil {
-			return nil, err
+// look returns the list of a judge's evaluations, newest first. It covers only
+// those of one run if all awaited ones are of that run.
+func (s *JudgesService) look(judgeID string) func([]*Evaluation) (listing[Evaluation], pageFunc[Evaluation]) {
+	return func(seen []*Evaluation) (listing[Evaluation], pageFunc[Evaluation]) {
+		params := EvaluationListParams{Limit: pageLimit}
+		if len(seen) > 0 && seen[0] != nil {
+			params.RunID = seen[0].RunID
 		}
-		for _, e := range page.Items {
-			switch {
-			case w.id != "" && e.ID == w.id:
-				w.runID = e.RunID
-				return e, nil
-			case w.id == "" && (e.RunID == w.runID || e.RunID == "") && (newest == nil || e.CreatedAt.After(newest.CreatedAt)):
-				newest = e
+		if slices.ContainsFunc(seen, func(e *Evaluation) bool { return e == nil || e.RunID != params.RunID }) {
+			params.RunID = ""
+		}
+		l, _ := s.evaluations(&params)
+		return l, func(ctx context.Context, l *listing[Evaluation], opts []RequestOption) (*Page[Evaluation], error) {
+			page, err := s.evaluationPage(ctx, judgeID, l, params, LanePoll, opts)
+			if err != nil {
+				return nil, err
 			}
+			for _, e := range page.Items {
+				e.RunID = cmp.Or(e.RunID, params.RunID)
+			}
+			slices.SortStableFunc(page.Items, func(a, b *Evaluation) int { return b.CreatedAt.Compare(a.CreatedAt) })
+			return page, nil
 		}
-		if newest != nil || !page.HasNext() || len(page.Items) == 0 {
-			break
-		}
-		l.offset += len(page.Items)
-		l.cursor = page.NextCursor
 	}
-	w.looked = true
-	switch {
-	case newest != nil:
-		return newest, nil
-	case w.id == "":
-		return &Evaluation{JudgeID: w.judgeID, RunID: w.runID}, nil
-	}
-	return nil, fmt.Errorf("connic: judges.evaluations: %w: the judge has no evaluation with this id", ErrNotFound)
 }

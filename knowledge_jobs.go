@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"time"
@@ -72,11 +73,12 @@ func (s *KnowledgeService) jobListing(p *JobListParams) (listing[Job], JobListPa
 	}, params
 }
 
-func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobListParams, opts []RequestOption) (*Page[Job], error) {
+func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobListParams, lane Lane, opts []RequestOption) (*Page[Job], error) {
 	r, err := s.begin(api.KnowledgeJobsList, p.EnvironmentID)
 	if err != nil {
 		return nil, err
 	}
+	r.lane = lane
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
 	return do(ctx, (*service)(s).of(), r, l.decode, opts)
@@ -89,7 +91,7 @@ func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobLi
 //	Status: assumed
 func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...RequestOption) (*Page[Job], error) {
 	l, params := s.jobListing(p)
-	return s.jobPage(ctx, &l, params, opts)
+	return s.jobPage(ctx, &l, params, LaneCall, opts)
 }
 
 // AllJobs iterates over the ingestion jobs, starting at the given offset. It
@@ -101,7 +103,7 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
 	l, params := s.jobListing(p)
 	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
-		return s.jobPage(ctx, l, params, opts)
+		return s.jobPage(ctx, l, params, LaneCall, opts)
 	})
 }
 
@@ -123,34 +125,52 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 	return do(ctx, (*service)(s).of(), r, decodeInto[Job], opts)
 }
 
+// watchJobs returns the watch for the ingestion jobs of an environment.
+func (s *KnowledgeService) watchJobs(conf *waitConfig, p *KnowledgeParams) *watch[Job] {
+	environment := cmp.Or(p.environment(), (*service)(s).of().environment)
+	return watchOf((*service)(s).of(), conf, environment, watchKind[Job]{
+		name: "ingestion job",
+		id:   func(j *Job) string { return j.ID },
+		state: func(j *Job) waitState {
+			status := j.effectiveStatus()
+			return waitState{status: string(status), done: !status.active()}
+		},
+		get: func(ctx context.Context, id string, opts []RequestOption) (*Job, error) {
+			return s.getJob(ctx, id, &KnowledgeParams{EnvironmentID: environment}, LanePoll, opts)
+		},
+		list: func([]*Job) (listing[Job], pageFunc[Job]) {
+			l, params := s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit})
+			return l, func(ctx context.Context, l *listing[Job], opts []RequestOption) (*Page[Job], error) {
+				return s.jobPage(ctx, l, params, LanePoll, opts)
+			}
+		},
+	})
+}
+
+// failure returns the error of a job that has ended, or nil if it completed.
+func (j *Job) failure() error {
+	if j.effectiveStatus() == JobCompleted {
+		return nil
+	}
+	return &JobError{Job: j}
+}
+
 // WaitJob waits until an ingestion job has ended and returns it. Until then,
 // queries find the previous version of the entry, if there was one. A job that
 // did not complete is returned together with a [*JobError]. If the wait itself
 // ends first, the job as last seen is returned together with a [*WaitError].
 //
-// It costs one request per poll: immediately, after 2 s, and then at growing
-// intervals of up to 15 s (see [WithPoll]).
+// WaitJob polls immediately, after 2 s, and then at growing intervals of up to
+// 15 s (see [WithPoll]). All waits of a Client for jobs of one environment share
+// their polls: one list request per poll and 100 jobs. One or two waits, and any
+// job that the list does not show, cost one request per poll and job.
 //
 //	API:    GET /projects/{project}/knowledge/jobs/{job}
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...WaitOption) (*Job, error) {
 	conf := newWaitConfig(opts)
-	job, err := poll(ctx, conf, waiting[Job]{
-		kind: "ingestion job", id: jobID,
-		fetch: func(ctx context.Context) (*Job, error) { return s.getJob(ctx, jobID, p, LanePoll, conf.request) },
-		state: func(j *Job) waitState {
-			status := j.effectiveStatus()
-			return waitState{status: string(status), done: !status.active()}
-		},
-	})
-	switch {
-	case job == nil:
-		return &Job{ID: jobID}, err
-	case err == nil && job.effectiveStatus() != JobCompleted:
-		err = &JobError{Job: job}
-	}
-	return job, err
+	return waitFor(ctx, s.watchJobs(&conf, p), conf, api.KnowledgeJobsGet, jobID, &Job{ID: jobID})
 }
 
 // A JobError is returned with an ingestion job that ended without completing:

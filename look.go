@@ -3,10 +3,8 @@ package connic
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"net/http"
 	"slices"
 	"time"
 
@@ -205,8 +203,9 @@ func (w *watch[T]) look() {
 		if ctx.Err() != nil {
 			return
 		}
-		w.count()
-		value, err := w.kind.get(ctx, id, w.opts)
+		value, err := ask(ctx, w, func(ctx context.Context, opts []RequestOption) (*T, error) {
+			return w.kind.get(ctx, id, opts)
+		})
 		if ctx.Err() != nil {
 			return
 		}
@@ -234,91 +233,6 @@ func (w *watch[T]) count() {
 	defer w.mu.Unlock()
 	w.cost++
 	w.spent = append(w.spent, time.Now())
-}
-
-// lookInList pages through the list until all items were seen that are worth a
-// request. It reports whether the poll continues.
-func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
-	w.mu.Lock()
-	known := make([]*T, 0, len(w.things))
-	for _, t := range w.things {
-		known = append(known, t.seen)
-	}
-	waitedFor := len(known)
-	w.mu.Unlock()
-	// The list also contains other items. Items further down are fetched by id.
-	most := max(1, min(waitedFor, 2*waitedFor/pageLimit+8))
-	if w.kind.get == nil {
-		most = max(most, evaluationPages)
-	}
-	w.probed = true
-	next := w.kind.list(known, w.opts)
-	found := 0
-	for page := 1; page <= most; page++ {
-		w.count()
-		items, err := next(ctx)
-		if ctx.Err() != nil {
-			return false
-		}
-		now := time.Now()
-		if err != nil {
-			return w.listFailed(err, now)
-		}
-		w.mu.Lock()
-		w.listing, w.pages = listWorks, page
-		for _, item := range items {
-			id := w.kind.id(item)
-			t := w.things[id]
-			if t == nil || seen[id] || w.kind.partial != nil && w.kind.partial(item) {
-				continue
-			}
-			seen[id] = true
-			found++
-			w.see(t, item, now)
-		}
-		left := waitedFor - found
-		w.mu.Unlock()
-		if items == nil || left <= 0 || left <= few && w.kind.get != nil {
-			break
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := time.Now()
-	w.covered(now)
-	if w.kind.get == nil { // an item not listed is missing
-		for id, t := range w.things {
-			if !seen[id] {
-				w.fail(t, fmt.Errorf("connic: %w: the list does not show the %s", ErrNotFound, w.kind.name), now)
-			}
-		}
-	}
-	return w.kind.get != nil
-}
-
-// listFailed handles a failed list request. It reports whether to fetch items
-// one by one instead.
-func (w *watch[T]) listFailed(err error, now time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var answer *Error
-	var decode *DecodeError
-	switch {
-	case w.kind.get == nil:
-	case errors.As(err, &answer):
-		switch answer.StatusCode {
-		case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
-			w.listing = listRefused
-			return true
-		}
-	case errors.As(err, &decode):
-		// The cause may be an unrelated item.
-		w.relist = now.Add(time.Minute)
-		return true
-	}
-	w.covered(now)
-	w.failAll(err, now, hopeless(err))
-	return false
 }
 
 // due returns the items with a wait that is due by now.

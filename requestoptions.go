@@ -17,8 +17,9 @@ type callOptions struct {
 	attempts int
 	failFast bool
 	lane     *Lane
-	spare    time.Duration // see request
-	admitted func()        // see request
+	spare    time.Duration          // see request
+	admitted func()                 // see request
+	sent     func() (landed func()) // called when an attempt is sent, and landed at its end
 	capture  *Response
 	timeout  time.Duration // of an attempt; 0 means the default
 	raw      bool

@@ -31,10 +31,9 @@ func (s *RunsService) kind() watchKind[Run] {
 	}
 }
 
-// look returns a function that pages through the runs, newest first. Once all
-// awaited runs have been seen, it covers only the period in which they were
-// created.
-func (s *RunsService) look(seen []*Run, opts []RequestOption) func(context.Context) ([]*Run, error) {
+// look returns the list of runs, newest first. Once all awaited runs have been
+// seen, it covers only the period in which they were created.
+func (s *RunsService) look(seen []*Run) (listing[Run], pageFunc[Run]) {
 	params := RunListParams{Limit: pageLimit}
 	for _, run := range seen {
 		if run == nil || run.CreatedAt.IsZero() {
@@ -49,20 +48,13 @@ func (s *RunsService) look(seen []*Run, opts []RequestOption) func(context.Conte
 		}
 	}
 	l, _ := s.listing(&params)
-	return pager(&l, func(ctx context.Context, l *listing[Run]) (*Page[Run], error) {
+	return l, func(ctx context.Context, l *listing[Run], opts []RequestOption) (*Page[Run], error) {
 		return s.page(ctx, l, params, LanePoll, opts)
-	})
+	}
 }
 
-// watch returns the client's shared watch, or a new one for a wait with request
-// options.
 func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
-	if len(conf.request) > 0 {
-		return newWatch((*service)(s).of(), s.kind(), conf.request)
-	}
-	c := (*service)(s).of()
-	c.watching.Do(func() { c.runWatch = newWatch(c, s.kind(), nil) })
-	return c.runWatch
+	return watchOf((*service)(s).of(), conf, "", s.kind())
 }
 
 // Wait waits until a run has finished and returns it. A run that did not
@@ -110,13 +102,7 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 }
 
 func (c *Client) checkRun(ctx context.Context, op, id string) error {
-	if ctx == nil {
-		return &ArgumentError{Op: op, Arg: "context", Reason: "is nil"}
-	}
-	if reason := checkSegment(id); reason != "" {
-		return &ArgumentError{Op: op, Arg: "run id", Reason: reason}
-	}
-	return c.made(op)
+	return c.checkWait(ctx, op, "run", id)
 }
 
 // WaitAll waits for many runs and yields each as it ends. A run that did not

@@ -82,18 +82,26 @@ func (w *watch[T]) see(t *thing[T], value *T, now time.Time) {
 		if w.kind.show != nil {
 			w.kind.show(&e, value)
 		}
-		own := value
-		if done && len(t.parts) > 1 { // callers must not share the same value
-			copied := *value
-			own = &copied
+		if done {
+			value = t.own()
 		}
-		x.deliver(sighting[T]{id: t.id, value: own, event: e, part: p, done: done})
+		x.deliver(sighting[T]{id: t.id, value: value, event: e, part: p, done: done})
 	}
 }
 
 func (w *watch[T]) event(p *part[T], now time.Time) WaitEvent {
 	x := p.wait
 	return WaitEvent{Kind: w.kind.name, ID: p.thing.id, Polls: x.polls, After: now.Sub(x.start), Next: x.due.Sub(now)}
+}
+
+// own returns the item as last seen, for one of its waits: callers must not share
+// the same value.
+func (t *thing[T]) own() *T {
+	if t.seen == nil || len(t.parts) < 2 {
+		return t.seen
+	}
+	copied := *t.seen
+	return &copied
 }
 
 // fail records a failed poll of an item.
@@ -106,7 +114,7 @@ func (w *watch[T]) fail(t *thing[T], err error, now time.Time) {
 		s := sighting[T]{id: t.id, event: e, part: p}
 		if p.failed.ends(err, x.conf.failures, now) {
 			s.event.Next = 0
-			s.value = t.seen
+			s.value = t.own()
 			s.err = &WaitError{
 				Kind: w.kind.name, ID: t.id, Pending: []string{t.id}, LastStatus: mask.Line(w.lastStatus(t), maxID), Polls: x.polls, Err: err,
 			}
@@ -132,7 +140,7 @@ func (w *watch[T]) failAll(err error, now time.Time, ends bool) {
 		if over {
 			s.event.Next = 0
 			s.err, s.all = e, true
-			s.value = x.parts[e.ID].thing.seen
+			s.value = x.parts[e.ID].thing.own()
 			if len(e.Pending) > 1 {
 				s.value = nil
 			}

@@ -236,29 +236,37 @@ func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOpt
 // vendor's own client. Any other status, and every phase, is reported by
 // [WithProgress] and waited through, so limit the wait with its context.
 //
-// It costs one request per poll: immediately, after 2 s, and then at growing
-// intervals of up to 15 s (see [WithPoll]; the vendor's own client polls every
-// 5 s).
+// Wait polls immediately, after 2 s, and then at growing intervals of up to 15 s
+// (see [WithPoll]; the vendor's own client polls every 5 s). The API has no list
+// of test runs, so each poll costs one request per test run. All waits of a
+// Client for test runs share their polls: one request for all waits for the same
+// test run, and at most 30 a minute of a quota of 60 if there are more than two.
 //
 //	API:    GET /projects/{project}/test-runs/{test_run}
 //	Access: undocumented
 //	Status: observed
 func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*TestRun, error) {
 	conf := newWaitConfig(opts)
-	run, err := poll(ctx, conf, waiting[TestRun]{
-		kind: "test run", id: id,
-		fetch: func(ctx context.Context) (*TestRun, error) {
-			return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.request)
-		},
+	return waitFor(ctx, s.watch(&conf), conf, api.TestRunsGet, id, &TestRun{ID: id})
+}
+
+func (s *TestRunsService) watch(conf *waitConfig) *watch[TestRun] {
+	return watchOf((*service)(s).of(), conf, "", watchKind[TestRun]{
+		name: "test run",
+		id:   func(r *TestRun) string { return r.ID },
 		state: func(r *TestRun) waitState {
 			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
+		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
+			return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
+		},
 	})
-	switch {
-	case run == nil:
-		return &TestRun{ID: id}, err
-	case err == nil && run.Status != TestRunPassed:
-		err = &TestRunError{TestRun: run}
+}
+
+// failure returns the error of a test run that has ended, or nil if it passed.
+func (r *TestRun) failure() error {
+	if r.Status == TestRunPassed {
+		return nil
 	}
-	return run, err
+	return &TestRunError{TestRun: r}
 }

@@ -149,67 +149,9 @@ func (e *WaitError) Error() string {
 // Unwrap returns the cause.
 func (e *WaitError) Unwrap() error { return e.Err }
 
-// waiting describes work in progress.
-type waiting[T any] struct {
-	kind, id   string
-	pauseFirst bool // it cannot have finished yet
-	fetch      func(ctx context.Context) (*T, error)
-	state      func(*T) waitState
-}
-
 type waitState struct {
 	status, phase string
 	done          bool
-}
-
-// poll fetches until the state is done, on the caller's goroutine and for that
-// caller alone. It returns the last state it saw, or nil, and a *WaitError
-// unless the state is done.
-func poll[T any](ctx context.Context, conf waitConfig, w waiting[T]) (*T, error) {
-	var (
-		start    = time.Now()
-		interval = conf.initial
-		last     *T
-		event    = WaitEvent{Kind: w.kind, ID: w.id}
-		failed   failing
-	)
-	stopped := func(err error) (*T, error) {
-		return last, &WaitError{
-			Kind: w.kind, ID: w.id, Pending: []string{w.id}, LastStatus: mask.Line(event.Status, maxID), Polls: event.Polls, Err: err,
-		}
-	}
-	for {
-		if event.Polls > 0 || w.pauseFirst {
-			if err := sleep(ctx, jitter(interval)); err != nil {
-				return stopped(contextError(ctx))
-			}
-			interval = conf.grow(interval)
-		}
-		got, err := w.fetch(ctx)
-		event.Polls++
-		event.After, event.Next, event.Err = time.Since(start), interval, err
-		if err != nil {
-			ended := failed.ends(err, conf.failures, time.Now()) || ctx.Err() != nil
-			if ended {
-				event.Next = 0
-			}
-			conf.report(event)
-			if ended {
-				return stopped(err)
-			}
-			continue
-		}
-		failed, last = failing{}, got
-		state := w.state(got)
-		event.Status, event.Phase, event.Done = state.status, state.phase, state.done
-		if state.done {
-			event.Next = 0
-		}
-		conf.report(event)
-		if state.done {
-			return got, nil
-		}
-	}
 }
 
 func (c *waitConfig) report(e WaitEvent) {

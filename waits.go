@@ -3,29 +3,9 @@ package connic
 import (
 	"context"
 	"iter"
-	"slices"
 
 	"github.com/connic-go/connic/internal/api"
-	"github.com/connic-go/connic/internal/mask"
 )
-
-// pager adapts a paged list operation to the list function of a watchKind.
-func pager[T any](l *listing[T], page func(context.Context, *listing[T]) (*Page[T], error)) func(context.Context) ([]*T, error) {
-	over := false
-	return func(ctx context.Context) ([]*T, error) {
-		if over {
-			return nil, nil
-		}
-		p, err := page(ctx, l)
-		if err != nil {
-			return nil, err
-		}
-		over = !p.HasNext() || len(p.Items) == 0
-		l.offset += len(p.Items)
-		l.cursor = p.NextCursor
-		return p.Items, nil
-	}
-}
 
 // waitAll waits for all ids using a watch, and yields each as it ends.
 func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op, ids []string, failure func(*T) error) iter.Seq2[*T, error] {
@@ -63,31 +43,7 @@ func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op
 //	Status: assumed
 func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *KnowledgeParams, opts ...WaitOption) iter.Seq2[*Job, error] {
 	conf := newWaitConfig(opts)
-	kind := watchKind[Job]{
-		name: "ingestion job",
-		id:   func(j *Job) string { return j.ID },
-		state: func(j *Job) waitState {
-			status := j.effectiveStatus()
-			return waitState{status: string(status), done: !status.active()}
-		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*Job, error) {
-			return s.getJob(ctx, id, p, LanePoll, opts)
-		},
-		list: func(_ []*Job, opts []RequestOption) func(context.Context) ([]*Job, error) {
-			params := JobListParams{EnvironmentID: p.environment(), Limit: pageLimit}
-			l, _ := s.jobListing(&params)
-			opts = slices.Concat([]RequestOption{WithLane(LanePoll)}, opts)
-			return pager(&l, func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
-				return s.jobPage(ctx, l, params, opts)
-			})
-		},
-	}
-	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.KnowledgeJobsList, jobIDs, func(j *Job) error {
-		if j.effectiveStatus() == JobCompleted {
-			return nil
-		}
-		return &JobError{Job: j}
-	})
+	return waitAll(ctx, s.watchJobs(&conf, p), conf, api.KnowledgeJobsList, jobIDs, (*Job).failure)
 }
 
 // WaitEvaluations waits for many evaluations by a judge and yields each as it
@@ -103,19 +59,7 @@ func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *Kno
 //	Status: assumed
 func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, evaluationIDs []string, opts ...WaitOption) iter.Seq2[*Evaluation, error] {
 	conf := newWaitConfig(opts)
-	kind := watchKind[Evaluation]{
-		name:  "evaluation",
-		id:    func(e *Evaluation) string { return e.ID },
-		state: func(e *Evaluation) waitState { return waitState{status: string(e.Status), done: !e.Status.active()} },
-		list: func(_ []*Evaluation, opts []RequestOption) func(context.Context) ([]*Evaluation, error) {
-			params := EvaluationListParams{Limit: pageLimit}
-			l, _ := s.evaluations(&params)
-			return pager(&l, func(ctx context.Context, l *listing[Evaluation]) (*Page[Evaluation], error) {
-				return s.evaluationPage(ctx, judgeID, l, params, LanePoll, opts)
-			})
-		},
-	}
-	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.JudgesEvaluations, evaluationIDs, (*Evaluation).failure)
+	return waitAll(ctx, s.watch(&conf, judgeID), conf, api.JudgesEvaluations, evaluationIDs, (*Evaluation).failure)
 }
 
 // WaitAll waits for many test runs and yields each as it ends. A test run that
@@ -131,20 +75,5 @@ func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, eva
 //	Status: observed
 func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*TestRun, error] {
 	conf := newWaitConfig(opts)
-	kind := watchKind[TestRun]{
-		name: "test run",
-		id:   func(r *TestRun) string { return r.ID },
-		state: func(r *TestRun) waitState {
-			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
-		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
-			return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
-		},
-	}
-	return waitAll(ctx, newWatch((*service)(s).of(), kind, conf.request), conf, api.TestRunsGet, ids, func(r *TestRun) error {
-		if r.Status == TestRunPassed {
-			return nil
-		}
-		return &TestRunError{TestRun: r}
-	})
+	return waitAll(ctx, s.watch(&conf), conf, api.TestRunsGet, ids, (*TestRun).failure)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/connic-go/connic/internal/mask"
@@ -17,16 +18,22 @@ type watchKind[T any] struct {
 	state func(*T) waitState
 	// get fetches one item. It is nil if there is only a list.
 	get func(ctx context.Context, id string, opts []RequestOption) (*T, error)
-	// list pages through the list from its start: each call of next is one
-	// request and returns a page, or nil after the last one. It is nil if there
-	// is no list.
-	list func(seen []*T, opts []RequestOption) (next func(context.Context) ([]*T, error))
+	// list returns the start of the list, given what was last seen of each item
+	// that is waited for (nil if it was not), and the function that fetches a
+	// page. It is nil if there is no list.
+	list func(seen []*T) (listing[T], pageFunc[T])
 	// partial reports whether the list omitted a field of an item that get
 	// would include.
 	partial func(*T) bool
+	// absent stands for an item that the list does not show. If it is nil, such
+	// an item is missing.
+	absent func(id string) *T
 	// show stores a value in an event.
 	show func(*WaitEvent, *T)
 }
+
+// pageFunc fetches a page of a list.
+type pageFunc[T any] func(ctx context.Context, l *listing[T], opts []RequestOption) (*Page[T], error)
 
 // watch polls everything of one kind that is waited for, on behalf of all
 // waits. It has one goroutine while there are waits, and none otherwise. A poll
@@ -55,6 +62,13 @@ type watch[T any] struct {
 	cost     int       // its requests
 	spent    []time.Time
 	reserved int // slots reserved at the limiter
+
+	// See ask.
+	took    time.Duration // of the last response
+	hedging atomic.Bool
+
+	looks int    // in the list
+	top   string // the first item of the last list
 }
 
 // listState is what is known about the list operation.
@@ -72,6 +86,10 @@ type thing[T any] struct {
 	parts []*part[T]
 	seen  *T        // as last seen, or nil
 	asked time.Time // when it was last fetched by its id
+
+	look   int  // the last look in the list that began while it was waited for
+	listed bool // the list has shown it
+	sought bool // the list was searched for it in vain, and never showed it
 }
 
 // part is the share that one wait has in an item.
@@ -106,6 +124,11 @@ func newWatch[T any](c *Client, kind watchKind[T], opts []RequestOption) *watch[
 
 // join starts a wait for the items with the given ids. More can be added.
 func (w *watch[T]) join(ctx context.Context, conf waitConfig, pauseFirst bool, ids ...string) *wait[T] {
+	return w.joinKnown(ctx, conf, pauseFirst, nil, ids...)
+}
+
+// joinKnown is join for items of which something is known already.
+func (w *watch[T]) joinKnown(ctx context.Context, conf waitConfig, pauseFirst bool, known *T, ids ...string) *wait[T] {
 	x := &wait[T]{
 		watch: w, conf: conf, start: time.Now(), signal: make(chan struct{}, 1),
 		parts: make(map[string]*part[T], len(ids)),
@@ -122,6 +145,11 @@ func (w *watch[T]) join(ctx context.Context, conf waitConfig, pauseFirst bool, i
 	w.waits[x] = struct{}{}
 	x.hasten()
 	x.add(ids)
+	for _, id := range ids {
+		if t := w.things[id]; t.seen == nil {
+			t.seen = known
+		}
+	}
 	places := w.reserve()
 	w.mu.Unlock()
 	w.tell(places)
@@ -275,98 +303,6 @@ func (w *watch[T]) lastStatus(t *thing[T]) string {
 		return ""
 	}
 	return mask.Text(w.kind.state(t.seen).status)
-}
-
-// one waits for one item. It returns the item as last seen, or nil, and a
-// *WaitError unless it has ended.
-func (x *wait[T]) one(ctx context.Context) (value *T, err error) {
-	defer x.leave()
-	for {
-		ended := false
-		select {
-		case <-x.signal:
-		case <-ctx.Done():
-			ended = true
-		}
-		for _, s := range x.take() {
-			if s.value != nil {
-				value = s.value
-			}
-			x.conf.report(s.event)
-			if s.done || s.err != nil {
-				return value, s.err
-			}
-		}
-		if ended {
-			return x.last(value), x.stopped(contextError(ctx))
-		}
-	}
-}
-
-// last returns the item of a single wait as last seen.
-func (x *wait[T]) last(value *T) *T {
-	x.watch.mu.Lock()
-	defer x.watch.mu.Unlock()
-	for _, p := range x.parts {
-		if p.thing.seen != nil {
-			value = p.thing.seen
-		}
-	}
-	return value
-}
-
-// all waits for the things of a wait, and those of more if it is not nil, and
-// yields each as it ends. Closed is closed when no more come.
-func (x *wait[T]) all(ctx context.Context, more <-chan string, check func(string) error, failure func(*T) error, yield func(*T, error) bool) {
-	defer x.leave()
-	for {
-		ended := false
-		if more == nil && x.empty() {
-			return
-		}
-		select {
-		case <-x.signal:
-		case id, open := <-more:
-			switch {
-			case !open:
-				more = nil
-			case check(id) != nil:
-				if !yield(nil, check(id)) {
-					return
-				}
-			default:
-				x.more(id)
-			}
-		case <-ctx.Done():
-			ended = true
-		}
-		for _, s := range x.take() {
-			x.conf.report(s.event)
-			switch {
-			case s.err != nil:
-				if !yield(s.value, s.err) || s.all {
-					return
-				}
-			case s.done:
-				if !yield(s.value, failure(s.value)) {
-					return
-				}
-			}
-		}
-		if ended {
-			if !x.empty() || more != nil {
-				yield(nil, x.stopped(contextError(ctx)))
-			}
-			return
-		}
-	}
-}
-
-// empty reports whether all items have ended and were taken.
-func (x *wait[T]) empty() bool {
-	x.watch.mu.Lock()
-	defer x.watch.mu.Unlock()
-	return len(x.parts) == 0 && len(x.ready) == 0
 }
 
 // errPanicked ends the waits whose poll panicked in code of the user.

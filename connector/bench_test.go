@@ -17,35 +17,75 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/connector"
+	"github.com/connic-go/connic/connictest"
 )
 
 const crowd = 1000
 
-// crowdServer answers when all of the crowd have asked, as runs that take their time do.
-func crowdServer(tb testing.TB) *httptest.Server {
+// gate holds a crowd until all of it has come, as runs that take their time do.
+type gate struct {
+	full func() // called when all have come, before they go on; may be nil
+
+	mu      sync.Mutex
+	waiting int
+	open    chan struct{}
+}
+
+func (g *gate) pass(ctx context.Context) error {
+	g.mu.Lock()
+	if g.open == nil {
+		g.open = make(chan struct{})
+	}
+	mine := g.open
+	if g.waiting++; g.waiting == crowd {
+		g.waiting, g.open = 0, nil
+		if g.full != nil {
+			g.full()
+		}
+		close(mine)
+	}
+	g.mu.Unlock()
+	select {
+	case <-mine:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// target is what a crowd calls.
+type target struct {
+	name string
+	// serve serves it; the calls go on when the gate opens.
+	serve func(tb testing.TB, g *gate) (url string, secret connector.Secret)
+}
+
+var targets = []target{{"plain server", crowdServer}, {"fake", crowdFake}}
+
+// crowdServer answers with a constant.
+func crowdServer(tb testing.TB, g *gate) (string, connector.Secret) {
 	tb.Helper()
-	var mu sync.Mutex
-	waiting, gate := 0, make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		mu.Lock()
-		mine := gate
-		if waiting++; waiting == crowd {
-			waiting, gate = 0, make(chan struct{})
-			close(mine)
-		}
-		mu.Unlock()
-		select {
-		case <-mine:
+		if g.pass(r.Context()) == nil {
 			_, _ = io.WriteString(w, syncAnswer)
-		case <-r.Context().Done():
 		}
 	}))
 	tb.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return server
+	return server.URL + "/x", canary
+}
+
+// crowdFake is a sync connector of the fake, with an agent.
+func crowdFake(tb testing.TB, g *gate) (string, connector.Secret) {
+	tb.Helper()
+	fake := connictest.Start()
+	tb.Cleanup(fake.Close)
+	fake.Agent("a", func(ctx context.Context, in connictest.Input) (any, error) { return in.Message, g.pass(ctx) })
+	hook := fake.Connector("a")
+	return hook.URL(), hook.Secret()
 }
 
 // together makes as many calls as the crowd has, all of which are in flight at once.
@@ -63,7 +103,7 @@ func together(tb testing.TB, call func(context.Context) error) {
 }
 
 // byHand is what a careful person writes with net/http.
-func byHand(client *http.Client, url string) func(context.Context) error {
+func byHand(_ testing.TB, client *http.Client, url string, secret connector.Secret) func(context.Context) error {
 	return func(ctx context.Context) error {
 		body, err := json.Marshal(map[string]string{"message": "hello"})
 		if err != nil {
@@ -74,7 +114,7 @@ func byHand(client *http.Client, url string) func(context.Context) error {
 			return err
 		}
 		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("X-Connic-Secret", string(canary))
+		r.Header.Set("X-Connic-Secret", string(secret))
 		resp, err := client.Do(r)
 		if err != nil {
 			return err
@@ -97,9 +137,9 @@ func byHand(client *http.Client, url string) func(context.Context) error {
 	}
 }
 
-func bySDK(tb testing.TB, client *http.Client, url string) func(context.Context) error {
+func bySDK(tb testing.TB, client *http.Client, url string, secret connector.Secret) func(context.Context) error {
 	tb.Helper()
-	c := must(connector.New(url, canary, connector.WithMaxInFlight(crowd), connector.WithHTTPClient(client)))(tb)
+	c := must(connector.New(url, secret, connector.WithMaxInFlight(crowd), connector.WithHTTPClient(client)))(tb)
 	return func(ctx context.Context) error {
 		_, err := c.Call(ctx, connector.Input{Message: "hello"})
 		return err
@@ -110,51 +150,77 @@ func pooled() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: crowd}}
 }
 
-// BenchmarkThousandCalls compares a thousand calls at once with net/http by hand.
+var sides = []struct {
+	name string
+	call func(testing.TB, *http.Client, string, connector.Secret) func(context.Context) error
+}{{"net/http", byHand}, {"connector", bySDK}}
+
+// BenchmarkThousandCalls compares a thousand calls at once with net/http by hand, on a
+// server that answers with a constant and on the fake.
 func BenchmarkThousandCalls(b *testing.B) {
-	for _, name := range []string{"net/http", "connector"} {
-		b.Run(name, func(b *testing.B) {
-			server := crowdServer(b)
-			client := pooled()
-			defer client.CloseIdleConnections()
-			call := byHand(client, server.URL+"/x")
-			if name == "connector" {
-				call = bySDK(b, client, server.URL+"/x")
-			}
-			together(b, call) // dials
-			b.ReportAllocs()
-			for b.Loop() {
-				together(b, call)
-			}
-			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/crowd, "us/call")
-		})
+	for _, on := range targets {
+		for _, side := range sides {
+			b.Run(on.name+"/"+side.name, func(b *testing.B) {
+				url, secret := on.serve(b, new(gate))
+				client := pooled()
+				defer client.CloseIdleConnections()
+				call := side.call(b, client, url, secret)
+				together(b, call) // dials
+				b.ReportAllocs()
+				for b.Loop() {
+					together(b, call)
+				}
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/crowd, "us/call")
+			})
+		}
 	}
 }
 
 // TestAThousandCallsAtOnce: they allocate at most half as much again as net/http by hand,
-// both ends of the connections included.
+// and hold at most a fifth more of the heap while all are in flight, both ends of the connections
+// included.
 func TestAThousandCallsAtOnce(t *testing.T) { //nolint:paralleltest // it measures the heap
 	if raceEnabled {
 		t.Skip("the race detector allocates too")
 	}
-	measure := func(with func(*http.Client, string) func(context.Context) error) (bytes uint64) {
-		server := crowdServer(t)
-		client := pooled()
-		defer client.CloseIdleConnections()
-		call := with(client, server.URL+"/x")
-		together(t, call)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		together(t, call)
-		runtime.ReadMemStats(&after)
-		return (after.TotalAlloc - before.TotalAlloc) / crowd
+	for _, on := range targets {
+		var allocated, held [2]uint64
+		for i, side := range sides {
+			g := new(gate)
+			url, secret := on.serve(t, g)
+			client := pooled()
+			call := side.call(t, client, url, secret)
+			together(t, call)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			together(t, call)
+			runtime.ReadMemStats(&after)
+			allocated[i] = (after.TotalAlloc - before.TotalAlloc) / crowd
+
+			idle, full := live(), uint64(0)
+			g.full = func() { full = live() }
+			together(t, call)
+			held[i] = (full - min(idle, full)) / crowd
+			client.CloseIdleConnections()
+		}
+		t.Logf("%s: bytes a call, both ends: %d allocated by hand, %d by the connector; held in flight: %d, %d",
+			on.name, allocated[0], allocated[1], held[0], held[1])
+		if float64(allocated[1]) > 1.5*float64(allocated[0]) {
+			t.Errorf("%s: %d bytes a call, and %d by hand", on.name, allocated[1], allocated[0])
+		}
+		if float64(held[1]) > 1.2*float64(held[0]) {
+			t.Errorf("%s: %d bytes are held by a call in flight, and %d by hand", on.name, held[1], held[0])
+		}
 	}
-	hand := measure(byHand)
-	sdk := measure(func(client *http.Client, url string) func(context.Context) error { return bySDK(t, client, url) })
-	t.Logf("bytes a call, both ends: %d by hand, %d by the connector", hand, sdk)
-	if float64(sdk) > 1.5*float64(hand) {
-		t.Errorf("%d bytes a call, and %d by hand", sdk, hand)
-	}
+}
+
+// live is the heap after two collections: the first leaves what is pooled.
+func live() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 var megabyte = bytes.Repeat([]byte("0123456789abcdef"), 1<<16)

@@ -5,12 +5,7 @@ package many
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,73 +82,4 @@ func TestR8TenThousandWaits(t *testing.T) { //nolint:paralleltest // it measures
 		time.Sleep(time.Second)
 		assert.LessOrEqual(t, runtime.NumGoroutine()-before, 2)
 	})
-}
-
-// A backend that serves people: 200 requests at once, each triggers an agent and
-// waits, over loopback and in real time, at 60 requests in 6 s.
-func TestTwoHundredRequestsAtOnce(t *testing.T) { //nolint:paralleltest // it takes real time
-	const callers, window = 200, 6 * time.Second
-	srv := connictest.NewServer(t)
-	srv.RateLimit(60, window, connictest.SlidingWindow)
-	srv.Agent("a", func(ctx context.Context, in connictest.Input) (any, error) {
-		select {
-		case <-time.After(300 * time.Millisecond):
-			return in.Message, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	})
-	client := srv.Client(connic.WithRateLimit(60, window))
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		run, err := client.Agents.TriggerAndWait(r.Context(), "a", connic.TriggerRequest{Message: r.URL.RawQuery},
-			connic.WithPoll(500*time.Millisecond, 2*time.Second))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		_, _ = io.WriteString(w, run.Output)
-	}))
-	defer backend.Close()
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	start := time.Now()
-	var mu sync.Mutex
-	var took []time.Duration
-	var all sync.WaitGroup
-	for i := range callers {
-		all.Go(func() {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/?%d", backend.URL, i), nil)
-			if !assert.NoError(t, err) {
-				return
-			}
-			resp, err := http.DefaultClient.Do(r)
-			if !assert.NoError(t, err) {
-				return
-			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			assert.NoError(t, err)
-			assert.Equal(t, http.StatusOK, resp.StatusCode)
-			assert.Equal(t, fmt.Sprint(i), string(body))
-			mu.Lock()
-			defer mu.Unlock()
-			took = append(took, time.Since(start))
-		})
-	}
-	all.Wait()
-	http.DefaultClient.CloseIdleConnections()
-	slices.Sort(took)
-	refused := 0
-	for _, r := range srv.Requests() {
-		if r.Status == http.StatusTooManyRequests {
-			refused++
-		}
-	}
-	require.Len(t, took, callers)
-	assert.Equal(t, callers, srv.Executions("agents.trigger"))
-	assert.LessOrEqual(t, len(srv.Requests())-callers-refused, 30, "requests beside the triggers")
-	t.Logf("first %v, median %v, last %v; ideally the last trigger goes after %v; %d other requests, %d of them refused",
-		took[0].Round(time.Millisecond), took[callers/2].Round(time.Millisecond), took[callers-1].Round(time.Millisecond), 3*window,
-		len(srv.Requests())-callers, refused)
 }
