@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	// The processes wait most of the time: more of them than processors do no harm.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
