@@ -217,7 +217,8 @@ func TestIDsThatComeLateAreLookedAtSoon(t *testing.T) {
 			}
 			break
 		}
-		if took := seen.Sub(late); took < pollInitial || took > pollInitial+pollInitial/10 {
+		// It may be sooner: a poll for the first run takes it along.
+		if took := seen.Sub(late); took > pollInitial+pollInitial/10 {
 			t.Errorf("it is looked at after %v", took)
 		}
 	})
