@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
@@ -169,33 +170,35 @@ var forbidden = transportFunc(func(r *http.Request) (*http.Response, error) {
 
 func TestForbiddenNamesThePermission(t *testing.T) {
 	t.Parallel()
-	c := must[*connic.Client](t)(connic.New("p-1", "cnc_coverage_test_key", connic.WithEnvironment("e-1"),
-		connic.WithHTTPClient(&http.Client{Transport: forbidden}), connic.WithoutRateLimit()))
-	named := make(map[string]bool)
-	for _, m := range methods(t) {
-		err := callOf(t, m)(t.Context(), c)
-		var answer *connic.Error
-		if !errors.As(err, &answer) || !errors.Is(err, connic.ErrForbidden) {
-			t.Errorf("%s: the error is %v", m, err)
-			continue
+	synctest.Test(t, func(t *testing.T) { // some wait before they believe it
+		c := must[*connic.Client](t)(connic.New("p-1", "cnc_coverage_test_key", connic.WithEnvironment("e-1"),
+			connic.WithHTTPClient(&http.Client{Transport: forbidden}), connic.WithoutRateLimit()))
+		named := make(map[string]bool)
+		for _, m := range methods(t) {
+			err := callOf(t, m)(t.Context(), c)
+			var answer *connic.Error
+			if !errors.As(err, &answer) || !errors.Is(err, connic.ErrForbidden) {
+				t.Errorf("%s: the error is %v", m, err)
+				continue
+			}
+			op, ok := api.Lookup(answer.Op)
+			if !ok {
+				t.Errorf("%s: the error names the operation %q", m, answer.Op)
+				continue
+			}
+			want := " (needs " + op.Section + " " + op.Access + ")"
+			if op.Section == "" {
+				want = ""
+			}
+			if answer.Section != op.Section || answer.Access != op.Access || !strings.HasSuffix(strings.NewReplacer(" (x-1)", "", " (x-3)", "").Replace(answer.Error()), "for this endpoint"+want) {
+				t.Errorf("%s: %v (%s %s), want it to end with %q", m, answer, answer.Section, answer.Access, want)
+			}
+			named[op.Name] = true
 		}
-		op, ok := api.Lookup(answer.Op)
-		if !ok {
-			t.Errorf("%s: the error names the operation %q", m, answer.Op)
-			continue
+		for i := range api.Table {
+			if op := &api.Table[i]; !named[op.Name] && !op.Keyless {
+				t.Errorf("%s was not tried", op.Name)
+			}
 		}
-		want := " (needs " + op.Section + " " + op.Access + ")"
-		if op.Section == "" {
-			want = ""
-		}
-		if answer.Section != op.Section || answer.Access != op.Access || !strings.HasSuffix(strings.NewReplacer(" (x-1)", "", " (x-3)", "").Replace(answer.Error()), "for this endpoint"+want) {
-			t.Errorf("%s: %v (%s %s), want it to end with %q", m, answer, answer.Section, answer.Access, want)
-		}
-		named[op.Name] = true
-	}
-	for i := range api.Table {
-		if op := &api.Table[i]; !named[op.Name] && !op.Keyless {
-			t.Errorf("%s was not tried", op.Name)
-		}
-	}
+	})
 }

@@ -155,12 +155,19 @@ func getProject(ctx context.Context, c *connic.Client) error {
 	return err
 }
 
+// simulations is set by the build tag of that name, which the gate uses.
+var simulations = false
+
 // seeds is the number of random runs of each rate simulation.
 func seeds() uint64 {
-	if raceDetector {
+	switch {
+	case simulations:
+		return 20
+	case raceDetector:
 		return 2
+	default:
+		return 5
 	}
-	return 20
 }
 
 func forEachWindow(t *testing.T, f func(t *testing.T, window connictest.Window, d *dice)) {

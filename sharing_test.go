@@ -1,9 +1,10 @@
 //go:build simulations
 
 // The tests of this file take means over many courses of several clients on one
-// quota, which takes a minute of two processors: the gate runs them, with
+// quota, which takes a minute of two processors. With the tag, the other rate
+// simulations use all their seeds, too. The gate runs
 //
-//	go test -tags simulations -run 'R3|P10' .
+//	go test -tags simulations -run 'TestR[0-9]|TestP1' .
 
 package connic_test
 
@@ -19,6 +20,8 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
 )
+
+func init() { simulations = true }
 
 func (l *load) course(srv *connictest.Server, took time.Duration) course {
 	var sum, squares float64

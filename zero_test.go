@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/connic-go/connic"
 )
@@ -22,14 +23,16 @@ func TestZeroValuesRefuse(t *testing.T) {
 		Budgets: new(connic.BudgetsService), AuditLogs: new(connic.AuditLogsService), Deployments: new(connic.DeploymentsService), Project: new(connic.ProjectService),
 		Environments: new(connic.EnvironmentsService), TestRuns: new(connic.TestRunsService), DevSessions: new(connic.DevSessionsService), Bridges: new(connic.BridgesService),
 	}
-	for _, m := range methods(t) {
-		for _, c := range []*connic.Client{&zero, &byHand} {
-			var bad *connic.ArgumentError
-			if err := callOf(t, m)(t.Context(), c); !errors.As(err, &bad) {
-				t.Errorf("%s: %v, want an ArgumentError", m, err)
+	synctest.Test(t, func(t *testing.T) { // some wait for more ids
+		for _, m := range methods(t) {
+			for _, c := range []*connic.Client{&zero, &byHand} {
+				var bad *connic.ArgumentError
+				if err := callOf(t, m)(t.Context(), c); !errors.As(err, &bad) {
+					t.Errorf("%s: %v, want an ArgumentError", m, err)
+				}
 			}
 		}
-	}
+	})
 	var bad *connic.ArgumentError
 	if err := zero.Do(t.Context(), http.MethodGet, "/x", nil, nil, nil); !errors.As(err, &bad) {
 		t.Error(err)
