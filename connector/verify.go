@@ -129,8 +129,9 @@ func only(header http.Header, name string) (value string, once bool) {
 }
 
 // parseTimestamp parses seconds or milliseconds since 1970, or RFC 3339.
-// Numbers must consist of digits only: with a fraction, bytes could move across
-// the dot between timestamp and body under the same signature.
+// Numbers must consist of digits only, without leading zeros: with a fraction,
+// bytes could move across the dot between timestamp and body under the same
+// signature.
 func parseTimestamp(text string) (time.Time, bool) {
 	const milliseconds = 100_000_000_000 // as seconds, this is in the year 5138
 	if text == "" || len(text) > 64 {
@@ -139,7 +140,7 @@ func parseTimestamp(text string) (time.Time, bool) {
 	if strings.Trim(text, "0123456789") == "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		switch {
-		case err != nil || len(text) > 16:
+		case err != nil || len(text) > 16 || text[0] == '0':
 			return time.Time{}, false
 		case n >= milliseconds:
 			return time.UnixMilli(n), true
