@@ -4,7 +4,7 @@
 // quota, which takes a minute of two processors. With the tag, the other rate
 // simulations use all their seeds, too. The gate runs
 //
-//	go test -tags simulations -run 'TestR[0-9]|TestP1' .
+//	go test -tags simulations -run 'R[0-9]|P1' .
 
 package connic_test
 
