@@ -120,9 +120,9 @@ func TestFilesThatBecomePipes(t *testing.T) {
 		"OpenFile":   func() (io.Reader, error) { return OpenFile(name) },
 		"OpenFSFile": func() (io.Reader, error) { return OpenFSFile(os.DirFS(dir), "a.txt") },
 	} {
-		opened := 0
 		_ = within(t, what, func() error {
-			for range 2000 {
+			opened := 0
+			for tries := 0; tries < 2000 || opened == 0; tries++ {
 				if r, err := open(); err == nil {
 					Close(r)
 					opened++
@@ -130,9 +130,6 @@ func TestFilesThatBecomePipes(t *testing.T) {
 			}
 			return nil
 		})
-		if opened == 0 {
-			t.Errorf("%s opens nothing", what)
-		}
 	}
 }
 
