@@ -47,10 +47,11 @@ func newWaitConfig(opts []WaitOption) waitConfig {
 }
 
 // WithPoll sets the interval between polls. It starts at initial, 2 s by
-// default, and grows by half with each poll up to max, 15 s by default; both are at least 10 ms. Up to a
-// tenth is added as jitter. A poll that several waits share happens when the
-// first of them is due. Every poll is a request out of the project's quota, so
-// short intervals delay everything else the project does.
+// default, and grows by half with each poll up to max, 15 s by default; both
+// are at least 10 ms. Up to a tenth is added as jitter. A poll that several
+// waits share happens when the first of them is due. Every poll is a request
+// out of the project's quota, so short intervals delay everything else the
+// project does.
 func WithPoll(initial, max time.Duration) WaitOption {
 	return func(c *waitConfig) {
 		if initial > 0 {

@@ -63,32 +63,44 @@ func TestR9TwentyProcessesShareTheQuota(t *testing.T) { //nolint:paralleltest,tp
 	for _, model := range models {
 		t.Run(model.name, func(t *testing.T) {
 			t.Parallel()
-			store := startRedis(t)
-			r, err := run(t.Context(), fleet{
-				Processes: 20, Window: model.window, Limiter: "redisquota", Redis: store.Addr, For: period,
-			}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%d accepted, %.2f %% 429s, %.1f %% of the quota, fairness %.3f and %.3f from the second window on, %.2f operations an admission, %d fallbacks",
-				r.Accepted, 100*r.Refused, 100*r.Share, r.Fairness, r.Settled, r.Operations, r.Fallbacks)
-			if r.Failed > 0 {
-				t.Errorf("%d calls failed, the last with %s", r.Failed, r.LastError)
-			}
-			if r.Refused > 0.01 {
-				t.Errorf("%.2f %% were refused, more than 1 %%", 100*r.Refused)
-			}
-			// Whoever had more in the first window has more for some windows, and on a
-			// busy machine for longer: five minutes tell, and half a minute only
-			// whether somebody gets next to nothing.
-			if atLeast := map[bool]float64{true: 0.9, false: 0.75}[*full]; r.Settled < atLeast {
-				t.Errorf("from the second window on the fairness is %.3f, less than %v", r.Settled, atLeast)
-			}
-			if *full && r.Share < 0.97 {
-				t.Errorf("%.1f %% of the quota, less than 97 %%", 100*r.Share)
+			for try := 1; ; try++ {
+				r := saturate(t, model.window, period)
+				// Whoever had more in the first window has more for some windows, and
+				// on a busy machine for longer. Five minutes level that out. A run of
+				// half a minute is repeated before it counts.
+				if r.Settled >= 0.9 {
+					return
+				}
+				if *full || try == 3 || r.Settled < 0.75 {
+					t.Fatalf("from the second window on the fairness is %.3f, less than 0.9", r.Settled)
+				}
 			}
 		})
 	}
+}
+
+// saturate runs twenty processes and checks what holds for each run.
+func saturate(t *testing.T, window connictest.Window, period time.Duration) *result {
+	t.Helper()
+	store := startRedis(t)
+	r, err := run(t.Context(), fleet{
+		Processes: 20, Window: window, Limiter: "redisquota", Redis: store.Addr, For: period,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d accepted, %.2f %% 429s, %.1f %% of the quota, fairness %.3f and %.3f from the second window on, %.2f operations an admission, %d fallbacks",
+		r.Accepted, 100*r.Refused, 100*r.Share, r.Fairness, r.Settled, r.Operations, r.Fallbacks)
+	if r.Failed > 0 {
+		t.Errorf("%d calls failed, the last with %s", r.Failed, r.LastError)
+	}
+	if r.Refused > 0.01 {
+		t.Errorf("%.2f %% were refused, more than 1 %%", 100*r.Refused)
+	}
+	if *full && r.Share < 0.97 {
+		t.Errorf("%.1f %% of the quota, less than 97 %%", 100*r.Share)
+	}
+	return r
 }
 
 func TestR9TheStoreFails(t *testing.T) {
