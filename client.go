@@ -14,6 +14,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/route"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -122,12 +123,15 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		}
 	}
 	projectID = strings.TrimSpace(projectID)
-	if reason := checkSegment(projectID); reason != "" {
+	if reason := route.Check(projectID); reason != "" {
 		return nil, badOption("project id", reason)
 	}
-	base, err := parseBaseURL(conf.baseURL)
-	if err != nil {
-		return nil, err
+	base, reason := &url.URL{Scheme: "https", Host: "api.connic.co", Path: "/v1"}, ""
+	if conf.baseURL != DefaultBaseURL {
+		base, reason = route.ParseBase(conf.baseURL)
+	}
+	if reason != "" {
+		return nil, badOption("base URL", reason)
 	}
 	made := new(struct {
 		client Client
@@ -146,6 +150,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	if conf.keys != nil {
 		c.credential = sourceCredential(conf.keys)
 	} else {
+		var err error
 		if key, err = parseKey(key); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/route"
 )
 
 // projectRoute is the prefix of project routes.
@@ -56,7 +57,7 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 		if i == 0 || (segment == "" && i == strings.Count(path, "/")) {
 			continue // before the first slash, or after a trailing one
 		}
-		if reason := checkSegment(segment); reason != "" {
+		if reason := route.Check(segment); reason != "" {
 			return k.argument("path", "has a segment that "+reason)
 		}
 	}

@@ -87,7 +87,7 @@ func (e *Error) Error() string {
 		b.WriteString(" " + text)
 	}
 	if e.Detail != "" {
-		b.WriteString(": " + shorten(e.Detail))
+		b.WriteString(": " + mask.Line(e.Detail, maxDetail))
 	}
 	b.WriteString(itemText(e.item, e.RequestID))
 	if e.StatusCode == http.StatusForbidden && e.Section != "" {

@@ -13,7 +13,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 )
@@ -91,8 +90,12 @@ func FuzzErrorBody(f *testing.F) {
 		if status < 300 || status > 599 {
 			status = 300 + (status%300+300)%300
 		}
-		resp := respond(status, body)
-		e := parseError(&api.Table[api.RunsGet], "GET", "/x", resp, []byte(body), nil)
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) { return respond(status, body), nil })
+		_, err := c.Runs.Get(t.Context(), "r1", WithMaxAttempts(1), FailFast())
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Fatalf("%d: %v", status, err)
+		}
 		if e.StatusCode != status || utf8.RuneCountInString(e.Detail) > maxDetail {
 			t.Fatalf("%d, %d characters", e.StatusCode, utf8.RuneCountInString(e.Detail))
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/pack"
+	"github.com/connic-go/connic/internal/route"
 )
 
 // A FileSource is a file that can be read more than once. [LocalFile], [FSFile]
@@ -93,8 +94,8 @@ func newFileForm(source *FileSource) (*fileForm, error) {
 	switch {
 	case source.Open == nil:
 		return nil, badFile("has no Open function", nil)
-	case checkSegment(source.Name) != "":
-		return nil, badFile("has a name that "+checkSegment(source.Name), nil)
+	case route.Check(source.Name) != "":
+		return nil, badFile("has a name that "+route.Check(source.Name), nil)
 	case !utf8.ValidString(source.Name):
 		return nil, badFile("has a name that is not valid UTF-8", nil)
 	case fileType(source.Name) == "":

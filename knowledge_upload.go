@@ -14,6 +14,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/route"
 )
 
 // A TextUpload is text to be added to the knowledge of an environment.
@@ -151,7 +152,7 @@ func (s *KnowledgeService) prepare(op api.Op, t target) (request, json.RawMessag
 	case t.entryID != "" && t.stable:
 		return r, nil, badKnowledge(op, "entry id", "is set together with StableID")
 	case t.entryID != "":
-		if reason := checkSegment(t.entryID); reason != "" {
+		if reason := route.Check(t.entryID); reason != "" {
 			return r, nil, badKnowledge(op, "entry id", reason)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/route"
 )
 
 // A LoginPrompt tells the user how to confirm a login.
@@ -133,7 +134,7 @@ func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Dura
 		got, err := do(asking, c, request{op: api.LoginToken, body: map[string]string{"device_code": code}}, decodeInto[loginToken], once)
 		if err == nil {
 			key, bad := parseKey(APIKey(got.APIKey))
-			if bad != nil || checkSegment(got.ProjectID) != "" {
+			if bad != nil || route.Check(got.ProjectID) != "" {
 				return "", "", errors.New("connic: login.token: the response has no project id and key")
 			}
 			return got.ProjectID, key, nil
@@ -201,5 +202,5 @@ func scrub(e *Error, code string) {
 func pageURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && mask.Text(s) == s && u.User == nil && u.Hostname() != "" &&
-		(u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+		(u.Scheme == "https" || u.Scheme == "http" && route.Loopback(u.Hostname()))
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/route"
 )
 
 // An Option configures a Client. Options are passed to [New] and [NewFromEnv].
@@ -295,7 +296,7 @@ func (c *config) setRoute(o *api.Operation, path string) error {
 			}
 			return bad("has a placeholder that the operation does not have")
 		}
-		if checkSegment(segment) != "" || strings.ContainsAny(segment, "{}") {
+		if route.Check(segment) != "" || strings.ContainsAny(segment, "{}") {
 			return bad("has a segment that is empty or not plain")
 		}
 	}

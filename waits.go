@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/route"
 )
 
 // waitAll waits for all ids using a watch, and yields each as it ends.
@@ -19,7 +20,7 @@ func waitAll[T any](ctx context.Context, w *watch[T], conf waitConfig, op api.Op
 			return
 		}
 		for _, id := range ids {
-			if reason := checkSegment(id); reason != "" {
+			if reason := route.Check(id); reason != "" {
 				yield(nil, &ArgumentError{Op: api.Table[op].Name, Arg: w.kind.name + " id", Reason: reason})
 				return
 			}

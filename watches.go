@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/route"
 )
 
 // watches holds the watches of a client, one for each kind of work and each
@@ -64,7 +65,7 @@ func (c *Client) checkWait(ctx context.Context, op, kind, id string) error {
 	if ctx == nil {
 		return &ArgumentError{Op: op, Arg: "context", Reason: "is nil"}
 	}
-	if reason := checkSegment(id); reason != "" {
+	if reason := route.Check(id); reason != "" {
 		return &ArgumentError{Op: op, Arg: kind + " id", Reason: reason}
 	}
 	return c.made(op)

@@ -2,9 +2,10 @@
 package hook
 
 import (
-	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/connic-go/connic/internal/route"
 )
 
 // SecretHeader is the header for the secret of a connector.
@@ -43,7 +44,7 @@ func Parse(raw, secret string) (*Hook, *Problem) {
 		return bad("contains a user; the secret is the only credential")
 	case strings.Contains(raw, "#"):
 		return bad("has a fragment")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !route.Loopback(u.Hostname()):
 		return bad("is not encrypted; that is accepted for loopback addresses only")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -80,14 +81,6 @@ func checkSecret(s string) (trimmed, reason string) {
 		}
 	}
 	return trimmed, ""
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 // Host returns the scheme and host, the only part of the URL that may be shown:
