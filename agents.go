@@ -61,7 +61,7 @@ func (s *AgentsService) listing(p *AgentListParams) (listing[Agent], AgentListPa
 		params = *p
 	}
 	if params.EnvironmentID == "" {
-		params.EnvironmentID = (*service)(s).of().environment
+		params.EnvironmentID = s.scope().environment
 	}
 	return listing[Agent]{
 		name:  "agents",
@@ -74,7 +74,7 @@ func (s *AgentsService) page(ctx context.Context, l *listing[Agent], p AgentList
 	r := request{op: api.AgentsList}
 	r.query.add("environment_id", p.EnvironmentID)
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of agents. It costs one request.
@@ -108,8 +108,8 @@ func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...Req
 //	Status: assumed
 func (s *AgentsService) Get(ctx context.Context, agent string, opts ...RequestOption) (*Agent, error) {
 	r := request{op: api.AgentsGet, id: agent}
-	r.query.add("environment_id", (*service)(s).of().environment)
-	return do(ctx, (*service)(s).of(), r, decodeInto[Agent], opts)
+	r.query.add("environment_id", s.scope().environment)
+	return do(ctx, s.scope(), r, decodeInto[Agent], opts)
 }
 
 // A TriggerRequest is the input of a run: a message, a structured payload,
@@ -288,5 +288,5 @@ func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRe
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, (*service)(s).of(), request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
+	return do(ctx, s.scope(), request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
 }

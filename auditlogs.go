@@ -80,7 +80,7 @@ func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry], p A
 	r.query.addTime("from", p.From)
 	r.query.addTime("to", p.To)
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of the audit log, newest first. It costs one request.

@@ -30,7 +30,7 @@ func WithCallContext(f func(ctx context.Context, op Operation) context.Context) 
 // of WithCallContext.
 func (k *call) derive() {
 	if f := k.client.callContext; f != nil {
-		if ctx := f(k.Context, operation(k.op, k.class)); ctx != nil {
+		if ctx := f(k.Context, operation(k.op, k.exchange.Class)); ctx != nil {
 			k.Context = ctx
 		}
 	}

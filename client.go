@@ -8,14 +8,13 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/route"
-	"github.com/hashicorp/go-retryablehttp"
 )
 
 //go:generate go run ./internal/api/coverage
@@ -59,31 +58,23 @@ type Client struct {
 // core is the part of a Client that it shares with the Clients derived from it
 // by [Client.ForEnvironment].
 type core struct {
-	project      string
-	base         *url.URL
-	credential   credential
-	masking      sync.Once
-	masked       *mask.Mask // see mask
-	http         *retryablehttp.Client
-	template     *http.Request // the starting point of every request
-	limiter      Limiter
-	retry        RetryPolicy
-	budget       budget
-	timeout      time.Duration
-	maxBody      int64
-	maxErrorBody int64
-	userAgent    []string
-	observer     Observer
-	callContext  func(context.Context, Operation) context.Context
-	readOnly     bool
-	routes       routes
-	close        func()
-	watches      watches
+	project     string
+	base        *url.URL
+	credential  credential
+	engine      exchange.Engine
+	limiter     Limiter
+	retry       RetryPolicy
+	timeout     time.Duration
+	observer    Observer
+	callContext func(context.Context, Operation) context.Context
+	readOnly    bool
+	routes      routes
+	close       func()
+	watches     watches
 
-	unmade  bool
-	closed  atomic.Bool
-	slashed [api.NumOps + 1]atomic.Bool  // by operation: the path needs its trailing slash added or removed
-	sizes   [api.NumOps + 1]atomic.Int64 // by operation: size of the last response
+	unmade bool
+	closed atomic.Bool
+	memory [api.NumOps + 1]exchange.Memory // by operation
 }
 
 // service is the common representation of all services: a pointer to the
@@ -101,7 +92,7 @@ func (s *service) of() *Client {
 
 // unmade replaces clients that were not created by New.
 var unmade = func() (c Client) {
-	c.core = &core{limiter: NewLimiter(0, defaultWindow), template: new(http.Request), base: new(url.URL), unmade: true}
+	c.core = &core{limiter: NewLimiter(0, defaultWindow), base: new(url.URL), unmade: true}
 	c.serve()
 	return c
 }()
@@ -142,11 +133,8 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	made.core = core{
 		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
-		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
 		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
-		userAgent: userAgent(conf.application),
 	}
-	c.budget.init(c.retry.Budget)
 	if conf.keys != nil {
 		c.credential = sourceCredential(conf.keys)
 	} else {
@@ -178,32 +166,17 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 			return nil, badOption("WithTransport", "returned nil")
 		}
 	}
-	c.template = &http.Request{
-		Method: http.MethodGet, URL: base, Header: http.Header{},
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	c.engine = exchange.Engine{
+		Policy: exchange.Policy(c.retry), Key: c.credential.key(), UserAgent: userAgent(conf.application),
+		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Inject: c.callContext != nil,
 	}
-	c.http = &retryablehttp.Client{
-		HTTPClient: &http.Client{Transport: attempts{next}},
-		RetryMax:   1 << 30, // judge counts the attempts
-		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
-	}
+	c.engine.Start(next)
 	c.serve()
 	return c, nil
 }
 
-// mask returns the mask that hides secrets in text. A fixed key is also hidden
-// by its value. The mask is built on first use.
-func (c *core) mask() *mask.Mask {
-	c.masking.Do(func() {
-		if c.credential.slow || c.credential.header == nil {
-			return
-		}
-		if header, err := c.credential.header(context.Background()); err == nil && len(header) == 1 {
-			c.masked = mask.New(strings.TrimPrefix(header[0], bearer))
-		}
-	})
-	return c.masked
-}
+// mask returns the mask that hides secrets in text.
+func (c *core) mask() *mask.Mask { return c.engine.Mask() }
 
 // serve sets up the services.
 func (c *Client) serve() {

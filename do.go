@@ -31,16 +31,15 @@ const projectRoute = "/projects/{project}"
 // It costs one request.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, in, out any, opts ...RequestOption) error {
 	k := &rawCall{out: out, operation: rawOperation}
-	k.answer = k
 	k.operation.Method, k.operation.Route = method, projectRoute+path
 	k.op = &k.operation
 	switch method {
 	case http.MethodGet, http.MethodHead:
-		k.class = api.Safe
+		k.exchange.Class = api.Safe
 	case http.MethodPut, http.MethodDelete:
-		k.class = api.Idempotent
+		k.exchange.Class = api.Idempotent
 	case http.MethodPost, http.MethodPatch:
-		k.class = api.Unsafe
+		k.exchange.Class = api.Unsafe
 	default:
 		return k.argument("method", "is none of GET, HEAD, PUT, DELETE, POST and PATCH")
 	}
@@ -65,7 +64,7 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	if len(query) > 0 {
 		r.query = []byte(query.Encode())
 	}
-	return c.run(ctx, &k.call, &r, opts)
+	return c.run(ctx, &k.call, k, &r, opts)
 }
 
 // checkTarget returns why a response cannot be decoded into out, or "". After
@@ -93,9 +92,9 @@ type rawCall struct {
 	out       any
 }
 
-func (*rawCall) salvage([]byte) {}
+func (*rawCall) Salvage([]byte) {}
 
-func (k *rawCall) accept(d *lenient.Decoder) error {
+func (k *rawCall) Decode(d *lenient.Decoder) error {
 	if k.out == nil || k.op.Method == http.MethodHead {
 		_, err := decodeNone(d)
 		return err

@@ -22,20 +22,22 @@ const module = "github.com/connic-go/connic"
 // TestImportsOfOtherModules.
 var imports = map[string][]string{
 	".": {
-		"internal/api", "internal/governor", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/pack",
-		"internal/problem", "internal/route", "github.com/hashicorp/go-retryablehttp",
+		"internal/api", "internal/exchange", "internal/governor", "internal/hook", "internal/inject", "internal/lenient", "internal/list", "internal/mask",
+		"internal/pack", "internal/problem", "internal/route", "internal/watch",
 	},
 	"internal/api":      {},
+	"internal/exchange": {"internal/api", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "github.com/hashicorp/go-retryablehttp"},
 	"internal/governor": {"golang.org/x/time/rate"},
 	"internal/hook":     {"internal/route"},
 	"internal/inject":   {},
 	"internal/lenient":  {},
+	"internal/list":     {"internal/lenient"},
 	"internal/mask":     {},
 	"internal/pack":     {},
 	"internal/problem":  {"internal/lenient", "internal/mask"},
 	"internal/route":    {},
 	"internal/yaml":     {}, // the suites of a project, for the fake
-	"connector":         {".", "internal/hook", "internal/lenient", "internal/mask"},
+	"connector":         {".", "internal/api", "internal/exchange", "internal/hook", "internal/lenient", "internal/mask", "internal/problem"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},

@@ -219,7 +219,7 @@ func (s *KnowledgeService) UploadText(ctx context.Context, req TextUpload, opts 
 		req.EntryID = hex.EncodeToString(h.Sum(nil))
 	}
 	r.body = &textBody{req.Content, req.Namespace, req.EntryID, metadata}
-	return do(ctx, (*service)(s).of(), r, decodeIngestion(req.EntryID), opts)
+	return do(ctx, s.scope(), r, decodeIngestion(req.EntryID), opts)
 }
 
 // UploadFile adds a file to the knowledge of an environment. It returns when
@@ -254,7 +254,7 @@ func (s *KnowledgeService) UploadFile(ctx context.Context, req FileUpload, opts 
 	}
 	form.write(req.Namespace, req.EntryID, string(metadata))
 	r.form = &upload{contentType: form.contentType, open: form.open}
-	ingestion, err := do(ctx, (*service)(s).of(), r, decodeIngestion(req.EntryID), opts)
+	ingestion, err := do(ctx, s.scope(), r, decodeIngestion(req.EntryID), opts)
 	if _, unanswered := err.(*TransportError); unanswered && form.changed.Load() { //nolint:errorlint // that of the call itself
 		return ingestion, badFile("changed after its StableID was derived", nil)
 	}

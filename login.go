@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/route"
 )
@@ -99,6 +100,7 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 		header: func(context.Context) ([]string, error) { return nil, nil },
 		name:   func() string { return "none" },
 	}
+	c.engine.Key = c.credential.key()
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "unknown"
@@ -160,7 +162,7 @@ func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Dura
 			default:
 				return "", "", err
 			}
-		case errors.As(err, &argument), errors.As(err, &decode), errors.Is(err, ErrClosed), certificateError(err):
+		case errors.As(err, &argument), errors.As(err, &decode), errors.Is(err, ErrClosed), exchange.CertificateError(err):
 			return "", "", err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/connic-go/connic/internal/exchange"
 )
 
 // listOnlyPages is the least number of pages that are searched for an item that
@@ -125,7 +127,7 @@ func (w *watch[T]) listFailed(err error, now time.Time) bool {
 		case status == http.StatusForbidden, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 			w.listing = listRefused
 			return true
-		case statusResult(status) == final && status != http.StatusUnauthorized:
+		case exchange.IsFinal(status) && status != http.StatusUnauthorized:
 			// The parameters are not taken, or something else answers for the service.
 			// The items may be had all the same.
 			w.relist = now.Add(time.Minute)

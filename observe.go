@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -81,11 +82,11 @@ func OperationFromContext(ctx context.Context) (Operation, bool) {
 	if k == nil {
 		return Operation{}, false
 	}
-	return operation(k.op, k.class), true
+	return operation(k.op, k.exchange.Class), true
 }
 
 // observe reports a step to the observer.
-func (k *call) observe(e Event) {
+func (k *call) observe(e Event, o *exchange.Outcome) {
 	if k.client.observer == nil {
 		return
 	}
@@ -93,10 +94,7 @@ func (k *call) observe(e Event) {
 	if k.op.Op == rawOperation.Op {
 		e.Route = rawRoute
 	}
-	e.Attempt, e.Lane = int(k.attempts), k.lane
-	if e.Kind != EventQueued {
-		e.StatusCode, e.RequestID = k.status(), k.requestID()
-	}
+	e.Attempt, e.Lane, e.StatusCode, e.RequestID = o.Attempts, k.lane, o.Status, o.RequestID
 	k.client.observer(k.Context, e)
 }
 

@@ -46,15 +46,12 @@ func (c *Client) locate(k *call, r *request) error {
 	if reason != "" {
 		return k.argument(argumentName(name), reason)
 	}
-	k.url = url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: path, RawPath: raw, RawQuery: string(r.query)}
+	k.exchange.URL = url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: path, RawPath: raw, RawQuery: string(r.query)}
 	if len(k.options.query) > 0 {
-		if k.url.RawQuery != "" {
-			k.url.RawQuery += "&"
+		if k.exchange.URL.RawQuery != "" {
+			k.exchange.URL.RawQuery += "&"
 		}
-		k.url.RawQuery += k.options.query.Encode()
-	}
-	if c.slashed[k.op.Op].Load() {
-		k.toggleSlash()
+		k.exchange.URL.RawQuery += k.options.query.Encode()
 	}
 	return nil
 }

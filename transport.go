@@ -1,11 +1,10 @@
 package connic
 
 import (
-	"context"
-	"crypto/tls"
-	"net"
 	"net/http"
 	"time"
+
+	"github.com/connic-go/connic/internal/exchange"
 )
 
 // newTransport returns the default transport of a client. It keeps every
@@ -17,26 +16,5 @@ import (
 // in use is pinged after a sixth of the timeout, and given up after another
 // sixth.
 func newTransport(timeout time.Duration) *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	silence := min(timeout, defaultTimeout) / 6
-	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return &countedConn{Conn: conn}, nil
-		},
-		ForceAttemptHTTP2:     true,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: 2 * silence},
-		MaxConnsPerHost:       64,
-		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		// Net/http reads 10 MiB of headers, and allocates ten times that.
-		MaxResponseHeaderBytes: 512 << 10,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-	}
+	return exchange.NewTransport(min(timeout, defaultTimeout)/6, 64)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 )
@@ -193,7 +194,7 @@ func refuses(err error) bool {
 	if !errors.As(err, &answer) {
 		return errors.Is(err, ErrNotFound) // a list that does not show the item
 	}
-	return statusResult(answer.StatusCode) == final && !keyRefused(answer)
+	return exchange.IsFinal(answer.StatusCode) && !keyRefused(answer)
 }
 
 func keyRefused(e *Error) bool {
@@ -221,7 +222,7 @@ func hopeless(err error) bool {
 	)
 	switch {
 	case errors.As(err, &transport): // what it wraps may belong to another call
-		return errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || certificateError(err)
+		return errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || exchange.CertificateError(err)
 	case errors.As(err, &limit):
 		return true
 	case errors.As(err, &answer):
