@@ -47,7 +47,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if ctx == nil {
 		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "context", Reason: "is nil"}
 	}
-	watch := (*service)(s).of().Runs.watch(&conf)
+	watch := s.scope().Runs.watch(&conf)
 	expected, begun := 1, 0
 	watch.expect(1, 0, false)
 	arrived := func() {
@@ -63,23 +63,23 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if _, ok := ctx.Deadline(); ok {
 		r.spare = conf.firstLook()
 	}
-	result, err := do(ctx, (*service)(s).of(), r, decodeTrigger, nil)
+	result, err := do(ctx, s.scope(), r, decodeTrigger, nil)
 	if result == nil {
 		return nil, err
 	}
 	// A truncated response that contains the run's id is sufficient.
 	if result.RunID == "" {
 		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
-		return run, (*service)(s).of().hide(run.failure())
+		return run, s.scope().hide(run.failure())
 	}
-	if err := (*service)(s).of().checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
+	if err := s.scope().checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
 		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
 			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
 		}
 	}
 	wait := watch.join(ctx, conf, !result.Status.Finished(), result.RunID)
 	arrived()
-	run, err := (*service)(s).of().Runs.await(wait, ctx, result.RunID)
+	run, err := s.scope().Runs.await(wait, ctx, result.RunID)
 	if run.AgentName == "" {
 		named := *run // other waits may share it
 		named.AgentName = agent
@@ -91,7 +91,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	}
 	var ended *WaitError
 	if conf.cancelOnAbort && ctx.Err() != nil && errors.As(err, &ended) {
-		err = (*service)(s).of().Runs.abort(ctx, run.ID, err)
+		err = s.scope().Runs.abort(ctx, run.ID, err)
 	}
 	return run, err
 }

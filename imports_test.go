@@ -36,6 +36,7 @@ var imports = map[string][]string{
 	"internal/pack":     {},
 	"internal/problem":  {"internal/lenient", "internal/mask"},
 	"internal/route":    {},
+	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
 	"connector":         {".", "internal/api", "internal/exchange", "internal/hook", "internal/lenient", "internal/mask", "internal/problem"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack", "internal/yaml"},

@@ -12,7 +12,7 @@ import (
 // list.
 type watches struct {
 	mu   sync.Mutex
-	of   map[watchKey]interface{ idle() bool }
+	of   map[watchKey]interface{ Idle() bool }
 	many int // from which number on the idle ones are dropped; 0 means maxIdle
 }
 
@@ -39,25 +39,18 @@ func watchOf[T any](c *Client, conf *waitConfig, scope string, kind watchKind[T]
 	}
 	if len(all.of) >= max(all.many, maxIdle) {
 		for key, w := range all.of {
-			if w.idle() {
+			if w.Idle() {
 				delete(all.of, key)
 			}
 		}
 		all.many = 2 * len(all.of)
 	}
 	if all.of == nil {
-		all.of = make(map[watchKey]interface{ idle() bool })
+		all.of = make(map[watchKey]interface{ Idle() bool })
 	}
 	w := newWatch(c, kind, nil)
 	all.of[key] = w
 	return w
-}
-
-// idle reports whether nothing is waited for, or about to be.
-func (w *watch[T]) idle() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.waits) == 0 && w.expected == 0 && !w.running
 }
 
 // checkWait checks the arguments of a wait.
