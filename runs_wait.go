@@ -101,7 +101,7 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 	return run, s.scope().hide(run.failure())
 }
 
-func (c *Client) checkRun(ctx context.Context, op, id string) error {
+func (c *scope) checkRun(ctx context.Context, op, id string) error {
 	return c.checkWait(ctx, op, "run", id)
 }
 

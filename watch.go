@@ -31,7 +31,7 @@ type pageFunc[T any] func(ctx context.Context, l *listing[T], opts []RequestOpti
 type watch[T any] struct {
 	*polling.Watch[T]
 	kind   watchKind[T]
-	client *Client
+	client *scope
 }
 
 // wait is the wait of one caller.
@@ -53,7 +53,7 @@ func asked(a polling.Ask, opts []RequestOption) []RequestOption {
 	return all
 }
 
-func newWatch[T any](c *Client, kind watchKind[T], opts []RequestOption) *watch[T] {
+func newWatch[T any](c *scope, kind watchKind[T], opts []RequestOption) *watch[T] {
 	k := polling.Kind[T]{
 		Name: kind.name, ID: kind.id, Partial: kind.partial, Absent: kind.absent,
 		State: func(v *T) polling.State {

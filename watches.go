@@ -26,7 +26,7 @@ const maxIdle = 64
 
 // watchOf returns the client's shared watch for a kind of work, or a new one for
 // a wait with request options.
-func watchOf[T any](c *Client, conf *waitConfig, scope string, kind watchKind[T]) *watch[T] {
+func watchOf[T any](c *scope, conf *waitConfig, scope string, kind watchKind[T]) *watch[T] {
 	if len(conf.request) > 0 {
 		return newWatch(c, kind, conf.request)
 	}
@@ -54,7 +54,7 @@ func watchOf[T any](c *Client, conf *waitConfig, scope string, kind watchKind[T]
 }
 
 // checkWait checks the arguments of a wait.
-func (c *Client) checkWait(ctx context.Context, op, kind, id string) error {
+func (c *scope) checkWait(ctx context.Context, op, kind, id string) error {
 	if ctx == nil {
 		return &ArgumentError{Op: op, Arg: "context", Reason: "is nil"}
 	}
@@ -81,7 +81,7 @@ func waitFor[T any, P outcome[T]](ctx context.Context, w *watch[T], conf waitCon
 
 // ended returns what a single wait saw, or known, and the error of work that
 // ended badly.
-func ended[T any, P outcome[T]](c *Client, known P) func(*T, error) (P, error) {
+func ended[T any, P outcome[T]](c *scope, known P) func(*T, error) (P, error) {
 	return func(value *T, err error) (P, error) {
 		switch {
 		case value == nil:
