@@ -47,6 +47,7 @@ type Page[T any] struct {
 
 	asked int    // the limit of the request
 	rows  int    // of the response
+	last  bool   // there is a cursor, and it is null
 	sum   uint64 // of the text of items without an id
 }
 
@@ -163,8 +164,11 @@ func (b *Bad[T]) within(name string) {
 // decodes its other members. Any other error is that of the page.
 func (k *Kind[T]) salvage(d *lenient.Decoder, before lenient.Decoder, p *Page[T], cause error) (*T, error) {
 	var field *lenient.FieldError
-	if !errors.As(cause, &field) || errors.Is(cause, lenient.ErrBudget) || d.Context != nil && d.Context.Err() != nil {
+	if !errors.As(cause, &field) || errors.Is(cause, lenient.ErrBudget) {
 		return nil, cause
+	}
+	if d.Context != nil && d.Context.Err() != nil {
+		return nil, d.Context.Err()
 	}
 	before.Budget = d.Budget
 	*d = before // at the depth of the array
@@ -236,6 +240,7 @@ func (k *Kind[T]) envelope(d *lenient.Decoder, p *Page[T]) error {
 		case "has_more":
 			return optional(d, &p.More)
 		case "next_cursor":
+			p.last = d.Peek() == 'n'
 			return optional(d, &p.NextCursor)
 		case "next":
 			return p.next(d)

@@ -14,21 +14,23 @@ func rowID(r *row) string { return strconv.Itoa(r.n) }
 // A service is a simulated list, newest row first, that changes between two
 // requests.
 type service struct {
-	rnd      *rand.Rand
-	rows     []int // their ids: the larger, the newer
-	next     int
-	envelope int
-	limit    int // asked for
-	most     int // rows on a page
-	adds     int // at most this many rows between two requests
-	addsOne  int // one in so many times, 0 for never
-	deletes  int
-	delOne   int
-	caller   int // deletes so many percent of what it is yielded
-	steady   map[int]bool
-	requests int
-	again    int
-	top      []int // of the first page
+	rnd        *rand.Rand
+	rows       []int // their ids: the larger, the newer
+	next       int
+	envelope   int
+	limit      int // asked for
+	most       int // rows on a page
+	adds       int // at most this many rows between two requests
+	addsOne    int // one in so many times, 0 for never
+	deletes    int
+	delOne     int
+	caller     int // deletes so many percent of what it is yielded
+	steady     map[int]bool
+	requests   int
+	again      int
+	top        []int // of the first page
+	before     func(s *service, request int)
+	deletesRow func(s *service, n int) bool
 }
 
 const (
@@ -76,7 +78,9 @@ func (s *service) String() string {
 		s.envelope, s.limit, s.most, len(s.rows), s.adds, s.addsOne, s.deletes, s.delOne, s.caller)
 }
 
-func (s *service) changes() bool { return s.addsOne+s.delOne+s.caller > 0 }
+func (s *service) changes() bool {
+	return s.addsOne+s.delOne+s.caller > 0 || s.before != nil || s.deletesRow != nil
+}
 
 func (s *service) add(count int) {
 	added := make([]int, count)
@@ -113,15 +117,23 @@ func (s *service) change() {
 
 // yielded is the caller's reaction to an item.
 func (s *service) yielded(n int) {
-	if s.rnd.IntN(100) < s.caller {
+	if s.rnd.IntN(100) < s.caller || s.deletesRow != nil && s.deletesRow(s, n) {
 		s.delete(n)
 	}
 }
 
-func (s *service) page(at Position) *Page[row] {
+// tick is called before each request but the first.
+func (s *service) tick() {
 	if s.requests++; s.requests > 1 && s.requests <= 100 {
 		s.change()
 	}
+	if s.before != nil {
+		s.before(s, s.requests)
+	}
+}
+
+func (s *service) page(at Position) *Page[row] {
+	s.tick()
 	// A service without pages cannot be told from one that cuts them if as many
 	// rows were added as make the first two pages equal.
 	if s.requests == 1 {
@@ -153,7 +165,7 @@ func (s *service) page(at Position) *Page[row] {
 	case cursor, cursorTotal:
 		if more {
 			p.NextCursor = strconv.Itoa(s.rows[end-1])
-		} else if at.Cursor != "" {
+		} else if p.last = true; at.Cursor != "" {
 			p.More = &more
 		}
 	}
@@ -164,21 +176,18 @@ func (s *service) page(at Position) *Page[row] {
 	return p
 }
 
-// needed returns how many pages take a reader that knows the whole list from
-// the top to the last row that was there all the time.
+// needed returns how many pages take a reader who knows before each request
+// where the first row stands that is still to be read.
 func (s *service) needed() int {
-	low := s.next + 1 // the last row that was read
-	for {
+	for low := s.next + 1; ; {
+		s.tick()
 		i := slices.IndexFunc(s.rows, func(n int) bool { return n < low })
 		if i < 0 {
-			return max(1, s.requests)
+			return max(1, s.requests-1)
 		}
-		for _, item := range s.page(Position{Offset: i}).Items {
-			low = item.n
-			s.yielded(item.n)
-		}
-		if s.envelope == cursor {
-			continue
+		for _, n := range slices.Clone(s.rows[i:min(i+s.most, len(s.rows))]) {
+			low = n
+			s.yielded(n)
 		}
 	}
 }

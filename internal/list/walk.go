@@ -127,7 +127,7 @@ func (w *Walk[T]) Turn(p *Page[T]) Turn {
 
 // Reasons why a list cannot be read to its end.
 const (
-	samePage  = "the service returned the same page twice"
+	samePage  = "the service returns the same page again, or the list grows as fast as it is read"
 	forgotten = "items return that were read long before: the list starts over, or changed too much while it was read"
 	anonymous = "the list changed while it was read, and its items have no ids"
 )
@@ -281,8 +281,8 @@ func (w *Walk[T]) more(p *Page[T], n int) bool {
 	case p.Total >= 0:
 		return w.at.Offset+n < p.Total
 	default:
-		said := p.Limit != p.asked // by the service
-		return n > 0 && p.Limit > 0 && p.rows >= w.most && (!said || p.rows >= p.Limit)
+		known := p.last || p.Limit != p.asked // the service has a limit of its own
+		return n > 0 && p.Limit > 0 && p.rows >= w.most && (!known || p.rows >= p.Limit)
 	}
 }
 

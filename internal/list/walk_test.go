@@ -2,16 +2,14 @@ package list
 
 import (
 	"errors"
-	"os"
-	"strconv"
 	"testing"
 )
 
 // read walks through the list of a service and compares what it yields with
 // what was there.
-func read(t *testing.T, s *service, seed uint64) (loop *LoopError) {
+func read(t *testing.T, s *service) (loop *LoopError) {
 	t.Helper()
-	what := strconv.Itoa(int(seed)) + s.String()
+	what := s.String()
 	seen, before := make(map[int]bool), s.next+1
 	err := NewWalk(rowID, Position{}).All(func(at Position) (*Page[row], error) { return s.page(at), nil }, func(r *row) bool {
 		if seen[r.n] && !s.steady[r.n] {
@@ -47,33 +45,140 @@ func read(t *testing.T, s *service, seed uint64) (loop *LoopError) {
 	return nil
 }
 
-func TestListsThatChangeWhileTheyAreRead(t *testing.T) {
+// TestL1ListsThatChangeWhileTheyAreRead walks through 10,000 lists. In some of
+// them, more rows are added than fit on a page whenever one is read.
+func TestL1ListsThatChangeWhileTheyAreRead(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(10_000)
-	if n, err := strconv.Atoi(os.Getenv("SEEDS")); err == nil {
-		seeds = uint64(n)
-	}
-	var loops, requests, needed [envelopes]int
-	fails, again, total := 0, 0, 0
-	reasons := map[string]int{}
-	for seed := range seeds {
+	const seeds = 10_000
+	requests, needed, loops, again := 0, 0, 0, 0
+	for seed := range uint64(seeds) {
 		s := newService(seed)
-		if fails > 15 {
-			t.Fatal(fails)
-		}
-		if t.Failed() {
-			fails++
-		}
-		if loop := read(t, s, seed); loop != nil {
-			loops[s.envelope]++
-			reasons[loop.Reason]++
-			total++
+		if read(t, s) != nil {
+			loops++
 			continue
 		}
-		again += s.again
 		ideal := newService(seed)
-		requests[s.envelope] += s.requests
-		needed[s.envelope] += ideal.needed()
+		requests, needed, again = requests+s.requests, needed+ideal.needed(), again+s.again
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
 	}
-	t.Log(loops, requests, needed, reasons, again, total)
+	t.Logf("%d requests, an omniscient reader needs %d; %d lists end with an error; %d new rows are yielded twice", requests, needed, loops, again)
+	if loops > seeds/20 || again > seeds/1000 {
+		t.Errorf("%d lists of %d end with an error, and %d new rows are yielded twice", loops, seeds, again)
+	}
+}
+
+func FuzzWalk(f *testing.F) {
+	for seed := range uint64(10) {
+		f.Add(seed * 1_000_003)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) { read(t, newService(seed)) })
+}
+
+// fixed is a service with rows that only changes when a test says so.
+func fixed(envelope, limit, most, rows int) *service {
+	s := newService(0)
+	*s = service{rnd: s.rnd, envelope: envelope, limit: limit, most: most, steady: map[int]bool{}}
+	s.add(rows)
+	for _, n := range s.rows {
+		s.steady[n] = true
+	}
+	return s
+}
+
+var envelopeNames = [envelopes]string{"bare", "total", "has_more", "has_more and total", "its own limit", "cursor", "cursor and total"}
+
+func TestListsThatStayTheSame(t *testing.T) {
+	t.Parallel()
+	for envelope, name := range envelopeNames {
+		for _, longest := range []int{100, 40} {
+			for _, rows := range []int{0, 1, 39, 40, 41, 99, 100, 101, 199, 200, 1000, 10_000} {
+				s := fixed(envelope, 100, longest, rows)
+				if loop := read(t, s); loop != nil {
+					t.Errorf("%s, %d rows: %v", name, rows, loop)
+				}
+				pages := max(1, (rows+longest-1)/longest)
+				overlapping := max(1, (rows-1+longest-2)/(longest-1))
+				least, most := pages, pages
+				switch envelope {
+				case hasMore:
+					least, most = overlapping, overlapping
+				case cursor, cursorTotal:
+					if rows == 100 && s.most == 100 && envelope == cursor {
+						most++ // a full page says nothing of a next one
+					}
+				case bare, saysLimit: // one to see that there are no more
+					most = max(pages, overlapping) + 1
+				}
+				if s.requests < least || s.requests > most {
+					t.Errorf("%s, %d rows on pages of %d: %d requests, want %d to %d", name, rows, s.most, s.requests, least, most)
+				}
+			}
+		}
+	}
+}
+
+func TestChangesBetweenTwoPages(t *testing.T) {
+	t.Parallel()
+	all := func(*service, int) bool { return true }
+	tests := map[string]struct {
+		rows   int
+		change func(s *service, request int) // before a request
+		delete func(s *service, n int) bool  // what the caller deletes
+		most   int                           // requests
+	}{
+		"the caller deletes everything":          {rows: 230, delete: all, most: 4},
+		"the caller deletes every item of 3,000": {rows: 3000, delete: all, most: 31},
+		"the caller deletes every other":         {rows: 1000, delete: func(_ *service, n int) bool { return n%2 == 0 }, most: 16},
+		"one is deleted":                         {rows: 1000, delete: func(_ *service, n int) bool { return n == 901 }, most: 12},
+		"150 are added": {most: 12, rows: 1000, change: func(s *service, request int) {
+			if request == 2 {
+				s.add(150)
+			}
+		}},
+		"a page is added": {most: 12, rows: 1000, change: func(s *service, request int) {
+			if request == 3 {
+				s.add(100)
+			}
+		}},
+		"99 are added": {most: 12, rows: 1000, change: func(s *service, request int) {
+			if request == 2 {
+				s.add(99)
+			}
+		}},
+		"300 are added to the second page": {most: 16, rows: 1000, change: func(s *service, request int) {
+			if request == 2 {
+				s.add(300)
+			}
+		}},
+		"a few are added each time": {most: 11, rows: 1000, change: func(s *service, _ int) { s.add(7) }},
+		"a few are deleted each time": {most: 13, rows: 1000, change: func(s *service, _ int) {
+			for range 7 {
+				s.delete(s.rows[s.rnd.IntN(min(100, len(s.rows)))])
+			}
+		}},
+		"half of the list is deleted at once": {most: 60, rows: 5000, change: func(s *service, request int) {
+			if request == 40 {
+				for range 3500 {
+					s.delete(s.rows[0])
+				}
+			}
+		}},
+	}
+	for name, test := range tests {
+		for envelope, form := range envelopeNames {
+			s := fixed(envelope, 100, 100, test.rows)
+			s.before = test.change
+			if test.delete != nil {
+				s.deletesRow = test.delete
+			}
+			if loop := read(t, s); loop != nil {
+				t.Errorf("%s, %s: %v", name, form, loop)
+			}
+			if s.requests > test.most {
+				t.Errorf("%s, %s: %d requests, want %d", name, form, s.requests, test.most)
+			}
+		}
+	}
 }
