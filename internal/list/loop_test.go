@@ -110,6 +110,9 @@ func TestListsEndWhereTheyEnd(t *testing.T) {
 				fmt.Sprintf(`{"items": %s, "next_cursor": "a"}`, rows(1, 4)), `{"items": [], "next_cursor": "b"}`, fmt.Sprintf(`{"items": %s}`, rows(5, 7)),
 			}[n-1]
 		}, 3},
+		"has_more is a lie": {func(at Position, _ int) string {
+			return fmt.Sprintf(`{"items": %s, "has_more": true}`, slice(at, 3))
+		}, 5},
 		"row by row": {func(at Position, _ int) string { return slice(at, 1) }, 8},
 	}
 	for name, test := range tests {

@@ -176,11 +176,10 @@ func (k *Kind[T]) salvage(d *lenient.Decoder, before lenient.Decoder, p *Page[T]
 	if err := d.Skip(); err != nil {
 		return nil, err
 	}
-	text := d.Since(start)
-	if err := d.Charge(4 * len(text)); err != nil {
+	item, err := k.rest(d, d.Since(start))
+	if err != nil {
 		return nil, err
 	}
-	item := k.rest(text)
 	dot := "."
 	if field.Field == "" || field.Field[0] == '[' {
 		dot = ""
@@ -190,22 +189,28 @@ func (k *Kind[T]) salvage(d *lenient.Decoder, before lenient.Decoder, p *Page[T]
 	return item, nil
 }
 
-// rest decodes those members of an object that can be decoded.
-func (k *Kind[T]) rest(text []byte) *T {
-	d, scratch := lenient.New(text), new(T)
+// rest decodes those members of an object that can be decoded, at the expense
+// of d.
+func (k *Kind[T]) rest(d *lenient.Decoder, text []byte) (*T, error) {
+	decoder := func(text []byte) *lenient.Decoder {
+		own := lenient.New(text)
+		own.Budget = d.Budget
+		return own
+	}
+	members, scratch := decoder(text), new(T)
 	good, one := []byte{'{'}, []byte(nil)
-	_ = d.Members(func(key []byte) error {
+	_ = members.Members(func(key []byte) error {
 		name, err := json.Marshal(string(key))
 		if err != nil {
 			return err
 		}
-		d.Peek()
-		start := d.Offset()
-		if err := d.Skip(); err != nil {
+		members.Peek()
+		start := members.Offset()
+		if err := members.Skip(); err != nil {
 			return err
 		}
-		one = append(append(append(append(one[:0], '{'), name...), ':'), d.Since(start)...)
-		if lenient.New(append(one, '}')).Value(scratch) == nil {
+		one = append(append(append(append(one[:0], '{'), name...), ':'), members.Since(start)...)
+		if decoder(append(one, '}')).Value(scratch) == nil {
 			if len(good) > 1 {
 				good = append(good, ',')
 			}
@@ -213,11 +218,16 @@ func (k *Kind[T]) rest(text []byte) *T {
 		}
 		return nil
 	})
-	item, err := k.Item(lenient.New(append(good, '}')), nil)
-	if err != nil {
-		return new(T)
+	rest := decoder(append(good, '}'))
+	item, err := k.Item(rest, nil)
+	d.Budget = rest.Budget
+	switch {
+	case errors.Is(err, lenient.ErrBudget):
+		return nil, err
+	case err != nil:
+		return new(T), nil
 	}
-	return item
+	return item, nil
 }
 
 // envelope decodes the array and the members around it.

@@ -105,6 +105,13 @@ func TestItemsThatCannotBeDecoded(t *testing.T) {
 	if _, err := things(true).Decode(d, Position{}, 0); !errors.Is(err, lenient.ErrBudget) {
 		t.Errorf("%v", err)
 	}
+	for _, size := range []int{2, 1000} { // what is decoded of bad items counts
+		d = lenient.New([]byte("[" + strings.Repeat(`{"inner": {"costs": [1`+strings.Repeat(",1", size)+`]}, "score": "n/a"},`, 100) + `{}]`))
+		d.Budget = 50 * 2 * 8 * 1000
+		if _, err := things(true).Decode(d, Position{}, 0); errors.Is(err, lenient.ErrBudget) != (size > 2) || size == 2 && err != nil {
+			t.Errorf("%d: %v", size, err)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	d = lenient.New([]byte("[" + strings.Repeat(`{"score": "n/a"},`, 5000) + `{}]`))

@@ -27,6 +27,11 @@ const (
 // must not change its total, and changes that leave no trace in a total are
 // not noticed.
 type Walk[T any] struct {
+	// Longest is the number of rows on the longest page. A shorter page is not cut
+	// by the service. Walks through the same list can pass it on, which saves those
+	// after the first one a request for a list that tells nothing about its length.
+	Longest int
+
 	id    func(*T) string
 	first int      // the offset where the walk began
 	at    Position // of the page that comes next
@@ -41,12 +46,12 @@ type Walk[T any] struct {
 	split   int      // items up to this number may stand further down than later ones
 	held    *Page[T] // a page that did not overlap
 
-	pages, fruitless, most int // pages, without a new item in a row; rows of the longest one
-	total, fresh           int // of the last page; new items of the last page that had any
-	back                   int // steps back in a row
-	repeats, reached       int // of pages without a new item: equal ones, and the last item shown
-	rows                   int // of the last page, and its first and last item
-	ends                   [2]uint64
+	pages, fruitless int // all of them, and those without a new item in a row
+	total, fresh     int // of the last page; new items of the last page that had any
+	back             int // steps back in a row
+	repeats, reached int // of pages without a new item: equal ones, and the last item shown
+	rows             int // of the last page, and its first and last item
+	ends             [2]uint64
 }
 
 // A Turn says what follows a page.
@@ -148,7 +153,7 @@ func (w *Walk[T]) turn(p *Page[T]) Turn {
 		grown = p.Total - w.total
 	}
 	w.overlap = w.overlap || p.Total < 0 || changed
-	w.most = max(w.most, p.rows)
+	w.Longest = max(w.Longest, p.rows)
 	same := w.repeated(p)
 	w.join(p)
 	v := w.look(p.Items)
@@ -218,13 +223,13 @@ func (w *Walk[T]) turn(p *Page[T]) Turn {
 
 // advance returns the offset after a page that was passed on.
 func (w *Walk[T]) advance(shift int) int {
-	w.need = w.overlap && !w.noIDs && w.most > 1 && w.tail > w.at.Offset
+	w.need = w.overlap && !w.noIDs && w.tail > w.at.Offset
 	if !w.need {
 		return w.tail + 1
 	}
 	// Rows are likely to be deleted again, above all by a caller who deletes what
 	// is yielded.
-	if shift > w.most/2 && shift < w.fresh {
+	if shift > w.Longest/2 && shift < w.fresh {
 		shift = 0
 	}
 	return max(w.first, w.tail-shift)
@@ -234,7 +239,7 @@ func (w *Walk[T]) advance(shift int) int {
 // show it.
 func (w *Walk[T]) stepBack(p *Page[T], grown int) Turn {
 	at := w.at.Offset
-	next := at - max(1, w.most-1)<<min(w.back, maxFruitless/2)
+	next := at - max(1, w.Longest-1)<<min(w.back, maxFruitless/2)
 	switch {
 	case w.back > 0:
 	case grown > at: // all rows of the page are new
@@ -282,7 +287,7 @@ func (w *Walk[T]) more(p *Page[T], n int) bool {
 		return w.at.Offset+n < p.Total
 	default:
 		known := p.last || p.Limit != p.asked // the service has a limit of its own
-		return n > 0 && p.Limit > 0 && p.rows >= w.most && (!known || p.rows >= p.Limit)
+		return n > 0 && p.Limit > 0 && p.rows >= w.Longest && (!known || p.rows >= p.Limit)
 	}
 }
 
@@ -341,7 +346,7 @@ func (w *Walk[T]) look(items []*T) (v view) {
 // take reduces the items of a page to the new ones, and remembers these. It
 // returns false if it meets an item that it knows only as the first of a page.
 func (w *Walk[T]) take(p *Page[T], v view) bool {
-	n, size := len(p.Items), max(remembered, w.most)
+	n, size := len(p.Items), max(remembered, w.Longest)
 	// Rows above all that is remembered were forgotten, or are new.
 	above := 0
 	if v.known > 0 && w.oldest > 0 && v.low-w.oldest <= 2*n {

@@ -69,6 +69,39 @@ func TestL1ListsThatChangeWhileTheyAreRead(t *testing.T) {
 	}
 }
 
+// TestChangesBeyondMemory adds and deletes more rows than are remembered. Such a
+// list ends with an error, after few requests.
+func TestChangesBeyondMemory(t *testing.T) {
+	t.Parallel()
+	for _, envelope := range []int{bare, hasMore} {
+		s := fixed(envelope, 100, 100, 5000)
+		s.before = func(s *service, request int) {
+			if request == 30 {
+				s.add(1500)
+			}
+		}
+		if loop := read(t, s); loop == nil || loop.Reason != forgotten || s.requests > 31 {
+			t.Errorf("%s: %v after %d requests", envelopeNames[envelope], loop, s.requests)
+		}
+	}
+}
+
+func TestLongestPage(t *testing.T) {
+	t.Parallel()
+	s, longest := fixed(bare, 100, 50, 30), 0
+	for i, want := range []int{2, 1, 1, 2, 1, 2, 3} {
+		s.requests = 0
+		s.add([]int{0, 0, 0, 1, 0, 19, 30}[i])
+		w := NewWalk(rowID, Position{})
+		w.Longest = longest
+		rows := 0
+		err := w.All(func(at Position) (*Page[row], error) { return s.page(at), nil }, func(*row) bool { rows++; return true })
+		if longest = w.Longest; err != nil || rows != len(s.rows) || s.requests != want || longest != min(50, rows) {
+			t.Errorf("walk %d: %d rows of %d, %v, in %d requests, want %d; longest %d", i, rows, len(s.rows), err, s.requests, want, longest)
+		}
+	}
+}
+
 func FuzzWalk(f *testing.F) {
 	for seed := range uint64(10) {
 		f.Add(seed * 1_000_003)
