@@ -221,13 +221,10 @@ func (k *Kind[T]) rest(d *lenient.Decoder, text []byte) (*T, error) {
 	rest := decoder(append(good, '}'))
 	item, err := k.Item(rest, nil)
 	d.Budget = rest.Budget
-	switch {
-	case errors.Is(err, lenient.ErrBudget):
-		return nil, err
-	case err != nil:
-		return new(T), nil
+	if err != nil && !errors.Is(err, lenient.ErrBudget) {
+		item, err = new(T), nil
 	}
-	return item, nil
+	return item, err
 }
 
 // envelope decodes the array and the members around it.

@@ -45,7 +45,7 @@ const (
 )
 
 func newService(seed uint64) *service {
-	rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a simulation is to be repeatable
+	rnd := rand.New(rand.NewPCG(seed, 1))
 	pick := func(of ...int) int { return of[rnd.IntN(len(of))] }
 	s := &service{rnd: rnd, envelope: rnd.IntN(envelopes), limit: pick(2, 3, 5, 10, 25, 100)}
 	s.most = s.limit

@@ -139,10 +139,9 @@ const (
 
 // A view is what a page shows of the items of former pages.
 type view struct {
-	known       int // how many
-	first, last int // indexes of the first and the last one
-	low, high   int // their numbers
-	same        bool
+	known       int  // how many
+	first, last int  // indexes of the first and the last one
+	low, high   int  // their numbers
 	marked      bool // an item that is not remembered began an earlier page
 }
 
@@ -178,18 +177,17 @@ func (w *Walk[T]) turn(p *Page[T]) Turn {
 		return w.stepBack(p, grown)
 	}
 	w.back = 0
-	// Where the last item is now.
-	last := w.tail
+	tail := w.tail // where the last item is now
 	switch {
 	case v.known > 0 && v.high > w.split:
-		last = w.at.Offset + v.last + w.memory.last - v.high
+		tail = w.at.Offset + v.last + w.last - v.high
 	case v.known == 0 && w.pages > 1 && w.at.Offset <= w.first && !cursors:
-		last, w.split = w.first-1, w.memory.last
+		tail, w.split = w.first-1, w.last
 	}
-	shift := max(0, w.tail-last)
+	shift := max(0, w.tail-tail)
 	w.tail = w.at.Offset + n - 1
 	if v.known > 0 && v.last == n-1 && v.high > w.split {
-		w.tail = last
+		w.tail = tail
 	}
 	if !w.take(p, v) {
 		return stop(forgotten)
@@ -369,7 +367,7 @@ func (w *Walk[T]) take(p *Page[T], v view) bool {
 		} else if _, ok := w.marks[sum]; ok {
 			return false
 		}
-		number := w.memory.last + 1
+		number := w.last + 1
 		if v.known > 0 && i < v.last {
 			number = v.high // it stands above the last item
 		}
