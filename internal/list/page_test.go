@@ -105,11 +105,17 @@ func TestItemsThatCannotBeDecoded(t *testing.T) {
 	if _, err := things(true).Decode(d, Position{}, 0); !errors.Is(err, lenient.ErrBudget) {
 		t.Errorf("%v", err)
 	}
-	for _, size := range []int{2, 1000} { // what is decoded of bad items counts
-		d = lenient.New([]byte("[" + strings.Repeat(`{"inner": {"costs": [1`+strings.Repeat(",1", size)+`]}, "score": "n/a"},`, 100) + `{}]`))
-		d.Budget = 50 * 2 * 8 * 1000
-		if _, err := things(true).Decode(d, Position{}, 0); errors.Is(err, lenient.ErrBudget) != (size > 2) || size == 2 && err != nil {
-			t.Errorf("%d: %v", size, err)
+	// What is left of bad items counts, and so does what is not.
+	for _, item := range []string{
+		`{"inner": {"costs": [1` + strings.Repeat(",1", 1000) + `]}, "score": "n/a"},`,
+		`{"inner": {"costs": [1` + strings.Repeat(",1", 1000) + `,{}]}},`,
+	} {
+		for budget, enough := range map[int]bool{3_000_000: false, 16_000_000: true} {
+			d = lenient.New([]byte("[" + strings.Repeat(item, 100) + `{}]`))
+			d.Budget = budget
+			if _, err := things(true).Decode(d, Position{}, 0); errors.Is(err, lenient.ErrBudget) == enough {
+				t.Errorf("%d: %v", budget, err)
+			}
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -10,6 +10,8 @@ const (
 	maxPages = 10_000
 	// maxFruitless is how many pages in a row may contain nothing new.
 	maxFruitless = 20
+	// marking is that one new item of a page in so many is never forgotten.
+	marking = 16
 )
 
 // A Walk decides which page of a list to request next. Lists may change between
@@ -36,7 +38,7 @@ type Walk[T any] struct {
 	first int      // the offset where the walk began
 	at    Position // of the page that comes next
 	memory
-	marks map[uint64]struct{} // cursors, pages without ids, and the first new item of each page
+	marks map[uint64]struct{} // cursors, pages without ids, and some of the items of each page
 	sums  []uint64            // of the items of the current page, 0 without an id
 
 	tail    int      // the offset of the last item, if nothing has changed since
@@ -142,7 +144,7 @@ type view struct {
 	known       int  // how many
 	first, last int  // indexes of the first and the last one
 	low, high   int  // their numbers
-	marked      bool // an item that is not remembered began an earlier page
+	marked      bool // an item that is marked is not remembered
 }
 
 func (w *Walk[T]) turn(p *Page[T]) Turn {
@@ -179,7 +181,7 @@ func (w *Walk[T]) turn(p *Page[T]) Turn {
 	w.back = 0
 	tail := w.tail // where the last item is now
 	switch {
-	case v.known > 0 && v.high > w.split:
+	case v.known > 0:
 		tail = w.at.Offset + v.last + w.last - v.high
 	case v.known == 0 && w.pages > 1 && w.at.Offset <= w.first && !cursors:
 		tail, w.split = w.first-1, w.last
@@ -342,7 +344,7 @@ func (w *Walk[T]) look(items []*T) (v view) {
 }
 
 // take reduces the items of a page to the new ones, and remembers these. It
-// returns false if it meets an item that it knows only as the first of a page.
+// returns false if it meets an item that is marked, but not remembered.
 func (w *Walk[T]) take(p *Page[T], v view) bool {
 	n, size := len(p.Items), max(remembered, w.Longest)
 	// Rows above all that is remembered were forgotten, or are new.
@@ -360,7 +362,7 @@ func (w *Walk[T]) take(p *Page[T], v view) bool {
 		if _, ok := w.number(sum); ok || i < above {
 			continue
 		}
-		if len(fresh) == 0 {
+		if len(fresh)%marking == 0 {
 			if w.marked(sum) {
 				return false
 			}
