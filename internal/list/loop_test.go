@@ -113,6 +113,9 @@ func TestListsEndWhereTheyEnd(t *testing.T) {
 		"has_more is a lie": {func(at Position, _ int) string {
 			return fmt.Sprintf(`{"items": %s, "has_more": true}`, slice(at, 3))
 		}, 5},
+		"cursors that are ids": {func(_ Position, n int) string {
+			return fmt.Sprintf(`{"items": %s, "next_cursor": %s}`, rows(3*n-2, min(3*n, total)), []string{`"1"`, `"4"`, "null"}[n-1])
+		}, 3},
 		"row by row": {func(at Position, _ int) string { return slice(at, 1) }, 8},
 	}
 	for name, test := range tests {

@@ -210,7 +210,7 @@ func (w *Walk[T]) turn(p *Page[T]) Turn {
 		w.reached = v.high
 	}
 	if p.NextCursor != "" {
-		if w.marked(maphash.String(seed, p.NextCursor)) {
+		if w.marked(^maphash.String(seed, p.NextCursor)) {
 			return Turn{Loop: "the service repeats a cursor"}
 		}
 		return Turn{Next: Position{w.at.Offset + n, p.NextCursor}}
