@@ -87,7 +87,7 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 	if complaint != nil {
 		return *complaint
 	}
-	if environment.NoDeploy {
+	if environment.CannotDeploy {
 		return problem(http.StatusForbidden, "The key may not deploy to this environment")
 	}
 	if body.Hash == nil {
@@ -99,7 +99,7 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 	}
 	d := &deployment{id: s.newID("deployment"), environment: environment.ID}
 	p := UploadedProject{ID: d.id, EnvironmentID: d.environment, Files: files}
-	skip := body.SkipTests || environment.NoGateTests
+	skip := body.SkipTests || environment.DeployGateTestsDisabled
 	var cases []connic.TestCase
 	problem := ""
 	if !skip {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"time"
@@ -53,8 +54,7 @@ type DeliveryFault struct {
 // response: whether the service repeats deliveries is not documented. Use
 // [Outbound.Redeliver] to repeat one.
 //
-// For a fake that does not listen, pass an http.Client whose transport calls
-// your handler. nil means a plain client.
+// A nil client means a plain one. [Server.OutboundHandler] needs no URL.
 func (s *Server) Outbound(url string, client *http.Client, agents ...string) *Outbound {
 	if client == nil {
 		client = &http.Client{}
@@ -65,6 +65,35 @@ func (s *Server) Outbound(url string, client *http.Client, agents ...string) *Ou
 	o.secret = connector.Secret("signing-" + s.newID("outbound") + "-0123456789abcdef")
 	s.outbound = append(s.outbound, o)
 	return o
+}
+
+// OutboundHandler adds an outbound connector that delivers to a handler in
+// process, as [Server.Outbound] does to a URL. A handler that panics, ends its
+// goroutine or does not return within 30 s gives no response.
+func (s *Server) OutboundHandler(h http.Handler, agents ...string) *Outbound {
+	return s.Outbound("http://localhost/", &http.Client{Transport: handlerTransport{s, h}}, agents...)
+}
+
+// handlerTransport reaches a handler in process.
+type handlerTransport struct {
+	server  *Server
+	handler http.Handler
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	in := r.Clone(r.Context())
+	in.RequestURI, in.RemoteAddr = r.URL.RequestURI(), "192.0.2.1:1234" // reserved for documentation
+	w := httptest.NewRecorder()
+	t.server.mu.Lock()
+	defer t.server.mu.Unlock()
+	if _, err := ask(r.Context(), t.server, "the handler", func() struct{} {
+		t.handler.ServeHTTP(w, in)
+		return struct{}{}
+	}); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
 // Secret returns the secret that signs the deliveries.

@@ -90,7 +90,7 @@ func New(t ...TB) *Server {
 		bubble: bubble(), keys: map[connic.APIKey]scopes{fullKey: nil}, executed: make(map[string]int),
 		scoring: make(map[string]JudgeFunc), budgetsChanged: make(chan struct{}),
 		environments: []environment{
-			{ID: "env-production", Name: "production", Type: "production", Default: true, Test: "env-test"},
+			{ID: "env-production", Name: "production", Type: "production", IsDefault: true, TestEnvironmentID: "env-test"},
 			{ID: "env-test", Name: "test", Type: "test"},
 		},
 		ingestionTime: time.Second, phaseTime: time.Second,

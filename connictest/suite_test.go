@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -207,8 +208,8 @@ func TestTestsNeverRunInProduction(t *testing.T) {
 	}
 	for _, environments := range [][]connictest.Environment{
 		nil, // the usual ones
-		{{ID: "t", Type: "test", Default: true}, {ID: "a"}, {ID: "b", Default: true, Test: "t"}},
-		{{ID: "t", Type: "test"}, {ID: "a", Test: "t"}},
+		{{ID: "t", Type: "test", IsDefault: true}, {ID: "a"}, {ID: "b", IsDefault: true, TestEnvironmentID: "t"}},
+		{{ID: "t", Type: "test"}, {ID: "a", TestEnvironmentID: "t"}},
 		{{ID: "alone"}},
 	} {
 		if environments != nil {
@@ -224,5 +225,21 @@ func TestTestsNeverRunInProduction(t *testing.T) {
 	srv.Environments()
 	if status, text, _ := send(t, srv, "POST", "/test-runs", string(srv.Key()), `{"files_data": "`+body.Data+`"}`); status != 404 {
 		t.Error(text)
+	}
+}
+
+func TestEnvironmentsThatForbid(t *testing.T) {
+	t.Parallel()
+	srv := connictest.New(t)
+	srv.Environments(
+		connictest.Environment{ID: "live", Name: "live", IsDefault: true, CannotDeploy: true},
+		connictest.Environment{ID: "lab", Name: "lab", Type: connic.EnvironmentTest, CannotUseDevSession: true},
+	)
+	c := srv.Client()
+	if _, err := c.DevSessions.Create(t.Context(), connic.DevSessionCreate{Name: "lab"}); !errors.Is(err, connic.ErrForbidden) {
+		t.Errorf("a dev session is created: %v", err)
+	}
+	if _, err := c.Deployments.UploadFS(t.Context(), files(), &connic.UploadParams{EnvironmentID: "live"}); !errors.Is(err, connic.ErrForbidden) {
+		t.Errorf("a project is deployed: %v", err)
 	}
 }

@@ -200,8 +200,8 @@ func (s *Server) testTarget() string {
 	switch {
 	case e == nil:
 		return ""
-	case e.Test != "":
-		return e.Test
+	case e.TestEnvironmentID != "":
+		return e.TestEnvironmentID
 	}
 	return e.ID
 }
