@@ -72,7 +72,7 @@ func (in Input) Cost(amount, currency string) {
 		panic("connictest: a run costs in one currency")
 	}
 	in.run.cost, in.run.currency = in.run.cost.Add(d), currency
-	in.server.charge(in.run, d, currency, false)
+	in.server.charge(in.run.agent, in.run.environment, d, currency, false)
 }
 
 // AwaitApproval sets the status of the run to awaiting_approval until it is
@@ -181,6 +181,9 @@ type run struct {
 	approved      chan struct{}
 	connector     string        // the connector that started the run
 	done          chan struct{} // closed when the run has ended
+
+	size             int // of its texts, in bytes, once it was retired
+	retired, deleted bool
 }
 
 // object returns the run as the service shows it. Lists omit the traces.
@@ -247,7 +250,8 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 		r.input, _ = outputText(in.Payload) // its values were JSON already
 	}
 	in.RunID, in.run = r.id, r
-	s.runs, s.begun = append(s.runs, r), append(s.begun, r)
+	s.runs = append(s.runs, r)
+	s.openBytes += len(body)
 	if !s.begin() {
 		r.status, r.ended = connic.RunCancelled, s.now()
 		close(r.done)

@@ -148,6 +148,7 @@ func (c *Connector) Session(ctx context.Context) (runID string) {
 		if r.ended.IsZero() {
 			r.ended = s.now()
 		}
+		s.retire(r)
 		if r.status == connic.RunRunning {
 			r.status = connic.RunCompleted
 		}
@@ -227,6 +228,10 @@ func (c *Connector) execute(s *Server, op string, r *http.Request, body []byte) 
 		return *invalid(err.Error(), "value_error", "body")
 	}
 	s.mu.Lock()
+	if complaint := s.fullOfRuns(); complaint != nil {
+		s.mu.Unlock()
+		return *complaint
+	}
 	runs := c.start(input)
 	s.executed[op]++
 	inbound := c.inbound

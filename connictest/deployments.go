@@ -125,7 +125,11 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 		}
 	}
 	s.plan(d, broken, skip, cases, problem)
-	s.deployments = append(s.deployments, d)
+	if s.deployments = append(s.deployments, d); len(s.deployments) > maxDeployments {
+		if i := slices.IndexFunc(s.deployments, func(d *deployment) bool { return !d.active }); i >= 0 {
+			s.deployments = slices.Delete(s.deployments, i, i+1)
+		}
+	}
 	s.roll(now)
 	s.changed(x, "deployment", d.id, nil, d.object(now))
 	a := ok(d.object(now))

@@ -104,6 +104,9 @@ func (s *Server) createSession(x *exchange) answer {
 		}
 		d.environment = s.environments[i].ID
 	} else {
+		if complaint := full(len(s.environments), maxEnvironments, "environments"); complaint != nil {
+			return *complaint
+		}
 		d.environment = s.newID("env-dev")
 		if d.name == "" {
 			d.name = "dev-" + d.id

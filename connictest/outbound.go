@@ -26,7 +26,7 @@ type Outbound struct {
 	// The remaining fields are guarded by the mutex of the server.
 	agents     []string
 	faults     []DeliveryFault
-	deliveries []OutboundDelivery
+	deliveries history[OutboundDelivery]
 }
 
 // An OutboundDelivery is a delivery that was made.
@@ -106,22 +106,23 @@ func (o *Outbound) Fault(f DeliveryFault) {
 	o.faults = append(o.faults, f)
 }
 
-// Deliveries returns the deliveries so far, oldest first.
+// Deliveries returns the newest 1,000 deliveries, oldest first, with at most 16
+// MiB of bodies.
 func (o *Outbound) Deliveries() []OutboundDelivery {
 	o.server.mu.Lock()
 	defer o.server.mu.Unlock()
-	return slices.Clone(o.deliveries)
+	return slices.Clone(o.deliveries.items)
 }
 
 // Redeliver delivers the newest run again with a new timestamp. It returns when
 // the receiver has responded, and does nothing before the first delivery.
 func (o *Outbound) Redeliver() {
 	o.server.mu.Lock()
-	if len(o.deliveries) == 0 {
+	if len(o.deliveries.items) == 0 {
 		o.server.mu.Unlock()
 		return
 	}
-	last := o.deliveries[len(o.deliveries)-1]
+	last := o.deliveries.items[len(o.deliveries.items)-1]
 	o.server.mu.Unlock()
 	o.deliver(last.RunID, last.Body, DeliveryFault{})
 }
@@ -130,6 +131,7 @@ func (o *Outbound) Redeliver() {
 func (s *Server) end(r *run) {
 	s.mu.Lock()
 	close(r.done)
+	s.retire(r)
 	type job struct {
 		to   *Outbound
 		with DeliveryFault
@@ -190,7 +192,7 @@ func (o *Outbound) deliver(runID string, body []byte, f DeliveryFault) {
 	d.Status, d.Err = o.post(s.ctx, d.Header, sent)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o.deliveries = append(o.deliveries, d)
+	o.deliveries.push(d, len(d.Body), maxDelivered, maxDeliverBytes)
 }
 
 func (o *Outbound) post(ctx context.Context, header http.Header, body []byte) (int, error) {
