@@ -2,11 +2,10 @@ package connictest
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/connic-go/connic/internal/mask"
 )
 
 // An AuditEntry is an entry of the audit log: a change made through the API.
@@ -58,10 +57,12 @@ func masked(o object) (clean map[string]any, size int) {
 	return clean, len(raw)
 }
 
+var apiKeys = regexp.MustCompile(`cnc_[^\s"',;]+`)
+
 func hide(value any) any {
 	switch v := value.(type) {
 	case string:
-		return mask.Text(v)
+		return apiKeys.ReplaceAllString(v, "cnc_***")
 	case []any:
 		for i := range v {
 			v[i] = hide(v[i])

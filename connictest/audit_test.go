@@ -18,7 +18,7 @@ func TestMasked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"Client-Secret":"***","access_token":null,"api_key":"***","deep":[{"db_password":"***","note":"with cnc_…, and more"}],` +
+	const want = `{"Client-Secret":"***","access_token":null,"api_key":"***","deep":[{"db_password":"***","note":"with cnc_***, and more"}],` +
 		`"max_tokens":100,"name":"x","password":"","token_usage":{"input":5}}`
 	if string(got) != want {
 		t.Errorf("%s, want %s", got, want)

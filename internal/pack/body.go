@@ -17,8 +17,9 @@ import (
 // concurrent use: the transport may still use one attempt when the next one
 // begins.
 type Archive struct {
-	source string // its name in errors
-	size   int64  // of the tar.gz; -1 if not known in advance
+	source  string // its name in errors
+	size    int64  // of the tar.gz; -1 if not known in advance
+	leftOut []string
 	// begin starts creating it and writes the output to w.
 	begin func(w io.Writer) (feed, error)
 
@@ -42,6 +43,11 @@ type Form struct {
 	Tail func(digest []byte) string
 	Text bool // send the archive as base64
 }
+
+// LeftOut returns what was left out of a project folder: the first 1,000 paths
+// that were found, in order. Folders end with a slash, and their contents are not
+// listed.
+func (a *Archive) LeftOut() []string { return a.leftOut }
 
 // piece is the number of bytes that a feed reads at a time.
 const piece = 32 << 10
