@@ -281,7 +281,7 @@ func (s *Server) perform(ctx context.Context, do AgentFunc, in Input) {
 	r.root = r.begin(r.started, r.agent, "agent", nil)
 	s.mu.Unlock()
 
-	output, problem := "", "the agent "+ranAway
+	output, problem := "", "the agent "+noReturn
 	defer func() {
 		if p := recover(); p != nil {
 			problem = fmt.Sprintf("the agent panicked: %v", p)

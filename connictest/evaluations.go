@@ -141,7 +141,7 @@ func plus(a, b float64) float64 { return math.Round((a+b)*1e9) / 1e9 }
 // score calls the judge and records its result, however it ends.
 func (s *Server) score(j *judge, e *evaluation, do JudgeFunc, in JudgeInput) {
 	var scores map[string]Score
-	problem := "the judge " + ranAway
+	problem := "the judge " + noReturn
 	defer func() {
 		if p := recover(); p != nil {
 			problem = fmt.Sprintf("the judge panicked: %v", p)
@@ -260,14 +260,14 @@ func sameValue(a, b any) bool {
 	return reflect.DeepEqual(a, b) || fmt.Sprint(a) == fmt.Sprint(b)
 }
 
-func hasValue(value, part any) bool {
+func hasValue(value, element any) bool {
 	switch v := value.(type) {
 	case string:
-		return strings.Contains(v, fmt.Sprint(part))
+		return strings.Contains(v, fmt.Sprint(element))
 	case []any:
-		return slices.ContainsFunc(v, func(item any) bool { return sameValue(item, part) })
+		return slices.ContainsFunc(v, func(item any) bool { return sameValue(item, element) })
 	case map[string]any:
-		_, ok := v[fmt.Sprint(part)]
+		_, ok := v[fmt.Sprint(element)]
 		return ok
 	}
 	return false

@@ -158,11 +158,11 @@ func (s *Server) Close() {
 		defer close(idle)
 		s.work.Wait()
 	}()
-	patience := 10 * time.Second
+	timeout := 10 * time.Second
 	if s.bubble != "" {
-		patience = time.Hour
+		timeout = time.Hour
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	stuck := false
 	select {
@@ -183,7 +183,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	if stuck && t != nil {
-		t.Errorf("connictest: Close gave up after %v: an agent or judge ignores the end of its context; running agents: %q", patience, running)
+		t.Errorf("connictest: Close gave up after %v: an agent or judge ignores the end of its context; running agents: %q", timeout, running)
 	}
 }
 

@@ -120,7 +120,7 @@ func ask[T any](ctx context.Context, s *Server, what string, f func() T) (T, err
 	}
 	done := make(chan result, 1)
 	go func() {
-		r := result{err: errors.New(what + " " + ranAway)}
+		r := result{err: errors.New(what + " " + noReturn)}
 		defer func() {
 			if p := recover(); p != nil {
 				r.err = fmt.Errorf("%s panicked: %v", what, p)
@@ -144,8 +144,8 @@ func ask[T any](ctx context.Context, s *Server, what string, f func() T) (T, err
 	}
 }
 
-// ranAway describes a function that ended its goroutine.
-const ranAway = "ended its goroutine (t.FailNow, t.Fatal or runtime.Goexit) instead of returning"
+// noReturn describes a function that ended its goroutine.
+const noReturn = "ended its goroutine (t.FailNow, t.Fatal or runtime.Goexit) instead of returning"
 
 // errClosed is returned for requests to a closed server.
 var errClosed = errors.New("connictest: the server is closed")

@@ -34,7 +34,7 @@ func (in Input) Step(name, kind string, f func() error) error {
 	outer := in.run.open[thread]
 	in.run.enter(thread, step)
 	in.server.mu.Unlock()
-	problem := "the step " + ranAway
+	problem := "the step " + noReturn
 	defer func() {
 		in.server.mu.Lock()
 		defer in.server.mu.Unlock()

@@ -35,7 +35,7 @@ type feed interface {
 	close()
 }
 
-// A Form is the part of a request body that surrounds an archive.
+// A Form is what surrounds an archive in a request body.
 type Form struct {
 	Head string
 	// Tail returns what follows the archive, given the SHA-256 of the tar.gz.
@@ -239,7 +239,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.ready.Read(p)
 }
 
-// finish writes the part that follows the archive.
+// finish writes what follows the archive.
 func (b *body) finish() error {
 	if size := b.archive.size; size >= 0 && size != b.size {
 		return &SourceError{Source: b.archive.source, Reason: "changed while it was sent", Changed: true}

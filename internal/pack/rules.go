@@ -30,7 +30,7 @@ var (
 
 const (
 	requirements = "requirements.txt"
-	freely       = "tests/files/"    // accepts any extension
+	testFiles    = "tests/files/"    // accepts any extension
 	builders     = "tests/builders/" // accepts only Python, with a lower-case extension
 )
 
@@ -137,7 +137,7 @@ func (s Selection) check(name string) string {
 		return ""
 	case !nested || !s.packs(top):
 		return "is neither " + requirements + " nor in one of the folders " + s.list()
-	case strings.HasPrefix(name, freely) || !slices.Contains(folders, top):
+	case strings.HasPrefix(name, testFiles) || !slices.Contains(folders, top):
 		return ""
 	case strings.HasPrefix(name, builders) && path.Ext(name) != ".py":
 		return "does not end with .py, the only extension allowed in " + builders
@@ -159,11 +159,11 @@ func (s Selection) list() string {
 // name, or "". Files that would be left out of a folder on disk are refused in
 // an archive, which is sent unmodified.
 func (s Selection) archivedRule(name string, folder bool) string {
-	for part := range strings.SplitSeq(name, "/") {
+	for segment := range strings.SplitSeq(name, "/") {
 		switch {
-		case strings.HasPrefix(part, ".") && part != ".":
+		case strings.HasPrefix(segment, ".") && segment != ".":
 			return "is hidden, or is in a hidden folder"
-		case strings.Contains(part, "__pycache__") || path.Ext(part) == ".pyc":
+		case strings.Contains(segment, "__pycache__") || path.Ext(segment) == ".pyc":
 			return "is compiled Python"
 		}
 	}
@@ -226,7 +226,7 @@ func (l *limits) file(name string, size int64) {
 	// Wrong sizes must not add up to a negative one.
 	size = min(max(size, 0), 1<<40)
 	l.total = min(l.total+size, 1<<60)
-	if !strings.HasPrefix(name, freely) {
+	if !strings.HasPrefix(name, testFiles) {
 		l.code = min(l.code+size, 1<<60)
 	}
 }
@@ -234,7 +234,7 @@ func (l *limits) file(name string, size int64) {
 // err returns the error for all problems found.
 func (l *limits) err() error {
 	if l.code > MaxCode {
-		l.problem("", fmt.Sprintf("the files outside %s are %d bytes, more than %d", freely, l.code, MaxCode))
+		l.problem("", fmt.Sprintf("the files outside %s are %d bytes, more than %d", testFiles, l.code, MaxCode))
 	}
 	if l.total > MaxTotal {
 		l.problem("", fmt.Sprintf("all files together are %d bytes, more than %d", l.total, MaxTotal))

@@ -227,7 +227,7 @@ func changed(name, reason string) error {
 	return &SourceError{Source: "project", Reason: "changed while it was packed: " + Problem{name, reason}.String(), Changed: true}
 }
 
-// unreadable returns the error for a part of the project, or for its root if
+// unreadable returns the error for a file or folder of the project, or for its root if
 // the path is empty.
 func unreadable(name string, cause error) error {
 	for _, was := range []error{errNotFolder, errNotRegular} {
