@@ -162,7 +162,7 @@ func TestArchivesOfOtherPrograms(t *testing.T) {
 		"agents/support.yaml": "name: support\n", "tests/files/a.bin": "\x00", "requirements.txt": "requests\n", "tools/run.py": "#!/usr/bin/env python\n",
 	} {
 		name = filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(content), 0o700)); err != nil { //nolint:gosec // an executable file
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(content), 0o700)); err != nil {
 			t.Fatal(err)
 		}
 	}

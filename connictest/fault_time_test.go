@@ -98,6 +98,7 @@ func TestOutboundHandler(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			all := out.Deliveries()
 			if len(all) != 1 || delivered != 1 || all[0].Status != test.status || (test.failed == "") != (all[0].Err == nil) {
 				t.Fatalf("%s: %d delivered, %+v", name, delivered, all)
