@@ -123,11 +123,6 @@ func sendArchiveOnce[T any](ctx context.Context, c *scope, r request, contentTyp
 	return got, err, failure
 }
 
-// openArchive returns a function that opens an archive from a tar.gz.
-func openArchive(ctx context.Context, source *FileSource) func() (*pack.Archive, error) {
-	return func() (*pack.Archive, error) { return pack.File(ctx, source.Name, source.Open) }
-}
-
 // checked opens an archive for the first time, so that an invalid one costs no
 // request. It returns an open function that yields that archive first.
 func checked(ctx context.Context, op api.Op, open func() (*pack.Archive, error)) (func() (*pack.Archive, error), error) {
