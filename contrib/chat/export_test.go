@@ -4,11 +4,12 @@ import "github.com/connic-go/connic/internal/mask"
 
 // ParseForTest takes a message of the service as a reply would, and returns its type.
 func ParseForTest(data []byte) string {
-	s := &Session{mask: mask.New("a-secret-of-tests"), conf: config{maxMessage: maxMessage, idle: idleTime}}
-	r := newReply(s, idPrefix+"1")
-	s.current = r
+	s := &Session{mask: mask.New("a-secret-of-tests"), conf: defaultConfig()}
+	r := newReply(s, idPrefix+"1", nil)
+	r.begin()
+	s.replies.add(r)
 	s.take(data)
-	e := parseEvent(data)
-	_ = e.tokens()
-	return e.kind
+	f := s.parse(data)
+	_, _ = f.tokens(), f.approval()
+	return f.kind
 }
