@@ -159,7 +159,7 @@ func TestSessionsOfTheFakeEnd(t *testing.T) {
 	if !errors.Is(err, chat.ErrEnded) || errors.Is(err, connic.ErrOutcomeUnknown) {
 		t.Errorf("%v", err)
 	}
-	if _, err := chat.Dial(t.Context(), service.URL(), "another"); !errors.Is(err, connic.ErrUnauthorized) {
+	if _, err := chat.Dial(t.Context(), service.URL(), "another-secret"); !errors.Is(err, connic.ErrUnauthorized) {
 		t.Errorf("%v", err)
 	}
 	// Without a secret in the handshake the service waits for a first message that has it.

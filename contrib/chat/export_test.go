@@ -13,3 +13,23 @@ func ParseForTest(data []byte) string {
 	_, _ = f.tokens(), f.approval()
 	return f.kind
 }
+
+// OpenForTest returns the number of replies that the service has not ended.
+func (s *Session) OpenForTest() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.replies.open)
+}
+
+// RouteForTest reports whether a message of the service is taken for a response
+// to a message that is being written, or not yet.
+func RouteForTest(data []byte, begun bool) bool {
+	s := &Session{conf: defaultConfig()}
+	r := newReply(s, idPrefix+"1", nil)
+	if begun {
+		r.begin()
+	}
+	s.replies.add(r)
+	f := s.parse(data)
+	return s.replies.route(&f) == r
+}

@@ -252,7 +252,7 @@ func (r *Reply) say(p *speaker, f *frame) {
 	switch f.kind {
 	case "stream_start":
 		if kept {
-			r.consumer.add(Event{Type: f.kind, Raw: f.data}, p)
+			r.consumer.add(Event{Type: f.kind, Raw: r.session.mask.Bytes(f.data)}, p)
 		}
 		return
 	case "stream_chunk":
@@ -269,15 +269,17 @@ func (r *Reply) say(p *speaker, f *frame) {
 	if !kept {
 		return
 	}
-	p.err = r.session.failure(f, p.agent)
-	e := Event{Type: f.kind, Raw: f.data}
+	p.err, p.raw, p.usage = r.session.failure(f, p.agent), f.data, f.tokens()
+	if p.err != nil {
+		p.raw = r.session.mask.Bytes(f.data)
+	}
+	e := Event{Type: f.kind, Raw: p.raw}
 	if full, whole := f.full(); whole && p.err == nil {
 		p.full = &full
 		if len(p.text) == 0 {
 			e.Text = full
 		}
 	}
-	p.usage, p.raw = f.tokens(), f.data
 	r.consumer.add(e, p)
 }
 
@@ -294,8 +296,8 @@ func (r *Reply) fail(f *frame) {
 		}
 		p.ended = true
 		if p.wanted && !r.ended {
-			p.err, p.raw = r.session.failure(f, p.agent), f.data
-			r.consumer.add(Event{Type: f.kind, Raw: f.data}, p)
+			p.err, p.raw = r.session.failure(f, p.agent), r.session.mask.Bytes(f.data)
+			r.consumer.add(Event{Type: f.kind, Raw: p.raw}, p)
 		}
 	}
 }

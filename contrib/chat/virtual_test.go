@@ -52,6 +52,12 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // virtually runs f in virtual time, with a session whose service follows a script.
 func virtually(t *testing.T, do script, f func(*testing.T, *chat.Session), opts ...chat.Option) {
 	t.Helper()
+	virtuallyConnected(t, `{"type": "connected", "connector_run_id": "cr-1"}`, do, f, opts...)
+}
+
+// virtuallyConnected is virtually with the first message of the service.
+func virtuallyConnected(t *testing.T, connected string, do script, f func(*testing.T, *chat.Session), opts ...chat.Option) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}
 		base, end := context.WithCancel(t.Context())
@@ -61,7 +67,7 @@ func virtually(t *testing.T, do script, f func(*testing.T, *chat.Session), opts 
 				return
 			}
 			defer func() { _ = c.CloseNow() }()
-			say(base, c, `{"type": "connected", "connector_run_id": "cr-1"}`)
+			say(base, c, connected)
 			do(base, c)
 		})}
 		var serving sync.WaitGroup
