@@ -254,6 +254,9 @@ func TestNamesOfAgents(t *testing.T) {
 				if answer.Agent != test.agent || answer.Text != test.text || len(answer.Answers) != test.answers || (err != nil) != (test.err > 0) {
 					t.Errorf("%+v, %v", answer, err)
 				}
+				if name == "one of two" && (answer.Answers[0].Agent != "b" || answer.Answers[1].Agent != "a") {
+					t.Errorf("%+v", answer)
+				}
 				var failed *connic.RunError
 				if err != nil && (!errors.As(err, &failed) || errors.Is(err, connic.ErrOutcomeUnknown) || strings.Count(fmt.Sprint(err), "ended: ") != test.err) {
 					t.Errorf("%v", err)

@@ -130,6 +130,7 @@ func TestApprovals(t *testing.T) {
 		"a status":       {append([]string{`{"type":"run_status","status":"awaiting_approval"}`, "144h"}, end...), 0},
 		"an inner type":  {append([]string{`{"type":"progress","payload":{"event":"tool.approval.requested"}}`, "144h"}, end...), 0},
 		"decided":        {append([]string{`{"type":"approval_required","id":"ID"}`, "144h", `{"type":"approval_approved","id":"ID"}`, "6m"}, end...), 6*day + 5*time.Minute},
+		"a decision":     {append([]string{`{"type":"approval","id":"ID","status":"approved"}`, "6m"}, end...), 5 * time.Minute},
 		"silent after":   {append([]string{`{"type":"approval_required","id":"ID"}`, "144h", `{"type":"stream_chunk","id":"ID","chunk":"x"}`, "6m"}, end...), 6*day + 5*time.Minute},
 		"a mere tool":    {append([]string{`{"type":"tool_call","id":"ID"}`, "6m"}, end...), 5 * time.Minute},
 		"an ack between": {append([]string{`{"type":"approval_required","id":"ID"}`, `{"type":"ack","id":"ID"}`, "144h"}, end...), 0},

@@ -61,16 +61,18 @@ func TestTheEndOfAFailedReply(t *testing.T) {
 	whole := []string{"1s", `{"type":"response","response":"the real answer"}`}
 	named := []string{"1s", `{"type":"stream_end","id":"ID","full_response":"the real answer"}`}
 	for name, test := range map[string]struct{ failing, next []string }{
-		"its end":          {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, answer},
-		"its text":         {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "100ms", `{"type":"stream_chunk","chunk":"x"}`, `{"type":"stream_end","full_response":"x"}`}, answer},
-		"never begun":      {[]string{`{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, answer},
-		"without starts":   {[]string{`{"type":"stream_chunk","chunk":"x"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, unstarted},
-		"nothing, start":   {[]string{`{"type":"stream_start"}`, `{"type":"error"}`}, answer},
-		"nothing, chunk":   {[]string{`{"type":"stream_chunk","chunk":"x"}`, `{"type":"error"}`}, unstarted},
-		"not streamed":     {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, whole},
-		"with ids":         {[]string{`{"type":"stream_start","id":"ID"}`, `{"type":"error","id":"ID"}`, "100ms", `{"type":"stream_chunk","id":"ID","chunk":"x"}`, `{"type":"stream_end","id":"ID"}`}, named},
-		"ids, error not":   {[]string{`{"type":"stream_start","id":"ID"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end","id":"ID"}`}, named},
-		"while it is sent": {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "2s", `{"type":"stream_end"}`}, answer},
+		"its end":                          {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, answer},
+		"its text":                         {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "100ms", `{"type":"stream_chunk","chunk":"x"}`, `{"type":"stream_end","full_response":"x"}`}, answer},
+		"never begun":                      {[]string{`{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, answer},
+		"without starts":                   {[]string{`{"type":"stream_chunk","chunk":"x"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, unstarted},
+		"nothing, start":                   {[]string{`{"type":"stream_start"}`, `{"type":"error"}`}, answer},
+		"nothing, chunk":                   {[]string{`{"type":"stream_chunk","chunk":"x"}`, `{"type":"error"}`}, unstarted},
+		"not streamed":                     {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end"}`}, whole},
+		"with ids":                         {[]string{`{"type":"stream_start","id":"ID"}`, `{"type":"error","id":"ID"}`, "100ms", `{"type":"stream_chunk","id":"ID","chunk":"x"}`, `{"type":"stream_end","id":"ID"}`}, named},
+		"ids, error not":                   {[]string{`{"type":"stream_start","id":"ID"}`, `{"type":"error"}`, "100ms", `{"type":"stream_end","id":"ID"}`}, named},
+		"text, while it is sent":           {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "2s", `{"type":"stream_chunk","chunk":"x"}`, `{"type":"stream_end"}`}, answer},
+		"without starts, while it is sent": {[]string{`{"type":"stream_chunk","chunk":"x"}`, `{"type":"error"}`, "2s", `{"type":"stream_end"}`}, unstarted},
+		"while it is sent":                 {[]string{`{"type":"stream_start"}`, `{"type":"error"}`, "2s", `{"type":"stream_end"}`}, answer},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +82,7 @@ func TestTheEndOfAFailedReply(t *testing.T) {
 				if _, err := s.Ask(t.Context(), chat.Message{Text: "m"}); !errors.As(err, &failed) {
 					t.Errorf("%v", err)
 				}
-				if name != "while it is sent" {
+				if !strings.HasSuffix(name, "while it is sent") {
 					time.Sleep(500 * time.Millisecond)
 				}
 				if answer, err := s.Ask(t.Context(), chat.Message{Text: "m"}); err != nil || answer.Text != "the real answer" {
@@ -133,6 +135,22 @@ func TestAReplyThatNeverEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An error that does not say which message it responds to concerns the last one,
+// if the service says so otherwise.
+func TestAnErrorAfterAReplyThatNeverEnds(t *testing.T) {
+	t.Parallel()
+	virtually(t, answering([]string{`{"type":"stream_start","id":"ID"}`}, []string{`{"type":"error","message":"too many messages"}`}), func(t *testing.T, s *chat.Session) {
+		t.Helper()
+		var failed *connic.RunError
+		if _, err := s.Ask(t.Context(), chat.Message{Text: "m"}); !errors.Is(err, chat.ErrIdle) {
+			t.Errorf("%v", err)
+		}
+		if _, err := s.Ask(t.Context(), chat.Message{Text: "m"}); !errors.As(err, &failed) || failed.Run.Error != "too many messages" {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 // A service that does not say which message it responds to could end the next

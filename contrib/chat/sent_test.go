@@ -159,3 +159,23 @@ func TestCloseWhileAMessageIsWritten(t *testing.T) {
 		}
 	})
 }
+
+// A session that has ended is closed at once.
+func TestCloseAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	virtually(t, func(ctx context.Context, c *websocket.Conn) {
+		hear(ctx, c)
+		say(ctx, c, `{"type":"stream_chunk","chunk":"`+strings.Repeat("x", 1000)+`"}`)
+		<-ctx.Done()
+	}, func(t *testing.T, s *chat.Session) {
+		t.Helper()
+		if _, err := s.Ask(t.Context(), chat.Message{Text: "m"}); !errors.Is(err, chat.ErrTooLarge) {
+			t.Errorf("%v", err)
+		}
+		start := time.Now()
+		_ = s.Close()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("%v", took)
+		}
+	}, chat.WithMaxMessageBytes(100))
+}

@@ -174,9 +174,6 @@ func (s *Session) write() {
 		case <-s.ctx.Done():
 			return
 		case <-s.done:
-			if !errors.Is(s.Err(), ErrClosed) {
-				return
-			}
 			// The library waits 5 s for a peer that does not respond; see Close.
 			_ = s.conn.Close(websocket.StatusNormalClosure, "")
 			return
