@@ -36,7 +36,7 @@ func forwarding(t *testing.T, url, secret string, opts ...chat.Option) (f *forwa
 	t.Cleanup(func() { _ = session.Close() })
 	return &forwarder{
 		dial: dial, logger: slog.New(slog.NewTextHandler(log, nil)), base: t.Context(),
-		visitors: map[string]*chat.Session{"me": session},
+		visitors: map[string]*visitor{"me": newVisitor(session)},
 	}, log
 }
 
@@ -57,7 +57,7 @@ func virtually(t *testing.T, said string, split func(string) []string, f func(*t
 		serving.Go(func() { _ = server.Serve(p) })
 		transport := &http.Transport{DialContext: p.dial}
 		forward, log := forwarding(t, "ws://localhost/x", string(hook.Secret()), chat.WithHTTPClient(&http.Client{Transport: transport}))
-		session := forward.visitors["me"]
+		session := forward.visitors["me"].session
 		f(t, forward, log)
 		_ = session.Close()
 		close(p.closed)
