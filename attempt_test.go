@@ -1,7 +1,6 @@
 package connic
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -324,25 +323,6 @@ func TestS5BodiesAreBounded(t *testing.T) {
 	}, WithMaxResponseBytes(50))
 	if _, err := c.Agents.Trigger(t.Context(), "a", TriggerRequest{Message: "x"}); !errors.Is(err, ErrOutcomeUnknown) || !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a trigger: %v", err)
-	}
-}
-
-func TestBuffersGrowWithinTheLimit(t *testing.T) {
-	t.Parallel()
-	for _, size := range []int{0, 1, 100, 1023, 1024, 1025, 5000, 1 << 20} {
-		content := bytes.Repeat([]byte("x"), size)
-		for _, hint := range []int{1, 1024, size, size + 1} {
-			b := &buffer{b: make([]byte, 0, hint)}
-			if err := b.readFrom(io.MultiReader(bytes.NewReader(content)), int64(size)); err != nil || !bytes.Equal(b.b, content) {
-				t.Errorf("%d bytes into %d: %v, %d bytes", size, hint, err, len(b.b))
-			}
-			if size > 0 {
-				b = &buffer{b: make([]byte, 0, max(hint, 4096))}
-				if err := b.readFrom(bytes.NewReader(content), int64(size-1)); !errors.Is(err, ErrTooLarge) {
-					t.Errorf("%d bytes into %d with a limit of one less: %v", size, hint, err)
-				}
-			}
-		}
 	}
 }
 

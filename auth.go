@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -105,6 +106,11 @@ type credential struct {
 	header func(ctx context.Context) ([]string, error)
 	name   func() string // redacted
 	slow   bool          // header calls the user's code
+}
+
+// key returns the credential as the engine needs it.
+func (c credential) key() exchange.Key {
+	return exchange.Key{Name: "Authorization", Value: c.header, Slow: c.slow}
 }
 
 func staticCredential(key APIKey) credential {

@@ -12,6 +12,8 @@ import (
 // give agents access to a private network.
 type BridgesService service
 
+func (s *BridgesService) scope() *scope { return (*service)(s).scope() }
+
 // A BridgeRoute lets agents reach a target through a bridge.
 type BridgeRoute struct {
 	MatchType BridgeMatch `json:"match_type" api:"documented"`
@@ -52,7 +54,7 @@ func decodeBridgeRoutes(d *lenient.Decoder) ([]BridgeRoute, error) {
 //	Access: bridges update
 //	Status: documented
 func (s *BridgesService) Routes(ctx context.Context, bridge string, opts ...RequestOption) ([]BridgeRoute, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.BridgesRoutes, id: bridge}, decodeBridgeRoutes, opts)
+	return do(ctx, s.scope(), request{op: api.BridgesRoutes, id: bridge}, decodeBridgeRoutes, opts)
 }
 
 // SetRoutes replaces all routes of a bridge with at most 32 routes. An empty
@@ -82,6 +84,6 @@ func (s *BridgesService) SetRoutes(ctx context.Context, bridge string, routes []
 	if routes == nil {
 		routes = []BridgeRoute{}
 	}
-	_, err := do(ctx, (*service)(s).of(), request{op: op, id: bridge, body: &bridgeRoutes{routes}}, decodeNone, opts)
+	_, err := do(ctx, s.scope(), request{op: op, id: bridge, body: &bridgeRoutes{routes}}, decodeNone, opts)
 	return err
 }

@@ -17,6 +17,8 @@ import (
 // the API provides it. The names of all fields are assumed.
 type BudgetsService service
 
+func (s *BudgetsService) scope() *scope { return (*service)(s).scope() }
+
 // A Budget tracks what runs cost in a period.
 type Budget struct {
 	ID            string       `json:"id" api:"words"`
@@ -141,7 +143,7 @@ func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget] {
 func (s *BudgetsService) page(ctx context.Context, l *listing[Budget], opts []RequestOption) (*Page[Budget], error) {
 	r := request{op: api.BudgetsList}
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of budgets. It costs one request.
@@ -172,7 +174,7 @@ func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...R
 //	Access: budgets read
 //	Status: assumed
 func (s *BudgetsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Budget, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.BudgetsGet, id: id}, decodeInto[Budget], opts)
+	return do(ctx, s.scope(), request{op: api.BudgetsGet, id: id}, decodeInto[Budget], opts)
 }
 
 // BudgetCreate describes a budget to create. Fields that are not set are not
@@ -266,12 +268,12 @@ func (c *BudgetCreate) check(op string) error {
 //	Status: assumed
 func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Budget, error) {
 	if req.Scope == BudgetEnvironment {
-		req.EnvironmentID = cmp.Or(req.EnvironmentID, (*service)(s).of().environment)
+		req.EnvironmentID = cmp.Or(req.EnvironmentID, s.scope().environment)
 	}
 	if err := req.check(api.Table[api.BudgetsCreate].Name); err != nil {
 		return nil, err
 	}
-	return do(ctx, (*service)(s).of(), request{op: api.BudgetsCreate, body: req}, decodeInto[Budget], opts)
+	return do(ctx, s.scope(), request{op: api.BudgetsCreate, body: req}, decodeInto[Budget], opts)
 }
 
 // Update changes a budget and returns the result. Raising or disabling a limit
@@ -286,7 +288,7 @@ func (s *BudgetsService) Update(ctx context.Context, id string, req BudgetUpdate
 	if err := req.check(api.Table[api.BudgetsUpdate].Name).err(); err != nil {
 		return nil, err
 	}
-	return do(ctx, (*service)(s).of(), request{op: api.BudgetsUpdate, id: id, body: req}, decodeInto[Budget], opts)
+	return do(ctx, s.scope(), request{op: api.BudgetsUpdate, id: id, body: req}, decodeInto[Budget], opts)
 }
 
 // Delete deletes a budget. Deleting a budget that does not exist fails with
@@ -297,6 +299,6 @@ func (s *BudgetsService) Update(ctx context.Context, id string, req BudgetUpdate
 //	Access: budgets write
 //	Status: assumed
 func (s *BudgetsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, (*service)(s).of(), request{op: api.BudgetsDelete, id: id}, decodeNone, opts)
+	_, err := do(ctx, s.scope(), request{op: api.BudgetsDelete, id: id}, decodeNone, opts)
 	return err
 }

@@ -7,74 +7,37 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/hashicorp/go-retryablehttp"
+	"github.com/connic-go/connic/internal/problem"
 )
 
-// call is one call of the API, from its first attempt to its last. It is the
-// context of its requests, which lets the hooks of retryablehttp find it.
+// call is one call of the API: the root's side of an exchange. It is the parent
+// context of the exchange, which lets OperationFromContext find it.
 type call struct {
-	context.Context // the caller's
+	context.Context // the caller's, after WithCallContext
 
-	client  *Client
+	scope   *scope
 	op      *api.Operation
-	item    string // fills the route's placeholder
-	url     url.URL
-	body    *requestBody
 	options *callOptions
-	answer  answer
-
-	attempts int32         // requests sent
-	failures int32         // failed ones
-	refusals int32         // refused with 429
-	taken    int32         // retries taken from the budget
-	wait     time.Duration // before the next attempt
-	// notBefore is the instant given by a Retry-After, or nil.
-	notBefore *time.Time
-
-	// The outcome of the last attempt.
-	resp    *http.Response // nil if there was no response
-	failure *Error         // an error response
-	err     error          // any other failure
-	limit   *LimitError    // err is the limiter's
-	foreign bool           // err is that of a transport or a key source, whatever it contains
-	last    *Error         // the last error response of any earlier attempt
-
-	class    api.Class
-	lane     Lane
-	look     bool // the next poll is the retry
-	result   result
-	again    bool // another attempt follows
-	unknown  bool // the request may have been executed
-	redirect bool // repeat with a trailing slash added or removed
-	toggled  bool // the path differs from the route by a trailing slash
-	turned   bool // and does so because of a redirect
-	stale    bool // the attempt used a connection that the server had closed
-	lost     bool // an earlier attempt may have been executed, without a response
-
-	queued uint32 // milliseconds queued at the limiter
-
+	item    string // fills the route's placeholder
 	permit  Permit
-	holds   bool // the call holds a permit
-	sending bool // the attempt is with the transport
+	queued  uint32 // milliseconds at the limiter
+	lane    Lane
+	look    bool // the next poll is the retry
 
-	// Storage for the first attempt, to save allocations.
-	loop  retryablehttp.Request
-	first http.Request
-	end   deadline
+	exchange exchange.Exchange
 }
 
 // route returns the path of the call with placeholders.
 func (k *call) route() string {
 	switch {
 	case k.op.Op != rawOperation.Op:
-		return k.client.routes.of(k.op.Op)
+		return k.scope.routes.of(k.op.Op)
 	case k.options.outside:
 		return strings.TrimPrefix(k.op.Route, projectRoute)
 	default:
@@ -90,12 +53,14 @@ type typedCall[T any] struct {
 	value   T
 }
 
-func (k *typedCall[T]) accept(d *lenient.Decoder) (err error) {
+// Decode implements [exchange.Caller].
+func (k *typedCall[T]) Decode(d *lenient.Decoder) (err error) {
 	k.value, err = k.decode(d)
 	return err
 }
 
-func (k *typedCall[T]) salvage(body []byte) {
+// Salvage implements [exchange.Caller].
+func (k *typedCall[T]) Salvage(body []byte) {
 	if k.partial != nil {
 		k.value, _ = k.partial(body).(T)
 	}
@@ -104,49 +69,46 @@ func (k *typedCall[T]) salvage(body []byte) {
 // do is the single path of every request: validate arguments, build the
 // request, send and retry it, decode the response. With an error it also
 // returns what could be salvaged of the response.
-func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
+func do[T any](ctx context.Context, c *scope, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
-	k.answer = k
-	k.op, k.class, k.lane = &api.Table[r.op], api.Table[r.op].Class, r.lane
-	k.look = r.lane == LanePoll
+	k.op, k.lane, k.look = &api.Table[r.op], r.lane, r.lane == LanePoll
+	k.exchange.Class = k.op.Class
 	if r.repeatable {
-		k.class = api.Idempotent
+		k.exchange.Class = api.Idempotent
 	}
-	err := c.run(ctx, &k.call, &r, opts)
-	if r.received != nil && k.resp != nil {
-		r.received(k.resp.Header)
-	}
+	err := c.run(ctx, &k.call, k, &r, opts)
 	return k.value, err
 }
 
 // run sends the call k described by r.
-func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOption) error {
+func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *request, opts []RequestOption) error {
 	if ctx == nil {
 		return k.argument("context", "is nil")
 	}
 	if err := c.made(k.op.Name); err != nil {
 		return err
 	}
-	k.Context, k.client, k.item = ctx, c, r.id
+	k.Context, k.scope, k.item = ctx, c, r.id
 	k.options = &noOptions
-	if len(opts) > 0 || r.admitted != nil {
-		k.options = &callOptions{spare: r.spare, admitted: r.admitted}
+	if len(opts) > 0 || r.admitted != nil || r.received != nil {
+		k.options = &callOptions{spare: r.spare, admitted: r.admitted, received: r.received}
 		for _, opt := range opts {
 			if opt != nil {
 				opt(k.options)
 			}
 		}
 	}
-	if k.options.lane != nil {
-		k.lane = *k.options.lane
+	o := k.options
+	if o.lane != nil {
+		k.lane = *o.lane
 	}
-	if k.options.capture != nil {
-		*k.options.capture = Response{}
+	if o.capture != nil {
+		*o.capture = Response{}
 	}
-	if bad := k.options.bad; bad != nil {
+	if bad := o.bad; bad != nil {
 		return k.argument(bad.Arg, bad.Reason)
 	}
-	if k.options.outside {
+	if o.outside {
 		if k.op.Op != rawOperation.Op {
 			return k.argument("WithoutProject", "belongs to Client.Do only")
 		}
@@ -157,7 +119,8 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	if c.closed.Load() {
 		return &TransportError{Op: k.op.Name, Method: k.op.Method, Err: ErrClosed}
 	}
-	if c.readOnly && k.class != api.Safe {
+	x := &k.exchange
+	if c.readOnly && x.Class != api.Safe {
 		return &ArgumentError{Op: k.op.Name, Arg: "client", Reason: "is read-only, and the operation is not", err: ErrReadOnly}
 	}
 	if err := c.locate(k, r); err != nil {
@@ -165,146 +128,115 @@ func (c *Client) run(ctx context.Context, k *call, r *request, opts []RequestOpt
 	}
 	switch {
 	case r.form != nil:
-		k.body = &requestBody{contentType: []string{r.form.contentType}, open: r.form.open}
+		x.Body = &exchange.Body{ContentType: []string{r.form.contentType}, Open: r.form.open}
 	case r.encoded != nil:
-		k.body = &requestBody{contentType: contentJSON, encoded: r.encoded}
+		x.Body = &exchange.Body{ContentType: contentJSON, Encoded: r.encoded}
 	case r.body != nil:
 		encoded, err := json.Marshal(r.body)
 		if err != nil {
 			return k.argument("body", "cannot be encoded as JSON: "+err.Error())
 		}
-		k.body = &requestBody{contentType: contentJSON, encoded: encoded}
+		x.Body = &exchange.Body{ContentType: contentJSON, Encoded: encoded}
 	}
-	k.end.call = k
-	k.first = *c.template.WithContext(&k.end)
-	k.first.Method, k.first.URL = k.op.Method, &k.url
-	k.loop.Request = &k.first
-	return k.send()
+	x.Method, x.Header = k.op.Method, o.header
+	x.KeepRaw, x.Once, x.FailFast, x.Observed = o.raw, o.once(), o.failFast, c.observer != nil
+	x.MaxAttempts, x.Timeout = k.maxAttempts(), k.timeout()
+	x.DoneBy = doneBy(k.op)
+	x.Memory, x.FixedPath = &c.memory[k.op.Op], k.op.Op == rawOperation.Op
+	return k.send(caller)
 }
 
-// send runs the attempts of a call and returns its error.
-func (k *call) send() error {
+// send runs the exchange of a call and returns its error.
+func (k *call) send(caller exchange.Caller) error {
 	start := time.Now()
 	k.derive()
-	_, err := k.client.http.Do(&k.loop) //nolint:bodyclose // attempts read and close their bodies
-	err = k.outcome(err)
-	if err == nil {
-		k.client.budget.refund(k.taken)
-	}
+	out := k.scope.engine.Run(&k.exchange, caller)
+	err := k.failed(&out)
 	if r := k.options.capture; r != nil {
-		r.Attempts, r.Duration = int(k.attempts), time.Since(start)
+		r.Attempts, r.Duration = out.Attempts, time.Since(start)
 	}
-	if k.client.observer != nil {
-		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: time.Duration(k.queued) * time.Millisecond, Err: err})
+	if k.scope.observer != nil {
+		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: time.Duration(k.queued) * time.Millisecond, Err: err}, &out)
 	}
 	return err
 }
 
-// outcome returns the error of the whole call. ended is set if it was not ended
-// by an attempt.
-func (k *call) outcome(ended error) error {
-	if ended == nil && k.result == succeeded {
-		return nil
-	}
-	ctxErr := k.over()
+// doneBy returns what tells that an earlier attempt has done the work, or nil.
+func doneBy(op *api.Operation) func(status int) bool {
 	switch {
-	case ctxErr == nil && ended != nil: // the body could not be built again
-		return k.transportError(ended)
-	case ctxErr == nil || k.limit != nil:
-		return k.failed()
-	case ended == nil && retryTable[api.Safe][k.result] == stop && !errors.Is(k.err, ctxErr):
-		return k.failed() // the call ended by itself
+	case op.Method == http.MethodDelete:
+		return gone
+	case op.Op == api.RunsCancel:
+		return conflict
 	}
-	if k.Err() == nil { // it is about to, and knows the cause only then
-		_ = sleep(k, noticed)
-	}
-	if cause := context.Cause(k.Context); cause != nil && !errors.Is(ctxErr, cause) {
-		ctxErr = fmt.Errorf("%w: %w", ctxErr, cause)
-	}
-	return k.transportError(ctxErr)
+	return nil
 }
 
-// noticed is how long a context may take to notice its own deadline.
-const noticed = 10 * time.Millisecond
+func gone(status int) bool     { return status == http.StatusNotFound || status == http.StatusGone }
+func conflict(status int) bool { return status == http.StatusConflict }
 
-// over returns the error of the caller's context, also in the moment between its
-// deadline and the context's own notice of it: a transport may be the first to
-// see that the time is up.
-func (k *call) over() error {
-	err := k.Err()
-	if end, ok := k.Deadline(); ok && err == nil && !time.Now().Before(end) {
-		err = context.DeadlineExceeded
-	}
-	return err
-}
-
-// failed returns the error of the last attempt.
-func (k *call) failed() error {
-	if k.failure != nil {
-		return k.failure
-	}
-	if k.err == nil {
+// failed returns the error that an outcome is for the caller. It is the only
+// place that makes one.
+func (k *call) failed(o *exchange.Outcome) error {
+	switch o.Cause {
+	case exchange.CauseNone:
 		return nil
+	case exchange.CauseResponse:
+		return k.answered(o.Response, o)
+	case exchange.CauseDecode:
+		var u *exchange.Undecodable
+		_ = errors.As(o.Err, &u)
+		return &DecodeError{
+			Op: k.op.Name, StatusCode: o.Status, RequestID: o.RequestID, Attempts: o.Attempts, Field: u.Field, Body: u.Body, Err: tooLarge(u.Err),
+			item: k.masked(k.item), unknown: o.Unknown,
+		}
+	case exchange.CauseGate:
+		var limit *LimitError
+		if errors.As(o.Err, &limit) {
+			own := *limit // a Limiter may return the same error to many calls
+			own.Op, own.Last = k.op.Name, k.answered(o.Last, o)
+			return &own
+		}
+	case exchange.CauseBody:
+		if argument, ok := o.Err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made
+			return argument
+		}
 	}
-	if k.limit != nil {
-		own := *k.limit // a Limiter may return the same error to many calls
-		own.Op, own.Last = k.op.Name, k.last
-		return &own
-	}
-	if k.foreign {
-		return k.transportError(k.err)
-	}
-	switch err := k.err.(type) { //nolint:errorlint // made by this call, and not wrapped
-	case *DecodeError:
-		return err
-	case *ArgumentError: // a body that cannot be made
-		return err
-	}
-	return k.transportError(k.err)
-}
-
-func (k *call) transportError(cause error) *TransportError {
-	last := k.failure
+	last := o.Response
 	if last == nil {
-		last = k.last
+		last = o.Last
 	}
 	return &TransportError{
-		Op: k.op.Name, Method: k.op.Method, Path: k.client.mask().Line(k.url.Path, maxID), Attempts: int(k.attempts),
-		item: k.client.mask().Line(k.item, maxID), Err: k.client.mask().Error(cause), Last: last, unknown: k.unknown,
+		Op: k.op.Name, Method: k.op.Method, Path: k.masked(k.exchange.URL.Path), Attempts: o.Attempts,
+		item: k.masked(k.item), Err: o.Err, Last: k.answered(last, o), unknown: o.Unknown,
 	}
 }
 
-// reason returns why the last attempt is repeated.
-func (k *call) reason() string {
-	switch {
-	case k.redirect:
-		return "redirected to the same place with or without a slash"
-	case k.result == refused:
-		return "refused: rate limited"
-	case k.result == unsent:
-		return "no connection"
-	case k.failure != nil:
-		return strconv.Itoa(k.status()) + " " + http.StatusText(k.status())
-	default:
-		return "incomplete response"
+// answered returns the *Error of an answer, or nil.
+func (k *call) answered(r *exchange.Response, o *exchange.Outcome) *Error {
+	if r == nil {
+		return nil
 	}
+	e := &Error{
+		Op: k.op.Name, Method: k.op.Method, Path: k.masked(k.exchange.URL.Path), StatusCode: r.Status, Detail: r.Detail,
+		Section: k.op.Section, Access: k.op.Access, RequestID: r.RequestID, RetryAfter: r.RetryAfter, Location: r.Location, Body: r.Body,
+		Attempts: o.Attempts, item: k.masked(k.item), unknown: o.Unknown,
+	}
+	for _, f := range r.Fields {
+		e.Fields = append(e.Fields, FieldError(f))
+	}
+	return e
 }
 
-// status returns the status of the last response, or 0.
-func (k *call) status() int {
-	if k.resp == nil {
-		return 0
+func tooLarge(err error) error {
+	var large *exchange.TooLarge
+	if errors.As(err, &large) {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
-	return k.resp.StatusCode
+	return err
 }
 
-// requestID returns the request id of the last response.
-func (k *call) requestID() string {
-	if k.resp == nil {
-		return ""
-	}
-	return k.client.mask().Line(requestID(k.resp.Header), maxID)
-}
+func (k *call) masked(s string) string { return k.scope.mask().Line(s, exchange.MaxID) }
 
 func (k *call) argument(name, reason string) *ArgumentError {
 	return &ArgumentError{Op: k.op.Name, Arg: name, Reason: reason}
@@ -317,7 +249,81 @@ func (k *call) maxAttempts() int32 {
 	if k.look {
 		return 1
 	}
-	return int32(min(k.client.retry.MaxAttempts, math.MaxInt32))
+	return int32(min(k.scope.retry.MaxAttempts, math.MaxInt32))
+}
+
+// timeout returns the time limit of an attempt.
+func (k *call) timeout() time.Duration {
+	switch {
+	case k.options.timeout > 0:
+		return k.options.timeout
+	case k.op.Timeout > k.scope.timeout:
+		return k.op.Timeout
+	default:
+		return k.scope.timeout
+	}
+}
+
+// Admit implements [exchange.Gate] with the limiter.
+func (k *call) Admit(ctx context.Context, again bool) error {
+	admission := Admission{Lane: k.lane, Again: again, NoWait: k.options.failFast, Spare: k.options.spare}
+	if k.options.admitted != nil {
+		admission.Follow = 1
+	}
+	if k.scope.observer != nil {
+		admission.Queued = func(reason Reason, wait time.Duration) {
+			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+		}
+	}
+	asked := time.Now()
+	permit, err := k.scope.limiter.Acquire(ctx, admission)
+	k.queued += uint32(time.Since(asked).Milliseconds())
+	if err != nil {
+		var limit *LimitError
+		if errors.As(err, &limit) {
+			err = &exchange.NotAdmitted{Err: err}
+		}
+		return err
+	}
+	k.permit = permit
+	if k.options.admitted != nil && ctx.Err() == nil {
+		k.options.admitted()
+	}
+	return nil
+}
+
+// Release implements [exchange.Gate].
+func (k *call) Release(end exchange.End, retryAfter time.Duration) {
+	k.scope.limiter.Release(k.permit, Outcome{Kind: OutcomeKind(end), RetryAfter: retryAfter})
+}
+
+// Sending implements [exchange.Caller].
+func (k *call) Sending() (landed func()) {
+	if k.options.sent == nil {
+		return nil
+	}
+	return k.options.sent()
+}
+
+// Received implements [exchange.Caller].
+func (k *call) Received(resp *http.Response, body []byte) {
+	if k.options.received != nil {
+		k.options.received(resp.Header)
+	}
+	if r := k.options.capture; r != nil {
+		m := k.scope.mask()
+		*r = Response{StatusCode: resp.StatusCode, Header: m.Header(resp.Header), Body: append([]byte{}, body...)}
+		r.RequestID = k.exchange.RequestID()
+	}
+}
+
+// Observe implements [exchange.Caller].
+func (k *call) Observe(e exchange.Event) {
+	own := Event{Kind: EventAttempt, Duration: e.Duration, Err: k.failed(&e.Outcome)}
+	if e.Retry {
+		own.Kind, own.Wait, own.Reason = EventRetry, e.Wait, Reason(e.Reason)
+	}
+	k.observe(own, &e.Outcome)
 }
 
 type callKey struct{}
@@ -335,3 +341,11 @@ func callOf(ctx context.Context) *call {
 	k, _ := ctx.Value(callKey{}).(*call)
 	return k
 }
+
+// sleep waits for d, or until the context ends.
+func sleep(ctx context.Context, d time.Duration) error { return exchange.Sleep(ctx, d) }
+
+const (
+	maxDetail = problem.MaxDetail
+	maxID     = exchange.MaxID
+)

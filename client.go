@@ -1,21 +1,17 @@
 package connic
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime"
+	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/connic-go/connic/internal/api"
-	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/environ"
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/route"
-	"github.com/hashicorp/go-retryablehttp"
 )
 
 //go:generate go run ./internal/api/coverage
@@ -51,60 +47,9 @@ type Client struct {
 	DevSessions  *DevSessionsService
 	Bridges      *BridgesService
 
-	service     service // shared by all services
-	environment string
-	*core
+	scope
+	service service // shared by all sections
 }
-
-// core is the part of a Client that it shares with the Clients derived from it
-// by [Client.ForEnvironment].
-type core struct {
-	project      string
-	base         *url.URL
-	credential   credential
-	masking      sync.Once
-	masked       *mask.Mask // see mask
-	http         *retryablehttp.Client
-	template     *http.Request // the starting point of every request
-	limiter      Limiter
-	retry        RetryPolicy
-	budget       budget
-	timeout      time.Duration
-	maxBody      int64
-	maxErrorBody int64
-	userAgent    []string
-	observer     Observer
-	callContext  func(context.Context, Operation) context.Context
-	readOnly     bool
-	routes       routes
-	close        func()
-	watches      watches
-
-	unmade  bool
-	closed  atomic.Bool
-	slashed [api.NumOps + 1]atomic.Bool  // by operation: the path needs its trailing slash added or removed
-	sizes   [api.NumOps + 1]atomic.Int64 // by operation: size of the last response
-}
-
-// service is the common representation of all services: a pointer to the
-// client.
-type service struct{ client *Client }
-
-// of returns the client of a service. The zero value of a service or a Client
-// gets a client that refuses all calls.
-func (s *service) of() *Client {
-	if s == nil || s.client == nil || s.client.core == nil {
-		return &unmade
-	}
-	return s.client
-}
-
-// unmade replaces clients that were not created by New.
-var unmade = func() (c Client) {
-	c.core = &core{limiter: NewLimiter(0, defaultWindow), template: new(http.Request), base: new(url.URL), unmade: true}
-	c.serve()
-	return c
-}()
 
 // New returns a Client for a project. It only validates its arguments: it sends
 // no request and reads neither the environment nor any file. An invalid
@@ -142,11 +87,8 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	made.core = core{
 		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
-		maxBody: conf.maxBody, maxErrorBody: conf.maxErrorBody,
 		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
-		userAgent: userAgent(conf.application),
 	}
-	c.budget.init(c.retry.Budget)
 	if conf.keys != nil {
 		c.credential = sourceCredential(conf.keys)
 	} else {
@@ -178,36 +120,18 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 			return nil, badOption("WithTransport", "returned nil")
 		}
 	}
-	c.template = &http.Request{
-		Method: http.MethodGet, URL: base, Header: http.Header{},
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	c.engine = exchange.Engine{
+		Policy: exchange.Policy(c.retry), Key: c.credential.key(), UserAgent: userAgent(conf.application),
+		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Inject: c.callContext != nil,
 	}
-	c.http = &retryablehttp.Client{
-		HTTPClient: &http.Client{Transport: attempts{next}},
-		RetryMax:   1 << 30, // judge counts the attempts
-		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
-	}
+	c.engine.Start(next)
 	c.serve()
 	return c, nil
 }
 
-// mask returns the mask that hides secrets in text. A fixed key is also hidden
-// by its value. The mask is built on first use.
-func (c *core) mask() *mask.Mask {
-	c.masking.Do(func() {
-		if c.credential.slow || c.credential.header == nil {
-			return
-		}
-		if header, err := c.credential.header(context.Background()); err == nil && len(header) == 1 {
-			c.masked = mask.New(strings.TrimPrefix(header[0], bearer))
-		}
-	})
-	return c.masked
-}
-
 // serve sets up the services.
 func (c *Client) serve() {
-	c.service.client = c
+	c.service.of = &c.scope
 	c.Agents = (*AgentsService)(&c.service)
 	c.Runs = (*RunsService)(&c.service)
 	c.Knowledge = (*KnowledgeService)(&c.service)
@@ -222,21 +146,13 @@ func (c *Client) serve() {
 	c.Bridges = (*BridgesService)(&c.service)
 }
 
-// made refuses a client that New did not make.
-func (c *Client) made(op string) error {
-	if c == nil || c.core == nil || c.unmade {
-		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made by New or NewFromEnv"}
-	}
-	return nil
-}
-
 // ForEnvironment returns a Client that uses the environment with the given id
 // for calls that need an environment and do not specify one. An empty id means
 // no environment. The returned Client shares everything else with c, including
 // the rate limit, the connections and the polls of waits. Closing either closes
 // both.
 func (c *Client) ForEnvironment(id string) *Client {
-	d := &Client{environment: id, core: c.core}
+	d := &Client{scope: scope{c.core, id}}
 	d.serve()
 	return d
 }
@@ -254,18 +170,41 @@ func (c *Client) ForEnvironment(id string) *Client {
 // NewFromEnv sends no request. Its error names what is missing and where it
 // looked.
 func NewFromEnv(opts ...Option) (*Client, error) {
-	env, err := osEnvironment()
-	if err != nil {
-		return nil, err
+	found := environ.Read(os.Getenv, os.ReadFile)
+	if reason := lacking(&found); reason != "" {
+		return nil, &ArgumentError{Op: "connic.NewFromEnv", Arg: "credentials", Reason: reason}
 	}
 	var own []Option
-	if env.url != "" {
-		own = append(own, WithBaseURL(env.url))
+	if found.URL != "" {
+		own = append(own, WithBaseURL(found.URL))
 	}
-	if env.environment != "" {
-		own = append(own, WithEnvironment(env.environment))
+	if found.Environment != "" {
+		own = append(own, WithEnvironment(found.Environment))
 	}
-	return New(env.project, env.key, append(own, opts...)...)
+	return New(found.Project.Project, APIKey(found.Key.Key), append(own, opts...)...)
+}
+
+// lacking says what keeps a client from being made of what was found, or "".
+func lacking(found *environ.Settings) string {
+	var missing []string
+	if found.Key.Key == "" {
+		missing = append(missing, "an API key ("+environ.Key+"; see Project Settings → API Keys & MCP Auth)")
+	}
+	if found.Project.Project == "" {
+		missing = append(missing, "a project id ("+environ.Project+"; see Project Settings → General)")
+	}
+	var reason string
+	switch {
+	case len(missing) > 0:
+		reason = "lack " + strings.Join(missing, " and ") + "; looked at " + environ.Key + ", " + environ.Project + ", the file " +
+			environ.File + " (JSON with api_key and project_id) and " + environ.Token + " (project_id:api_key)"
+	case found.Apart:
+		reason = "do not go together: the API key is from " + found.Key.Name + ", the project id is from " + found.Project.Name +
+			", and the sources name different projects; set both " + environ.Key + " and " + environ.Project
+	default:
+		return ""
+	}
+	return strings.Join(append([]string{reason}, found.Broken...), "; ")
 }
 
 // Close closes the client's idle connections, unless the transport was supplied
@@ -310,13 +249,14 @@ func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // String.
 func (c *Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-var platform = "connic-go/" + Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"
-
-var platformAgent = []string{platform}
-
-func userAgent(application string) []string {
-	if application == "" {
-		return platformAgent
-	}
-	return []string{application + " " + platform}
+// newTransport returns the default transport of a client. It keeps every
+// connection for reuse, where net/http keeps two, and opens at most 64: far
+// more than a quota of 60 requests a minute can use.
+//
+// All attempts may share one HTTP/2 connection, so a dead one must be detected
+// and abandoned before an attempt times out. A connection that is silent while
+// in use is pinged after a sixth of the timeout, and given up after another
+// sixth.
+func newTransport(timeout time.Duration) *http.Transport {
+	return exchange.NewTransport(min(timeout, defaultTimeout)/6, 64)
 }

@@ -19,6 +19,8 @@ import (
 // DeploymentsService uploads and activates the code of agent projects.
 type DeploymentsService service
 
+func (s *DeploymentsService) scope() *scope { return (*service)(s).scope() }
+
 // A Deployment is one version of a project's code in an environment.
 type Deployment struct {
 	ID            string           `json:"id" api:"assumed,deployment_id"`
@@ -169,10 +171,10 @@ func (s *DeploymentsService) listing(p *DeploymentListParams) (listing[Deploymen
 
 func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment], p DeploymentListParams, opts []RequestOption) (*Page[Deployment], error) {
 	r := request{op: api.DeploymentsList}
-	r.query.add("environment_id", cmp.Or(p.EnvironmentID, (*service)(s).of().environment))
+	r.query.add("environment_id", cmp.Or(p.EnvironmentID, s.scope().environment))
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of deployments, presumably newest first. It costs one
@@ -205,7 +207,7 @@ func (s *DeploymentsService) All(ctx context.Context, p *DeploymentListParams, o
 //	Access: deployments read
 //	Status: assumed
 func (s *DeploymentsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Deployment, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id}, decodeDeployment, opts)
+	return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id}, decodeDeployment, opts)
 }
 
 // UploadParams specifies the destination of an upload.
@@ -281,9 +283,9 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 	if err != nil {
 		return nil, err
 	}
-	environment := cmp.Or(params.EnvironmentID, (*service)(s).of().environment)
-	if environment == "" && !(*service)(s).of().readOnly {
-		if environment, err = (*service)(s).of().Environments.target(ctx, op, opts); err != nil {
+	environment := cmp.Or(params.EnvironmentID, s.scope().environment)
+	if environment == "" && !s.scope().readOnly {
+		if environment, err = (*EnvironmentsService)(s).target(ctx, op, opts); err != nil {
 			return nil, err
 		}
 	}
@@ -294,7 +296,7 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 	})
 	queued := false
 	r.received = func(h http.Header) { queued, _ = strconv.ParseBool(strings.TrimSpace(h.Get("X-Deployment-Queued"))) }
-	d, err := sendArchive(ctx, (*service)(s).of(), r, contentJSON[0], form, open, decodeDeployment, opts)
+	d, err := sendArchive(ctx, s.scope(), r, contentJSON[0], form, open, decodeDeployment, opts)
 	if d != nil {
 		d.Queued = queued
 		d.EnvironmentID = cmp.Or(d.EnvironmentID, environment)
@@ -309,7 +311,7 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 //	Access: deployments write
 //	Status: assumed
 func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, (*service)(s).of(), request{op: api.DeploymentsActivate, id: id}, decodeNone, opts)
+	_, err := do(ctx, s.scope(), request{op: api.DeploymentsActivate, id: id}, decodeNone, opts)
 	return err
 }
 
@@ -334,21 +336,21 @@ func (s *DeploymentsService) Wait(ctx context.Context, id string, opts ...WaitOp
 
 // watch returns the watch for deployments, those of all environments.
 func (s *DeploymentsService) watch(conf *waitConfig) *watch[Deployment] {
-	return watchOf((*service)(s).of(), conf, "", watchKind[Deployment]{
+	return watchOf(s.scope(), conf, "", watchKind[Deployment]{
 		name: "deployment",
 		id:   func(d *Deployment) string { return d.ID },
 		state: func(d *Deployment) waitState {
 			return waitState{status: string(d.Status), phase: d.Phase, done: !d.atWork()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*Deployment, error) {
-			return do(ctx, (*service)(s).of(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
+			return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
 		},
 		list: func([]*Deployment) (listing[Deployment], pageFunc[Deployment]) {
 			l, _ := s.listing(&DeploymentListParams{Limit: pageLimit})
 			return l, func(ctx context.Context, l *listing[Deployment], opts []RequestOption) (*Page[Deployment], error) {
 				r := request{op: api.DeploymentsList, lane: LanePoll}
 				l.query(&r.query)
-				return do(ctx, (*service)(s).of(), r, l.decode, opts)
+				return do(ctx, s.scope(), r, l.decode, opts)
 			}
 		},
 		// A list may omit what tells how a deployment ended.

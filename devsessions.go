@@ -19,6 +19,8 @@ import (
 // environment of its own that accepts changes without a deployment.
 type DevSessionsService service
 
+func (s *DevSessionsService) scope() *scope { return (*service)(s).scope() }
+
 // A DevSession is an environment in which a project runs during development.
 // Test runs can use it: see [TestRunCreate].
 type DevSession struct {
@@ -157,7 +159,7 @@ type DevSessionCreate struct {
 //	Access: undocumented
 //	Status: observed
 func (s *DevSessionsService) Create(ctx context.Context, req DevSessionCreate, opts ...RequestOption) (*DevSession, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.DevSessionsCreate, body: &req}, decodeDevSession(req.Name), opts)
+	return do(ctx, s.scope(), request{op: api.DevSessionsCreate, body: &req}, decodeDevSession(req.Name), opts)
 }
 
 // Get returns a dev session with the status of its container. It costs one
@@ -171,7 +173,7 @@ func (s *DevSessionsService) Get(ctx context.Context, id string, opts ...Request
 }
 
 func (s *DevSessionsService) get(ctx context.Context, id string, lane Lane, opts []RequestOption) (*DevSession, error) {
-	session, err := do(ctx, (*service)(s).of(), request{op: api.DevSessionsGet, id: id, lane: lane}, decodeDevSession(""), opts)
+	session, err := do(ctx, s.scope(), request{op: api.DevSessionsGet, id: id, lane: lane}, decodeDevSession(""), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +193,7 @@ func (s *DevSessionsService) get(ctx context.Context, id string, lane Lane, opts
 //	Access: undocumented
 //	Status: observed
 func (s *DevSessionsService) Status(ctx context.Context, id string, opts ...RequestOption) (DevSessionStatus, error) {
-	status, err := do(ctx, (*service)(s).of(), request{op: api.DevSessionsStatus, id: id}, decodeSessionStatus, opts)
+	status, err := do(ctx, s.scope(), request{op: api.DevSessionsStatus, id: id}, decodeSessionStatus, opts)
 	if errors.Is(err, ErrNotFound) {
 		return DevSessionEnded, nil
 	}
@@ -235,7 +237,7 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 	tail := head.String()
 	form.Tail = func([]byte) string { return tail }
 	r := request{op: api.DevSessionsUpload, id: id}
-	answer, err := sendArchive(ctx, (*service)(s).of(), r, w.FormDataContentType(), form, open, decodeInto[DevUpload], opts)
+	answer, err := sendArchive(ctx, s.scope(), r, w.FormDataContentType(), form, open, decodeInto[DevUpload], opts)
 	return answer, sessionFailure(err)
 }
 
@@ -288,7 +290,7 @@ func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, proje
 //	Status: observed
 func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
-	w := watchOf((*service)(s).of(), &conf, "", watchKind[DevSession]{
+	w := watchOf(s.scope(), &conf, "", watchKind[DevSession]{
 		name: "dev session",
 		id:   func(d *DevSession) string { return d.ID },
 		state: func(d *DevSession) waitState {
@@ -317,7 +319,7 @@ func (v *DevSession) failure() error {
 //	Access: undocumented
 //	Status: observed
 func (s *DevSessionsService) Delete(ctx context.Context, id string, opts ...RequestOption) (environmentDeleted bool, err error) {
-	deleted, err := do(ctx, (*service)(s).of(), request{op: api.DevSessionsDelete, id: id}, decodeSessionEnd, opts)
+	deleted, err := do(ctx, s.scope(), request{op: api.DevSessionsDelete, id: id}, decodeSessionEnd, opts)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -178,7 +178,7 @@ func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *l
 	r.query.add("run_id", p.RunID)
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
-	page, err := do(ctx, (*service)(s).of(), r, l.decode, opts)
+	page, err := do(ctx, s.scope(), r, l.decode, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opt
 	body := struct {
 		RunID string `json:"run_id"`
 	}{runID}
-	return do(ctx, (*service)(s).of(), request{op: api.JudgesEvaluate, id: judgeID, body: body}, decodeEvaluation(judgeID, runID), opts)
+	return do(ctx, s.scope(), request{op: api.JudgesEvaluate, id: judgeID, body: body}, decodeEvaluation(judgeID, runID), opts)
 }
 
 // EvaluateAndWait asks a judge to score a run and waits for the score. It asks
@@ -256,14 +256,14 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 	case err != nil:
 		return nil, err
 	case e.Status.Finished():
-		return e, (*service)(s).of().hide(e.failure())
+		return e, s.scope().hide(e.failure())
 	case e.ID == "":
 		return e, &WaitError{
 			Kind: "evaluation of run", ID: runID, Pending: []string{runID}, LastStatus: string(e.Status),
 			Err: errors.New("the service took the request and did not name the evaluation; see Judges.Evaluations"),
 		}
 	}
-	return ended((*service)(s).of(), e)(s.watch(&conf, judgeID).joinKnown(ctx, conf, true, e, e.ID).one(ctx))
+	return ended(s.scope(), e)(s.watch(&conf, judgeID).joinKnown(ctx, conf, true, e, e.ID).one(ctx))
 }
 
 // WaitEvaluation waits until an evaluation has finished and returns it. An
@@ -291,7 +291,7 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 	if ctx == nil {
 		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
 	}
-	return ended((*service)(s).of(), known)(s.watch(&conf, judgeID).join(ctx, conf, false, evaluationID).one(ctx))
+	return ended(s.scope(), known)(s.watch(&conf, judgeID).join(ctx, conf, false, evaluationID).one(ctx))
 }
 
 // WaitRunEvaluation waits until a judge has evaluated a run, and returns the
@@ -316,12 +316,12 @@ func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID st
 	if ctx == nil {
 		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
 	}
-	return ended((*service)(s).of(), known)(s.watchRuns(&conf, judgeID).joinKnown(ctx, conf, false, known, runID).one(ctx))
+	return ended(s.scope(), known)(s.watchRuns(&conf, judgeID).joinKnown(ctx, conf, false, known, runID).one(ctx))
 }
 
 // watch returns the watch for the evaluations by a judge.
 func (s *JudgesService) watch(conf *waitConfig, judgeID string) *watch[Evaluation] {
-	return watchOf((*service)(s).of(), conf, judgeID, watchKind[Evaluation]{
+	return watchOf(s.scope(), conf, judgeID, watchKind[Evaluation]{
 		name:  "evaluation",
 		id:    func(e *Evaluation) string { return e.ID },
 		state: func(e *Evaluation) waitState { return waitState{status: string(e.Status), done: !e.Status.active()} },
@@ -332,7 +332,7 @@ func (s *JudgesService) watch(conf *waitConfig, judgeID string) *watch[Evaluatio
 // watchRuns returns the watch for the newest evaluation by a judge of each of
 // several runs.
 func (s *JudgesService) watchRuns(conf *waitConfig, judgeID string) *watch[Evaluation] {
-	return watchOf((*service)(s).of(), conf, judgeID, watchKind[Evaluation]{
+	return watchOf(s.scope(), conf, judgeID, watchKind[Evaluation]{
 		name: "evaluation of run",
 		id:   func(e *Evaluation) string { return e.RunID },
 		state: func(e *Evaluation) waitState {

@@ -14,24 +14,24 @@ import (
 	"time"
 )
 
-// An exchange is what a server sees of requests that it answers as it pleases: the
+// An peer is what a server sees of requests that it answers as it pleases: the
 // body is still to be read.
-type exchange struct {
+type peer struct {
 	net.Conn
 	body io.Reader
 	size int64 // of the body, as announced
 }
 
-func (e *exchange) says(text string) { _, _ = io.WriteString(e, text) }
+func (e *peer) says(text string) { _, _ = io.WriteString(e, text) }
 
 // reads reads the body, and reports whether it came whole.
-func (e *exchange) reads() bool {
+func (e *peer) reads() bool {
 	n, err := io.Copy(io.Discard, e.body)
 	return err == nil && n == e.size
 }
 
 // exchangeServer serves one request per connection, and counts them.
-func exchangeServer(t *testing.T, serve func(*exchange)) (url string, requests *atomic.Int32) {
+func exchangeServer(t *testing.T, serve func(*peer)) (url string, requests *atomic.Int32) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +53,7 @@ func exchangeServer(t *testing.T, serve func(*exchange)) (url string, requests *
 					return
 				}
 				requests.Add(1)
-				serve(&exchange{conn, r.Body, r.ContentLength})
+				serve(&peer{conn, r.Body, r.ContentLength})
 			}()
 		}
 	}()
@@ -72,50 +72,50 @@ func TestExpectContinue(t *testing.T) {
 	t.Parallel()
 	const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
 	for name, it := range map[string]struct {
-		serve   func(*exchange)
+		serve   func(*peer)
 		status  int // of the error; 0 for none, -1 for one without a status
 		unknown bool
 	}{
-		"granted": {serve: func(e *exchange) {
+		"granted": {serve: func(e *peer) {
 			e.says(goOn)
 			if e.reads() {
 				e.says(header + "\r\n" + begun)
 			}
 		}},
-		"granted late": {serve: func(e *exchange) { // net/http waits for a second
+		"granted late": {serve: func(e *peer) { // net/http waits for a second
 			time.Sleep(1500 * time.Millisecond)
 			e.says(goOn)
 			if e.reads() {
 				e.says(header + "\r\n" + begun)
 			}
 		}},
-		"granted twice": {serve: func(e *exchange) {
+		"granted twice": {serve: func(e *peer) {
 			e.says(goOn + goOn)
 			if e.reads() {
 				e.says(goOn + header + "\r\n" + begun)
 			}
 		}},
-		"granted without end": {status: -1, unknown: true, serve: func(e *exchange) {
+		"granted without end": {status: -1, unknown: true, serve: func(e *peer) {
 			for {
 				if _, err := io.WriteString(e, goOn); err != nil {
 					return
 				}
 			}
 		}},
-		"never answered": {serve: func(e *exchange) {
+		"never answered": {serve: func(e *peer) {
 			if e.reads() {
 				e.says(header + "\r\n" + begun)
 			}
 		}},
-		"not granted": {status: 417, serve: func(e *exchange) {
+		"not granted": {status: 417, serve: func(e *peer) {
 			e.says("HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 		}},
-		"refused":              {status: 413, serve: func(e *exchange) { e.says("HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") }},
-		"failed":               {status: 500, unknown: true, serve: func(e *exchange) { e.says("HTTP/1.1 500 Oh\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") }},
-		"answered without it":  {serve: func(e *exchange) { e.says(header + "\r\n" + begun) }},
-		"cut after the header": {status: -1, unknown: true, serve: func(*exchange) {}},
-		"cut after the grant":  {status: -1, unknown: true, serve: func(e *exchange) { e.says(goOn) }},
-		"cut after the body": {status: -1, unknown: true, serve: func(e *exchange) {
+		"refused":              {status: 413, serve: func(e *peer) { e.says("HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") }},
+		"failed":               {status: 500, unknown: true, serve: func(e *peer) { e.says("HTTP/1.1 500 Oh\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") }},
+		"answered without it":  {serve: func(e *peer) { e.says(header + "\r\n" + begun) }},
+		"cut after the header": {status: -1, unknown: true, serve: func(*peer) {}},
+		"cut after the grant":  {status: -1, unknown: true, serve: func(e *peer) { e.says(goOn) }},
+		"cut after the body": {status: -1, unknown: true, serve: func(e *peer) {
 			e.says(goOn)
 			e.reads()
 		}},
@@ -211,7 +211,7 @@ func TestOddAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url, requests := exchangeServer(t, func(e *exchange) {
+			url, requests := exchangeServer(t, func(e *peer) {
 				e.reads()
 				e.says(it.answer)
 			})
@@ -249,7 +249,7 @@ func TestAnswersBeforeTheBodyWasRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			done := make(chan struct{})
-			url, requests := exchangeServer(t, func(e *exchange) {
+			url, requests := exchangeServer(t, func(e *peer) {
 				e.says(it.answer)
 				if it.stay {
 					<-done

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/connic-go/connic/internal/exchange"
 )
 
 // What cannot take the answer is refused before anything is sent.
@@ -328,7 +330,7 @@ func TestAnswersThatSayNothing(t *testing.T) {
 func TestKeysAreNotCut(t *testing.T) {
 	t.Parallel()
 	const rest = "0123456789abcdefghijklmnopqrstuvwxyz"
-	for status, kept := range map[int]int{200: 512, 400: maxErrorBody} {
+	for status, kept := range map[int]int{200: 512, 400: exchange.MaxErrorBody} {
 		for name, spelled := range map[string]string{
 			"whole": "cnc_" + rest, "behind the prefix": rest, "hexadecimal": hex.EncodeToString([]byte(rest)), "escaped": `\u0030\u0031\u0032\u0033` + rest[4:],
 		} {

@@ -17,6 +17,8 @@ import (
 // assumed.
 type JudgesService service
 
+func (s *JudgesService) scope() *scope { return (*service)(s).scope() }
+
 // A Judge is a model that scores the runs of one agent.
 type Judge struct {
 	ID        string `json:"id" api:"words"`
@@ -119,7 +121,7 @@ func (s *JudgesService) page(ctx context.Context, l *listing[Judge], p JudgeList
 	r := request{op: api.JudgesList}
 	r.query.add("agent_name", p.AgentName)
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of judges. It costs one request.
@@ -151,7 +153,7 @@ func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...Req
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) Get(ctx context.Context, id string, opts ...RequestOption) (*Judge, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.JudgesGet, id: id}, decodeInto[Judge], opts)
+	return do(ctx, s.scope(), request{op: api.JudgesGet, id: id}, decodeInto[Judge], opts)
 }
 
 // JudgeCreate describes a judge to create. Fields that are not set are not
@@ -306,7 +308,7 @@ func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...Req
 	if err := req.asUpdate().check(op); err != nil {
 		return nil, err
 	}
-	return do(ctx, (*service)(s).of(), request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)
+	return do(ctx, s.scope(), request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)
 }
 
 // Update changes a judge and returns the result. It refuses what
@@ -320,7 +322,7 @@ func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, 
 	if err := req.check(api.Table[api.JudgesUpdate].Name); err != nil {
 		return nil, err
 	}
-	return do(ctx, (*service)(s).of(), request{op: api.JudgesUpdate, id: id, body: req}, decodeInto[Judge], opts)
+	return do(ctx, s.scope(), request{op: api.JudgesUpdate, id: id, body: req}, decodeInto[Judge], opts)
 }
 
 // Delete deletes a judge. Deleting a judge that does not exist fails with
@@ -331,6 +333,6 @@ func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, 
 //	Access: judges write
 //	Status: assumed
 func (s *JudgesService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, (*service)(s).of(), request{op: api.JudgesDelete, id: id}, decodeNone, opts)
+	_, err := do(ctx, s.scope(), request{op: api.JudgesDelete, id: id}, decodeNone, opts)
 	return err
 }

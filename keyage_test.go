@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/connic-go/connic/internal/exchange"
 )
 
 // A key that is replaced while calls stand in line is not sent any more, and a
@@ -53,7 +55,7 @@ func TestKeysThatAreReplacedInLine(t *testing.T) {
 				})
 			}
 			calls.Wait()
-			if took := time.Since(start); took > 10*time.Minute || (name == "in time") != (oldest <= keyAge) {
+			if took := time.Since(start); took > 10*time.Minute || (name == "in time") != (oldest <= exchange.KeyAge) {
 				t.Errorf("%s: it took %v, and the oldest key was %v old", name, took, oldest)
 			}
 		})

@@ -24,6 +24,8 @@ import (
 // "docs". The tree is at most 10 levels deep.
 type KnowledgeService service
 
+func (s *KnowledgeService) scope() *scope { return (*service)(s).scope() }
+
 // AllLevels requests namespaces of every depth from
 // [KnowledgeService.Namespaces].
 const AllLevels = -1
@@ -36,7 +38,7 @@ const (
 // begin returns a request for an operation in the given environment, or else in
 // that of the client.
 func (s *KnowledgeService) begin(op api.Op, environment string) (request, error) {
-	environment = cmp.Or(environment, (*service)(s).of().environment)
+	environment = cmp.Or(environment, s.scope().environment)
 	if environment == "" {
 		return request{}, badKnowledge(op, "environment id", "is missing; set it in the call, or for the client with WithEnvironment")
 	}
@@ -82,7 +84,7 @@ func checkNamespace(namespace string) string {
 // checkEntryID refuses ids that would address another operation: with the
 // default routes, /knowledge/jobs is not an entry.
 func (s *KnowledgeService) checkEntryID(op api.Op, id string) error {
-	if (id == "jobs" || id == "namespaces") && (*service)(s).of().routes.of(op) == api.Table[op].Route {
+	if (id == "jobs" || id == "namespaces") && s.scope().routes.of(op) == api.Table[op].Route {
 		return badKnowledge(op, "entry id", "is the name of another endpoint (see WithRoute)")
 	}
 	return nil
@@ -153,7 +155,7 @@ func (s *KnowledgeService) page(ctx context.Context, l *listing[Entry], p EntryL
 	}
 	r.query.add("namespace", p.Namespace)
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of entries. It costs one request.
@@ -210,7 +212,7 @@ func (s *KnowledgeService) Get(ctx context.Context, entryID string, p *EntryPara
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, (*service)(s).of(), r, decodeInto[Entry], opts)
+	return do(ctx, s.scope(), r, decodeInto[Entry], opts)
 }
 
 // Delete deletes an entry. Deleting an entry that does not exist fails with
@@ -225,7 +227,7 @@ func (s *KnowledgeService) Delete(ctx context.Context, entryID string, p *EntryP
 	if err != nil {
 		return err
 	}
-	_, err = do(ctx, (*service)(s).of(), r, decodeNone, opts)
+	_, err = do(ctx, s.scope(), r, decodeNone, opts)
 	return err
 }
 
@@ -258,7 +260,7 @@ func (s *KnowledgeService) DeleteNamespace(ctx context.Context, namespace string
 		return badKnowledge(r.op, "namespace", "is empty")
 	}
 	r.query.add("namespace", namespace)
-	_, err = do(ctx, (*service)(s).of(), r, decodeNone, opts)
+	_, err = do(ctx, s.scope(), r, decodeNone, opts)
 	return err
 }
 
@@ -308,5 +310,5 @@ func (s *KnowledgeService) Namespaces(ctx context.Context, p *NamespaceListParam
 	l := listing[Namespace]{
 		name: "namespaces", id: func(n *Namespace) string { return n.Name },
 	}
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }

@@ -81,7 +81,7 @@ func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobLi
 	r.lane = lane
 	r.query.add("status", string(p.Status))
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // Jobs returns one page of ingestion jobs. It costs one request.
@@ -122,13 +122,13 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 		return nil, err
 	}
 	r.id, r.lane = id, lane
-	return do(ctx, (*service)(s).of(), r, decodeInto[Job], opts)
+	return do(ctx, s.scope(), r, decodeInto[Job], opts)
 }
 
 // watchJobs returns the watch for the ingestion jobs of an environment.
 func (s *KnowledgeService) watchJobs(conf *waitConfig, p *KnowledgeParams) *watch[Job] {
-	environment := cmp.Or(p.environment(), (*service)(s).of().environment)
-	return watchOf((*service)(s).of(), conf, environment, watchKind[Job]{
+	environment := cmp.Or(p.environment(), s.scope().environment)
+	return watchOf(s.scope(), conf, environment, watchKind[Job]{
 		name: "ingestion job",
 		id:   func(j *Job) string { return j.ID },
 		state: func(j *Job) waitState {

@@ -97,5 +97,5 @@ func (s *KnowledgeService) Query(ctx context.Context, q KnowledgeQuery, opts ...
 	l := listing[Match]{
 		name: "results", id: func(m *Match) string { return m.EntryID },
 	}
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/connic-go/connic/internal/exchange"
 )
 
 // failingBody is a body whose reads fail.
@@ -110,7 +112,7 @@ func TestDeadlinesOfCallersAreNoFailures(t *testing.T) {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
 			_, err := c.Runs.Get(ctx, "r1")
 			cancel()
-			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cause) || errors.Is(err, errAttemptTimeout) {
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cause) || errors.Is(err, exchange.ErrAttemptTimeout) {
 				t.Fatal(err)
 			}
 		}
@@ -119,7 +121,7 @@ func TestDeadlinesOfCallersAreNoFailures(t *testing.T) {
 		}
 		// An attempt that takes too long is one.
 		_, err := c.Runs.Get(t.Context(), "r1", WithAttemptTimeout(time.Second), WithMaxAttempts(1))
-		if !errors.Is(err, errAttemptTimeout) || ended[OutcomeFailed].Load() != 1 {
+		if !errors.Is(err, exchange.ErrAttemptTimeout) || ended[OutcomeFailed].Load() != 1 {
 			t.Errorf("%v", err)
 		}
 	})

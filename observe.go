@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -81,23 +82,20 @@ func OperationFromContext(ctx context.Context) (Operation, bool) {
 	if k == nil {
 		return Operation{}, false
 	}
-	return operation(k.op, k.class), true
+	return operation(k.op, k.exchange.Class), true
 }
 
 // observe reports a step to the observer.
-func (k *call) observe(e Event) {
-	if k.client.observer == nil {
+func (k *call) observe(e Event, o *exchange.Outcome) {
+	if k.scope.observer == nil {
 		return
 	}
 	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route()
 	if k.op.Op == rawOperation.Op {
 		e.Route = rawRoute
 	}
-	e.Attempt, e.Lane = int(k.attempts), k.lane
-	if e.Kind != EventQueued {
-		e.StatusCode, e.RequestID = k.status(), k.requestID()
-	}
-	k.client.observer(k.Context, e)
+	e.Attempt, e.Lane, e.StatusCode, e.RequestID = o.Attempts, k.lane, o.Status, o.RequestID
+	k.scope.observer(k.Context, e)
 }
 
 // defaultSlowQueue is the time in the queue after which a call is logged at
@@ -140,5 +138,39 @@ func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 			attrs = append(attrs, slog.String("error", mask.Line(e.Err.Error(), maxText)))
 		}
 		logger.LogAttrs(ctx, level, "connic: "+string(e.Kind), attrs...)
+	}
+}
+
+// WithCallContext lets f derive a context for each call from that of the
+// caller, for example to add a span or other values that observers and
+// transports look for. f is called once per call, on its goroutine, before the
+// first attempt is queued. The context it returns is that of every [Event], and
+// the parent of that of every request. If the option is given more than once,
+// the functions are applied in order.
+//
+// f is not called for a call that is refused because of its arguments.
+func WithCallContext(f func(ctx context.Context, op Operation) context.Context) Option {
+	return func(c *config) error {
+		if f == nil {
+			return badOption("WithCallContext", "is nil")
+		}
+		before := c.callContext
+		c.callContext = f
+		if before != nil {
+			c.callContext = func(ctx context.Context, op Operation) context.Context {
+				return f(before(ctx, op), op)
+			}
+		}
+		return nil
+	}
+}
+
+// derive replaces the context of the call with the one returned by the function
+// of WithCallContext.
+func (k *call) derive() {
+	if f := k.scope.callContext; f != nil {
+		if ctx := f(k.Context, operation(k.op, k.exchange.Class)); ctx != nil {
+			k.Context = ctx
+		}
 	}
 }

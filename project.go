@@ -14,6 +14,8 @@ import (
 // permission is not documented.
 type ProjectService service
 
+func (s *ProjectService) scope() *scope { return (*service)(s).scope() }
+
 // A Project is a Connic project.
 type Project struct {
 	ID   string `json:"id" api:"observed"`
@@ -31,12 +33,14 @@ type Project struct {
 //	Access: undocumented
 //	Status: observed
 func (s *ProjectService) Get(ctx context.Context, opts ...RequestOption) (*Project, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.ProjectGet}, decodeInto[Project], opts)
+	return do(ctx, s.scope(), request{op: api.ProjectGet}, decodeInto[Project], opts)
 }
 
 // EnvironmentsService reads the environments of the project. Some keys may not
 // list them ([ErrForbidden]).
 type EnvironmentsService service
+
+func (s *EnvironmentsService) scope() *scope { return (*service)(s).scope() }
 
 // An Environment is an environment of a project.
 type Environment struct {
@@ -80,7 +84,7 @@ func (s *EnvironmentsService) listing() listing[Environment] {
 //	Status: observed
 func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (*Page[Environment], error) {
 	l := s.listing()
-	return do(ctx, (*service)(s).of(), request{op: api.EnvironmentsList}, l.decode, opts)
+	return do(ctx, s.scope(), request{op: api.EnvironmentsList}, l.decode, opts)
 }
 
 // everything returns the environments of all pages, in the order of the
@@ -94,7 +98,7 @@ func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOpti
 		}
 		first = false
 		l.limit = 0
-		return do(ctx, (*service)(s).of(), r, l.decode, opts)
+		return do(ctx, s.scope(), r, l.decode, opts)
 	})
 	return Collect(pages, 0)
 }
@@ -203,7 +207,7 @@ func (s *EnvironmentsService) testTarget(ctx context.Context, op api.Op, opts []
 		return "", noTarget(op, err)
 	}
 	var chosen *Environment
-	if own := (*service)(s).of().environment; own == "" {
+	if own := s.scope().environment; own == "" {
 		if chosen, err = defaultOf(all); err != nil {
 			return "", noTarget(op, err)
 		}

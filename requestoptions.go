@@ -20,6 +20,7 @@ type callOptions struct {
 	spare    time.Duration          // see request
 	admitted func()                 // see request
 	sent     func() (landed func()) // called when an attempt is sent, and landed at its end
+	received func(http.Header)      // see request
 	capture  *Response
 	timeout  time.Duration // of an attempt; 0 means the default
 	raw      bool

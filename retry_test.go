@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -205,25 +204,6 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 }
 
-func TestBackoffIsExponentialWithFullJitter(t *testing.T) {
-	t.Parallel()
-	p := RetryPolicy{}.withDefaults()
-	for n, most := range map[int]time.Duration{1: 500 * time.Millisecond, 2: time.Second, 3: 2 * time.Second, 6: 16 * time.Second, 7: 20 * time.Second, 40: 20 * time.Second, 1000: 20 * time.Second} {
-		var longest, sum time.Duration
-		for range 2000 {
-			d := p.backoff(n)
-			if d < 0 || d > most {
-				t.Fatalf("wait %d is %v, want up to %v", n, d, most)
-			}
-			longest = max(longest, d)
-			sum += d
-		}
-		if mean := sum / 2000; longest < most*9/10 || mean < most*4/10 || mean > most*6/10 {
-			t.Errorf("wait %d: mean %v, longest %v of %v", n, mean, longest, most)
-		}
-	}
-}
-
 func TestRetryAfterOfFailures(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -246,59 +226,6 @@ func TestRetryAfterOfFailures(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestR4RetryAfterTable(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	date := func(d time.Duration, layout string) string { return now.Add(d).Format(layout) }
-	const gmt = "Mon, 02 Jan 2006 15:04:05 GMT"
-	tests := []struct {
-		values []string
-		date   string
-		want   time.Duration
-	}{
-		{[]string{"0"}, "", 0},
-		{[]string{"5"}, "", 5 * time.Second},
-		{[]string{"1.5"}, "", 1500 * time.Millisecond},
-		{[]string{" 5 "}, "", 5 * time.Second},
-		{[]string{"0.0000000001"}, "", 1},
-		{[]string{"007"}, "", 7 * time.Second},
-		{[]string{"-1"}, "", 0},
-		{[]string{"abc"}, "", 0},
-		{[]string{"NaN"}, "", 0},
-		{[]string{"Inf"}, "", 0},
-		{[]string{""}, "", 0},
-		{[]string{"0x10"}, "", 0},
-		{[]string{"0x1p4"}, "", 0},
-		{[]string{"1_000"}, "", 0},
-		{[]string{"5s"}, "", 0},
-		{[]string{"5,6"}, "", 0},
-		{[]string{"120"}, "", 2 * time.Minute},
-		{[]string{"121"}, "", 121 * time.Second},
-		{[]string{"1e400"}, "", math.MaxInt64},
-		{[]string{"9223372037"}, "", math.MaxInt64},
-		{[]string{"1" + strings.Repeat("0", 39)}, "", math.MaxInt64},
-		{[]string{"1795428000"}, "", 1795428000 * time.Second},
-		{[]string{date(90*time.Second, gmt)}, "", 90 * time.Second},
-		{[]string{date(90*time.Second, "Monday, 02-Jan-06 15:04:05 GMT")}, "", 90 * time.Second},
-		{[]string{date(90*time.Second, time.ANSIC)}, "", 90 * time.Second},
-		{[]string{date(-time.Hour, gmt)}, "", 0},
-		{[]string{date(90*time.Second, gmt)}, date(60*time.Second, gmt), 30 * time.Second}, // the service's clock is ahead
-		{[]string{date(-30*time.Minute+10*time.Second, gmt)}, date(-30*time.Minute, gmt), 10 * time.Second},
-		{[]string{"5", "7"}, "", 7 * time.Second},
-		{[]string{"abc", "7"}, "", 7 * time.Second},
-		{nil, "", 0},
-	}
-	for _, test := range tests {
-		h := http.Header{"Retry-After": test.values}
-		if test.date != "" {
-			h.Set("Date", test.date)
-		}
-		if got := retryAfter(h, now); got != test.want {
-			t.Errorf("%q is %v, want %v", test.values, got, test.want)
-		}
-	}
 }
 
 // FuzzRetryAfter sends the fuzzed header twice, with a 429 and with a 503. No
@@ -429,23 +356,6 @@ func TestClassesOfTheTable(t *testing.T) {
 	for _, name := range []string{"agents.trigger", "runs.rerun", "knowledge.upload_text", "knowledge.upload_file", "judges.create", "judges.evaluate", "budgets.create", "deployments.upload", "test_runs.create"} {
 		if o, ok := api.Lookup(name); !ok || o.Class != api.Unsafe {
 			t.Errorf("%s must be unsafe", name)
-		}
-	}
-}
-
-func TestRetryBudgetCountsHalves(t *testing.T) {
-	t.Parallel()
-	var b budget
-	b.init(1)
-	for i, step := range []struct {
-		refunds int
-		want    bool
-	}{{0, true}, {0, false}, {1, false}, {1, true}, {9, true}, {0, false}} {
-		for range step.refunds {
-			b.refund(0) // half a retry for a call that needed none
-		}
-		if got := b.take(); got != step.want {
-			t.Errorf("step %d: a retry is granted: %v, want %v", i, got, step.want)
 		}
 	}
 }

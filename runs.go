@@ -16,6 +16,8 @@ import (
 // access to the runs section.
 type RunsService service
 
+func (s *RunsService) scope() *scope { return (*service)(s).scope() }
+
 // A Run is one run of an agent.
 type Run struct {
 	ID        string    `json:"id" api:"assumed,run_id"`
@@ -245,7 +247,7 @@ func (s *RunsService) page(ctx context.Context, l *listing[Run], p RunListParams
 	r.query.addTime("created_after", p.CreatedAfter)
 	r.query.addTime("created_before", p.CreatedBefore)
 	l.query(&r.query)
-	return do(ctx, (*service)(s).of(), r, l.decode, opts)
+	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of runs, newest first. It costs one request.
@@ -279,7 +281,7 @@ func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...Request
 //	Access: runs read
 //	Status: documented
 func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption) (*Run, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.RunsGet, id: id}, decodeRun, opts)
+	return do(ctx, s.scope(), request{op: api.RunsGet, id: id}, decodeRun, opts)
 }
 
 // Cancel asks the service to stop a run. It returns when the service has
@@ -292,7 +294,7 @@ func (s *RunsService) Get(ctx context.Context, id string, opts ...RequestOption)
 //	Access: runs write
 //	Status: assumed
 func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, (*service)(s).of(), request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
+	_, err := do(ctx, s.scope(), request{op: api.RunsCancel, id: id, lane: LaneCancel}, decodeNone, opts)
 	return err
 }
 
@@ -304,7 +306,7 @@ func (s *RunsService) Cancel(ctx context.Context, id string, opts ...RequestOpti
 //	Access: runs write
 //	Status: assumed
 func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOption) (*TriggerResult, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.RunsRerun, id: id, salvage: salvageTrigger}, decodeTrigger, opts)
+	return do(ctx, s.scope(), request{op: api.RunsRerun, id: id, salvage: salvageTrigger}, decodeTrigger, opts)
 }
 
 // Delete deletes a run. Deleting a run that does not exist fails with
@@ -315,7 +317,7 @@ func (s *RunsService) Rerun(ctx context.Context, id string, opts ...RequestOptio
 //	Access: runs write
 //	Status: assumed
 func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
-	_, err := do(ctx, (*service)(s).of(), request{op: api.RunsDelete, id: id}, decodeNone, opts)
+	_, err := do(ctx, s.scope(), request{op: api.RunsDelete, id: id}, decodeNone, opts)
 	return err
 }
 

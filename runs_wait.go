@@ -18,7 +18,7 @@ func (s *RunsService) kind() watchKind[Run] {
 			return waitState{status: string(r.effectiveStatus()), done: r.finished()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*Run, error) {
-			run, err := do(ctx, (*service)(s).of(), request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, opts)
+			run, err := do(ctx, s.scope(), request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, opts)
 			if err == nil && run.ID == "" {
 				run.ID = id
 			}
@@ -54,7 +54,7 @@ func (s *RunsService) look(seen []*Run) (listing[Run], pageFunc[Run]) {
 }
 
 func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
-	return watchOf((*service)(s).of(), conf, "", s.kind())
+	return watchOf(s.scope(), conf, "", s.kind())
 }
 
 // Wait waits until a run has finished and returns it. A run that did not
@@ -83,7 +83,7 @@ func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 //	Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	if err := (*service)(s).of().checkRun(ctx, "runs.wait", id); err != nil {
+	if err := s.scope().checkRun(ctx, "runs.wait", id); err != nil {
 		return &Run{ID: id}, err
 	}
 	return s.await(s.watch(&conf).join(ctx, conf, false, id), ctx, id)
@@ -98,10 +98,10 @@ func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run,
 	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
 		return run, err
 	}
-	return run, (*service)(s).of().hide(run.failure())
+	return run, s.scope().hide(run.failure())
 }
 
-func (c *Client) checkRun(ctx context.Context, op, id string) error {
+func (c *scope) checkRun(ctx context.Context, op, id string) error {
 	return c.checkWait(ctx, op, "run", id)
 }
 
@@ -128,7 +128,7 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
 		for _, id := range ids {
-			if err := (*service)(s).of().checkRun(ctx, "runs.wait_all", id); err != nil {
+			if err := s.scope().checkRun(ctx, "runs.wait_all", id); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -156,8 +156,8 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
-		check := func(id string) error { return (*service)(s).of().checkRun(ctx, "runs.watch", id) }
-		if err := (*service)(s).of().made("runs.watch"); ctx == nil || err != nil {
+		check := func(id string) error { return s.scope().checkRun(ctx, "runs.watch", id) }
+		if err := s.scope().made("runs.watch"); ctx == nil || err != nil {
 			yield(nil, cmp.Or(err, check("")))
 			return
 		}

@@ -18,6 +18,8 @@ import (
 // project.
 type TestRunsService service
 
+func (s *TestRunsService) scope() *scope { return (*service)(s).scope() }
+
 // A TestRun is a run of a project's tests.
 type TestRun struct {
 	ID           string        `json:"id" api:"observed,test_run_id"`
@@ -205,8 +207,8 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		return nil, err
 	}
 	environment := req.EnvironmentID
-	if environment == "" && !(*service)(s).of().readOnly {
-		if environment, err = (*service)(s).of().Environments.testTarget(ctx, op, opts); err != nil {
+	if environment == "" && !s.scope().readOnly {
+		if environment, err = (*EnvironmentsService)(s).testTarget(ctx, op, opts); err != nil {
 			return nil, err
 		}
 	}
@@ -218,7 +220,7 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		return nil, bad("filter", "cannot be encoded: "+err.Error())
 	}
 	form := textForm(func([]byte) string { return "," + string(rest[1:len(rest)-1]) })
-	return sendArchive(ctx, (*service)(s).of(), request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
+	return sendArchive(ctx, s.scope(), request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
 }
 
 // Get returns a test run. It costs one request.
@@ -227,7 +229,7 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 //	Access: undocumented
 //	Status: observed
 func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOption) (*TestRun, error) {
-	return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id}, decodeTestRun, opts)
+	return do(ctx, s.scope(), request{op: api.TestRunsGet, id: id}, decodeTestRun, opts)
 }
 
 // Wait waits until a test run has ended and returns it. A test run that did not
@@ -254,14 +256,14 @@ func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOptio
 }
 
 func (s *TestRunsService) watch(conf *waitConfig) *watch[TestRun] {
-	return watchOf((*service)(s).of(), conf, "", watchKind[TestRun]{
+	return watchOf(s.scope(), conf, "", watchKind[TestRun]{
 		name: "test run",
 		id:   func(r *TestRun) string { return r.ID },
 		state: func(r *TestRun) waitState {
 			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
 		},
 		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
-			return do(ctx, (*service)(s).of(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
+			return do(ctx, s.scope(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
 		},
 	})
 }

@@ -169,7 +169,7 @@ func (s *BudgetsService) Usage(ctx context.Context, p *UsageParams, opts ...Requ
 	l := listing[UsageRow]{
 		name: "usage", id: func(*UsageRow) string { return "" },
 	}
-	page, err := do(ctx, (*service)(s).of(), r, l.decode, opts)
+	page, err := do(ctx, s.scope(), r, l.decode, opts)
 	if err != nil {
 		return nil, err
 	}

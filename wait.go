@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 )
@@ -155,36 +156,6 @@ type waitState struct {
 	done          bool
 }
 
-func (c *waitConfig) report(e WaitEvent) {
-	if c.progress != nil {
-		c.progress(e)
-	}
-}
-
-func (c *waitConfig) grow(interval time.Duration) time.Duration {
-	return min(time.Duration(float64(interval)*pollGrowth), c.max)
-}
-
-// failing tracks consecutive failed polls.
-type failing struct {
-	looks   int
-	refused time.Time // since when each poll was refused, as with a 404; zero if the last one was not
-}
-
-// ends records a failed poll and reports whether the wait ends.
-func (f *failing) ends(err error, most int, now time.Time) bool {
-	f.looks++
-	switch {
-	case !refuses(err):
-		f.refused = time.Time{}
-	case f.refused.IsZero():
-		f.refused = now
-	case now.Sub(f.refused) >= missingFor:
-		return true
-	}
-	return hopeless(err) || most > 0 && f.looks >= most
-}
-
 // refuses reports whether err is a response that a repeated poll would not
 // change, if it is the service's: a 404, or the redirect or the 400 of a proxy
 // that stands in for the service for a while.
@@ -193,7 +164,7 @@ func refuses(err error) bool {
 	if !errors.As(err, &answer) {
 		return errors.Is(err, ErrNotFound) // a list that does not show the item
 	}
-	return statusResult(answer.StatusCode) == final && !keyRefused(answer)
+	return exchange.IsFinal(answer.StatusCode) && !keyRefused(answer)
 }
 
 func keyRefused(e *Error) bool {
@@ -221,7 +192,7 @@ func hopeless(err error) bool {
 	)
 	switch {
 	case errors.As(err, &transport): // what it wraps may belong to another call
-		return errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || certificateError(err)
+		return errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || exchange.CertificateError(err)
 	case errors.As(err, &limit):
 		return true
 	case errors.As(err, &answer):

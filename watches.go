@@ -12,7 +12,7 @@ import (
 // list.
 type watches struct {
 	mu   sync.Mutex
-	of   map[watchKey]interface{ idle() bool }
+	of   map[watchKey]interface{ Idle() bool }
 	many int // from which number on the idle ones are dropped; 0 means maxIdle
 }
 
@@ -26,7 +26,7 @@ const maxIdle = 64
 
 // watchOf returns the client's shared watch for a kind of work, or a new one for
 // a wait with request options.
-func watchOf[T any](c *Client, conf *waitConfig, scope string, kind watchKind[T]) *watch[T] {
+func watchOf[T any](c *scope, conf *waitConfig, scope string, kind watchKind[T]) *watch[T] {
 	if len(conf.request) > 0 {
 		return newWatch(c, kind, conf.request)
 	}
@@ -39,29 +39,22 @@ func watchOf[T any](c *Client, conf *waitConfig, scope string, kind watchKind[T]
 	}
 	if len(all.of) >= max(all.many, maxIdle) {
 		for key, w := range all.of {
-			if w.idle() {
+			if w.Idle() {
 				delete(all.of, key)
 			}
 		}
 		all.many = 2 * len(all.of)
 	}
 	if all.of == nil {
-		all.of = make(map[watchKey]interface{ idle() bool })
+		all.of = make(map[watchKey]interface{ Idle() bool })
 	}
 	w := newWatch(c, kind, nil)
 	all.of[key] = w
 	return w
 }
 
-// idle reports whether nothing is waited for, or about to be.
-func (w *watch[T]) idle() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.waits) == 0 && w.expected == 0 && !w.running
-}
-
 // checkWait checks the arguments of a wait.
-func (c *Client) checkWait(ctx context.Context, op, kind, id string) error {
+func (c *scope) checkWait(ctx context.Context, op, kind, id string) error {
 	if ctx == nil {
 		return &ArgumentError{Op: op, Arg: "context", Reason: "is nil"}
 	}
@@ -88,7 +81,7 @@ func waitFor[T any, P outcome[T]](ctx context.Context, w *watch[T], conf waitCon
 
 // ended returns what a single wait saw, or known, and the error of work that
 // ended badly.
-func ended[T any, P outcome[T]](c *Client, known P) func(*T, error) (P, error) {
+func ended[T any, P outcome[T]](c *scope, known P) func(*T, error) (P, error) {
 	return func(value *T, err error) (P, error) {
 		switch {
 		case value == nil:

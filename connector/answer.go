@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/problem"
 )
 
 // A Result is the finished run of a sync connector.
@@ -205,26 +206,6 @@ func salvage(body []byte) []string {
 	return ids
 }
 
-// explain returns the explanation in an error response.
-func explain(body []byte) string {
-	body = bytes.TrimSpace(body)
-	var top map[string]json.RawMessage
-	switch {
-	case len(body) == 0:
-		return ""
-	case body[0] == '<':
-		return "the response is an HTML page"
-	case body[0] == '{' && json.Unmarshal(body, &top) == nil:
-		for _, name := range [...]string{"detail", "message", "error"} {
-			if s := text(top[name]); s != "" {
-				return s
-			}
-		}
-		return ""
-	}
-	return string(body)
-}
-
 // parse decodes the body of a 2xx response. Even a response that it cannot use
 // may have started runs.
 func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error) {
@@ -234,10 +215,10 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 	}
 	fail := &Error{
 		Op: op, Host: c.host, StatusCode: http.StatusOK, Attempts: attempts, Err: err,
-		Body: c.mask.Head(body, maxKeptBody), unknown: true,
+		Body: c.mask.Head(body, 64<<10), unknown: true,
 	}
 	if errors.Is(err, errNotAnswer) {
-		fail.Detail = c.mask.Line(explain(body), maxDetail)
+		fail.Detail, _ = problem.Parse(fail.Body)
 	}
 	if a != nil {
 		fail.RunIDs = a.ids

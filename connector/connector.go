@@ -1,9 +1,8 @@
 package connector
 
 import (
-	"crypto/tls"
+	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/hook"
 	"github.com/connic-go/connic/internal/mask"
 )
@@ -33,17 +33,15 @@ const (
 type Connector struct {
 	// The secret and the URL are captured in closures, so that printing a
 	// Connector cannot reveal them.
-	request func() (*url.URL, http.Header)
-	mask    *mask.Mask
-	host    string // scheme and host
+	url  func() url.URL
+	mask *mask.Mask
+	host string // scheme and host
 
-	transport   http.RoundTripper
+	engine      exchange.Engine
 	callTimeout time.Duration
 	sendTimeout time.Duration
-	maxBody     int64
 	slots       chan struct{} // semaphore of the calls in flight
 	pause       pause
-	h2c         bool // the transport may speak HTTP/2 without TLS
 }
 
 // An Option configures a [Connector].
@@ -137,33 +135,29 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 		}
 	}
 
-	header := http.Header{
-		"Accept":     {"application/json"},
-		"User-Agent": {"connic-go/" + connic.Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"},
-	}
-	if parsed.Secret != "" {
-		header[hook.SecretHeader] = []string{parsed.Secret}
-	}
 	c := &Connector{
-		request: func() (*url.URL, http.Header) {
-			own := *u // a transport may modify its argument
-			return &own, header.Clone()
-		},
+		url:  func() url.URL { return *u },
 		mask: mask.New(parsed.Hidden()...), host: parsed.Host(),
-		transport: shared(), callTimeout: callTimeout, sendTimeout: sendTimeout,
-		maxBody: conf.maxBody, slots: make(chan struct{}, conf.maxInFlight),
+		callTimeout: callTimeout, sendTimeout: sendTimeout, slots: make(chan struct{}, conf.maxInFlight),
 	}
+	c.engine.Policy, c.engine.UserAgent = policy, userAgent
+	c.engine.MaxBody, c.engine.MaxErrorBody = conf.maxBody, min(conf.maxBody, 1<<20)
+	if value := []string{parsed.Secret}; parsed.Secret != "" {
+		c.engine.Key = exchange.Key{Name: hook.SecretHeader, Value: func(context.Context) ([]string, error) { return value, nil }}
+	}
+	c.engine.Hide(c.mask)
+	transport := shared()
 	if h := conf.client; h != nil {
 		if h.Transport != nil {
-			c.transport = h.Transport
+			transport = h.Transport
 		}
 		if conf.timeout == 0 {
 			conf.timeout = h.Timeout
 		}
 	}
-	if t, ok := c.transport.(*http.Transport); ok && t.Protocols != nil {
-		c.h2c = t.Protocols.UnencryptedHTTP2()
-	}
+	t, ok := transport.(*http.Transport)
+	c.engine.NoH2C = ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2())
+	c.engine.Start(transport)
 	if conf.timeout > 0 {
 		c.callTimeout, c.sendTimeout = conf.timeout, conf.timeout
 	}
@@ -183,14 +177,9 @@ func (c *Connector) Format(f fmt.State, _ rune) {
 // connection for as long as its run lasts, so there are many connections, and
 // net/http would keep only two of them.
 var shared = sync.OnceValue(func() http.RoundTripper {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dialer.DialContext,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 1024,
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-	}
+	t := exchange.NewTransport(10*time.Second, 0)
+	t.MaxIdleConnsPerHost = 1024
+	return t
 })
+
+var userAgent = []string{"connic-go/" + connic.Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"}

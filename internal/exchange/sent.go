@@ -1,4 +1,4 @@
-package connic
+package exchange
 
 import (
 	"context"
@@ -78,13 +78,13 @@ func (s *keySpy) Value(key any) any {
 // transport asks for it, which one in memory does not do.
 func (d *deadline) Value(key any) any {
 	if traceKey == nil || key != traceKey {
-		return d.call.Value(key)
+		return d.Exchange.Value(key)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.wire == nil {
-		d.wire = &wire{end: d, method: d.op.Method}
-		d.wire.watch(d.call, d.class)
+		d.wire = &wire{end: d, method: d.Method}
+		d.wire.watch(d.Exchange, d.Class)
 	}
 	return &d.wire.trace
 }
@@ -134,7 +134,7 @@ func (w *wire) gotConn(info httptrace.GotConnInfo) {
 	w.mu.Lock()
 	resend := w.resend(w.host)
 	counted, ours := info.Conn.(*countedConn)
-	http1 := ours // which asks for HTTP/2 over TLS only
+	http1 := ours || w.end.engine.NoH2C // ours asks for HTTP/2 over TLS only
 	if secure, ok := info.Conn.(*tls.Conn); ok {
 		http1 = secure.ConnectionState().NegotiatedProtocol != "h2"
 		counted, ours = secure.NetConn().(*countedConn)

@@ -1,4 +1,4 @@
-package connic
+package watch
 
 import (
 	"cmp"
@@ -28,7 +28,7 @@ const (
 )
 
 // run polls until nothing is waited for any more.
-func (w *watch[T]) run() {
+func (w *Watch[T]) run() {
 	over := false
 	defer func() {
 		if !over { // Goexit in a transport or an observer
@@ -38,7 +38,7 @@ func (w *watch[T]) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		limits := w.client.limiter.Status()
+		limits := w.Quota.Limits()
 		w.mu.Lock()
 		w.limits = limits
 		if len(w.things) == 0 {
@@ -64,10 +64,10 @@ func (w *watch[T]) run() {
 
 // abort ends all waits after the goroutine of the watch was ended by other
 // code.
-func (w *watch[T]) abort() {
+func (w *Watch[T]) abort() {
 	w.mu.Lock()
 	w.running = false
-	w.failAll(fmt.Errorf("%w: it called runtime.Goexit", errPanicked), time.Now(), true)
+	w.failAll(fmt.Errorf("%w: it called runtime.Goexit", ErrPanicked), time.Now(), true)
 	places := w.reserve()
 	w.mu.Unlock()
 	w.tell(places)
@@ -75,22 +75,22 @@ func (w *watch[T]) abort() {
 
 // quota returns the quota that polls must respect: that of the limiter or, if
 // it has none, the documented one.
-func (w *watch[T]) quota() (n int, per time.Duration) {
+func (w *Watch[T]) quota() (n int, per time.Duration) {
 	if w.limits.Limit <= 0 || w.limits.Window <= 0 {
-		return defaultQuota, defaultWindow
+		return w.Assumed.Limit, w.Assumed.Window
 	}
 	return w.limits.Limit, w.limits.Window
 }
 
 // pace returns the time per request of polls: 2.5 s at 60 a minute, so that
 // polls that take several requests add up to 24 a minute.
-func (w *watch[T]) pace() time.Duration {
+func (w *Watch[T]) pace() time.Duration {
 	n, per := w.quota()
 	return max(time.Millisecond, time.Duration(float64(per)/(pollPart*float64(n))))
 }
 
 // recent counts the requests of polls within the last window.
-func (w *watch[T]) recent() int {
+func (w *Watch[T]) recent() int {
 	_, per := w.quota()
 	old := time.Now().Add(-per)
 	w.spent = slices.DeleteFunc(w.spent, func(at time.Time) bool { return !at.After(old) })
@@ -98,11 +98,11 @@ func (w *watch[T]) recent() int {
 }
 
 // byList reports whether polls use the list.
-func (w *watch[T]) byList() bool {
+func (w *Watch[T]) byList() bool {
 	switch {
-	case w.kind.list == nil || w.listing == listRefused || time.Now().Before(w.relist):
+	case w.kind.List == nil || w.listing == listRefused || time.Now().Before(w.relist):
 		return false
-	case w.kind.get == nil:
+	case w.kind.Get == nil:
 		return true
 	case w.listing == listUnknown && len(w.things)+w.expected > few:
 		return true
@@ -113,10 +113,10 @@ func (w *watch[T]) byList() bool {
 }
 
 // next returns when to poll.
-func (w *watch[T]) next() time.Time {
+func (w *Watch[T]) next() time.Time {
 	spent := w.recent()
 	byList := w.byList()
-	if byList && !w.probed && w.kind.get != nil {
+	if byList && !w.probed && w.kind.Get != nil {
 		return time.Time{} // how many slots are reserved depends on whether there is a list
 	}
 	var due time.Time
@@ -125,7 +125,7 @@ func (w *watch[T]) next() time.Time {
 		if len(x.parts) > 0 && (due.IsZero() || x.due.Before(due)) {
 			due = x.due
 		}
-		initial = min(initial, x.conf.initial)
+		initial = min(initial, x.terms.Initial)
 	}
 	if due.IsZero() {
 		return time.Now().Add(time.Hour)
@@ -153,7 +153,7 @@ func (w *watch[T]) next() time.Time {
 }
 
 // fresh reports whether some item was never fetched yet.
-func (w *watch[T]) fresh() bool {
+func (w *Watch[T]) fresh() bool {
 	for _, t := range w.things {
 		if t.asked.IsZero() {
 			return true
@@ -164,7 +164,7 @@ func (w *watch[T]) fresh() bool {
 
 // allowance returns how many items may be fetched individually now: half of the
 // quota for those that never were, and a little less for others.
-func (w *watch[T]) allowance(fresh bool) int {
+func (w *Watch[T]) allowance(fresh bool) int {
 	n, _ := w.quota()
 	part := pollPart
 	if fresh {
@@ -174,7 +174,7 @@ func (w *watch[T]) allowance(fresh bool) int {
 }
 
 // look polls the items.
-func (w *watch[T]) look() {
+func (w *Watch[T]) look() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w.mu.Lock()
@@ -187,7 +187,7 @@ func (w *watch[T]) look() {
 		failed := recover()
 		w.mu.Lock()
 		if failed != nil {
-			w.failAll(fmt.Errorf("%w: %s", errPanicked, mask.Text(fmt.Sprint(failed))), time.Now(), true)
+			w.failAll(fmt.Errorf("%w: %s", ErrPanicked, mask.Text(fmt.Sprint(failed))), time.Now(), true)
 		}
 		w.cancel = nil
 		w.last = time.Now()
@@ -203,9 +203,7 @@ func (w *watch[T]) look() {
 		if ctx.Err() != nil {
 			return
 		}
-		value, err := ask(ctx, w, func(ctx context.Context, opts []RequestOption) (*T, error) {
-			return w.kind.get(ctx, id, opts)
-		})
+		value, err := ask(ctx, w, func(ctx context.Context, a Ask) (*T, error) { return w.kind.Get(ctx, id, a) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -228,7 +226,7 @@ func (w *watch[T]) look() {
 }
 
 // count records a request.
-func (w *watch[T]) count() {
+func (w *Watch[T]) count() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cost++
@@ -236,7 +234,7 @@ func (w *watch[T]) count() {
 }
 
 // due returns the items with a wait that is due by now.
-func (w *watch[T]) due(now time.Time) (due []*thing[T]) {
+func (w *Watch[T]) due(now time.Time) (due []*thing[T]) {
 	for _, t := range w.things {
 		if slices.ContainsFunc(t.parts, func(p *part[T]) bool { return !p.wait.due.After(now) }) {
 			due = append(due, t)
@@ -247,7 +245,7 @@ func (w *watch[T]) due(now time.Time) (due []*thing[T]) {
 
 // missing returns the ids of the due items to fetch individually, least
 // recently fetched first.
-func (w *watch[T]) missing(due []*thing[T], seen map[string]bool, byList bool) []string {
+func (w *Watch[T]) missing(due []*thing[T], seen map[string]bool, byList bool) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	due = slices.DeleteFunc(due, func(t *thing[T]) bool { return seen[t.id] || len(t.parts) == 0 })
@@ -275,13 +273,13 @@ func (w *watch[T]) missing(due []*thing[T], seen map[string]bool, byList bool) [
 
 // reserve returns the change in the number of slots that polls need at the
 // limiter. The caller holds the mutex, and calls tell after releasing it.
-func (w *watch[T]) reserve() int {
+func (w *Watch[T]) reserve() int {
 	want := 0
 	n, _ := w.quota()
 	spent := w.recent()
 	switch waits := len(w.things) + w.expected; {
 	case waits == 0:
-	case w.kind.get == nil, waits <= few, w.listing == listWorks:
+	case w.kind.Get == nil, waits <= few, w.listing == listWorks:
 		// Most polls happen at first, and those of this window are paid for.
 		want = max(1, n/looksAhead-spent) * max(1, min(w.pages, n/looksAhead))
 	default:
@@ -294,8 +292,8 @@ func (w *watch[T]) reserve() int {
 }
 
 // tell reserves slots at the limiter, or releases them.
-func (w *watch[T]) tell(places int) {
-	if r, ok := w.client.limiter.(Reserver); ok && places != 0 {
-		r.Reserve(places)
+func (w *Watch[T]) tell(places int) {
+	if places != 0 {
+		w.Quota.Reserve(places)
 	}
 }

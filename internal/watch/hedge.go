@@ -1,13 +1,13 @@
-package connic
+package watch
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -23,7 +23,7 @@ var errOvertaken = errors.New("another request of the same poll ended first")
 // the request again, and the first response counts. A second request that fails,
 // or takes as long again, is replaced by another one on another connection. There
 // are never more than two at once.
-func ask[T, V any](ctx context.Context, w *watch[T], send func(context.Context, []RequestOption) (V, error)) (V, error) {
+func ask[T, V any](ctx context.Context, w *Watch[T], send func(context.Context, Ask) (V, error)) (V, error) {
 	type response struct {
 		value V
 		err   error
@@ -36,44 +36,41 @@ func ask[T, V any](ctx context.Context, w *watch[T], send func(context.Context, 
 	first, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	again := func(second context.Context) (done bool) {
-		r := response{err: fmt.Errorf("%w: it called runtime.Goexit", errPanicked)}
+		r := response{err: fmt.Errorf("%w: it called runtime.Goexit", ErrPanicked)}
 		defer func() {
 			if failed := recover(); failed != nil {
-				r.err = fmt.Errorf("%w: %s", errPanicked, mask.Text(fmt.Sprint(failed)))
+				r.err = fmt.Errorf("%w: %s", ErrPanicked, mask.Text(fmt.Sprint(failed)))
 			}
-			if done = r.err == nil || errors.Is(r.err, errPanicked); done {
+			if done = r.err == nil || errors.Is(r.err, ErrPanicked); done {
 				overtaken.Store(&r)
 				stop(errOvertaken)
 			}
 		}()
 		w.count()
-		bounded := WithAttemptTimeout(min(patience, w.client.timeout))
-		r.value, r.err = send(second, slices.Concat([]RequestOption{bounded}, w.opts))
+		r.value, r.err = send(second, Ask{Timeout: min(patience, w.Timeout)})
 		return
 	}
-	hedge := func(o *callOptions) {
-		o.sent = func() (landed func()) {
-			sent = time.Now()
-			second, cancel := context.WithCancelCause(ctx)
-			timer := time.AfterFunc(patience, func() {
-				if !w.hedging.CompareAndSwap(false, true) {
-					return // an earlier one is still in the hands of a transport
-				}
-				defer w.hedging.Store(false)
-				for began := time.Now(); !again(second); began = time.Now() {
-					if sleep(second, patience-time.Since(began)) != nil {
-						return
-					}
-				}
-			})
-			return func() {
-				timer.Stop()
-				cancel(errOvertaken)
+	hedge := func() (landed func()) {
+		sent = time.Now()
+		second, cancel := context.WithCancelCause(ctx)
+		timer := time.AfterFunc(patience, func() {
+			if !w.hedging.CompareAndSwap(false, true) {
+				return // an earlier one is still in the hands of a transport
 			}
+			defer w.hedging.Store(false)
+			for began := time.Now(); !again(second); began = time.Now() {
+				if exchange.Sleep(second, patience-time.Since(began)) != nil {
+					return
+				}
+			}
+		})
+		return func() {
+			timer.Stop()
+			cancel(errOvertaken)
 		}
 	}
 	w.count()
-	value, err := send(first, slices.Concat([]RequestOption{hedge}, w.opts))
+	value, err := send(first, Ask{Sending: hedge})
 	w.took = 0
 	if r := overtaken.Load(); r != nil {
 		return r.value, r.err

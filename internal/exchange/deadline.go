@@ -1,4 +1,4 @@
-package connic
+package exchange
 
 import (
 	"context"
@@ -11,8 +11,7 @@ import (
 // called, which a transport in memory does not do, and in that it saves one
 // allocation for each thing it does not need.
 type deadline struct {
-	*call
-	timeout time.Duration
+	*Exchange
 
 	mu        sync.Mutex
 	at        time.Time
@@ -35,17 +34,12 @@ type follower struct {
 	next     *follower
 }
 
-func (d *deadline) begin(timeout time.Duration) {
-	d.timeout = timeout
-	d.alive()
-}
-
 // alive restarts the time limit of the attempt.
 func (d *deadline) alive() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at, d.caller = time.Now().Add(d.timeout), false
-	if end, ok := d.Context.Deadline(); ok && !end.After(d.at) {
+	d.at, d.caller = time.Now().Add(d.Timeout), false
+	if end, ok := d.Exchange.Caller.Deadline(); ok && !end.After(d.at) {
 		d.at, d.caller = end, true
 	}
 }
@@ -70,8 +64,8 @@ func (d *deadline) Done() <-chan struct{} {
 		return d.done
 	}
 	d.timer = time.AfterFunc(time.Until(d.at), d.expire)
-	if d.Context.Done() != nil {
-		d.detach = context.AfterFunc(d.Context, func() { d.end(d.Context.Err()) })
+	if d.Exchange.Caller.Done() != nil {
+		d.detach = context.AfterFunc(d.Exchange.Caller, func() { d.end(d.Exchange.Caller.Err()) })
 	}
 	return d.done
 }
@@ -84,7 +78,7 @@ func (d *deadline) Err() error {
 	if err != nil || asked {
 		return err
 	}
-	if err = d.Context.Err(); err == nil && !time.Now().Before(at) {
+	if err = d.Exchange.Caller.Err(); err == nil && !time.Now().Before(at) {
 		d.expire()
 		err = context.DeadlineExceeded
 	}
@@ -109,7 +103,7 @@ func (d *deadline) expire() {
 func (d *deadline) expired() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.timedOut && d.over() == nil
+	return d.timedOut && d.Exchange.over() == nil
 }
 
 // ranAway reports whether the code that reads the body did not return, and the

@@ -1,10 +1,7 @@
-package connic
+package watch
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -14,7 +11,7 @@ const listOnlyPages = 5
 
 // lookInList pages through the list until all items were seen that are worth a
 // request. It reports whether the poll continues.
-func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
+func (w *Watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 	w.mu.Lock()
 	w.looks++
 	known := make([]*T, 0, len(w.things))
@@ -29,19 +26,16 @@ func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 	wanted := len(known) - hidden
 	w.mu.Unlock()
 	// The list also contains other items. Items further down are fetched by id.
-	most := max(1, min(len(known), 2*len(known)/pageLimit+8))
-	if w.kind.get == nil {
+	most := max(1, min(len(known), 2*len(known)/w.PageSize+8))
+	if w.kind.Get == nil {
 		most = max(most, listOnlyPages)
 	}
 	w.probed = true
-	l, fetch := w.kind.list(known)
+	fetch := w.kind.List(known)
+	var at Position
 	top, reached := w.top, false
 	for page := 1; page <= most; page++ {
-		at := l // of the requests for this page, of which there may be two
-		p, err := ask(ctx, w, func(ctx context.Context, opts []RequestOption) (*Page[T], error) {
-			own := at
-			return fetch(ctx, &own, opts)
-		})
+		p, err := ask(ctx, w, func(ctx context.Context, a Ask) (Page[T], error) { return fetch(ctx, at, a) })
 		if ctx.Err() != nil {
 			return false
 		}
@@ -55,17 +49,17 @@ func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 			w.covered(now)
 			w.top = ""
 			if len(p.Items) > 0 {
-				w.top = l.id(p.Items[0])
+				w.top = p.Row(p.Items[0])
 			}
 		}
 		for _, item := range p.Items {
-			reached = reached || top != "" && l.id(item) == top
-			id := w.kind.id(item)
+			reached = reached || top != "" && p.Row(item) == top
+			id := w.kind.ID(item)
 			t := w.things[id]
 			if t == nil || seen[id] {
 				continue
 			}
-			if w.kind.partial != nil && w.kind.partial(item) {
+			if w.kind.Partial != nil && w.kind.Partial(item) {
 				wanted-- // it is found, and fetched
 				continue
 			}
@@ -81,20 +75,19 @@ func (w *watch[T]) lookInList(ctx context.Context, seen map[string]bool) bool {
 			w.see(t, item, now)
 		}
 		w.mu.Unlock()
-		if !p.HasNext() || len(p.Items) == 0 || wanted <= 0 && (hidden <= 0 || reached) || wanted <= few && w.kind.get != nil {
+		if !p.More || len(p.Items) == 0 || wanted <= 0 && (hidden <= 0 || reached) || wanted <= few && w.kind.Get != nil {
 			break
 		}
-		l.offset += len(p.Items)
-		l.cursor = p.NextCursor
+		at = p.Next
 	}
-	if w.kind.get == nil {
+	if w.kind.Get == nil {
 		w.unlisted(seen)
 	}
-	return w.kind.get != nil
+	return w.kind.Get != nil
 }
 
 // unlisted records that the list does not show the items that were not seen.
-func (w *watch[T]) unlisted(seen map[string]bool) {
+func (w *Watch[T]) unlisted(seen map[string]bool) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,40 +96,31 @@ func (w *watch[T]) unlisted(seen map[string]bool) {
 			continue
 		}
 		t.sought = !t.listed
-		if w.kind.absent != nil {
-			w.see(t, w.kind.absent(id), now)
+		if w.kind.Absent != nil {
+			w.see(t, w.kind.Absent(id), now)
 		} else {
-			w.fail(t, fmt.Errorf("connic: %w: the list does not show the %s", ErrNotFound, w.kind.name), now)
+			w.fail(t, w.Unlisted(w.kind.Name), now)
 		}
 	}
 }
 
 // listFailed handles a failed list request. It reports whether to fetch items
 // one by one instead.
-func (w *watch[T]) listFailed(err error, now time.Time) bool {
+func (w *Watch[T]) listFailed(err error, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var answer *Error
-	var decode *DecodeError
-	switch {
-	case w.kind.get == nil:
-	case errors.As(err, &answer):
-		switch status := answer.StatusCode; {
-		case status == http.StatusForbidden, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+	v := w.Judge(err)
+	if w.kind.Get != nil {
+		switch v.List {
+		case ListUseless:
 			w.listing = listRefused
 			return true
-		case statusResult(status) == final && status != http.StatusUnauthorized:
-			// The parameters are not taken, or something else answers for the service.
-			// The items may be had all the same.
+		case ListLater:
 			w.relist = now.Add(time.Minute)
 			return true
 		}
-	case errors.As(err, &decode):
-		// The cause may be an unrelated item.
-		w.relist = now.Add(time.Minute)
-		return true
 	}
 	w.covered(now)
-	w.failAll(err, now, hopeless(err))
+	w.failAll(err, now, v.Hopeless)
 	return false
 }

@@ -1,9 +1,8 @@
-package connic
+package exchange
 
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -11,41 +10,41 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// requestBody is the body of the requests of a call.
-type requestBody struct {
-	contentType []string
-	encoded     []byte
-	open        func() (io.Reader, error) // instead of encoded
+// A Body is the body of the requests of an exchange.
+type Body struct {
+	ContentType []string
+	Encoded     []byte
+	Open        func() (io.Reader, error) // instead of Encoded
 }
 
 // set sets the body for an attempt. A streamed body keeps the attempt alive
 // while it is being read, however long that takes.
-func (b *requestBody) set(r *http.Request, end *deadline) (err error) {
+func (b *Body) set(r *http.Request, end *deadline) (err error) {
 	r.GetBody = b.reader
 	if r.Body, err = b.reader(); err != nil {
 		return err
 	}
 	defer func() {
-		if b.open != nil {
+		if b.Open != nil {
 			r.Body = &liveBody{r.Body, end}
 			r.GetBody = nil // net/http must not repeat the request by itself
 		}
 	}()
-	if b.open == nil {
-		r.ContentLength = int64(len(b.encoded))
+	if b.Open == nil {
+		r.ContentLength = int64(len(b.Encoded))
 	} else if sized, ok := r.Body.(interface{ Len() int }); ok {
 		r.ContentLength = int64(sized.Len())
 	}
 	return nil
 }
 
-func (b *requestBody) reader() (io.ReadCloser, error) {
-	if b.open == nil {
+func (b *Body) reader() (io.ReadCloser, error) {
+	if b.Open == nil {
 		body := new(memoryBody)
-		body.Reset(b.encoded)
+		body.Reset(b.Encoded)
 		return body, nil
 	}
-	content, err := b.open()
+	content, err := b.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +135,7 @@ type buffer struct {
 	decoder lenient.Decoder // of b
 }
 
-// readFrom reads r to its end, or fails with ErrTooLarge beyond the limit.
+// readFrom reads r to its end, or fails with a *TooLarge beyond the limit.
 func (b *buffer) readFrom(r io.Reader, limit int64) error {
 	for empty := 0; ; {
 		if len(b.b) == cap(b.b) {
@@ -149,7 +148,7 @@ func (b *buffer) readFrom(r io.Reader, limit int64) error {
 		n, err := r.Read(b.b[len(b.b):min(int64(cap(b.b)), limit+1)])
 		b.b = b.b[:len(b.b)+n]
 		if int64(len(b.b)) > limit {
-			return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+			return &TooLarge{limit}
 		}
 		if err == io.EOF {
 			return nil

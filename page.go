@@ -208,84 +208,155 @@ var arrayNames = map[string]int{"items": 1, "data": 2, "results": 3}
 
 var pageSeed = maphash.MakeSeed()
 
-// fingerprint identifies a page by the ids of its items.
-func (l *listing[T]) fingerprint(p *Page[T]) uint64 {
-	if p.sum != 0 {
-		return p.sum
-	}
-	var h maphash.Hash
-	h.SetSeed(pageSeed)
-	for _, item := range p.Items {
-		_, _ = h.WriteString(l.id(item))
-		_ = h.WriteByte(0)
-	}
-	return h.Sum64()
-}
-
-// all iterates over a list, page by page. Lists are newest first, so new rows
-// shift the others while it pages; items that were already on the previous page
-// are skipped. A list that does not end by itself ends with ErrPageLoop.
+// all iterates over a list, page by page.
 func (l listing[T]) all(ctx context.Context, op string, fetch func(context.Context, *listing[T]) (*Page[T], error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
+		w := walk[T]{id: l.id, total: -1}
 		l := l
 		if l.limit <= 0 {
 			l.limit = pageLimit
 		}
-		loop := func(what string) {
-			yield(nil, fmt.Errorf("connic: %s: %w: %s", op, ErrPageLoop, what))
-		}
-		seen := make(map[uint64]bool)
-		cursors := make(map[string]bool)
-		var before map[string]bool
-		empty := 0
-		for range maxPages {
+		for {
 			page, err := fetch(ctx, &l)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if len(page.Items) > 0 {
-				empty = 0
-				sum := l.fingerprint(page)
-				if seen[sum] {
-					loop("the service returned the same page twice")
-					return
-				}
-				seen[sum] = true
-			} else if empty++; empty > maxEmptyPages {
-				loop("the service returns empty pages endlessly")
-				return
-			}
-			ids := make(map[string]bool, len(page.Items))
+			turn := w.page(&l, page)
 			for _, item := range page.Items {
-				id := l.id(item)
-				if id != "" {
-					ids[id] = true
-					if before[id] {
-						continue
-					}
+				if turn.skip || !w.fresh(item) {
+					continue
 				}
 				if !yield(item, nil) {
 					return
 				}
 			}
-			before = ids
-			if !page.HasNext() {
+			switch {
+			case turn.loop != "":
+				yield(nil, fmt.Errorf("connic: %s: %w: %s", op, ErrPageLoop, turn.loop))
+				return
+			case turn.end:
 				return
 			}
-			l.offset += len(page.Items)
-			if l.cursor = page.NextCursor; l.cursor != "" {
-				if cursors[l.cursor] {
-					loop("the service repeats a cursor")
-					return
-				}
-				cursors[l.cursor] = true
-			} else if len(page.Items) == 0 {
-				return // there is no way to advance
+		}
+	}
+}
+
+// walk follows a list that may change while it is read.
+type walk[T any] struct {
+	id           func(*T) string
+	seen, before map[uint64]struct{} // hashes of the ids of the last items
+	pages        int
+	idle         int // consecutive pages without a new item
+	total        int // as the last page reported it, or -1
+	cursors      map[string]bool
+}
+
+// turn says what to do with a page, and where the next one begins.
+type turn struct {
+	skip bool // the page begins too late: it is read again
+	end  bool
+	loop string // the list does not end
+}
+
+func (w *walk[T]) fresh(item *T) bool {
+	id := w.id(item)
+	if id == "" {
+		return true
+	}
+	sum := maphash.String(pageSeed, id)
+	if w.knows(sum) {
+		return false
+	}
+	w.note(sum)
+	return true
+}
+
+// remembered is how many items each of the two generations holds: rows that are
+// added between two pages shift at most that many.
+const remembered = 512
+
+func (w *walk[T]) knows(sum uint64) bool {
+	_, now := w.seen[sum]
+	_, before := w.before[sum]
+	return now || before
+}
+
+func (w *walk[T]) note(sum uint64) {
+	if w.seen == nil {
+		w.seen = make(map[uint64]struct{}, pageLimit)
+	}
+	if len(w.seen) >= remembered {
+		w.seen, w.before = w.before, w.seen
+		clear(w.seen)
+		if w.seen == nil {
+			w.seen = make(map[uint64]struct{}, remembered)
+		}
+	}
+	w.seen[sum] = struct{}{}
+}
+
+// page decides, from a page at l, what follows, and moves l there.
+func (w *walk[T]) page(l *listing[T], p *Page[T]) (t turn) {
+	if w.pages++; w.pages >= maxPages {
+		return turn{loop: fmt.Sprintf("more than %d pages", maxPages)}
+	}
+	shrunk := w.total - p.Total
+	grown := p.Total > w.total && w.total >= 0
+	first := w.total < 0 && w.pages == 1
+	if p.Total < 0 {
+		shrunk = 0
+	}
+	w.total = p.Total
+	if shrunk > 0 && !first && l.cursor == "" && l.offset > 0 {
+		// Rows in front of this page were deleted: what stands here now stood
+		// further down, and the rows between were never seen.
+		l.offset = max(0, l.offset-shrunk)
+		return turn{skip: true}
+	}
+	known := 0
+	for _, item := range p.Items {
+		if id := w.id(item); id != "" {
+			if w.knows(maphash.String(pageSeed, id)) {
+				known++
 			}
 		}
-		loop(fmt.Sprintf("more than %d pages", maxPages))
 	}
+	if known == len(p.Items) || p.sum != 0 && w.repeats(p.sum) {
+		if w.idle++; len(p.Items) > 0 && !grown || w.idle > maxEmptyPages {
+			if len(p.Items) > 0 {
+				return turn{loop: "the service returned the same page twice"}
+			}
+			return turn{loop: "the service returns empty pages endlessly"}
+		}
+	} else {
+		w.idle = 0
+	}
+	if !p.HasNext() {
+		return turn{end: true}
+	}
+	l.offset += len(p.Items)
+	if l.cursor = p.NextCursor; l.cursor != "" {
+		if w.cursors == nil {
+			w.cursors = make(map[string]bool)
+		}
+		if w.cursors[l.cursor] {
+			return turn{loop: "the service repeats a cursor"}
+		}
+		w.cursors[l.cursor] = true
+	} else if len(p.Items) == 0 {
+		return turn{end: true} // there is no way to advance
+	}
+	return turn{}
+}
+
+// repeats records the fingerprint of a page of items without ids.
+func (w *walk[T]) repeats(sum uint64) bool {
+	if w.knows(sum) {
+		return true
+	}
+	w.note(sum)
+	return false
 }
 
 // Collect returns the items of an iterator, at most max of them; 0 means all.
