@@ -26,7 +26,8 @@ func TestProgressEvents(t *testing.T) {
 	service.Events = func(agent, message string) []chattest.Event {
 		return []chattest.Event{
 			{Type: "model_call", Data: map[string]any{"model": "m/1", "agent_message": agent + " " + message}},
-			{Type: "tool_call", After: 1}, {Type: "tool_result", After: 9},
+			{Type: "tool_call", After: 1},
+			{Type: "tool_result", After: 9},
 		}
 	}
 	for _, streamed := range []bool{true, false} {

@@ -67,7 +67,7 @@ func (b *inbox) late(f *frame) bool {
 	return f.kind == "stream_end"
 }
 
-// ended records that an agent has ended its part of r.
+// ended records that an agent has ended in r.
 func (b *inbox) ended(f *frame, r *Reply) {
 	if f.kind == "error" && (b.unnamed || !strings.HasPrefix(f.id, idPrefix)) {
 		if b.failed == nil {

@@ -27,13 +27,9 @@ func newHandshake(client *http.Client) *handshake {
 	if client != nil && client.Transport != nil {
 		return &handshake{next: client.Transport}
 	}
-	transport, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		return &handshake{next: http.DefaultTransport}
-	}
-	transport = transport.Clone()
-	transport.DisableKeepAlives, transport.MaxResponseHeaderBytes = true, maxHeaderBytes
-	return &handshake{next: transport}
+	return &handshake{next: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaderBytes,
+	}}
 }
 
 // RoundTrip implements [http.RoundTripper].

@@ -2,10 +2,7 @@ package chattest_test
 
 import (
 	"context"
-	"net"
-	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,34 +11,6 @@ import (
 	"github.com/connic-go/connic/contrib/chat"
 	"github.com/connic-go/connic/contrib/chat/chattest"
 )
-
-// pipes is a listener whose connections are pipes, for virtual time.
-type pipes struct {
-	accept chan net.Conn
-	closed chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.accept:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.accept <- far:
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // An agent may take an hour and an approval six days: pings are answered
 // meanwhile, and the idle time of the session is between messages only.
@@ -62,12 +31,7 @@ func TestAgentsThatTakeLong(t *testing.T) {
 				{Type: "approval_approved", Pause: 144 * time.Hour},
 			}
 		}
-		p := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}
-		server := &http.Server{Handler: service, ReadHeaderTimeout: time.Minute}
-		var serving sync.WaitGroup
-		serving.Go(func() { _ = server.Serve(p) })
-		transport := &http.Transport{DialContext: p.dial}
-		s, err := chat.Dial(t.Context(), "ws://localhost/x", service.Secret(), chat.WithHTTPClient(&http.Client{Transport: transport}), chat.WithIdleTimeout(2*time.Hour), chat.WithPing(10*time.Minute, time.Second))
+		s, err := chat.Dial(t.Context(), "ws://localhost/x", service.Secret(), chat.WithHTTPClient(chattest.Client(t, service)), chat.WithIdleTimeout(2*time.Hour), chat.WithPing(10*time.Minute, time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,9 +49,5 @@ func TestAgentsThatTakeLong(t *testing.T) {
 			t.Errorf("the session was idle for %v: %v", took, s.Err())
 		}
 		_ = s.Close()
-		close(p.closed)
-		_ = server.Close()
-		transport.CloseIdleConnections()
-		serving.Wait()
 	})
 }
