@@ -92,13 +92,24 @@ func (r *Reply) Agents() []string { return slices.Clone(r.agents) }
 func (r *Reply) watch(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() { r.give(causeOf(ctx)) })
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended { // meanwhile
-		unwatch()
-		return
-	}
+	defer r.unlock()
 	r.unwatch = unwatch
-	r.idle = time.AfterFunc(r.silence(), func() { r.give(ErrIdle) })
+	if !r.ended {
+		r.idle = time.AfterFunc(r.silence(), func() { r.give(ErrIdle) })
+	}
+}
+
+// unlock releases the mutex, and stops watching the context of a reply that has
+// ended. That calls the context, which may be the caller's own code.
+func (r *Reply) unlock() {
+	var unwatch func() bool
+	if r.ended {
+		unwatch, r.unwatch = r.unwatch, nil
+	}
+	r.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
 }
 
 // silence returns how long the service may say nothing.
@@ -113,18 +124,19 @@ func (r *Reply) silence() time.Duration {
 // whether the reply was incomplete.
 func (r *Reply) give(err error) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	return r.finish(err, false)
 }
 
 // lose ends the reply of a session that has ended.
 func (r *Reply) lose(err error, unsent bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.finish(err, unsent)
 }
 
-// finish ends the reply, unless it has ended. The caller holds the mutex.
+// finish ends the reply, unless it has ended. The caller holds the mutex, and
+// releases it with unlock.
 func (r *Reply) finish(cause error, unsent bool) bool {
 	if r.ended {
 		return false
@@ -148,8 +160,7 @@ func (r *Reply) finish(cause error, unsent bool) bool {
 	}
 	r.ended = true
 	close(r.over)
-	if r.unwatch != nil {
-		r.unwatch()
+	if r.idle != nil {
 		r.idle.Stop()
 	}
 	return true
@@ -204,7 +215,7 @@ func (r *Reply) isWritten() bool {
 func (r *Reply) take(f *frame) {
 	r.sent() // the service is quicker than the writer
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.last = time.Now()
 	switch {
 	case f.isReply():

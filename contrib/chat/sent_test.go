@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,4 +179,38 @@ func TestCloseAfterTheEnd(t *testing.T) {
 			t.Errorf("%v", took)
 		}
 	}, chat.WithMaxMessageBytes(100))
+}
+
+// broken is a context that panics, or exits the goroutine.
+type broken struct {
+	context.Context
+	exits bool
+}
+
+func (b broken) Done() <-chan struct{} {
+	if b.exits {
+		runtime.Goexit()
+	}
+	panic("a context of the user's")
+}
+
+// A context that panics leaves the session as it was.
+func TestAContextThatPanics(t *testing.T) {
+	t.Parallel()
+	virtually(t, answering([]string{`{"type":"response","id":"ID","response":"ab"}`}), func(t *testing.T, s *chat.Session) {
+		t.Helper()
+		start := time.Now()
+		for _, exits := range []bool{false, true} {
+			gone := make(chan struct{})
+			go func() {
+				defer close(gone)
+				defer func() { _ = recover() }()
+				_, _ = s.Send(broken{t.Context(), exits}, chat.Message{Text: "m"})
+			}()
+			<-gone
+		}
+		if answer, err := s.Ask(t.Context(), chat.Message{Text: "m"}); err != nil || answer.Text != "ab" || time.Since(start) != 0 {
+			t.Errorf("%+v, %v after %v", answer, err, time.Since(start))
+		}
+	})
 }

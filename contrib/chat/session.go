@@ -245,7 +245,15 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	if err := s.enter(ctx, r); err != nil {
 		return nil, err
 	}
+	returned := false
+	defer func() {
+		if !returned { // the context has panicked
+			s.leave(r)
+			r.give(ErrAbandoned)
+		}
+	}()
 	unsent := func(err error) (*Reply, error) {
+		returned = true
 		s.leave(r)
 		return nil, &ReplyError{Err: err, unsent: true}
 	}
@@ -257,6 +265,7 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 		return unsent(s.Err())
 	}
 	r.watch(ctx)
+	returned = true
 	select {
 	case <-r.written:
 	case <-r.over:
@@ -318,7 +327,9 @@ func (s *Session) enter(ctx context.Context, r *Reply) error {
 func (s *Session) leave(r *Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.replies.remove(r)
+	if !r.isBegun() {
+		s.replies.remove(r)
+	}
 	s.wake()
 }
 
