@@ -183,15 +183,16 @@ func (w *ingestionWire) ingestion() *Ingestion {
 // sent, for responses that do not repeat it.
 func decodeIngestion(sent string) func(*lenient.Decoder) (*Ingestion, error) {
 	return func(d *lenient.Decoder) (*Ingestion, error) {
-		w := ingestionWire{EntryID: sent}
-		decode := d.Decode
-		if sent != "" { // then the response may be empty
-			decode = func(v any) error { return d.End(d.Value(v)) }
+		w := new(ingestionWire)
+		if sent == "" || d.Len() > 0 { // the response to a document with an id may be empty
+			if err := d.Decode(w); err != nil {
+				return nil, err
+			}
+			if i := w.ingestion(); i.EntryID == "" && i.JobID == "" {
+				return nil, otherDocument("entry_id")
+			}
 		}
-		if err := decode(&w); err != nil {
-			return nil, err
-		}
-		w.EntryID = cmp.Or(w.EntryID, sent) // after a null
+		w.EntryID = cmp.Or(w.EntryID, sent)
 		return w.ingestion(), nil
 	}
 }

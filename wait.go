@@ -162,7 +162,7 @@ type waitState struct {
 func refuses(err error) bool {
 	var answer *Error
 	if !errors.As(err, &answer) {
-		return errors.Is(err, ErrNotFound) // a list that does not show the item
+		return errors.Is(err, ErrNotFound) || errors.Is(err, lenient.ErrOther) // the list does not show the item, or a gateway answered
 	}
 	return exchange.IsFinal(answer.StatusCode) && !keyRefused(answer)
 }
@@ -198,7 +198,7 @@ func hopeless(err error) bool {
 	case errors.As(err, &answer):
 		return keyRefused(answer)
 	case errors.As(err, &decode):
-		return !errors.Is(err, lenient.ErrIncomplete)
+		return !errors.Is(err, lenient.ErrIncomplete) && !errors.Is(err, lenient.ErrOther)
 	}
 	return errors.As(err, &argument) || errors.Is(err, errPanicked)
 }

@@ -17,14 +17,14 @@ import (
 // obeys reports what is wrong with a file that was taken. It says the rules in
 // other words than rules.go does.
 func obeys(name string) string {
-	parts := strings.Split(name, "/")
+	segments := strings.Split(name, "/")
 	ext := ""
-	if i := strings.LastIndexByte(parts[len(parts)-1], '.'); i >= 0 {
-		ext = strings.ToLower(parts[len(parts)-1][i:])
+	if i := strings.LastIndexByte(segments[len(segments)-1], '.'); i >= 0 {
+		ext = strings.ToLower(segments[len(segments)-1][i:])
 	}
-	for _, part := range parts {
-		if part == "" || part[0] == '.' || strings.Contains(part, "__pycache__") {
-			return "a part that is left out"
+	for _, segment := range segments {
+		if segment == "" || segment[0] == '.' || strings.Contains(segment, "__pycache__") {
+			return "a segment that is left out"
 		}
 	}
 	switch {
@@ -32,7 +32,7 @@ func obeys(name string) string {
 		return "its characters"
 	case name == "requirements.txt":
 		return ""
-	case len(parts) < 2 || !strings.Contains("|agents|tools|middleware|schemas|guardrails|hooks|tests|connectors|", "|"+parts[0]+"|"):
+	case len(segments) < 2 || !strings.Contains("|agents|tools|middleware|schemas|guardrails|hooks|tests|connectors|", "|"+segments[0]+"|"):
 		return "its folder"
 	case strings.HasPrefix(name, "tests/files/"):
 		if strings.HasSuffix(name, ".pyc") {

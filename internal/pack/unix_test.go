@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// within ends the test's patience: what blocks for ever must not hang the others.
+// within fails the test if f blocks for ever.
 func within(t *testing.T, what string, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
