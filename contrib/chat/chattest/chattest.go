@@ -1,14 +1,14 @@
 // Package chattest is a WebSocket connector for tests, in front of agents of
-// package connictest. The runs that its messages start are like all others.
+// package connictest. The runs that its messages start are like all others, and
+// each session is a run too.
 package chattest
 
 import (
+	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -47,8 +47,6 @@ type Server struct {
 
 	hooks    []*connictest.Connector
 	listener *httptest.Server
-	mu       sync.Mutex
-	sessions int
 }
 
 // An Event is a progress event. The types and the keys that the service uses
@@ -117,11 +115,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.mu.Lock()
-	s.sessions++
-	id := fmt.Sprintf("connector-run-%d", s.sessions)
-	s.mu.Unlock()
-	connected := object{"type": "connected", "connector_run_id": id}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	connected := object{"type": "connected", "connector_run_id": s.hooks[0].Session(ctx)}
 	if len(s.Agents) > 0 {
 		connected["agents"] = s.Agents
 	}
