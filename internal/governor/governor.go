@@ -164,9 +164,20 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 		a.Lane = Call
 	}
 	now := time.Now()
+	if deadline, ok := ctx.Deadline(); a.NoWait && a.Spare > 0 && ok && now.Add(a.Spare).After(deadline) {
+		return 0, &Refusal{Reason: Late, Deadline: true}
+	}
 	g.mu.Lock()
-	if g.waiting == 0 && a.Spare == 0 {
-		if _, _, ok := g.turn(now, a.Lane); ok {
+	switch {
+	case a.NoWait:
+		id, err := g.try(now, a.Lane)
+		if err == nil {
+			g.reserved += a.Follow
+		}
+		g.mu.Unlock()
+		return id, err
+	case g.waiting == 0 && a.Spare == 0:
+		if _, _, ok := g.turn(now, a.Lane, false); ok {
 			id := g.admit(now, a.Lane)
 			g.reserved += a.Follow
 			g.mu.Unlock()
@@ -177,13 +188,26 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 	return g.queue(ctx, a)
 }
 
+// Try admits an attempt if one that can wait may go now. If not, it returns why,
+// and when to ask again; the zero time means after the next Release. It is for
+// callers that keep a queue of their own.
+func (g *Governor) Try(lane Lane) (permit uint64, at time.Time, reason Reason, ok bool) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at, reason, ok = g.turn(now, lane, false); ok {
+		permit = g.admit(now, lane)
+	}
+	return permit, at, reason, ok
+}
+
 // queue waits for the turn of an attempt.
 func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
 	w := &waiter{lane: a.Lane, again: a.Again, follow: a.Follow, ready: make(chan struct{})}
 	if deadline, ok := ctx.Deadline(); ok {
 		w.latest = deadline.Add(-a.Spare)
 	}
-	reason, wait := g.join(w, a.NoWait, a.Queued != nil)
+	reason, wait := g.join(w, a.Queued != nil)
 	// Whatever the caller's code does, do not lose the waiter or its permit.
 	taken := false
 	defer func() {

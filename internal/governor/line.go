@@ -75,7 +75,7 @@ func (l *line) remove(w *waiter) {
 // join queues w behind the others of its lane or, if it was refused before,
 // ahead of all that were not. It returns why w waits and the minimum wait. If
 // tell is set, w does not go before told is called.
-func (g *Governor) join(w *waiter, noWait, tell bool) (reason Reason, wait time.Duration) {
+func (g *Governor) join(w *waiter, tell bool) (reason Reason, wait time.Duration) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -97,19 +97,34 @@ func (g *Governor) join(w *waiter, noWait, tell bool) (reason Reason, wait time.
 	if w.line == nil {
 		return "", 0
 	}
-	_, reason, ok := g.turn(now, w.lane)
+	_, reason, ok := g.turn(now, w.lane, false)
 	if ok {
 		reason = Line
 	}
 	first := g.earliest(now, w.lane, ahead)
 	wait = first.Sub(now)
 	w.telling = tell
-	if noWait {
-		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason})
-	} else if late := w.tooLate(now, first, reason); late != nil {
+	if late := w.tooLate(now, first, reason); late != nil {
 		g.refuse(w, late)
 	}
 	return reason, wait
+}
+
+// try admits an attempt that does not wait, to a slot that is free beyond what
+// those in the queue need.
+func (g *Governor) try(now time.Time, lane Lane) (uint64, error) {
+	_, reason, ok := g.turn(now, lane, true)
+	ahead := g.waiting
+	if lane == Cancel {
+		ahead = g.lines[Cancel].len
+	}
+	if ok && g.n > 0 && ahead >= g.n-g.used-g.inFlight-g.keep(lane) {
+		reason, ok = Line, false
+	}
+	if !ok {
+		return 0, &Refusal{Wait: max(0, g.earliest(now, lane, g.lines[lane].len).Sub(now)), Reason: reason}
+	}
+	return g.admit(now, lane), nil
 }
 
 // told allows a waiter to go once its Queued callback has returned.
@@ -175,7 +190,7 @@ func (g *Governor) sweep(now time.Time) {
 	g.soonest = time.Time{}
 	for lane := range g.lines {
 		ahead := 0
-		_, reason, _ := g.turn(now, Lane(lane))
+		_, reason, _ := g.turn(now, Lane(lane), false)
 		for w := g.lines[lane].first; w != nil; {
 			following := w.next
 			if late := w.tooLate(now, g.earliest(now, Lane(lane), ahead), reason); late != nil {
@@ -256,7 +271,7 @@ func (g *Governor) dispatch(now time.Time) {
 				went = true
 				break
 			}
-			at, reason, ok := g.turn(now, w.lane)
+			at, reason, ok := g.turn(now, w.lane, false)
 			if ok {
 				g.went(w, now)
 				went = true

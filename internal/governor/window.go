@@ -65,12 +65,14 @@ func (g *Governor) oldest() time.Time {
 	return g.freed(0)
 }
 
-// keep returns how many slots an attempt in the lane must leave for polls.
+// keep returns how many slots an attempt in the lane must leave for polls: what
+// is reserved, as long as that and what polls have used are at most half.
 func (g *Governor) keep(lane Lane) int {
-	kept := max(0, min(g.reserved, g.n/2))
+	half := g.n / 2
 	if g.sharing.active {
-		kept = min(kept, g.sharing.share/4)
+		half = min(half, g.sharing.share/4)
 	}
+	kept := max(0, min(g.reserved, half-g.looks-g.looking))
 	switch lane {
 	case Poll:
 		return 0
@@ -83,7 +85,9 @@ func (g *Governor) keep(lane Lane) int {
 
 // turn reports whether an attempt in the lane may go now. If not, it returns
 // the reason and when to ask again; the zero time means after the next Release.
-func (g *Governor) turn(now time.Time, lane Lane) (at time.Time, reason Reason, ok bool) {
+// Only attempts that can wait are held back until responses to others confirm
+// that the quota is available.
+func (g *Governor) turn(now time.Time, lane Lane, noWait bool) (at time.Time, reason Reason, ok bool) {
 	g.expire(now)
 	matures := g.mature(now, g.slow)
 	if now.Before(g.pausedUntil) {
@@ -98,12 +102,17 @@ func (g *Governor) turn(now time.Time, lane Lane) (at time.Time, reason Reason, 
 		}
 	}
 	bound := g.burst()
+	if noWait {
+		bound = math.MaxInt
+	}
 	if s := &g.sharing; s.active {
 		if s.over(now, g.hold) {
 			s.stop(g.window)
 			g.answers = 0
 		} else {
-			bound = sharedFlight
+			if !noWait {
+				bound = sharedFlight
+			}
 			if !s.within(g.served+g.fresh, keep) {
 				if at = s.look(g.lines[Call].len, g.pausedUntil, g.hold); now.Before(at) {
 					if first := g.oldest(); !first.IsZero() && first.Before(at) {
