@@ -77,7 +77,8 @@ const (
 	// It is the default.
 	LaneCall Lane = iota
 	// LanePoll is for the polls of waits. They take precedence over calls, and
-	// use at most half of the quota while calls are queued.
+	// use at most half of the quota while calls are queued, and for a window
+	// after that.
 	LanePoll
 	// LaneCancel is for [RunsService.Cancel], which goes to the head of the
 	// queue. At most three in a row are admitted while other attempts wait.

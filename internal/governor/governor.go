@@ -19,7 +19,7 @@ type Lane uint8
 // The lanes. The values are those of the public type.
 const (
 	Call   Lane = iota // in order of arrival
-	Poll               // polls: ahead of calls while they use less than half of the window
+	Poll               // polls: ahead of calls, up to half of the window
 	Cancel             // ahead of all others, at most three in a row
 	Low                // behind all others, but not forever
 	lanes
@@ -124,9 +124,10 @@ type Governor struct {
 	soonest time.Time // no waiter has to go earlier; zero if none has a deadline
 	timer   *time.Timer
 
-	reserved int       // slots of the window reserved for polls
-	cancels  int       // admitted in a row while others waited
-	lowAt    time.Time // when the low lane last went ahead of the others
+	reserved  int       // slots of the window reserved for polls
+	contended time.Time // when a call last waited while polls had used their half
+	cancels   int       // admitted in a row while others waited
+	lowAt     time.Time // when the low lane last went ahead of the others
 
 	answers     int // limits the initial burst; at most n
 	refusals    int
@@ -164,28 +165,33 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 		a.Lane = Call
 	}
 	now := time.Now()
-	if deadline, ok := ctx.Deadline(); a.NoWait && a.Spare > 0 && ok && now.Add(a.Spare).After(deadline) {
-		return 0, &Refusal{Reason: Late, Deadline: true}
+	w := waiter{lane: a.Lane, again: a.Again, follow: a.Follow}
+	if deadline, ok := ctx.Deadline(); ok {
+		if w.latest = deadline.Add(-a.Spare); a.NoWait && now.After(w.latest) {
+			return 0, &Refusal{Reason: Late, Deadline: true}
+		}
 	}
+	first := w.attempt(now, g.hold)
+	first.noWait = a.NoWait
+	var id uint64
+	var err error
 	g.mu.Lock()
-	switch {
-	case a.NoWait:
-		id, err := g.try(now, a.Lane)
-		if err == nil {
-			g.reserved += a.Follow
+	ok := a.NoWait
+	if ok {
+		id, err = g.try(now, first)
+	} else if g.waiting == 0 && a.Spare == 0 {
+		if _, _, ok = g.turn(now, first); ok {
+			id = g.admit(now, a.Lane)
 		}
-		g.mu.Unlock()
-		return id, err
-	case g.waiting == 0 && a.Spare == 0:
-		if _, _, ok := g.turn(now, a.Lane, false); ok {
-			id := g.admit(now, a.Lane)
-			g.reserved += a.Follow
-			g.mu.Unlock()
-			return id, nil
-		}
+	}
+	if ok && err == nil {
+		g.reserved += a.Follow
 	}
 	g.mu.Unlock()
-	return g.queue(ctx, a)
+	if ok {
+		return id, err
+	}
+	return g.queue(ctx, a, w.latest)
 }
 
 // Try admits an attempt if one that can wait may go now. If not, it returns why,
@@ -195,18 +201,15 @@ func (g *Governor) Try(lane Lane) (permit uint64, at time.Time, reason Reason, o
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if at, reason, ok = g.turn(now, lane, false); ok {
+	if at, reason, ok = g.turn(now, attempt{lane: lane}); ok {
 		permit = g.admit(now, lane)
 	}
 	return permit, at, reason, ok
 }
 
 // queue waits for the turn of an attempt.
-func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
-	w := &waiter{lane: a.Lane, again: a.Again, follow: a.Follow, ready: make(chan struct{})}
-	if deadline, ok := ctx.Deadline(); ok {
-		w.latest = deadline.Add(-a.Spare)
-	}
+func (g *Governor) queue(ctx context.Context, a Admission, latest time.Time) (uint64, error) {
+	w := &waiter{lane: a.Lane, again: a.Again, follow: a.Follow, latest: latest, ready: make(chan struct{})}
 	reason, wait := g.join(w, a.Queued != nil)
 	// Whatever the caller's code does, do not lose the waiter or its permit.
 	taken := false
@@ -320,7 +323,7 @@ func (g *Governor) Status() Status {
 	s := Status{
 		Limit: g.n, Window: g.window, Used: g.used + g.inFlight, InFlight: g.inFlight,
 		Waiting: g.waiting - g.lines[Poll].len, Polling: g.lines[Poll].len,
-		Reserved: g.keep(Call), Refusals: g.refusals,
+		Reserved: g.keep(attempt{}), Refusals: g.refusals,
 	}
 	if g.sharing.active && !g.sharing.over(now, g.hold) {
 		s.Shared, s.ShareOfWindow = true, g.sharing.share

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,13 +151,13 @@ func TestPollsWithoutEndLeaveHalfToCalls(t *testing.T) {
 			g := New(60, time.Minute)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			sent := 0
+			var sent atomic.Int64
 			g.Reserve(polls)
 			for range polls {
 				go func() {
 					for ctx.Err() == nil {
 						if id, err := g.Acquire(ctx, Admission{Lane: Poll}); err == nil {
-							sent++
+							sent.Add(1)
 							time.Sleep(100 * time.Millisecond)
 							g.Release(id, Answered, 0)
 							_ = sleep(ctx, 20*time.Second)
@@ -165,7 +166,7 @@ func TestPollsWithoutEndLeaveHalfToCalls(t *testing.T) {
 				}()
 			}
 			time.Sleep(5 * time.Minute)
-			before, start := sent, time.Now()
+			before, start := sent.Load(), time.Now()
 			longest := time.Duration(0)
 			for range 60 {
 				asked := time.Now()
@@ -177,7 +178,7 @@ func TestPollsWithoutEndLeaveHalfToCalls(t *testing.T) {
 			if took > 130*time.Second || longest > 70*time.Second {
 				t.Errorf("beside %d polls 60 calls take %v, and one waits %v", polls, took, longest)
 			}
-			if rate := float64(sent-before+60) / took.Minutes(); polls >= 40 && rate < 58 {
+			if rate := float64(sent.Load()-before+60) / took.Minutes(); polls >= 40 && rate < 58 {
 				t.Errorf("beside %d polls %.1f attempts go in a minute", polls, rate)
 			}
 			cancel()

@@ -17,6 +17,10 @@ type waiter struct {
 	refusal    *Refusal
 }
 
+func (w *waiter) attempt(now time.Time, hold time.Duration) attempt {
+	return attempt{lane: w.lane, collect: w.follow > 0 && !w.latest.IsZero() && w.latest.Before(now.Add(hold))}
+}
+
 func (w *waiter) settled() bool {
 	select {
 	case <-w.ready:
@@ -97,11 +101,11 @@ func (g *Governor) join(w *waiter, tell bool) (reason Reason, wait time.Duration
 	if w.line == nil {
 		return "", 0
 	}
-	_, reason, ok := g.turn(now, w.lane, false)
+	_, reason, ok := g.turn(now, w.attempt(now, g.hold))
 	if ok {
 		reason = Line
 	}
-	first := g.earliest(now, w.lane, ahead)
+	first := g.earliest(now, w.attempt(now, g.hold), ahead)
 	wait = first.Sub(now)
 	w.telling = tell
 	if late := w.tooLate(now, first, reason); late != nil {
@@ -112,19 +116,19 @@ func (g *Governor) join(w *waiter, tell bool) (reason Reason, wait time.Duration
 
 // try admits an attempt that does not wait, to a slot that is free beyond what
 // those in the queue need.
-func (g *Governor) try(now time.Time, lane Lane) (uint64, error) {
-	_, reason, ok := g.turn(now, lane, true)
+func (g *Governor) try(now time.Time, a attempt) (uint64, error) {
+	_, reason, ok := g.turn(now, a)
 	ahead := g.waiting
-	if lane == Cancel {
+	if a.lane == Cancel {
 		ahead = g.lines[Cancel].len
 	}
-	if ok && g.n > 0 && ahead >= g.n-g.used-g.inFlight-g.keep(lane) {
+	if ok && g.n > 0 && ahead >= g.n-g.used-g.inFlight-g.keep(a) {
 		reason, ok = Line, false
 	}
 	if !ok {
-		return 0, &Refusal{Wait: max(0, g.earliest(now, lane, g.lines[lane].len).Sub(now)), Reason: reason}
+		return 0, &Refusal{Wait: max(0, g.earliest(now, a, g.lines[a.lane].len).Sub(now)), Reason: reason}
 	}
-	return g.admit(now, lane), nil
+	return g.admit(now, a.lane), nil
 }
 
 // told allows a waiter to go once its Queued callback has returned.
@@ -178,7 +182,7 @@ func (g *Governor) giveUp(w *waiter, reason Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if w.line != nil {
-		wait := g.earliest(now, w.lane, 0).Sub(now)
+		wait := g.earliest(now, w.attempt(now, g.hold), 0).Sub(now)
 		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason, Deadline: true})
 		g.dispatch(now)
 	}
@@ -190,10 +194,10 @@ func (g *Governor) sweep(now time.Time) {
 	g.soonest = time.Time{}
 	for lane := range g.lines {
 		ahead := 0
-		_, reason, _ := g.turn(now, Lane(lane), false)
+		_, reason, _ := g.turn(now, attempt{lane: Lane(lane)})
 		for w := g.lines[lane].first; w != nil; {
 			following := w.next
-			if late := w.tooLate(now, g.earliest(now, Lane(lane), ahead), reason); late != nil {
+			if late := w.tooLate(now, g.earliest(now, w.attempt(now, g.hold), ahead), reason); late != nil {
 				g.refuse(w, late)
 			} else {
 				ahead++
@@ -233,17 +237,10 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	if aged {
 		add(low)
 	}
-	// Polls come first until they have half of the window, and calls after
-	// that.
+	// Polls come first: beside calls they have at most half of the window.
 	first, second := poll, call
-	if poll != nil && call != nil {
-		behind := g.looks+g.looking >= g.n/2
-		if g.n < 2 { // cannot be halved
-			behind = call.since.Before(poll.since)
-		}
-		if behind {
-			first, second = call, poll
-		}
+	if g.n < 2 && poll != nil && call != nil && call.since.Before(poll.since) { // it cannot be halved
+		first, second = call, poll
 	}
 	add(first)
 	add(second)
@@ -271,7 +268,7 @@ func (g *Governor) dispatch(now time.Time) {
 				went = true
 				break
 			}
-			at, reason, ok := g.turn(now, w.lane, false)
+			at, reason, ok := g.turn(now, w.attempt(now, g.hold))
 			if ok {
 				g.went(w, now)
 				went = true
@@ -301,7 +298,7 @@ func (g *Governor) late(now time.Time) bool {
 		return false
 	}
 	for lane := range g.lines {
-		if n := g.lines[lane].len; n > 0 && g.earliest(now, Lane(lane), n-1).After(g.soonest) {
+		if n := g.lines[lane].len; n > 0 && g.earliest(now, attempt{lane: Lane(lane), collect: true}, n-1).After(g.soonest) {
 			return true
 		}
 	}
@@ -311,6 +308,9 @@ func (g *Governor) late(now time.Time) bool {
 // went admits a waiter.
 func (g *Governor) went(w *waiter, now time.Time) {
 	g.out(w)
+	if w.lane == Call && g.polls() <= 0 {
+		g.contended = now
+	}
 	switch {
 	case w.lane == Cancel && g.waiting > g.lines[Cancel].len:
 		g.cancels++
