@@ -196,12 +196,15 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 
 // Try admits an attempt if one that can wait may go now. If not, it returns why,
 // and when to ask again; the zero time means after the next Release. It is for
-// callers that keep a queue of their own.
-func (g *Governor) Try(lane Lane) (permit uint64, at time.Time, reason Reason, ok bool) {
+// callers that keep a queue of their own; calls says whether it has calls.
+func (g *Governor) Try(lane Lane, calls bool) (permit uint64, at time.Time, reason Reason, ok bool) {
+	if lane >= lanes {
+		lane = Call
+	}
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if at, reason, ok = g.turn(now, attempt{lane: lane}); ok {
+	if at, reason, ok = g.turn(now, attempt{lane: lane, calls: calls}); ok {
 		permit = g.admit(now, lane)
 	}
 	return permit, at, reason, ok
@@ -254,7 +257,7 @@ func (g *Governor) Release(permit uint64, kind Kind, retryAfter time.Duration) {
 		return
 	}
 	if g.n > 0 && kind != NotSent {
-		g.ended(trip{end: now, refused: kind == Refused, look: f.lane == Poll})
+		g.ended(trip{end: now, refused: kind == Refused, poll: f.lane == Poll})
 	}
 	switch kind {
 	case Answered:
@@ -303,13 +306,14 @@ func (g *Governor) refused(now time.Time, current bool, wait time.Duration) {
 }
 
 // Reserve reserves that many additional slots of the window for polls; a
-// negative number releases slots. At most half of the window is reserved. Calls
-// may arrive in any order: only their sum counts.
-func (g *Governor) Reserve(places int) {
+// negative number releases slots. Those reserved and those that polls have used
+// are at most half of the window. Calls may arrive in any order: only their sum
+// counts.
+func (g *Governor) Reserve(slots int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.reserved += places
-	if places < 0 {
+	g.reserved += slots
+	if slots < 0 {
 		g.dispatch(time.Now())
 	}
 }

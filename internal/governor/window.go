@@ -9,7 +9,7 @@ import (
 type trip struct {
 	end     time.Time
 	refused bool
-	look    bool
+	poll    bool
 }
 
 // trips is a ring of the round trips that count, oldest first. It grows to n.
@@ -17,7 +17,7 @@ type trips struct {
 	ring       []trip
 	head, used int
 	served     int // those not refused
-	looks      int // those in the lane Poll
+	polled     int // those in the lane Poll
 }
 
 // ended records a round trip.
@@ -33,8 +33,8 @@ func (g *Governor) ended(t trip) {
 	if !t.refused {
 		g.served++
 	}
-	if t.look {
-		g.looks++
+	if t.poll {
+		g.polled++
 	}
 }
 
@@ -44,8 +44,8 @@ func (g *Governor) expire(now time.Time) {
 		if !g.ring[g.head].refused {
 			g.served--
 		}
-		if g.ring[g.head].look {
-			g.looks--
+		if g.ring[g.head].poll {
+			g.polled--
 		}
 		g.head = (g.head + 1) % len(g.ring)
 		g.used--
@@ -71,7 +71,7 @@ func (g *Governor) polls() int {
 	if g.sharing.active {
 		n = min(n, g.sharing.share)
 	}
-	return max(1, n/2) - g.looks - g.looking
+	return max(1, n/2) - g.polled - g.polling
 }
 
 // keep returns how many slots an attempt must leave for polls: those reserved, as
@@ -104,6 +104,8 @@ type attempt struct {
 	// collect is set if what the attempt starts has to be polled within the
 	// window: it takes no slot on which the polls of others rely.
 	collect bool
+	// calls is set if calls are queued elsewhere.
+	calls bool
 }
 
 // turn reports whether an attempt may go now. If not, it returns the reason and
@@ -120,7 +122,7 @@ func (g *Governor) turn(now time.Time, a attempt) (at time.Time, reason Reason, 
 			return g.oldest(), Window, false
 		} else if free <= keep {
 			return g.oldest(), Reserved, false
-		} else if a.lane == Poll && g.polls() <= 0 && (g.lines[Call].len > 0 || now.Sub(g.contended) < g.hold) {
+		} else if a.lane == Poll && g.polls() <= 0 && (a.calls || g.lines[Call].len > 0 || now.Sub(g.contended) < g.hold) {
 			return g.oldest(), Window, false
 		}
 	}
@@ -137,7 +139,7 @@ func (g *Governor) turn(now time.Time, a attempt) (at time.Time, reason Reason, 
 				bound = sharedFlight
 			}
 			if !s.within(g.served+g.fresh, keep) {
-				if at = s.look(g.lines[Call].len, g.pausedUntil, g.hold); now.Before(at) {
+				if at = s.probe(g.lines[Call].len, g.pausedUntil, g.hold); now.Before(at) {
 					if first := g.oldest(); !first.IsZero() && first.Before(at) {
 						at = first
 					}
