@@ -97,7 +97,7 @@ func TestSlowAttemptsHoldNobodyUp(t *testing.T) {
 	})
 }
 
-// Whatever becomes of the caller's goroutine, no place in line and no permit is lost.
+// Whatever becomes of the caller's goroutine, no position in a queue and no permit is lost.
 func TestCallersThatDieLeaveNothing(t *testing.T) {
 	t.Parallel()
 	for name, die := range map[string]func(){"panic": func() { panic("oh") }, "Goexit": runtime.Goexit} {
@@ -136,7 +136,7 @@ func TestCallersThatDieLeaveNothing(t *testing.T) {
 		}()
 		time.Sleep(3 * time.Minute)
 		if s := g.Status(); s.InFlight != 0 || s.Used != 0 || g.reserved != 0 {
-			t.Errorf("it left %+v and %d places kept", s, g.reserved)
+			t.Errorf("it left %+v and reserved %d slots", s, g.reserved)
 		}
 	})
 }
@@ -194,7 +194,7 @@ func TestAbandonedAttemptsAreNoOutage(t *testing.T) {
 }
 
 // A deadline that can be met, because an attempt in flight ends unsent, is not refused.
-func TestAnUnsentAttemptGivesItsPlaceBack(t *testing.T) {
+func TestAnUnsentAttemptReturnsItsSlot(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := New(2, time.Minute)
@@ -256,8 +256,8 @@ func TestSpareTime(t *testing.T) {
 	})
 }
 
-// While its user is told, an attempt takes no place from others, and it keeps its
-// own.
+// While its user is told, an attempt takes no slot from others, and it keeps its
+// position.
 func TestWhoeverIsToldHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestWhoeverIsToldHoldsNobodyUp(t *testing.T) {
 		third := wait(t.Context(), g, Admission{}, 0)
 		close(told)
 		if at := <-slow; !at.Before(<-third) {
-			t.Error("it lost its place")
+			t.Error("it lost its position")
 		}
 	})
 }

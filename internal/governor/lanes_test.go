@@ -44,7 +44,7 @@ func TestNoLaneStopsAnother(t *testing.T) {
 	}
 }
 
-func TestReservedPlaces(t *testing.T) {
+func TestReservedSlots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := New(60, time.Minute)
@@ -52,10 +52,10 @@ func TestReservedPlaces(t *testing.T) {
 		g.Reserve(10)
 		spend(t, g, Call, 10)
 		if n := len(admitted(t, g, Call, 1)); n != 0 {
-			t.Error("a call takes a place that is kept")
+			t.Error("a call takes a reserved slot")
 		}
 		if n := len(admitted(t, g, Low, 1)); n != 0 {
-			t.Error("a call in the background takes a place that is kept")
+			t.Error("a background call takes a reserved slot")
 		}
 		spend(t, g, Cancel, 5)
 		if n := len(admitted(t, g, Cancel, 1)); n != 0 {
@@ -76,12 +76,12 @@ func TestReservedPlaces(t *testing.T) {
 		}
 		g.Reserve(-1000)
 		if g.reserved != 0 {
-			t.Errorf("%d places are kept for nobody", g.reserved)
+			t.Errorf("%d slots are reserved for nothing", g.reserved)
 		}
 	})
 }
 
-// TestDeadlinesThatCanBeMet keeps places for looks, which may be free again when
+// TestDeadlinesThatCanBeMet reserves slots for polls, which may be free again when
 // the window comes round: no caller with time enough is turned away for them.
 func TestDeadlinesThatCanBeMet(t *testing.T) {
 	t.Parallel()

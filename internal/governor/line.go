@@ -229,9 +229,9 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	}
 	call, poll := g.lines[Call].front(), g.lines[Poll].front()
 	low, cancel := g.lines[Low].front(), g.lines[Cancel].front()
-	patient := g.cancels >= inARow
+	yield := g.cancels >= inARow
 	aged := low != nil && now.Sub(low.since) >= g.window && now.Sub(g.lowAt) >= g.window/lowShare
-	if !patient {
+	if !yield {
 		add(cancel)
 	}
 	if aged {
@@ -244,7 +244,7 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	}
 	add(first)
 	add(second)
-	if patient {
+	if yield {
 		add(cancel)
 	}
 	if !aged {
