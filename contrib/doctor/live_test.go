@@ -156,6 +156,16 @@ var liveCases = []struct {
 		id: "envelope", op: "runs.list", subject: "page.rows", text: "is under page.rows, which the client does not read", worst: Error,
 	},
 	{
+		name: "a list below a name that may be a user's", path: "/runs", change: func(body any) (int, any) {
+			return 0, object{"runs_by_customer": object{"acmecorp": items(body)}}
+		},
+		id: "list-missing", op: "runs.list", text: "no list", worst: Error,
+	},
+	{
+		name: "a slash more", path: "/judges", change: func(any) (int, any) { return 307, object{} },
+		id: "redirected", op: "judges.list", subject: "307", text: "redirects the path", worst: Warning,
+	},
+	{
 		name: "no list", path: "/runs", change: func(any) (int, any) { return 0, object{"count": 5} },
 		id: "list-missing", op: "runs.list", text: "no list", worst: Error,
 	},
@@ -245,7 +255,7 @@ func TestDoctoredAnswers(t *testing.T) {
 				t.Errorf("the worst is %s, want %s: %+v", worst, test.worst, report.Findings[0])
 			}
 			for _, f := range report.Findings {
-				if strings.Contains(f.Text, canary) {
+				if strings.Contains(f.Text, canary) || strings.Contains(f.Text, "acmecorp") {
 					t.Errorf("a finding tells what a user wrote: %+v", f)
 				}
 			}
@@ -403,6 +413,76 @@ func TestRedaction(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// Names below a field that the client does not know may be a user's.
+func TestRedactionOfUnknownMaps(t *testing.T) {
+	t.Parallel()
+	l := &live{comparison: comparison{ours: mustOwn(t)}}
+	for name, test := range map[string]struct {
+		op         api.Op
+		body, want string
+	}{
+		"a map":       {api.RunsGet, `{"spend_by_customer": {"acmecorp": 5}}`, `{"spend_by_customer": {"key1": 1}}`},
+		"a deep map":  {api.RunsGet, `{"extra": {"data": [{"acmecorp": {"cost": "5"}}]}}`, `{"extra": {"data": [{"key1": {"cost": "1"}}]}}`},
+		"within":      {api.RunsGet, `{"token_usage": {"by_customer": {"acmecorp": 5}}}`, `{"token_usage": {"by_customer": {"key1": 1}}}`},
+		"of a list":   {api.RunsList, `{"items": [{"id": "x", "tags": {"acmecorp": true}}], "facets": {"acmecorp": 3}}`, `{"items": [{"id": "00000000-0000-4000-8000-000000000001", "tags": {"key1": true}}], "facets": {"key1": 1}}`},
+		"an envelope": {api.RunsList, `{"page": {"rows": [{"agent_name": "acme", "acmecorp": 5}]}}`, `{"page": {"rows": [{"agent_name": "text", "key1": 1}]}}`},
+		"wrapped":     {api.RunsGet, `{"run_info": {"id": "x", "status": "completed"}}`, `{"run_info": {"id": "00000000-0000-4000-8000-000000000001", "status": "text"}}`},
+		"a key":       {api.RunsGet, `{"cnc_abcdefghijklmnop": 1, "status": "cnc_abcdefghijklmnop"}`, `{"key1": 1, "status": "text"}`},
+	} {
+		op := &api.Table[test.op]
+		f := redact(op, nil, &connic.Response{StatusCode: http.StatusOK, Body: []byte(test.body)}, l.schema(op))
+		var have, want any
+		check(t, json.Unmarshal(f.Body, &have))
+		check(t, json.Unmarshal([]byte(test.want), &want))
+		if !reflect.DeepEqual(have, want) {
+			t.Errorf("%s: %s, want %s", name, f.Body, test.want)
+		}
+	}
+}
+
+// No client sends more than is announced: not one that retries, nor one whose
+// paths are redirected.
+func TestRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]int{"retries": 503, "refusals": 429, "redirects": 307} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				srv := furnished(t)
+				defer srv.Close()
+				sent, seen := 0, make(map[string]bool)
+				wire := roundTripper(func(r *http.Request) (*http.Response, error) {
+					sent++
+					resp, err := srv.Transport().RoundTrip(r)
+					if err == nil && !strings.HasSuffix(r.URL.Path, connictest.ProjectID) && !seen[r.URL.Path] {
+						resp.StatusCode = status
+						resp.Header.Set("Location", r.URL.Path+"/")
+						seen[strings.TrimSuffix(r.URL.Path, "/")], seen[r.URL.Path+"/"] = status != 307, true
+					}
+					return resp, err
+				})
+				c := srv.Client(connic.WithHTTPClient(&http.Client{Transport: wire}), connic.WithReadOnly())
+				checkup, err := Check(t.Context(), c, srv.URL())
+				check(t, err)
+				if sent > CheckRequests || checkup.Requests != sent {
+					t.Errorf("a check sent %d requests of %d, and reports %d", sent, CheckRequests, checkup.Requests)
+				}
+				clear(seen)
+				sent = 0
+				report, err := Live(t.Context(), c, LiveOptions{})
+				check(t, err)
+				if sent > (LiveOptions{}).Requests() || report.Requests != sent {
+					t.Errorf("a comparison sent %d requests, and reports %d", sent, report.Requests)
+				}
+			})
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestLiveEndsWithItsContext(t *testing.T) {
 	t.Parallel()
