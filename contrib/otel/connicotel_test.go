@@ -102,6 +102,37 @@ func TestACallIsASpan(t *testing.T) {
 	}
 }
 
+// What samplers see is the name and the kind, and what is exported has all.
+func TestSamplersSeeNames(t *testing.T) {
+	t.Parallel()
+	sampler := &seeing{Sampler: sdktrace.AlwaysSample()}
+	spans := tracetest.NewSpanRecorder()
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(spans))
+	srv := connictest.New()
+	client := srv.Client(Options(WithTracerProvider(tracer), WithMeterProvider(sdkmetric.NewMeterProvider()))...)
+	if _, err := client.Runs.Get(t.Context(), "cnc_0123456789abcdef"); !errors.Is(err, connic.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if sampler.name != "GET /projects/{project}/runs/{run}" || sampler.kind != trace.SpanKindClient {
+		t.Errorf("the sampler saw %q, %v", sampler.name, sampler.kind)
+	}
+	got := values(spans.Ended()[0].Attributes())
+	if got["connic.operation"] != "runs.get" || got["url.template"] != "/projects/{project}/runs/{run}" || strings.Contains(got["url.full"], "456789") {
+		t.Errorf("got %v", got)
+	}
+}
+
+type seeing struct {
+	sdktrace.Sampler
+	name string
+	kind trace.SpanKind
+}
+
+func (s *seeing) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	s.name, s.kind = p.Name, p.Kind
+	return s.Sampler.ShouldSample(p)
+}
+
 func TestHowCallsEnd(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -173,7 +204,7 @@ func TestTraceContextGoesOut(t *testing.T) {
 		t.Errorf("traceparent %q, want %q", sent.Get("Traceparent"), want)
 	}
 	if sent.Get("Baggage") != "" {
-		t.Error("baggage left the house")
+		t.Error("baggage was sent")
 	}
 	client := r.srv.Client(Options(WithTracerProvider(r.tracer), WithMeterProvider(r.meter), WithPropagator(nil))...)
 	if _, err := client.Project.Get(ctx); err != nil {
@@ -312,7 +343,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 	for _, secret := range []string{key, query, body} {
 		if strings.Contains(all, secret) {
-			t.Errorf("%s left the house: %s", secret, all)
+			t.Errorf("%s was exported: %s", secret, all)
 		}
 	}
 }
@@ -353,7 +384,7 @@ func TestTheCallersRequestIsNotChanged(t *testing.T) {
 	}
 }
 
-// panicking is a propagator of somebody else.
+// panicking is a propagator that panics.
 type panicking struct{ propagation.TraceContext }
 
 func (panicking) Inject(context.Context, propagation.TextMapCarrier) { panic("mine") }
