@@ -96,5 +96,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	line := progress.New(stderr)
 	line.Say("%d cases for agent %s on %s", len(suite.Cases), suite.Agent, where)
-	return check(ctx, newParts(where.Client, suite, line), name, conf, stdout)
+	return check(ctx, newSetup(where.Client, suite, line), name, conf, stdout)
 }
