@@ -250,7 +250,7 @@ func (l *live) refused(op *api.Operation, result *Result, err error) {
 
 // compare compares responses with the schema of their operation.
 func (l *live) compare(op *api.Operation, at api.Op, schema object, answers [][]byte) {
-	seen := &sight{live: l, op: op, told: make(map[string]bool)}
+	seen := &inspection{live: l, op: op, told: make(map[string]bool)}
 	names := list(schema["x-list-names"])
 	own := schema
 	if inner := list(schema["anyOf"]); len(names) > 0 {

@@ -137,7 +137,7 @@ func look(t *testing.T, o LiveOptions, change func(path string, body any) (int, 
 // items are the items of a list of the fake.
 func items(body any) []any { return list(body.(object)["items"]) }
 
-// live cases are answers in which one thing is changed.
+// live cases are responses with one change.
 var liveCases = []struct {
 	name    string
 	path    string // of the answer that is changed; the others are as they are

@@ -84,7 +84,7 @@ func run(n int, seed uint64, timeout time.Duration, only string, list bool) erro
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	counts := make(map[verdict]int)
+	counts, passed := make(map[verdict]int), make(map[string]bool)
 	var survivors []mutant
 	for tried := 0; n == 0 || tried < n; {
 		// One of each group in turn.
@@ -100,7 +100,7 @@ func run(n int, seed uint64, timeout time.Duration, only string, list bool) erro
 			tried++
 			continue
 		}
-		if err := baseline(m, timeout); err != nil {
+		if err := baseline(m, passed, timeout); err != nil {
 			return err
 		}
 		v, err := m.try(dir, timeout)
@@ -124,11 +124,9 @@ func run(n int, seed uint64, timeout time.Duration, only string, list bool) erro
 	return nil
 }
 
-// passed records the tests that pass without a mutation.
-var passed = make(map[string]bool)
-
-// baseline fails if the tests of a mutant fail without the mutation.
-func baseline(m mutant, timeout time.Duration) error {
+// baseline fails if the tests of a mutant fail without the mutation. passed
+// records those that passed.
+func baseline(m mutant, passed map[string]bool, timeout time.Duration) error {
 	for _, test := range m.tests {
 		name := strings.Join(test, " ")
 		if passed[name] {
