@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 				_, _ = fmt.Fprintf(progress, "  %4.1fs  %v\n", e.After.Seconds(), clean(e.Err.Error()))
 				return
 			}
-			_, _ = fmt.Fprintf(progress, "  %4.1fs  run %s is %s\n", e.After.Seconds(), clean(e.ID), clean(string(e.Status)))
+			_, _ = fmt.Fprintf(progress, "  %4.1fs  run %s is %s\n", e.After.Seconds(), clean(e.ID), clean(e.Status))
 		}),
 		connic.WithPoll(time.Second, 10*time.Second),
 	)
