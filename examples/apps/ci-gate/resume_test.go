@@ -49,12 +49,12 @@ func TestInterrupted(t *testing.T) {
 // error may have been executed, also if the gate is interrupted before it is read.
 func TestInterruptedByAnError(t *testing.T) {
 	t.Parallel()
-	for op, fault := range map[string]connictest.Fault{
-		"agents.trigger":  {After: true, Status: 502},
-		"judges.evaluate": {After: true, Status: 504},
+	for _, fault := range []connictest.Fault{
+		{Op: "agents.trigger", After: true, Status: 502},
+		{Op: "judges.evaluate", After: true, Status: 504},
 	} {
 		for _, answered := range []bool{true, false} {
-			t.Run(fmt.Sprint(op, answered), func(t *testing.T) {
+			t.Run(fmt.Sprint(fault.Op, answered), func(t *testing.T) {
 				t.Parallel()
 				state := filepath.Join(t.TempDir(), "state")
 				inBubble(t, func(t *testing.T, h *fixture) {
@@ -75,7 +75,6 @@ func TestInterruptedByAnError(t *testing.T) {
 							return resp, nil
 						}))
 					}))
-					fault.Op = op
 					h.fake.Fault(fault)
 					suite := parse(t, "judge: {name: quality, min: 0.8}\ncases: [{name: good, message: good}]")
 					h.expect(h.check(ctx, suite, options{state: state}), exitInterrupted)
