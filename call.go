@@ -13,7 +13,6 @@ import (
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/problem"
 )
 
 // call is one call of the API: the root's side of an exchange. It is the parent
@@ -348,8 +347,3 @@ func callOf(ctx context.Context) *call {
 
 // sleep waits for d, or until the context ends.
 func sleep(ctx context.Context, d time.Duration) error { return exchange.Sleep(ctx, d) }
-
-const (
-	maxDetail = problem.MaxDetail
-	maxID     = exchange.MaxID
-)

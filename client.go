@@ -18,9 +18,6 @@ import (
 //go:generate go run ./internal/api/surface . testdata/api.golden
 //go:generate go run ./internal/api/openapi
 
-// Version is the version of this package.
-const Version = "0.1.0"
-
 // DefaultBaseURL is the documented address of the service.
 const DefaultBaseURL = "https://api.connic.co/v1"
 

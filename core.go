@@ -12,6 +12,9 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
+// Version is the version of this package.
+const Version = "0.1.0"
+
 // core is what a Client shares with those derived from it by
 // [Client.ForEnvironment].
 type core struct {

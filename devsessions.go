@@ -354,12 +354,3 @@ func decodeSessionEnd(d *lenient.Decoder) (bool, error) {
 	err := d.End(d.Value(&v))
 	return v.Deleted, err
 }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (v *DevSession) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (v *DevUpload) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (v *BridgeRoute) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
