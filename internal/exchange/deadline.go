@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,16 +16,18 @@ type deadline struct {
 
 	mu        sync.Mutex
 	at        time.Time
-	caller    bool          // at is the deadline of the caller
 	done      chan struct{} // nil if Done was not called
 	err       error         // nil if it has not ended
-	timedOut  bool
 	timer     *time.Timer
 	detach    func() bool // from the caller's context
 	followers *follower
-	wire      *wire // nil if no transport asked for a trace
-	ran       bool  // the code that reads the body did not return
-	panicked  any   // but panicked with this
+	evidence  *evidence // nil if no transport asked for a trace
+	stream    *stream   // the body, if it is one
+	panicked  any       // what the code that reads the body panicked with
+	ran       bool      // it did not return
+	caller    bool      // at is the deadline of the caller
+	timedOut  bool
+	taken     atomic.Bool // something has taken from the body
 }
 
 // follower is work to do at the end of a deadline.
@@ -106,6 +109,16 @@ func (d *deadline) expired() bool {
 	return d.timedOut && d.Exchange.over() == nil
 }
 
+// runaway records that the code that reads the body did not return, and ends the
+// attempt. panicked is the value it panicked with, or nil if it called
+// runtime.Goexit.
+func (d *deadline) runaway(panicked any) {
+	d.mu.Lock()
+	d.ran, d.panicked = true, panicked
+	d.mu.Unlock()
+	d.abort()
+}
+
 // ranAway reports whether the code that reads the body did not return, and the
 // value it panicked with, which is nil if it called runtime.Goexit.
 func (d *deadline) ranAway() (panicked any, ran bool) {
@@ -118,6 +131,15 @@ func (d *deadline) ranAway() (panicked any, ran bool) {
 func (d *deadline) end(err error) {
 	for f := d.finish(err); f != nil; f = f.next {
 		go f.do()
+	}
+}
+
+// close ends the attempt: its context, and what it holds.
+func (d *deadline) close() {
+	d.end(context.Canceled)
+	d.collected().close()
+	if d.stream != nil {
+		d.stream.finish()
 	}
 }
 
