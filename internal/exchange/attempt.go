@@ -295,7 +295,7 @@ func (x *Exchange) noAnswer(end *deadline, err error) {
 	}
 	x.fail(CauseTransport, err)
 	final := CertificateError(err)
-	if end.stream != nil && end.stream.short.Load() {
+	if end.stream.tooShort() {
 		x.cause, final = CauseBody, true
 	}
 	// If the request may have been sent, the certificate is that of another connection.

@@ -1,11 +1,11 @@
 package exchange
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 )
 
 // A stream reads the body of an attempt from a reader of the user's, on a
@@ -15,26 +15,23 @@ type stream struct {
 	reader io.Reader
 	end    *deadline
 
-	began bool
 	ask   chan struct{}
-	reply chan chunk
-	rest  chunk // what is left of the last reply
-	taken atomic.Int64
-	short atomic.Bool // it has ended with an errShort
+	reply chan struct{} // rest is there; closed with the reader
+	buf   *[streamChunk]byte
 
-	mu     sync.Mutex
-	over   bool          // nothing is read any more
-	busy   bool          // in the reader
-	closed chan struct{} // once the reader is closed
-}
-
-// A chunk is the result of a read.
-type chunk struct {
-	b   []byte
-	err error
+	mu    sync.Mutex
+	rest  []byte // what is left of the last chunk
+	err   error  // that came with it
+	taken int64  // bytes of the body
+	began bool
+	busy  bool // the reader is being read
+	over  bool // nothing is read any more
+	short bool // it has ended with an errShort
 }
 
 const streamChunk = 32 << 10
+
+var chunks = sync.Pool{New: func() any { return new([streamChunk]byte) }}
 
 // errShort is the error of a body that had more bytes in an earlier attempt: its
 // reader can be read only once.
@@ -57,34 +54,42 @@ func (s streamBody) Read(p []byte) (int, error) {
 		// nothing was written, and takes another connection.
 		return 0, io.EOF
 	}
-	for len(s.rest.b) == 0 && s.rest.err == nil {
-		if err := s.next(); err != nil {
-			return 0, err
-		}
+	if err := s.next(); err != nil {
+		return 0, err
 	}
 	s.end.alive() // as long as it makes progress
-	n := copy(p, s.rest.b)
-	s.rest.b = s.rest.b[n:]
-	taken := s.taken.Add(int64(n))
-	if len(s.rest.b) > 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return 0, context.Canceled
+	}
+	n := copy(p, s.rest)
+	s.taken += int64(n)
+	if s.rest = s.rest[n:]; len(s.rest) > 0 {
 		return n, nil
 	}
-	if s.rest.err == io.EOF && taken < s.end.Body.most { //nolint:errorlint // as io.Reader demands
-		s.short.Store(true)
-		s.rest.err = fmt.Errorf("%w: %d of %d bytes", errShort, taken, s.end.Body.most)
+	s.rest = nil
+	if s.err == io.EOF && s.taken < s.end.Body.most { //nolint:errorlint // as io.Reader demands
+		s.short = true
+		s.err = fmt.Errorf("%w: %d of %d bytes", errShort, s.taken, s.end.Body.most)
 	}
-	return n, s.rest.err
+	return n, s.err
 }
 
-// next waits for the next chunk, or for the end of the attempt.
+// next waits for the next chunk if nothing is left of the last one, or for the end
+// of the attempt.
 func (s *stream) next() error {
-	if !s.began {
-		s.ask, s.reply, s.closed = make(chan struct{}), make(chan chunk), make(chan struct{})
-		s.mu.Lock()
-		s.began = true
-		s.mu.Unlock()
+	s.mu.Lock()
+	ready := s.rest != nil || s.err != nil || s.over
+	if !ready && !s.began {
+		s.began, s.ask, s.reply = true, make(chan struct{}), make(chan struct{})
+		s.buf, _ = chunks.Get().(*[streamChunk]byte)
 		s.end.taken.Store(true)
 		go s.serve()
+	}
+	s.mu.Unlock()
+	if ready {
+		return nil
 	}
 	select {
 	case s.ask <- struct{}{}:
@@ -92,22 +97,23 @@ func (s *stream) next() error {
 		return s.end.Err()
 	}
 	select {
-	case s.rest = <-s.reply:
+	case _, ok := <-s.reply:
+		if ok {
+			return nil
+		}
 	case <-s.end.Done():
-		return s.end.Err()
 	}
-	return nil
+	return s.end.Err()
 }
 
 // serve reads the reader until it or the attempt ends, and closes it.
 func (s *stream) serve() {
-	defer close(s.closed)
-	defer s.guard(s.close)
-	s.guard(s.pump)
+	defer close(s.reply)
+	defer s.guard((*stream).close)
+	s.guard((*stream).pump)
 }
 
 func (s *stream) pump() {
-	buf := make([]byte, streamChunk)
 	for empty := 0; ; {
 		select {
 		case <-s.ask:
@@ -117,15 +123,15 @@ func (s *stream) pump() {
 		if !s.enter() {
 			return
 		}
-		n, err := s.reader.Read(buf)
-		s.leave()
+		n, err := s.reader.Read(s.buf[:])
 		if empty++; n > 0 {
 			empty = 0
 		} else if empty == maxEmptyReads && err == nil {
 			err = io.ErrNoProgress
 		}
+		s.leave(s.buf[:n], err)
 		select {
-		case s.reply <- chunk{buf[:n], err}:
+		case s.reply <- struct{}{}:
 		case <-s.end.Done():
 			return
 		}
@@ -136,15 +142,15 @@ func (s *stream) pump() {
 }
 
 // guard calls code of the user's, and ends the attempt if it does not return.
-func (s *stream) guard(f func()) {
+func (s *stream) guard(f func(*stream)) {
 	returned := false
 	defer func() {
-		s.leave()
 		if !returned {
+			s.leave(nil, errRunaway)
 			s.end.runaway(recover())
 		}
 	}()
-	f()
+	f(s)
 	returned = true
 }
 
@@ -156,10 +162,10 @@ func (s *stream) enter() bool {
 	return s.busy
 }
 
-func (s *stream) leave() {
+func (s *stream) leave(chunk []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = false
+	s.busy, s.rest, s.err = false, chunk, err
 }
 
 func (s *stream) close() {
@@ -171,15 +177,27 @@ func (s *stream) close() {
 // finish ends a stream with its attempt: it returns when the reader is closed, or
 // is still being read, and then is closed afterwards.
 func (s *stream) finish() {
-	s.end.Body.most = max(s.end.Body.most, s.taken.Load())
 	s.mu.Lock()
 	s.over = true
 	began, busy := s.began, s.busy
+	s.end.Body.most = max(s.end.Body.most, s.taken)
 	s.mu.Unlock()
 	switch {
 	case !began:
 		s.close()
 	case !busy:
-		<-s.closed
+		for range s.reply { //nolint:revive // until it is closed
+		}
+		chunks.Put(s.buf)
 	}
+}
+
+// tooShort reports whether the body had fewer bytes than in an earlier attempt.
+func (s *stream) tooShort() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.short
 }
