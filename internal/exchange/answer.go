@@ -39,7 +39,7 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 		// Any part of an error body is sufficient.
 		x.refuse(resp, body)
 		body = x.failure.Body
-	case isTooLarge(err):
+	case int64(len(buf.b)) > limit:
 		x.result = Unreadable
 		x.fail(CauseDecode, x.undecodable(body, err))
 		x.Caller.Salvage(body)
@@ -74,11 +74,6 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 		}
 	}
 	x.Caller.Received(resp, body)
-}
-
-func isTooLarge(err error) bool {
-	_, ok := err.(*TooLarge) //nolint:errorlint // made by readFrom
-	return ok
 }
 
 func (x *Exchange) undecodable(body []byte, err error) *Undecodable {
