@@ -94,13 +94,6 @@ func (x *Exchange) refuse(resp *http.Response, body []byte) {
 	if len(body) > 0 {
 		f.Body = m.Head(body, MaxErrorBody)
 		f.Detail, f.Fields = problem.Parse(f.Body)
-		if bytes.IndexByte(body, '\\') >= 0 { // the key may be escaped in the body
-			f.Detail = m.Text(f.Detail)
-			for i := range f.Fields {
-				field := &f.Fields[i]
-				field.Loc, field.Msg, field.Type = m.Text(field.Loc), m.Text(field.Msg), m.Text(field.Type)
-			}
-		}
 	}
 	if f.Location, x.redirect = x.location(resp); x.redirect {
 		x.result = Failed
