@@ -116,8 +116,9 @@ type Engine struct {
 	UserAgent    []string
 	MaxBody      int64
 	MaxErrorBody int64
-	Inject       bool // look for an inject.Injector in the context
-	NoH2C        bool // the transport speaks HTTP/1.1 wherever it has no TLS
+	Transport    *http.Transport // is closed with the Engine; nil if it is the user's
+	Inject       bool            // look for an inject.Injector in the context
+	NoH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS
 
 	budget   budget
 	kept     kept
@@ -138,6 +139,14 @@ func (e *Engine) Start(transport http.RoundTripper) {
 		HTTPClient: &http.Client{Transport: attempts{transport}},
 		RetryMax:   1 << 30, // decide counts the attempts
 		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+}
+
+// Close closes the idle connections of Transport. An Engine that becomes
+// unreachable without it does so too.
+func (e *Engine) Close() {
+	if e.Transport != nil {
+		e.Transport.CloseIdleConnections()
 	}
 }
 

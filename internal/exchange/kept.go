@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,15 @@ type kept struct {
 	idle     atomic.Int64 // the limit that the server's Keep-Alive headers imply, or 0
 	protocol atomic.Int32 // over TLS
 	broken   connections  // through which the service was unavailable
+	cleaned  atomic.Bool  // the connections are closed when the Engine is unreachable
+}
+
+// clean arranges that connections are closed when the Engine is unreachable. It is
+// called when there is one.
+func (e *Engine) clean() {
+	if e.Transport != nil && !e.kept.cleaned.Load() && e.kept.cleaned.CompareAndSwap(false, true) {
+		runtime.AddCleanup(e, (*http.Transport).CloseIdleConnections, e.Transport)
+	}
 }
 
 // The protocols of a service, as last negotiated.

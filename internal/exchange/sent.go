@@ -129,6 +129,7 @@ func (e *evidence) getConn(host string) {
 
 func (e *evidence) gotConn(info httptrace.GotConnInfo) {
 	engine, class := e.end.engine, e.end.Class
+	engine.clean()
 	counted, ours := info.Conn.(*countedConn)
 	http1, name := ours || engine.NoH2C, "" // ours asks for HTTP/2 over TLS only
 	secure, encrypted := info.Conn.(*tls.Conn)
