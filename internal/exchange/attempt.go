@@ -272,6 +272,9 @@ func (attemptTimeout) Is(target error) bool {
 // errResent is the cause of an attempt that net/http was about to send again.
 var errResent = errors.New("the connection was closed before the response arrived")
 
+// errUnexecuted is the cause of an attempt that the server has not executed.
+var errUnexecuted = errors.New("the server closed the connection without executing the request")
+
 // noAnswer classifies an attempt that ended without an answer.
 func (x *Exchange) noAnswer(end *deadline, err error) {
 	seen := end.collected()
@@ -290,6 +293,8 @@ func (x *Exchange) noAnswer(end *deadline, err error) {
 		err = errRunaway
 	case end.expired():
 		err = ErrAttemptTimeout
+	case x.unexecuted:
+		err = errUnexecuted
 	case seen.sentAgain():
 		err = errResent
 	}

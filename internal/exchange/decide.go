@@ -156,7 +156,7 @@ func classify(status int) Result {
 	}
 }
 
-// Final reports whether a repeated request would meet the same status.
+// IsFinal reports whether a repeated request would meet the same status.
 func IsFinal(status int) bool { return classify(status) == Final }
 
 // CertificateError reports whether err says that the server failed to prove its

@@ -323,25 +323,23 @@ func (e *evidence) target() string {
 // unexecuted reports whether err says that the server closed the connection
 // without executing the request: with the GOAWAY of HTTP/2 it names the last
 // stream that it has executed, or may (RFC 9113, 6.8). net/http has only texts for
-// that.
+// that, and for what it would repeat if it could.
 func (e *evidence) unexecuted(err error) bool {
 	if e == nil {
 		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.own || e.http1 || e.answer || e.informs > 0 || e.resent {
+	if !e.own || e.http1 || e.answer || e.resent {
 		return false
 	}
-	text := err.Error()
-	for _, sign := range [...]string{
-		"http2: Transport received Server's graceful shutdown GOAWAY",
-		"http2: Transport received GOAWAY from server ErrCode:",
-	} {
-		if strings.Contains(text, sign) {
-			e.goaway = true
-		}
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner // the user's transports may wrap it
 	}
+	text, repeats := strings.CutPrefix(err.Error(), "http2: Transport: cannot retry err [")
+	e.goaway = e.informs == 0 && (strings.HasPrefix(text, "http2: Transport received Server's graceful shutdown GOAWAY") ||
+		strings.HasPrefix(text, "http2: Transport received GOAWAY from server ErrCode:"))
+	e.resent = repeats && !e.goaway
 	return e.goaway
 }
 
