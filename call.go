@@ -197,6 +197,7 @@ func (k *call) failed(o *exchange.Outcome) error {
 			own.Op, own.Last = k.op.Name, k.answered(o.Last, o)
 			return &own
 		}
+	case exchange.CauseKey, exchange.CauseContext, exchange.CauseTransport: // below
 	case exchange.CauseBody:
 		if argument, ok := o.Err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made
 			return argument

@@ -42,11 +42,11 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 	case int64(len(buf.b)) > limit:
 		x.result = Unreadable
 		x.fail(CauseDecode, x.undecodable(body, err))
-		x.Caller.Salvage(body)
+		x.Salvage(body)
 	case err != nil:
 		x.result = Broken
 		x.fail(CauseTransport, fmt.Errorf("the response was truncated: %w", err))
-		x.Caller.Salvage(body)
+		x.Salvage(body)
 	default:
 		if x.Memory != nil {
 			x.Memory.Size.Store(int64(len(body)))
@@ -54,7 +54,7 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 		d := &buf.decoder
 		d.Reset(body)
 		d.Context, d.KeepRaw = end, x.KeepRaw
-		err := x.Caller.Decode(d)
+		err := x.Decode(d)
 		switch {
 		case err == nil:
 		case end.Err() != nil: // it ended during decoding
@@ -63,17 +63,17 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 			if end.expired() {
 				x.err = ErrAttemptTimeout
 			}
-			x.Caller.Salvage(body)
+			x.Salvage(body)
 		default:
 			x.fail(CauseDecode, x.undecodable(body, err))
 			x.result = Unreadable
 			if errors.Is(err, lenient.ErrIncomplete) {
 				x.result = Broken
 			}
-			x.Caller.Salvage(body)
+			x.Salvage(body)
 		}
 	}
-	x.Caller.Received(resp, body)
+	x.Received(resp, body)
 }
 
 func (x *Exchange) undecodable(body []byte, err error) *Undecodable {

@@ -79,7 +79,7 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 		return
 	}
 	asked := time.Now()
-	if err := x.Caller.Admit(x, refusedBefore); err != nil {
+	if err := x.Admit(x, refusedBefore); err != nil {
 		x.fail(CauseContext, err)
 		if refusal, ok := err.(*NotAdmitted); ok { //nolint:errorlint // made by the gate
 			x.fail(CauseGate, refusal.Err)
@@ -124,7 +124,7 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 			in.Inject(r)
 		}
 	}
-	if landed := x.Caller.Sending(); landed != nil {
+	if landed := x.Sending(); landed != nil {
 		defer landed()
 	}
 	start := time.Now()
@@ -143,7 +143,7 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 	}
 	x.settle()
 	if x.Observed {
-		x.Caller.Observe(Event{Duration: time.Since(start), Outcome: x.outcome()})
+		x.Observe(Event{Duration: time.Since(start), Outcome: x.outcome()})
 	}
 }
 
@@ -168,7 +168,7 @@ func roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) 
 func (x *Exchange) release(end End, retryAfter time.Duration) {
 	if x.holds {
 		x.holds, x.sending = false, false
-		x.Caller.Release(end, retryAfter)
+		x.Release(end, retryAfter)
 	}
 }
 

@@ -19,12 +19,7 @@ func TestDroppedEnginesCloseTheirConnections(t *testing.T) {
 	var open atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			open.Add(1)
-		case http.StateClosed:
-			open.Add(-1)
-		}
+		open.Add(map[http.ConnState]int32{http.StateNew: 1, http.StateClosed: -1}[state])
 	}
 	server.Start()
 	t.Cleanup(server.Close)

@@ -42,7 +42,7 @@ func (d *deadline) alive() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at, d.caller = time.Now().Add(d.Timeout), false
-	if end, ok := d.Exchange.Caller.Deadline(); ok && !end.After(d.at) {
+	if end, ok := d.Caller.Deadline(); ok && !end.After(d.at) {
 		d.at, d.caller = end, true
 	}
 }
@@ -67,8 +67,8 @@ func (d *deadline) Done() <-chan struct{} {
 		return d.done
 	}
 	d.timer = time.AfterFunc(time.Until(d.at), d.expire)
-	if d.Exchange.Caller.Done() != nil {
-		d.detach = context.AfterFunc(d.Exchange.Caller, func() { d.end(d.Exchange.Caller.Err()) })
+	if d.Caller.Done() != nil {
+		d.detach = context.AfterFunc(d.Caller, func() { d.end(d.Caller.Err()) })
 	}
 	return d.done
 }
@@ -81,7 +81,7 @@ func (d *deadline) Err() error {
 	if err != nil || asked {
 		return err
 	}
-	if err = d.Exchange.Caller.Err(); err == nil && !time.Now().Before(at) {
+	if err = d.Caller.Err(); err == nil && !time.Now().Before(at) {
 		d.expire()
 		err = context.DeadlineExceeded
 	}
@@ -106,7 +106,7 @@ func (d *deadline) expire() {
 func (d *deadline) expired() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.timedOut && d.Exchange.over() == nil
+	return d.timedOut && d.over() == nil
 }
 
 // runaway records that the code that reads the body did not return, and ends the

@@ -129,7 +129,7 @@ func TestRequestsThatAreRepeated(t *testing.T) {
 					return answer(200, "{}"), nil
 				}))
 				f := newCall(t.Context(), "https://api.test/x", http.MethodPost, class, jsonBody("{}"))
-				f.x.Spec.Observed = true
+				f.x.Observed = true
 				out := e.Run(&f.x, f)
 				want := 1
 				if retryTable[class][test.result] == retry {

@@ -118,7 +118,7 @@ type Engine struct {
 	MaxErrorBody int64
 	Transport    *http.Transport // is closed with the Engine; nil if it is the user's
 	Inject       bool            // look for an inject.Injector in the context
-	NoH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS
+	NoH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS; Start sets it for an *http.Transport
 
 	budget   budget
 	kept     kept

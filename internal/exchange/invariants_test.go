@@ -85,7 +85,7 @@ func TestNetHTTPRepeatsNothing(t *testing.T) {
 						}
 						f := newCall(t.Context(), base, method, class, body)
 						if header != "" {
-							f.x.Spec.Header = http.Header{header: {"k"}}
+							f.x.Header = http.Header{header: {"k"}}
 						}
 						out := e.Run(&f.x, f)
 						if sent += out.Attempts; out.Unknown {
@@ -154,8 +154,8 @@ func TestOneReleasePerAdmission(t *testing.T) {
 					return closingReader{strings.NewReader("text"), at}, nil
 				}))
 				f.at = at
-				f.x.Spec.Observed = true
-				f.x.Spec.DoneBy = func(int) bool { at("done by"); return false }
+				f.x.Observed = true
+				f.x.DoneBy = func(int) bool { at("done by"); return false }
 				done := make(chan struct{})
 				go func() {
 					defer close(done)

@@ -91,12 +91,14 @@ func (k *kept) refuses(class api.Class, info *httptrace.GotConnInfo, http1 bool,
 
 // connections are a few connections, the oldest of which make place for others.
 type connections struct {
+	any   atomic.Bool // there has been one
 	mu    sync.Mutex
 	conns [8]net.Conn
 	next  int
 }
 
 func (c *connections) add(conn net.Conn) {
+	c.any.Store(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conns[c.next] = conn
@@ -105,6 +107,9 @@ func (c *connections) add(conn net.Conn) {
 
 // find reports whether conn is among them, and may remove it.
 func (c *connections) find(conn net.Conn, remove bool) (found bool) {
+	if !c.any.Load() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.conns {

@@ -43,7 +43,7 @@ func TestNoTextShowsTheKey(t *testing.T) {
 			e.Key.Slow, e.Key.Value = true, func(context.Context) ([]string, error) { return nil, fail }
 		}},
 		"gate": {prepare: func(_ *Engine, f *fake) { f.admit = func(bool) error { return &NotAdmitted{fail} } }},
-		"body": {prepare: func(_ *Engine, f *fake) { f.x.Spec.Body = streamed(func() (io.Reader, error) { return nil, fail }) }},
+		"body": {prepare: func(_ *Engine, f *fake) { f.x.Body = streamed(func() (io.Reader, error) { return nil, fail }) }},
 		"cause of the call": {prepare: func(_ *Engine, f *fake) {
 			ctx, cancel := context.WithCancelCause(context.Background())
 			cancel(fail)
@@ -58,7 +58,7 @@ func TestNoTextShowsTheKey(t *testing.T) {
 		e := newEngine(transport)
 		e.Mask()
 		f := newCall(t.Context(), "https://api.test/secret-path?q="+testKey, http.MethodPost, api.Safe, jsonBody("{}"))
-		f.x.Spec.Observed = true
+		f.x.Observed = true
 		if test.prepare != nil {
 			test.prepare(e, f)
 		}

@@ -242,7 +242,7 @@ func (e *evidence) repeats(host string) bool {
 	if !e.wrote || e.answer || e.host != "" && e.host != host || e.untouched() {
 		return false
 	}
-	return !e.http1 || replayable(e.end.Method, e.end.Exchange.Header)
+	return !e.http1 || replayable(e.end.Method, e.end.Header)
 }
 
 // replayable reports whether net/http repeats a request over HTTP/1.1 although

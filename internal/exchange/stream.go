@@ -186,7 +186,7 @@ func (s *stream) finish() {
 	case !began:
 		s.close()
 	case !busy:
-		for range s.reply { //nolint:revive // until it is closed
+		for range s.reply { // until it is closed
 		}
 		chunks.Put(s.buf)
 	}

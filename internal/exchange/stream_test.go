@@ -67,7 +67,7 @@ func TestBodiesThatHangEndWithTheContext(t *testing.T) {
 			for _, attempt := range []time.Duration{100 * time.Millisecond, time.Minute} {
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 				f := newCall(ctx, s.url, http.MethodPost, api.Unsafe, streamed(func() (io.Reader, error) { return io.MultiReader(strings.NewReader("begun"), reader), nil }))
-				f.x.Spec.Timeout = attempt
+				f.x.Timeout = attempt
 				out := newEngine(s.transport).Run(&f.x, f)
 				cancel()
 				if out.Cause == CauseNone || !out.Unknown || kind == "hangs" && !errors.Is(out.Err, context.DeadlineExceeded) {
