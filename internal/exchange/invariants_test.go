@@ -56,7 +56,7 @@ func rawServer(t *testing.T, serve func(c net.Conn, conn, request int) bool) (ba
 	return "http://" + l.Addr().String(), requests
 }
 
-const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+const okAnswer = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=60\r\nContent-Length: 2\r\n\r\n{}"
 
 // What net/http would repeat by itself passes the gate and the retry table.
 func TestNetHTTPRepeatsNothing(t *testing.T) {
