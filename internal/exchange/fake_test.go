@@ -153,6 +153,7 @@ func services(t *testing.T, handler http.Handler) map[string]service {
 	for _, own := range []bool{true, false} {
 		for _, protocol := range []string{"HTTP/1.1", "HTTP/1.1 over TLS", "HTTP/2"} {
 			server := httptest.NewUnstartedServer(handler)
+			server.Config.ErrorLog = quiet()
 			transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 			if own {
 				transport = NewTransport(5*time.Second, 0)

@@ -43,7 +43,6 @@ func TestRequestsOfTransports(t *testing.T) {
 	})
 	nobody := unreachable(t)
 	for protocol, s := range services(t, handler) {
-		s.server.Config.ErrorLog = quiet()
 		for _, place := range []string{"before", "after", "instead", "before one that cannot be dialed"} {
 			for _, fate := range []string{"answered", "lost", "undialable"} {
 				for _, method := range []string{http.MethodGet, http.MethodPost} {
