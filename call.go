@@ -200,6 +200,7 @@ func (k *call) failed(o *exchange.Outcome) error {
 			own.Op, own.Last = k.op.Name, k.answered(o.Last, o)
 			return &own
 		}
+	case exchange.CauseKey, exchange.CauseContext, exchange.CauseTransport: // below
 	case exchange.CauseBody:
 		if argument, ok := o.Err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made
 			return argument
@@ -209,9 +210,13 @@ func (k *call) failed(o *exchange.Outcome) error {
 	if last == nil {
 		last = o.Last
 	}
+	err := o.Err
+	if errors.Is(err, exchange.ErrAttemptTimeout) {
+		err = fmt.Errorf("%w (see WithTimeout)", err)
+	}
 	return &TransportError{
 		Op: k.op.Name, Method: k.op.Method, Path: k.masked(k.exchange.URL.Path), Attempts: o.Attempts,
-		item: k.masked(k.item), Err: o.Err, Last: k.answered(last, o), unknown: o.Unknown,
+		item: k.masked(k.item), Err: err, Last: k.answered(last, o), unknown: o.Unknown,
 	}
 }
 

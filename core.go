@@ -29,7 +29,6 @@ type core struct {
 	callContext func(context.Context, Operation) context.Context
 	readOnly    bool
 	routes      routes
-	close       func()
 	watches     watches
 
 	unmade bool

@@ -116,10 +116,12 @@ type Engine struct {
 	UserAgent    []string
 	MaxBody      int64
 	MaxErrorBody int64
-	Inject       bool // look for an inject.Injector in the context
-	NoH2C        bool // the transport speaks HTTP/1.1 wherever it has no TLS
+	Transport    *http.Transport // is closed with the Engine; nil if it is the user's
+	Inject       bool            // look for an inject.Injector in the context
+	NoH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS; Start sets it for an *http.Transport
 
 	budget   budget
+	kept     kept
 	masking  sync.Once
 	masked   atomic.Pointer[mask.Mask]
 	http     *retryablehttp.Client
@@ -128,12 +130,23 @@ type Engine struct {
 
 // Start sets up an Engine whose fields are set.
 func (e *Engine) Start(transport http.RoundTripper) {
+	if t, ok := transport.(*http.Transport); ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2()) {
+		e.NoH2C = true
+	}
 	e.budget.init(e.Policy.Budget)
 	e.template = &http.Request{Method: http.MethodGet, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	e.http = &retryablehttp.Client{
 		HTTPClient: &http.Client{Transport: attempts{transport}},
 		RetryMax:   1 << 30, // decide counts the attempts
 		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+}
+
+// Close closes the idle connections of Transport. An Engine that becomes
+// unreachable without it does so too.
+func (e *Engine) Close() {
+	if e.Transport != nil {
+		e.Transport.CloseIdleConnections()
 	}
 }
 
@@ -175,21 +188,22 @@ type Exchange struct {
 	notBefore *time.Time
 
 	// The outcome of the last attempt.
-	resp     *http.Response // nil if there was no answer
-	result   Result
-	cause    Cause
-	again    bool      // another attempt follows
-	unknown  bool      // the request may have been executed
-	redirect bool      // repeat with a trailing slash added or removed
-	toggled  bool      // the path differs from the route by a trailing slash
-	turned   bool      // and does so because of a redirect
-	stale    bool      // the attempt used a connection that the server had closed
-	lost     bool      // an earlier attempt may have been executed, without an answer
-	holds    bool      // the exchange was admitted
-	sending  bool      // the attempt is with the transport
-	failure  *Response // an error answer
-	err      error     // any other failure
-	last     *Response // the last error answer of any earlier attempt
+	resp       *http.Response // nil if there was no answer
+	result     Result
+	cause      Cause
+	again      bool      // another attempt follows
+	unknown    bool      // the request may have been executed
+	redirect   bool      // repeat with a trailing slash added or removed
+	toggled    bool      // the path differs from the route by a trailing slash
+	turned     bool      // and does so because of a redirect
+	stale      bool      // the attempt used a connection that the server had closed
+	unexecuted bool      // the server has said that it did not execute the attempt
+	lost       bool      // an earlier attempt may have been executed, without an answer
+	holds      bool      // the exchange was admitted
+	sending    bool      // the attempt is with the transport
+	failure    *Response // an error answer
+	err        error     // any other failure
+	last       *Response // the last error answer of any earlier attempt
 
 	// Storage for the first attempt, to save allocations.
 	loop  retryablehttp.Request
