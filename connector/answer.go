@@ -74,14 +74,15 @@ var (
 // fields are the members of a response, or of a result in it. They share memory
 // with the document.
 type fields struct {
-	runID, agentName, status, output, err, dispatchedTo, runIDs json.RawMessage
-	results                                                     []*fields
-	list                                                        bool // the results are a list
+	runID, agentName, status, output, err, dispatchedTo json.RawMessage
+	runIDs                                              []string
+	results                                             []*fields
+	list                                                bool // the results are a list
 }
 
 // read reads an object. With an error it has read what is complete.
 func (f *fields) read(d *lenient.Decoder) error {
-	return d.Members(func(key []byte) error {
+	return d.Members(func(key []byte) (err error) {
 		var to *json.RawMessage
 		switch string(key) {
 		case "run_id":
@@ -97,7 +98,10 @@ func (f *fields) read(d *lenient.Decoder) error {
 		case "dispatched_to":
 			to = &f.dispatchedTo
 		case "run_ids":
-			to = &f.runIDs
+			if d.Peek() == '[' {
+				return d.Elements(func() error { return f.id(d) })
+			}
+			return f.id(d)
 		case "result":
 			switch d.Peek() {
 			case '{':
@@ -107,33 +111,58 @@ func (f *fields) read(d *lenient.Decoder) error {
 				return d.Elements(func() error { return f.result(d) })
 			}
 		}
-		at := d.Offset()
-		if err := d.Skip(); err != nil || to == nil {
-			return err
+		if to == nil {
+			return d.Skip()
 		}
-		value := bytes.TrimSpace(d.Since(at))
-		if d.Peek() != 0 || bytes.IndexByte([]byte(`"]}`), value[len(value)-1]) >= 0 { // a number may be truncated
-			*to = value
-		}
-		return nil
+		*to, err = value(d)
+		return err
 	})
 }
 
+func (f *fields) id(d *lenient.Decoder) error {
+	raw, err := value(d)
+	if id := text(raw); err == nil && id != "" {
+		f.runIDs = append(f.runIDs, id)
+		err = d.Charge(2 * (len(id) + 16)) // append grows by doubling
+	}
+	return err
+}
+
 func (f *fields) result(d *lenient.Decoder) error {
+	const size = 256 // of fields, about
+	if err := d.Charge(size); err != nil {
+		return err
+	}
 	inner := new(fields)
 	f.results = append(f.results, inner)
 	return inner.read(d)
 }
 
+// value returns the value at the position. It shares memory with the document,
+// and is nil if the document ends with a number, which may be truncated.
+func value(d *lenient.Decoder) (json.RawMessage, error) {
+	at := d.Offset()
+	if err := d.Skip(); err != nil {
+		return nil, err
+	}
+	raw := bytes.TrimSpace(d.Since(at))
+	if d.Peek() == 0 && bytes.IndexByte([]byte(`"]}`), raw[len(raw)-1]) < 0 {
+		return nil, nil
+	}
+	return raw, nil
+}
+
 // runs returns the ids of the runs that a response names, masked.
 func (c *Connector) runs(f *fields) []string {
-	ids := texts(f.runIDs)
-	if len(ids) == 0 {
-		ids = texts(f.runID)
+	ids := f.runIDs
+	if id := text(f.runID); id != "" && len(ids) == 0 {
+		ids = []string{id}
 	}
 	if len(ids) == 0 || f.list {
 		for _, one := range f.results {
-			ids = append(ids, texts(one.runID)...)
+			if id := text(one.runID); id != "" {
+				ids = append(ids, id)
+			}
 		}
 	}
 	for i := range ids {
@@ -198,24 +227,6 @@ func text(raw json.RawMessage) string {
 		return ""
 	}
 	return lenient.Text(raw)
-}
-
-// texts returns the elements of a list, or a single value as one element.
-func texts(raw json.RawMessage) []string {
-	if len(raw) == 0 {
-		return nil
-	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		list = []json.RawMessage{raw}
-	}
-	var out []string
-	for _, item := range list {
-		if s := text(item); s != "" {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // Call sends an input to a sync connector and returns the finished run of its
