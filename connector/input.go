@@ -13,7 +13,6 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -25,8 +24,8 @@ type File struct {
 	Data     []byte
 	// Open opens the content, if Data is nil. It is called once to determine
 	// the size, on a goroutine of its own, and once per attempt. If the reader
-	// implements io.Closer, it is closed, also while it is being read if the
-	// context ends meanwhile.
+	// implements io.Closer, it is closed. A call whose context ends does not
+	// wait for a reader that blocks.
 	Open func() (io.Reader, error)
 }
 
@@ -257,28 +256,26 @@ func (f *File) measure(ctx context.Context) (int64, error) {
 		err      error
 		panicked any
 	}
-	b := &body{parts: []part{{file: f, size: MaxFileBytes + 1}}}
 	done := make(chan outcome, 1)
 	go func() {
+		b := &body{parts: []part{{file: f, size: MaxFileBytes + 1}}}
 		o := outcome{err: errors.New("the code that reads it called runtime.Goexit")}
 		defer func() {
 			o.panicked = recover()
-			b.Close()
 			done <- o
 		}()
-		o.size, o.err = io.Copy(io.Discard, b)
+		defer b.Close()
+		if o.size, o.err = io.Copy(io.Discard, b); errors.Is(o.err, errChanged) {
+			o.err = nil // it is smaller
+		}
 	}()
 	select {
 	case o := <-done:
 		if o.panicked != nil {
 			panic(o.panicked) //nolint:forbidigo // where the caller can recover from it
 		}
-		if errors.Is(o.err, errChanged) {
-			o.err = nil // it is smaller
-		}
 		return o.size, o.err
 	case <-ctx.Done():
-		b.Close()
 		return 0, ctx.Err()
 	}
 }
@@ -294,19 +291,16 @@ func closeReader(r io.Reader) {
 }
 
 // body reads the parts of a content in turn. It has no goroutine, and at most
-// one file open. It may be closed while it is being read.
+// one file open.
 type body struct {
 	parts []part
 	size  int // of all parts
 	text  int // bytes read of the first part's text
 
-	left  int64 // bytes of the first part's file left to read
-	empty int   // reads of it that returned nothing
+	file  io.Reader // of the first part, nil before it is opened
+	left  int64     // bytes of that file left to read
+	empty int       // reads of it that returned nothing
 	err   error
-
-	mu     sync.Mutex
-	file   io.Reader // of the first part, nil before it is opened
-	closed bool
 }
 
 // Len returns the size of the whole content.
@@ -341,25 +335,22 @@ func (b *body) read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	first := &b.parts[0]
-	if b.text < len(first.text) {
+	switch {
+	case b.text < len(first.text):
 		n := copy(p, first.text[b.text:])
 		b.text += n
 		return n, nil
-	}
-	if first.file == nil {
+	case first.file == nil:
 		b.next()
 		return 0, nil
-	}
-	file, err := b.open(first)
-	if err != nil {
-		return 0, err
-	}
-	if b.left == 0 {
+	case b.file == nil:
+		return 0, b.open(first)
+	case b.left == 0:
 		b.closeFile()
 		b.next()
 		return 0, nil
 	}
-	n, err := file.Read(p[:min(int64(len(p)), b.left)])
+	n, err := b.file.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
 	if b.empty++; n > 0 {
 		b.empty = 0
@@ -375,37 +366,19 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// open returns the file of a part, which it opens if it is not open.
-func (b *body) open(p *part) (io.Reader, error) {
-	b.mu.Lock()
-	file, closed := b.file, b.closed
-	b.mu.Unlock()
-	if file != nil || closed {
-		return file, closedError(closed)
-	}
-	file = bytes.NewReader(p.file.Data)
-	if p.file.Open != nil {
-		var err error
-		if file, err = p.file.Open(); err != nil {
-			return nil, fmt.Errorf("it cannot be opened: %w", err)
-		}
-		if file == nil {
-			return nil, errNothing
-		}
-	}
+// open opens the file of a part.
+func (b *body) open(p *part) error {
 	b.left, b.empty = p.size, 0
-	b.mu.Lock()
-	b.file, closed = file, b.closed
-	b.mu.Unlock()
-	if closed {
-		b.closeFile()
+	if p.file.Open == nil {
+		b.file = bytes.NewReader(p.file.Data)
+		return nil
 	}
-	return file, closedError(closed)
-}
-
-func closedError(closed bool) error {
-	if closed {
-		return io.ErrClosedPipe
+	r, err := p.file.Open()
+	if err != nil {
+		return fmt.Errorf("it cannot be opened: %w", err)
+	}
+	if b.file = r; r == nil {
+		return errNothing
 	}
 	return nil
 }
@@ -413,20 +386,17 @@ func closedError(closed bool) error {
 func (b *body) next() { b.parts, b.text = b.parts[1:], 0 }
 
 func (b *body) closeFile() {
-	b.mu.Lock()
-	file := b.file
-	b.file = nil
-	b.mu.Unlock()
-	if c, ok := file.(io.Closer); ok {
+	if c, ok := b.file.(io.Closer); ok {
 		_ = c.Close()
 	}
+	b.file = nil
 }
 
 // Close implements [io.Closer]. net/http calls it when it stops reading.
 func (b *body) Close() error {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
 	b.closeFile()
+	if b.err == nil {
+		b.err = io.ErrClosedPipe
+	}
 	return nil
 }
