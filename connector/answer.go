@@ -223,10 +223,13 @@ func (c *Connector) parse(d *lenient.Decoder) (a answer, err error) {
 // text returns the content of a JSON string, "" for null, and the JSON text of
 // any other value.
 func text(raw json.RawMessage) string {
-	if len(raw) == 0 || string(raw) == "null" {
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
 		return ""
+	case raw[0] == '"':
+		return lenient.Text(raw)
 	}
-	return lenient.Text(raw)
+	return string(raw)
 }
 
 // Call sends an input to a sync connector and returns the finished run of its
