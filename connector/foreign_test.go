@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,6 +264,35 @@ func TestF6TransportsWithRequestsOfTheirOwn(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestATokenFromTheSameHost is fetched over the connection of the request, with
+// its context: over HTTP/2 with TLS that looks like a repetition.
+func TestATokenFromTheSameHost(t *testing.T) {
+	t.Parallel()
+	var arrived atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/x" {
+			arrived.Add(1)
+		}
+		_, _ = io.WriteString(w, syncAnswer)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	base := server.Client().Transport
+	c := must(connector.New(server.URL+"/x", canary, connector.WithHTTPClient(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if err := ask(base, r, server.URL+"/token"); err != nil {
+			return nil, err
+		}
+		return base.RoundTrip(r)
+	})})))(t)
+	for i := range int32(3) {
+		if _, err := c.Call(t.Context(), connector.Input{Message: "m"}); err != nil || arrived.Load() != i+1 {
+			t.Errorf("call %d: %v, %d requests", i, err, arrived.Load())
 		}
 	}
 }
