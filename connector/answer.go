@@ -71,53 +71,50 @@ var (
 	errUnnamed   = errors.New("the response does not name the runs that were started")
 )
 
-// fields are the members of a response, or of a result in it. They share memory
-// with the document.
+// fields are the members of a response, or of a result in it, that are read.
+// They share memory with the document.
 type fields struct {
-	runID, agentName, status, output, err, dispatchedTo json.RawMessage
-	runIDs                                              []string
-	results                                             []*fields
-	list                                                bool // the results are a list
+	keys    map[string]json.RawMessage
+	runIDs  []string
+	results []*fields
+	list    bool // the results are a list
 }
+
+var answerKeys = map[string]bool{"run_id": true, "agent_name": true, "status": true, "output": true, "error": true, "dispatched_to": true}
 
 // read reads an object. With an error it has read what is complete.
 func (f *fields) read(d *lenient.Decoder) error {
-	return d.Members(func(key []byte) (err error) {
-		var to *json.RawMessage
-		switch string(key) {
-		case "run_id":
-			to = &f.runID
-		case "agent_name":
-			to = &f.agentName
-		case "status":
-			to = &f.status
-		case "output":
-			to = &f.output
-		case "error":
-			to = &f.err
-		case "dispatched_to":
-			to = &f.dispatchedTo
-		case "run_ids":
-			if d.Peek() == '[' {
-				return d.Elements(func() error { return f.id(d) })
-			}
+	return d.Members(func(key []byte) error {
+		switch at := d.Peek(); {
+		case string(key) == "run_ids" && at == '[':
+			return d.Elements(func() error { return f.id(d) })
+		case string(key) == "run_ids":
 			return f.id(d)
-		case "result":
-			switch d.Peek() {
-			case '{':
-				return f.result(d)
-			case '[':
-				f.list = true
-				return d.Elements(func() error { return f.result(d) })
-			}
+		case string(key) == "result" && at == '{':
+			return f.result(d)
+		case string(key) == "result" && at == '[':
+			f.list = true
+			return d.Elements(func() error { return f.result(d) })
 		}
-		if to == nil {
-			return d.Skip()
-		}
-		*to, err = value(d)
-		return err
+		return keep(d, key, answerKeys, &f.keys)
 	})
 }
+
+// keep reads the value at the position, and keeps it if its key is known and it
+// is not null.
+func keep(d *lenient.Decoder, key []byte, known map[string]bool, in *map[string]json.RawMessage) error {
+	name := string(key)
+	raw, err := value(d)
+	if known[name] && string(raw) != "null" && err == nil {
+		if *in == nil {
+			*in = make(map[string]json.RawMessage, len(known))
+		}
+		(*in)[name] = raw
+	}
+	return err
+}
+
+func (f *fields) text(key string) string { return text(f.keys[key]) }
 
 func (f *fields) id(d *lenient.Decoder) error {
 	raw, err := value(d)
@@ -129,7 +126,7 @@ func (f *fields) id(d *lenient.Decoder) error {
 }
 
 func (f *fields) result(d *lenient.Decoder) error {
-	const size = 256 // of fields, about
+	const size = 512 // of fields with a map, about
 	if err := d.Charge(size); err != nil {
 		return err
 	}
@@ -155,12 +152,12 @@ func value(d *lenient.Decoder) (json.RawMessage, error) {
 // runs returns the ids of the runs that a response names, masked.
 func (c *Connector) runs(f *fields) []string {
 	ids := f.runIDs
-	if id := text(f.runID); id != "" && len(ids) == 0 {
+	if id := f.text("run_id"); id != "" && len(ids) == 0 {
 		ids = []string{id}
 	}
 	if len(ids) == 0 || f.list {
 		for _, one := range f.results {
-			if id := text(one.runID); id != "" {
+			if id := one.text("run_id"); id != "" {
 				ids = append(ids, id)
 			}
 		}
@@ -187,25 +184,25 @@ func (c *Connector) parse(d *lenient.Decoder) (a answer, err error) {
 	case len(f.results) == 1:
 		inner = f.results[0]
 	}
-	id := text(inner.runID)
+	id := inner.text("run_id")
 	if id == "" {
-		id = text(f.runID)
+		id = f.text("run_id")
 	}
 	if id == "" {
-		counted := len(f.dispatchedTo) > 0 && f.dispatchedTo[0] != 'n' && json.Unmarshal(f.dispatchedTo, &a.dispatched) == nil
+		counted := json.Unmarshal(f.keys["dispatched_to"], &a.dispatched) == nil
 		switch {
 		case len(a.ids) > 0:
 		case a.dispatched > 0:
 			return a, errUnnamed
-		case !counted || text(f.err) != "":
+		case !counted || f.text("error") != "":
 			return a, errNotAnswer
 		}
 		a.dispatched = max(a.dispatched, len(a.ids))
 		return a, nil
 	}
 	r := &Result{
-		RunID: c.mask.Line(id, exchange.MaxID), AgentName: c.line(text(inner.agentName)), Status: connic.RunStatus(c.line(text(inner.status))),
-		Output: text(inner.output), Error: c.mask.Text(text(inner.err)), Raw: a.raw,
+		RunID: c.mask.Line(id, exchange.MaxID), AgentName: c.line(inner.text("agent_name")), Status: connic.RunStatus(c.line(inner.text("status"))),
+		Output: inner.text("output"), Error: c.mask.Text(inner.text("error")), Raw: a.raw,
 	}
 	if s := r.Status; s == "" || s == "ok" || s == "success" { // the status of the envelope, or none
 		r.Status = connic.RunCompleted

@@ -116,6 +116,7 @@ func (k *call) failed(o *exchange.Outcome) error {
 		if errors.Is(o.Err, exchange.ErrAttemptTimeout) {
 			e.Err = errTimeout
 		}
+	default: // the response or the error says it all
 	}
 	if r != nil {
 		e.StatusCode, e.Detail, e.RetryAfter, e.Body, e.Location = r.Status, r.Detail, r.RetryAfter, r.Body, origin(r.Location)

@@ -62,15 +62,8 @@ func ParseDelivery(body []byte) (Delivery, error) {
 	case '[':
 		d.Kind = KindBatch
 	case '{':
-		keys := make(map[string]json.RawMessage, 16)
-		_ = in.Members(func(key []byte) error {
-			name := string(key)
-			raw, err := value(in)
-			if deliveryKeys[name] && err == nil && string(raw) != "null" {
-				keys[name] = raw
-			}
-			return err
-		})
+		var keys map[string]json.RawMessage
+		_ = in.Members(func(key []byte) error { return keep(in, key, deliveryKeys, &keys) })
 		d.read(keys)
 	}
 	return d, nil

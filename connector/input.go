@@ -264,7 +264,7 @@ func (f *File) measure(ctx context.Context) (int64, error) {
 			o.panicked = recover()
 			done <- o
 		}()
-		defer b.Close()
+		defer b.closeFile()
 		if o.size, o.err = io.Copy(io.Discard, b); errors.Is(o.err, errChanged) {
 			o.err = nil // it is smaller
 		}
@@ -282,12 +282,6 @@ func (f *File) measure(ctx context.Context) (int64, error) {
 
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029' })
-}
-
-func closeReader(r io.Reader) {
-	if c, ok := r.(io.Closer); ok {
-		_ = c.Close()
-	}
 }
 
 // body reads the parts of a content in turn. It has no goroutine, and at most

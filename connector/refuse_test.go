@@ -144,6 +144,7 @@ func TestAFloodWithoutSignatures(t *testing.T) { //nolint:paralleltest // it mea
 			opened.Add(1)
 		case http.StateClosed:
 			closed.Add(1)
+		default:
 		}
 	}
 	server.Start()

@@ -139,6 +139,7 @@ func TestConnectionsOfAConnector(t *testing.T) {
 			open.Add(1)
 		case http.StateClosed:
 			open.Add(-1)
+		default:
 		}
 	}
 	server.Start()
