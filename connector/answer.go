@@ -20,10 +20,10 @@ type Result struct {
 	AgentName string
 	Status    connic.RunStatus
 	// Output is the agent's text or, for an agent with an output schema, the
-	// JSON text of the output.
+	// JSON text of the output, as received.
 	Output string
 	Error  string          // of a run that did not complete
-	Raw    json.RawMessage // the whole response
+	Raw    json.RawMessage // the whole response, as received
 }
 
 // DecodeOutput decodes a JSON output into v.

@@ -26,6 +26,7 @@ type nearby struct {
 	done    chan struct{}
 	refuses bool         // no connection can be made while it is set
 	arrived atomic.Int32 // requests to the connector
+	handler http.Handler // instead of n
 	serve   func(w http.ResponseWriter, whole bool)
 }
 
@@ -67,7 +68,10 @@ func (n *nearby) start(t *testing.T, version int) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(version == 1)
 	protocols.SetUnencryptedHTTP2(version == 2)
-	server := &http.Server{Handler: n, Protocols: protocols, ReadHeaderTimeout: time.Minute}
+	if n.handler == nil {
+		n.handler = n
+	}
+	server := &http.Server{Handler: n.handler, Protocols: protocols, ReadHeaderTimeout: time.Minute}
 	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 		if n.refuses || !strings.HasSuffix(nearbyURL, address) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/connic-go/connic/connector"
@@ -214,5 +215,34 @@ func TestABodyReadByMiddleware(t *testing.T) {
 				t.Errorf("%s of %d: %d, %v", name, length, resp.StatusCode, told)
 			}
 		}
+	}
+}
+
+// TestABodyThatTrickles has 30 s to arrive, and its sender is told.
+func TestABodyThatTrickles(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			v := connector.Handler(func(context.Context, connector.Delivery) error { t.Error("called"); return nil }, signing)
+			n := &nearby{handler: v}
+			transport := n.start(t, version)
+			body, sender := io.Pipe()
+			defer sender.Close()
+			go func() {
+				for sleepFor(t.Context(), time.Second) == nil {
+					if _, err := sender.Write([]byte(" ")); err != nil {
+						return
+					}
+				}
+			}()
+			r := must(http.NewRequestWithContext(t.Context(), http.MethodPost, nearbyURL, body))(t)
+			r.ContentLength, r.Header = 1000, connector.Sign(delivery, time.Now(), signing)
+			start := time.Now()
+			resp := must(transport.RoundTrip(r))(t)
+			_ = resp.Body.Close()
+			if resp.StatusCode != http.StatusUnauthorized || time.Since(start) != 30*time.Second {
+				t.Errorf("HTTP/%d: %s after %v", version, resp.Status, time.Since(start))
+			}
+		})
 	}
 }
