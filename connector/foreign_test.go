@@ -24,7 +24,7 @@ import (
 type nearby struct {
 	conns   chan net.Conn
 	done    chan struct{}
-	refuses bool         // no connection can be made while it is set
+	refuses atomic.Bool  // no connection can be made while it is set
 	arrived atomic.Int32 // requests to the connector
 	handler http.Handler // instead of n
 	serve   func(w http.ResponseWriter, whole bool)
@@ -73,7 +73,7 @@ func (n *nearby) start(t *testing.T, version int) *http.Transport {
 	}
 	server := &http.Server{Handler: n.handler, Protocols: protocols, ReadHeaderTimeout: time.Minute}
 	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		if n.refuses || !strings.HasSuffix(nearbyURL, address) {
+		if n.refuses.Load() || !strings.HasSuffix(nearbyURL, address) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 		}
 		near, far := net.Pipe()
@@ -225,7 +225,8 @@ func TestF6TransportsWithRequestsOfTheirOwn(t *testing.T) {
 							synctest.Test(t, func(t *testing.T) {
 								var mu sync.Mutex
 								executed, left := 0, times
-								n := &nearby{refuses: fault == "no route"}
+								n := new(nearby)
+								n.refuses.Store(fault == "no route")
 								n.serve = func(w http.ResponseWriter, whole bool) {
 									mu.Lock()
 									spoil := behave != nil && left != 0
@@ -242,8 +243,8 @@ func TestF6TransportsWithRequestsOfTheirOwn(t *testing.T) {
 								}
 								base := n.start(t, version)
 								w := &witness{server: n, next: func(r *http.Request) (*http.Response, error) { return roundTrip(base, r) }}
-								if n.refuses && times > 0 {
-									time.AfterFunc(time.Nanosecond, func() { n.refuses = false })
+								if n.refuses.Load() && times > 0 {
+									time.AfterFunc(time.Nanosecond, func() { n.refuses.Store(false) })
 								}
 								c := must(connector.New(nearbyURL+hookPath, canary, connector.WithHTTPClient(&http.Client{Transport: w})))(t)
 								ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

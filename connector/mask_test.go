@@ -150,7 +150,7 @@ func TestS12SecretsOfAnyLength(t *testing.T) {
 			forms = append(forms, base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", offset)+secret)))
 		}
 		for _, form := range forms {
-			for _, before := range []int{0, 190, 490, 500, 64<<10 - 12} {
+			for _, before := range []int{0, 490, 64<<10 - 12} {
 				text := strings.Repeat("x ", before/2) + form
 				detail, _ := json.Marshal(map[string]string{"detail": text})
 				c := must(connector.New("https://h.invalid/x", connector.Secret(secret), connector.WithHTTPClient(&http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,10 +87,9 @@ func TestAHandlerThatOutlivesItsLease(t *testing.T) {
 	for _, first := range []error{errors.New("too late"), nil} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			calls := 0
+			var calls atomic.Int32
 			h := connector.Handler(func(context.Context, connector.Delivery) error {
-				calls++
-				switch calls {
+				switch calls.Add(1) {
 				case 1:
 					sleepUntil(t, start.Add(7*time.Minute))
 					return first
@@ -106,8 +106,8 @@ func TestAHandlerThatOutlivesItsLease(t *testing.T) {
 			synctest.Wait()
 			// Without an error, the first has handled it, and the third knows.
 			want := map[bool][]int{true: {500, 204, 503, 204}, false: {204, 204, 204, 204}}[first != nil]
-			if !slices.Equal(got, want) || calls != 2 {
-				t.Errorf("%v, not %v; %d calls", got, want, calls)
+			if !slices.Equal(got, want) || calls.Load() != 2 {
+				t.Errorf("%v, not %v; %d calls", got, want, calls.Load())
 			}
 		})
 	}

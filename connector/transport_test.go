@@ -59,7 +59,7 @@ func TestAConnectionThatHasDied(t *testing.T) {
 	certified := httptest.NewTLSServer(http.NotFoundHandler())
 	certified.Close()
 	synctest.Test(t, func(t *testing.T) {
-		dead, dials := new(atomic.Bool), 0
+		dead, dials := new(atomic.Bool), new(atomic.Int32)
 		l := pipeListener{make(chan net.Conn), make(chan struct{})}
 		server := &http.Server{
 			TLSConfig: &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12}, ReadHeaderTimeout: time.Minute,
@@ -81,7 +81,7 @@ func TestAConnectionThatHasDied(t *testing.T) {
 		own.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			l.conns <- far
-			if dials++; dials > 1 {
+			if dials.Add(1) > 1 {
 				return near, nil
 			}
 			return cut{near, dead}, nil
@@ -98,8 +98,8 @@ func TestAConnectionThatHasDied(t *testing.T) {
 			}
 			dead.Store(true)
 		}
-		if dials != 2 {
-			t.Errorf("%d connections", dials)
+		if n := dials.Load(); n != 2 {
+			t.Errorf("%d connections", n)
 		}
 	})
 }
