@@ -45,7 +45,7 @@ func TestFilesThatHang(t *testing.T) {
 		},
 		"returns nothing": func(*testing.T) io.Reader { return stuck{strings.NewReader("some"), nil} },
 	} {
-		for _, measured := range []bool{false, name == "returns nothing"} {
+		for _, measured := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				p := &pipes{t: t, good: syncAnswer}
 				opened := 0

@@ -73,7 +73,7 @@ func (n *nearby) start(t *testing.T, version int) *http.Transport {
 	}
 	server := &http.Server{Handler: n.handler, Protocols: protocols, ReadHeaderTimeout: time.Minute}
 	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		if n.refuses.Load() || !strings.HasSuffix(nearbyURL, address) {
+		if n.refuses.Load() || ctx.Value(down{}) != nil || !strings.HasSuffix(nearbyURL, address) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 		}
 		near, far := net.Pipe()
@@ -92,6 +92,9 @@ func (n *nearby) start(t *testing.T, version int) *http.Transport {
 	})
 	return transport
 }
+
+// down is the context key of requests for which no connection can be made.
+type down struct{}
 
 // ask sends a request of a transport's own, with the context of another one.
 func ask(base http.RoundTripper, r *http.Request, url string) error {
@@ -143,6 +146,20 @@ var foreign = map[string]func(base http.RoundTripper, r *http.Request) (*http.Re
 			return nil, err
 		}
 		return then(resp, ask(base, r, elsewhere))
+	},
+	"after a failure, cannot be dialed": func(base http.RoundTripper, r *http.Request) (*http.Response, error) {
+		resp, err := base.RoundTrip(r)
+		if err != nil {
+			return nil, ask(base, r, elsewhere)
+		}
+		return resp, nil
+	},
+	"after a failure, the same host cannot be dialed": func(base http.RoundTripper, r *http.Request) (*http.Response, error) {
+		resp, err := base.RoundTrip(r)
+		if err != nil {
+			return nil, errors.Join(err, ask(base, r.WithContext(context.WithValue(r.Context(), down{}, true)), nearbyURL+"/audit"))
+		}
+		return resp, nil
 	},
 	"token after a 401": func(base http.RoundTripper, r *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(r)
