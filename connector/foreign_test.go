@@ -19,9 +19,9 @@ import (
 	"github.com/connic-go/connic/connector"
 )
 
-// nearby is an HTTP server in virtual time, which is dialed through pipes. It
+// virtualServer is an HTTP server in virtual time, which is dialed through pipes. It
 // serves the connector and tokens; no other host can be dialed.
-type nearby struct {
+type virtualServer struct {
 	conns   chan net.Conn
 	done    chan struct{}
 	refuses atomic.Bool  // no connection can be made while it is set
@@ -31,11 +31,11 @@ type nearby struct {
 }
 
 const (
-	nearbyURL = "http://127.0.0.1:1"
-	elsewhere = "http://127.0.0.1:2/audit"
+	virtualURL = "http://127.0.0.1:1"
+	elsewhere  = "http://127.0.0.1:2/audit"
 )
 
-func (n *nearby) Accept() (net.Conn, error) {
+func (n *virtualServer) Accept() (net.Conn, error) {
 	select {
 	case conn := <-n.conns:
 		return conn, nil
@@ -44,10 +44,10 @@ func (n *nearby) Accept() (net.Conn, error) {
 	}
 }
 
-func (n *nearby) Close() error   { close(n.done); return nil }
-func (n *nearby) Addr() net.Addr { return &net.TCPAddr{} }
+func (n *virtualServer) Close() error   { close(n.done); return nil }
+func (n *virtualServer) Addr() net.Addr { return &net.TCPAddr{} }
 
-func (n *nearby) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (n *virtualServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hook := r.URL.Path == hookPath
 	if hook {
 		n.arrived.Add(1)
@@ -62,7 +62,7 @@ func (n *nearby) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // start starts the server, and returns a transport that reaches it by one
 // version of HTTP.
-func (n *nearby) start(t *testing.T, version int) *http.Transport {
+func (n *virtualServer) start(t *testing.T, version int) *http.Transport {
 	t.Helper()
 	n.conns, n.done = make(chan net.Conn), make(chan struct{})
 	protocols := new(http.Protocols)
@@ -73,7 +73,7 @@ func (n *nearby) start(t *testing.T, version int) *http.Transport {
 	}
 	server := &http.Server{Handler: n.handler, Protocols: protocols, ReadHeaderTimeout: time.Minute}
 	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		if n.refuses.Load() || ctx.Value(down{}) != nil || !strings.HasSuffix(nearbyURL, address) {
+		if n.refuses.Load() || ctx.Value(down{}) != nil || !strings.HasSuffix(virtualURL, address) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 		}
 		near, far := net.Pipe()
@@ -124,7 +124,7 @@ func then(resp *http.Response, err error) (*http.Response, error) {
 var foreign = map[string]func(base http.RoundTripper, r *http.Request) (*http.Response, error){
 	"none": http.RoundTripper.RoundTrip,
 	"before": func(base http.RoundTripper, r *http.Request) (*http.Response, error) {
-		if err := ask(base, r, nearbyURL+"/token"); err != nil {
+		if err := ask(base, r, virtualURL+"/token"); err != nil {
 			return nil, err
 		}
 		return base.RoundTrip(r)
@@ -138,7 +138,7 @@ var foreign = map[string]func(base http.RoundTripper, r *http.Request) (*http.Re
 		if err != nil {
 			return nil, err
 		}
-		return then(resp, ask(base, r, nearbyURL+"/audit"))
+		return then(resp, ask(base, r, virtualURL+"/audit"))
 	},
 	"after, cannot be dialed": func(base http.RoundTripper, r *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(r)
@@ -157,7 +157,7 @@ var foreign = map[string]func(base http.RoundTripper, r *http.Request) (*http.Re
 	"after a failure, the same host cannot be dialed": func(base http.RoundTripper, r *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(r)
 		if err != nil {
-			return nil, errors.Join(err, ask(base, r.WithContext(context.WithValue(r.Context(), down{}, true)), nearbyURL+"/audit"))
+			return nil, errors.Join(err, ask(base, r.WithContext(context.WithValue(r.Context(), down{}, true)), virtualURL+"/audit"))
 		}
 		return resp, nil
 	},
@@ -166,7 +166,7 @@ var foreign = map[string]func(base http.RoundTripper, r *http.Request) (*http.Re
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || r.GetBody == nil {
 			return resp, err
 		}
-		if _, err := then(resp, ask(base, r, nearbyURL+"/token")); err != nil {
+		if _, err := then(resp, ask(base, r, virtualURL+"/token")); err != nil {
 			return nil, err
 		}
 		_ = resp.Body.Close()
@@ -206,10 +206,10 @@ var remoteFaults = map[string]func(w http.ResponseWriter){
 	"another answer": func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"status": "ok"}`) },
 }
 
-// witness is the transport that an engine is given. It records what each
+// recorder is the transport that an engine is given. It records what each
 // request came to.
-type witness struct {
-	server *nearby
+type recorder struct {
+	server *virtualServer
 	next   func(*http.Request) (*http.Response, error)
 
 	attempts int
@@ -217,7 +217,7 @@ type witness struct {
 	maybe    bool // the last one may have been executed
 }
 
-func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w *recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.attempts++
 	w.repeated = w.repeated || w.maybe
 	before := w.server.arrived.Load()
@@ -242,7 +242,7 @@ func TestF6TransportsWithRequestsOfTheirOwn(t *testing.T) {
 							synctest.Test(t, func(t *testing.T) {
 								var mu sync.Mutex
 								executed, left := 0, times
-								n := new(nearby)
+								n := new(virtualServer)
 								n.refuses.Store(fault == "no route")
 								n.serve = func(w http.ResponseWriter, whole bool) {
 									mu.Lock()
@@ -259,11 +259,11 @@ func TestF6TransportsWithRequestsOfTheirOwn(t *testing.T) {
 									_, _ = io.WriteString(w, syncAnswer)
 								}
 								base := n.start(t, version)
-								w := &witness{server: n, next: func(r *http.Request) (*http.Response, error) { return roundTrip(base, r) }}
+								w := &recorder{server: n, next: func(r *http.Request) (*http.Response, error) { return roundTrip(base, r) }}
 								if n.refuses.Load() && times > 0 {
 									time.AfterFunc(time.Nanosecond, func() { n.refuses.Store(false) })
 								}
-								c := must(connector.New(nearbyURL+hookPath, canary, connector.WithHTTPClient(&http.Client{Transport: w})))(t)
+								c := must(connector.New(virtualURL+hookPath, canary, connector.WithHTTPClient(&http.Client{Transport: w})))(t)
 								ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 								defer cancel()
 								err := operation(ctx, c)

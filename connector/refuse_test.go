@@ -224,7 +224,7 @@ func TestABodyThatTrickles(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		synctest.Test(t, func(t *testing.T) {
 			v := connector.Handler(func(context.Context, connector.Delivery) error { t.Error("called"); return nil }, signing)
-			n := &nearby{handler: v}
+			n := &virtualServer{handler: v}
 			transport := n.start(t, version)
 			body, sender := io.Pipe()
 			defer sender.Close()
@@ -235,7 +235,7 @@ func TestABodyThatTrickles(t *testing.T) {
 					}
 				}
 			}()
-			r := must(http.NewRequestWithContext(t.Context(), http.MethodPost, nearbyURL, body))(t)
+			r := must(http.NewRequestWithContext(t.Context(), http.MethodPost, virtualURL, body))(t)
 			r.ContentLength, r.Header = 1000, connector.Sign(delivery, time.Now(), signing)
 			start := time.Now()
 			resp := must(transport.RoundTrip(r))(t)
