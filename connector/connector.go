@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -24,12 +23,15 @@ const (
 	// response.
 	sendTimeout = time.Minute
 
+	// minSecret is the length from which a mask finds a secret.
+	minSecret   = 8
 	maxInFlight = 256
 	maxBody     = 16 << 20
 )
 
 // A Connector calls one webhook connector. It is safe for concurrent use, has
-// no goroutines, and need not be closed.
+// no goroutines, and need not be closed: idle connections are closed after 90 s,
+// and when the Connector is garbage collected.
 type Connector struct {
 	// The secret and the URL are captured in closures, so that printing a
 	// Connector cannot reveal them.
@@ -114,12 +116,17 @@ func WithMaxResponseBytes(n int64) Option {
 // The URL must use https, or http for loopback addresses, without user
 // information or fragment. A query parameter named secret is removed from the
 // URL and sent as a header, as the vendor recommends. If secret is empty and
-// the URL contains none, calls are sent without one. The secret is sent only to
-// the host of the URL: redirects are not followed.
+// the URL contains none, calls are sent without one. A secret of fewer than 8
+// characters is refused, because it could not be told from other text and
+// hidden. The secret is sent only to the host of the URL: redirects are not
+// followed.
 func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	parsed, err := hook.Parse(rawURL, string(secret))
 	if err != nil {
 		return nil, argument("New", err.Arg, err.Reason)
+	}
+	if n := len(parsed.Secret); n > 0 && n < minSecret {
+		return nil, argument("New", "secret", "has fewer than 8 characters, so it could not be hidden in texts")
 	}
 	u := parsed.URL
 	if scheme, _, _ := strings.Cut(strings.TrimSpace(rawURL), ":"); !strings.EqualFold(scheme, u.Scheme) {
@@ -146,14 +153,17 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 		c.engine.Key = exchange.Key{Name: hook.SecretHeader, Value: func(context.Context) ([]string, error) { return value, nil }}
 	}
 	c.engine.Hide(c.mask)
-	transport := shared()
+	var transport http.RoundTripper
 	if h := conf.client; h != nil {
-		if h.Transport != nil {
-			transport = h.Transport
-		}
+		transport = h.Transport
 		if conf.timeout == 0 {
 			conf.timeout = h.Timeout
 		}
+	}
+	if transport == nil {
+		own := newTransport()
+		runtime.AddCleanup(c, func(own *http.Transport) { own.CloseIdleConnections() }, own)
+		transport = own
 	}
 	t, ok := transport.(*http.Transport)
 	c.engine.NoH2C = ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2())
@@ -173,13 +183,13 @@ func (c *Connector) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("connector.Connector(" + c.host + ")"))
 }
 
-// shared is the default transport of all Connectors. A sync call holds its
-// connection for as long as its run lasts, so there are many connections, and
-// net/http would keep only two of them.
-var shared = sync.OnceValue(func() http.RoundTripper {
+// newTransport returns the default transport of a Connector. A sync call holds
+// its connection for as long as its run lasts, so there are many connections,
+// and net/http would keep only two of them.
+func newTransport() *http.Transport {
 	t := exchange.NewTransport(10*time.Second, 0)
 	t.MaxIdleConnsPerHost = 1024
 	return t
-})
+}
 
 var userAgent = []string{"connic-go/" + connic.Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"}

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +23,9 @@ type File struct {
 	MIMEType string // such as "text/plain"
 	Data     []byte
 	// Open opens the content, if Data is nil. It is called once to determine
-	// the size, and once per attempt. If the reader implements io.Closer, it is
-	// closed.
+	// the size, on a goroutine of its own, and once per attempt. If the reader
+	// implements io.Closer, it is closed. A call whose context ends does not
+	// wait for a reader that blocks.
 	Open func() (io.Reader, error)
 }
 
@@ -94,7 +96,7 @@ type part struct {
 }
 
 // content validates the input and builds its body. It sends nothing.
-func (in *Input) content(op string) (*content, error) {
+func (in *Input) content(ctx context.Context, op string) (*content, error) {
 	if in.Message == "" && in.Payload == nil && len(in.Files) == 0 {
 		return nil, argument(op, "input", "is empty: it has neither message nor payload nor files")
 	}
@@ -112,7 +114,7 @@ func (in *Input) content(op string) (*content, error) {
 		return nil, err
 	}
 	if len(in.Files) > 0 {
-		return in.form(op, keys, alone)
+		return in.form(ctx, op, keys, alone)
 	}
 	body := alone
 	if body == nil {
@@ -162,7 +164,7 @@ func (in *Input) payload(op string) (keys map[string]json.RawMessage, alone json
 
 // form builds a multipart form. mime/multipart writes the text between the
 // files, and no content.
-func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.RawMessage) (*content, error) {
+func (in *Input) form(ctx context.Context, op string, keys map[string]json.RawMessage, alone json.RawMessage) (*content, error) {
 	var buf bytes.Buffer
 	w := multipart.NewWriter(&buf)
 	c := &content{contentType: w.FormDataContentType()}
@@ -188,7 +190,7 @@ func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.Raw
 	}
 	for i := range in.Files {
 		f := &in.Files[i]
-		size, err := check(op, f)
+		size, err := check(ctx, op, f)
 		if err != nil {
 			return nil, err
 		}
@@ -219,7 +221,7 @@ func (c *content) add(p part) {
 // check validates a file and returns its size. A file with Open is read to its
 // end to determine it, because the service would silently drop one that is too
 // large.
-func check(op string, f *File) (int64, error) {
+func check(ctx context.Context, op string, f *File) (int64, error) {
 	bad := func(reason string) (int64, error) { return 0, argument(op, "file", reason) }
 	switch {
 	case f.Name == "":
@@ -235,16 +237,8 @@ func check(op string, f *File) (int64, error) {
 	}
 	size := int64(len(f.Data))
 	if f.Open != nil {
-		r, err := f.Open()
-		if err != nil {
-			return bad("cannot be opened: " + err.Error())
-		}
-		if r == nil {
-			return bad("cannot be opened: there is nothing to read")
-		}
-		size, err = io.Copy(io.Discard, io.LimitReader(onlyReader{r}, MaxFileBytes+1))
-		closeReader(r)
-		if err != nil {
+		var err error
+		if size, err = f.measure(ctx); err != nil {
 			return bad("cannot be read: " + err.Error())
 		}
 	}
@@ -254,36 +248,67 @@ func check(op string, f *File) (int64, error) {
 	return size, nil
 }
 
-// onlyReader hides the io.WriterTo of a reader, which would bypass a
-// LimitReader.
-type onlyReader struct{ io.Reader }
+// measure reads a file to its end, or to one byte more than it may have. If the
+// context ends meanwhile, it returns, even if the reader does not.
+func (f *File) measure(ctx context.Context) (int64, error) {
+	type outcome struct {
+		size     int64
+		err      error
+		panicked any
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		b := &body{parts: []part{{file: f, size: MaxFileBytes + 1}}}
+		o := outcome{err: errors.New("the code that reads it called runtime.Goexit")}
+		defer func() {
+			o.panicked = recover()
+			done <- o
+		}()
+		defer b.closeFile()
+		if o.size, o.err = io.Copy(io.Discard, b); errors.Is(o.err, errChanged) {
+			o.err = nil // it is smaller
+		}
+	}()
+	select {
+	case o := <-done:
+		if o.panicked != nil {
+			panic(o.panicked) //nolint:forbidigo // where the caller can recover from it
+		}
+		return o.size, o.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
 
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029' })
 }
 
-func closeReader(r io.Reader) {
-	if c, ok := r.(io.Closer); ok {
-		_ = c.Close()
-	}
-}
-
-// open returns a new body. It opens each file when it is reached.
-func (c *content) open() io.ReadCloser { return &body{parts: c.parts} }
-
 // body reads the parts of a content in turn. It has no goroutine, and at most
 // one file open.
 type body struct {
 	parts []part
+	size  int // of all parts
 	text  int // bytes read of the first part's text
 
-	file io.Reader // of the first part, nil before it is opened
-	left int64     // bytes of that file left to read
-	err  error
+	file  io.Reader // of the first part, nil before it is opened
+	left  int64     // bytes of that file left to read
+	empty int       // reads of it that returned nothing
+	err   error
 }
 
-// errChanged is reported for a file that has changed since it was checked.
-var errChanged = errors.New("the file has changed since it was checked")
+// Len returns the size of the whole content.
+func (b *body) Len() int { return b.size }
+
+var (
+	// errChanged is reported for a file that has changed since it was checked.
+	errChanged = errors.New("the file has changed since it was checked")
+	errNothing = errors.New("there is nothing to read")
+)
+
+// maxEmptyReads is the maximum number of consecutive reads of a file that
+// return nothing.
+const maxEmptyReads = 100
 
 func (b *body) Read(p []byte) (int, error) {
 	for b.err == nil && len(p) > 0 {
@@ -313,43 +338,52 @@ func (b *body) read(p []byte) (int, error) {
 		b.next()
 		return 0, nil
 	case b.file == nil:
-		b.left, b.file = first.size, io.Reader(bytes.NewReader(first.file.Data))
-		if first.file.Open != nil {
-			r, err := first.file.Open()
-			if r == nil && err == nil {
-				err = errChanged
-			}
-			if err != nil {
-				b.file = nil
-				return 0, fmt.Errorf("file: %w", err)
-			}
-			b.file = r
-		}
-		return 0, nil
-	}
-	if b.left == 0 {
+		return 0, b.open(first)
+	case b.left == 0:
 		b.closeFile()
 		b.next()
 		return 0, nil
 	}
 	n, err := b.file.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
+	if b.empty++; n > 0 {
+		b.empty = 0
+	}
 	switch {
 	case errors.Is(err, io.EOF) && b.left > 0:
 		err = errChanged
 	case errors.Is(err, io.EOF):
 		err = nil
+	case err == nil && b.empty == maxEmptyReads:
+		err = io.ErrNoProgress
 	}
 	return n, err
+}
+
+// open opens the file of a part.
+func (b *body) open(p *part) error {
+	b.left, b.empty = p.size, 0
+	if p.file.Open == nil {
+		b.file = bytes.NewReader(p.file.Data)
+		return nil
+	}
+	r, err := p.file.Open()
+	if err != nil {
+		return fmt.Errorf("it cannot be opened: %w", err)
+	}
+	if b.file = r; r == nil {
+		return errNothing
+	}
+	return nil
 }
 
 func (b *body) next() { b.parts, b.text = b.parts[1:], 0 }
 
 func (b *body) closeFile() {
-	if b.file != nil {
-		closeReader(b.file)
-		b.file = nil
+	if c, ok := b.file.(io.Closer); ok {
+		_ = c.Close()
 	}
+	b.file = nil
 }
 
 // Close implements [io.Closer]. net/http calls it when it stops reading.
