@@ -96,6 +96,20 @@ func badFile(reason string, cause error) *ArgumentError {
 
 func fileType(name string) string { return fileTypes[strings.ToLower(path.Ext(name))] }
 
+// badRead returns the error of a file that cannot be read.
+func badRead(err error) error {
+	var argument *ArgumentError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &argument):
+		return argument
+	case errors.Is(err, pack.ErrDirectory):
+		return badFile(err.Error(), nil)
+	}
+	return badFile("cannot be read", err)
+}
+
 // file checks the source of an upload and determines its size.
 func (s *FileSource) file(ctx context.Context) (f form.File, err error) {
 	switch {
@@ -117,17 +131,10 @@ func (s *FileSource) file(ctx context.Context) (f form.File, err error) {
 		defer pack.Close(r)
 		return pack.SizeOf(r)
 	})
-	switch argument := (*ArgumentError)(nil); {
-	case errors.As(err, &argument):
-		return f, argument
-	case errors.Is(err, pack.ErrDirectory):
-		return f, badFile(err.Error(), nil)
-	case err != nil:
-		return f, badFile("cannot be read", err)
-	case f.Size == 0:
-		return f, badFile("is empty", nil)
+	if err == nil && f.Size == 0 {
+		err = badFile("is empty", nil)
 	}
-	return f, nil
+	return f, badRead(err)
 }
 
 // A FileUpload is a file to be added to the knowledge of an environment.

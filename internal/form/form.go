@@ -43,6 +43,7 @@ type Form struct {
 	buf     bytes.Buffer // writes to it cannot fail
 	writer  *multipart.Writer
 	parts   []part
+	few     [2]part // storage of parts
 	length  int64
 	unsized bool // the size of a file is unknown
 }
@@ -56,6 +57,7 @@ type part struct {
 // New returns an empty form.
 func New() *Form {
 	f := new(Form)
+	f.parts = f.few[:0]
 	f.writer = multipart.NewWriter(&f.buf)
 	return f
 }
