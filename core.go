@@ -3,7 +3,6 @@ package connic
 import (
 	"context"
 	"net/url"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -66,7 +65,7 @@ func (c *scope) made(op string) error {
 	return nil
 }
 
-var platform = "connic-go/" + Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"
+var platform = exchange.UserAgent(Version)
 
 var platformAgent = []string{platform}
 

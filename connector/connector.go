@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"runtime"
 	"strings"
 	"time"
 
@@ -23,8 +22,6 @@ const (
 	// response.
 	sendTimeout = time.Minute
 
-	// minSecret is the length from which a mask finds a secret.
-	minSecret   = 8
 	maxInFlight = 256
 	maxBody     = 16 << 20
 )
@@ -125,9 +122,6 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	if err != nil {
 		return nil, argument("New", err.Arg, err.Reason)
 	}
-	if n := len(parsed.Secret); n > 0 && n < minSecret {
-		return nil, argument("New", "secret", "has fewer than 8 characters, so it could not be hidden in texts")
-	}
 	u := parsed.URL
 	if scheme, _, _ := strings.Cut(strings.TrimSpace(rawURL), ":"); !strings.EqualFold(scheme, u.Scheme) {
 		return nil, argument("New", "URL", "is one of a WebSocket; see the module contrib/chat")
@@ -161,12 +155,9 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 		}
 	}
 	if transport == nil {
-		own := newTransport()
-		runtime.AddCleanup(c, func(own *http.Transport) { own.CloseIdleConnections() }, own)
-		transport = own
+		c.engine.Transport = newTransport(conf.maxInFlight)
+		transport = c.engine.Transport
 	}
-	t, ok := transport.(*http.Transport)
-	c.engine.NoH2C = ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2())
 	c.engine.Start(transport)
 	if conf.timeout > 0 {
 		c.callTimeout, c.sendTimeout = conf.timeout, conf.timeout
@@ -186,10 +177,10 @@ func (c *Connector) Format(f fmt.State, _ rune) {
 // newTransport returns the default transport of a Connector. A sync call holds
 // its connection for as long as its run lasts, so there are many connections,
 // and net/http would keep only two of them.
-func newTransport() *http.Transport {
+func newTransport(conns int) *http.Transport {
 	t := exchange.NewTransport(10*time.Second, 0)
-	t.MaxIdleConnsPerHost = 1024
+	t.MaxIdleConnsPerHost = conns
 	return t
 }
 
-var userAgent = []string{"connic-go/" + connic.Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"}
+var userAgent = []string{exchange.UserAgent(connic.Version)}

@@ -74,7 +74,7 @@ func TestAConnectionThatHasDied(t *testing.T) {
 		go func() { _ = server.ServeTLS(l, "", "") }()
 		defer synctest.Wait()
 		defer server.Close()
-		own := newTransport()
+		own := newTransport(maxInFlight)
 		defer own.CloseIdleConnections()
 		own.TLSClientConfig.RootCAs = x509.NewCertPool()
 		own.TLSClientConfig.RootCAs.AddCert(certified.Certificate())

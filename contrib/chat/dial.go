@@ -117,9 +117,6 @@ func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...O
 	if bad != nil {
 		return nil, badOption(bad.Arg, bad.Reason)
 	}
-	if h.Secret != "" && len(h.Secret) < minSecret {
-		return nil, badOption("secret", "has fewer than 8 characters: it could not be masked")
-	}
 	conf := defaultConfig()
 	for _, opt := range opts {
 		if opt == nil {

@@ -26,7 +26,6 @@ const (
 	approvalTime = 7 * 24 * time.Hour
 	maxMessage   = 16 << 20
 	maxDetail    = 500 // characters
-	minSecret    = 8   // characters; package mask finds none that is shorter
 	maxOpen      = 16  // replies that the service has not ended
 	idPrefix     = "connic-go-"
 )

@@ -118,7 +118,7 @@ type Engine struct {
 	MaxErrorBody int64
 	Transport    *http.Transport // is closed with the Engine; nil if it is the user's
 	Inject       bool            // look for an inject.Injector in the context
-	NoH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS; Start sets it for an *http.Transport
+	noH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS; Start sets it for an *http.Transport
 
 	budget   budget
 	kept     kept
@@ -131,7 +131,7 @@ type Engine struct {
 // Start sets up an Engine whose fields are set.
 func (e *Engine) Start(transport http.RoundTripper) {
 	if t, ok := transport.(*http.Transport); ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2()) {
-		e.NoH2C = true
+		e.noH2C = true
 	}
 	e.budget.init(e.Policy.Budget)
 	e.template = &http.Request{Method: http.MethodGet, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}

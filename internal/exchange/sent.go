@@ -133,7 +133,7 @@ func (e *evidence) gotConn(info httptrace.GotConnInfo) {
 	engine, class := e.end.engine, e.end.Class
 	engine.clean()
 	counted, ours := info.Conn.(*countedConn)
-	http1, name := ours || engine.NoH2C, "" // ours asks for HTTP/2 over TLS only
+	http1, name := ours || engine.noH2C, "" // ours asks for HTTP/2 over TLS only
 	secure, encrypted := info.Conn.(*tls.Conn)
 	if encrypted {
 		state := secure.ConnectionState()

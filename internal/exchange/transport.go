@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -78,4 +79,9 @@ func (c *countedConn) retires(class api.Class, give bool) bool {
 		return c.unsafe.Add(1) < 0
 	}
 	return c.unsafe.Load() < 0
+}
+
+// UserAgent returns the name of a version of the module and of its platform.
+func UserAgent(version string) string {
+	return "connic-go/" + version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"
 }
