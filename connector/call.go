@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -72,7 +71,7 @@ func (c *Connector) invoke(ctx context.Context, op string, in *Input) (*answer, 
 	if op == "send" {
 		x.Timeout = c.sendTimeout
 	}
-	x.Body = content.request()
+	x.Body = content
 	out := c.engine.Run(x, k)
 	return &k.answer, k.failed(&out)
 }
@@ -190,17 +189,6 @@ func (*call) Sending() func() { return nil }
 
 // Observe implements [exchange.Caller].
 func (*call) Observe(exchange.Event) {}
-
-// request returns a content as the body of an exchange.
-func (c *content) request() *exchange.Body {
-	b := &exchange.Body{ContentType: []string{c.contentType}}
-	if len(c.parts) == 1 && c.parts[0].file == nil {
-		b.Encoded = c.parts[0].text
-		return b
-	}
-	b.Open = func() (io.Reader, error) { return &body{parts: c.parts, size: int(c.size)}, nil }
-	return b
-}
 
 // pause suspends all calls of a connector after a 429.
 type pause struct {

@@ -4,16 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"mime"
-	"mime/multipart"
-	"net/textproto"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/form"
 )
 
 // A File is a file for an agent. If Open is set instead of Data, the file is
@@ -80,23 +79,8 @@ func FileTypeSupported(mimeType string) bool {
 	return fileTypes[kind]
 }
 
-// content is a request body that can be read more than once. Everything except
-// files is in memory.
-type content struct {
-	contentType string
-	size        int64
-	parts       []part
-}
-
-// part is text, followed by a file if there is one.
-type part struct {
-	text []byte
-	file *File
-	size int64 // of the file
-}
-
 // content validates the input and builds its body. It sends nothing.
-func (in *Input) content(ctx context.Context, op string) (*content, error) {
+func (in *Input) content(ctx context.Context, op string) (*exchange.Body, error) {
 	if in.Message == "" && in.Payload == nil && len(in.Files) == 0 {
 		return nil, argument(op, "input", "is empty: it has neither message nor payload nor files")
 	}
@@ -125,8 +109,8 @@ func (in *Input) content(ctx context.Context, op string) (*content, error) {
 	return inMemory(body), nil
 }
 
-func inMemory(body []byte) *content {
-	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}
+func inMemory(body []byte) *exchange.Body {
+	return &exchange.Body{ContentType: []string{"application/json"}, Encoded: body}
 }
 
 // payload returns the top-level keys of the input, or the JSON of a payload
@@ -162,12 +146,9 @@ func (in *Input) payload(op string) (keys map[string]json.RawMessage, alone json
 	return keys, nil, nil
 }
 
-// form builds a multipart form. mime/multipart writes the text between the
-// files, and no content.
-func (in *Input) form(ctx context.Context, op string, keys map[string]json.RawMessage, alone json.RawMessage) (*content, error) {
-	var buf bytes.Buffer
-	w := multipart.NewWriter(&buf)
-	c := &content{contentType: w.FormDataContentType()}
+// form builds a multipart form.
+func (in *Input) form(ctx context.Context, op string, keys map[string]json.RawMessage, alone json.RawMessage) (*exchange.Body, error) {
+	f := form.New()
 	if alone != nil {
 		keys = map[string]json.RawMessage{"payload": alone}
 	}
@@ -175,54 +156,28 @@ func (in *Input) form(ctx context.Context, op string, keys map[string]json.RawMe
 		if name == "" || hasControl(name) {
 			return nil, argument(op, "payload", "has a key that no form field can have: it is empty or has a control character")
 		}
-		value := []byte(keys[name])
+		value := string(keys[name])
 		var s string
-		if value[0] == '"' && json.Unmarshal(value, &s) == nil {
-			value = []byte(s)
+		if value[0] == '"' && json.Unmarshal(keys[name], &s) == nil {
+			value = s
 		}
-		field, err := w.CreateFormField(name)
-		if err == nil {
-			_, err = field.Write(value)
-		}
-		if err != nil { // writes to a bytes.Buffer cannot fail
-			return nil, argument(op, "payload", "cannot be encoded as a form: "+err.Error())
-		}
+		f.Field(name, value)
 	}
 	for i := range in.Files {
-		f := &in.Files[i]
-		size, err := check(ctx, op, f)
+		file, err := in.Files[i].check(ctx, op)
 		if err != nil {
 			return nil, err
 		}
-		_, err = w.CreatePart(textproto.MIMEHeader{
-			"Content-Disposition": {multipart.FileContentDisposition("files", f.Name)},
-			// CreateFormFile would set application/octet-stream, which the
-			// service drops.
-			"Content-Type": {f.MIMEType},
-		})
-		if err != nil {
-			return nil, argument(op, "file", "cannot be encoded as a form: "+err.Error())
-		}
-		c.add(part{text: bytes.Clone(buf.Bytes()), file: f, size: size})
-		buf.Reset()
+		f.File("files", file)
 	}
-	if err := w.Close(); err != nil {
-		return nil, argument(op, "input", "cannot be encoded as a form: "+err.Error())
-	}
-	c.add(part{text: buf.Bytes()})
-	return c, nil
+	f.End()
+	return &exchange.Body{ContentType: []string{f.ContentType()}, Open: f.Open}, nil
 }
 
-func (c *content) add(p part) {
-	c.parts = append(c.parts, p)
-	c.size += int64(len(p.text)) + p.size
-}
-
-// check validates a file and returns its size. A file with Open is read to its
-// end to determine it, because the service would silently drop one that is too
-// large.
-func check(ctx context.Context, op string, f *File) (int64, error) {
-	bad := func(reason string) (int64, error) { return 0, argument(op, "file", reason) }
+// check validates a file. One with Open is read to its end to determine its
+// size, because the service would silently drop one that is too large.
+func (f *File) check(ctx context.Context, op string) (file form.File, err error) {
+	bad := func(reason string) (form.File, error) { return file, argument(op, "file", reason) }
 	switch {
 	case f.Name == "":
 		return bad("has no name")
@@ -235,162 +190,21 @@ func check(ctx context.Context, op string, f *File) (int64, error) {
 	case f.Open != nil && f.Data != nil:
 		return bad("has both Data and Open")
 	}
-	size := int64(len(f.Data))
-	if f.Open != nil {
-		var err error
-		if size, err = f.measure(ctx); err != nil {
+	file = form.File{Name: f.Name, Type: f.MIMEType, Size: int64(len(f.Data)), Open: f.Open}
+	if f.Open == nil {
+		file.Open = func() (io.Reader, error) { return bytes.NewReader(f.Data), nil }
+	} else {
+		file.Size = -1
+		if file.Size, err = form.Measure(ctx, file, MaxFileBytes); err != nil {
 			return bad("cannot be read: " + err.Error())
 		}
 	}
-	if size > MaxFileBytes {
+	if file.Size > MaxFileBytes {
 		return bad("has more than 10 MB, and connectors drop such files")
 	}
-	return size, nil
-}
-
-// measure reads a file to its end, or to one byte more than it may have. If the
-// context ends meanwhile, it returns, even if the reader does not.
-func (f *File) measure(ctx context.Context) (int64, error) {
-	type outcome struct {
-		size     int64
-		err      error
-		panicked any
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		b := &body{parts: []part{{file: f, size: MaxFileBytes + 1}}}
-		o := outcome{err: errors.New("the code that reads it called runtime.Goexit")}
-		defer func() {
-			o.panicked = recover()
-			done <- o
-		}()
-		defer b.closeFile()
-		if o.size, o.err = io.Copy(io.Discard, b); errors.Is(o.err, errChanged) {
-			o.err = nil // it is smaller
-		}
-	}()
-	select {
-	case o := <-done:
-		if o.panicked != nil {
-			panic(o.panicked) //nolint:forbidigo // where the caller can recover from it
-		}
-		return o.size, o.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	return file, nil
 }
 
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029' })
-}
-
-// body reads the parts of a content in turn. It has no goroutine, and at most
-// one file open.
-type body struct {
-	parts []part
-	size  int // of all parts
-	text  int // bytes read of the first part's text
-
-	file  io.Reader // of the first part, nil before it is opened
-	left  int64     // bytes of that file left to read
-	empty int       // reads of it that returned nothing
-	err   error
-}
-
-// Len returns the size of the whole content.
-func (b *body) Len() int { return b.size }
-
-var (
-	// errChanged is reported for a file that has changed since it was checked.
-	errChanged = errors.New("the file has changed since it was checked")
-	errNothing = errors.New("there is nothing to read")
-)
-
-// maxEmptyReads is the maximum number of consecutive reads of a file that
-// return nothing.
-const maxEmptyReads = 100
-
-func (b *body) Read(p []byte) (int, error) {
-	for b.err == nil && len(p) > 0 {
-		n, err := b.read(p)
-		if err != nil {
-			b.err = err
-			b.closeFile()
-		}
-		if n > 0 {
-			return n, nil
-		}
-	}
-	return 0, b.err
-}
-
-func (b *body) read(p []byte) (int, error) {
-	if len(b.parts) == 0 {
-		return 0, io.EOF
-	}
-	first := &b.parts[0]
-	switch {
-	case b.text < len(first.text):
-		n := copy(p, first.text[b.text:])
-		b.text += n
-		return n, nil
-	case first.file == nil:
-		b.next()
-		return 0, nil
-	case b.file == nil:
-		return 0, b.open(first)
-	case b.left == 0:
-		b.closeFile()
-		b.next()
-		return 0, nil
-	}
-	n, err := b.file.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	if b.empty++; n > 0 {
-		b.empty = 0
-	}
-	switch {
-	case errors.Is(err, io.EOF) && b.left > 0:
-		err = errChanged
-	case errors.Is(err, io.EOF):
-		err = nil
-	case err == nil && b.empty == maxEmptyReads:
-		err = io.ErrNoProgress
-	}
-	return n, err
-}
-
-// open opens the file of a part.
-func (b *body) open(p *part) error {
-	b.left, b.empty = p.size, 0
-	if p.file.Open == nil {
-		b.file = bytes.NewReader(p.file.Data)
-		return nil
-	}
-	r, err := p.file.Open()
-	if err != nil {
-		return fmt.Errorf("it cannot be opened: %w", err)
-	}
-	if b.file = r; r == nil {
-		return errNothing
-	}
-	return nil
-}
-
-func (b *body) next() { b.parts, b.text = b.parts[1:], 0 }
-
-func (b *body) closeFile() {
-	if c, ok := b.file.(io.Closer); ok {
-		_ = c.Close()
-	}
-	b.file = nil
-}
-
-// Close implements [io.Closer]. net/http calls it when it stops reading.
-func (b *body) Close() error {
-	b.closeFile()
-	if b.err == nil {
-		b.err = io.ErrClosedPipe
-	}
-	return nil
 }

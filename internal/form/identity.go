@@ -26,35 +26,51 @@ type Identity struct {
 // Identify reads a file to derive its identity, until ctx ends.
 func Identify(ctx context.Context, file File, hash func() hash.Hash) (*Identity, error) {
 	return pack.Within(ctx, func() (*Identity, error) {
-		r, err := file.content()
-		if err != nil {
-			return nil, err
-		}
-		defer pack.Close(r)
 		h := hash()
-		block := make([]byte, 64<<10)
-		for empty := 0; ; {
-			n, err := r.Read(block)
-			h.Write(block[:n])
-			switch empty++; {
-			case err == io.EOF:
-				return &Identity{Sum: hex.EncodeToString(h.Sum(nil)), file: file, hash: hash}, nil
-			case err != nil:
-				return nil, err
-			case n > 0:
-				empty = 0
-			case empty == maxEmptyReads:
-				return nil, io.ErrNoProgress
-			}
-			if ctx != nil && ctx.Err() != nil { // nobody waits for it any more
-				return nil, ctx.Err()
-			}
-		}
+		err := file.each(ctx, func(block []byte) bool {
+			h.Write(block)
+			return true
+		})
+		return &Identity{Sum: hex.EncodeToString(h.Sum(nil)), file: file, hash: hash}, err
 	})
 }
 
-// maxEmptyReads is the maximum number of consecutive reads that return no data.
-const maxEmptyReads = 100
+// Measure returns how many bytes a file has, or a number above most if it has
+// more. It reads the file, until ctx ends.
+func Measure(ctx context.Context, file File, most int64) (int64, error) {
+	return pack.Within(ctx, func() (size int64, err error) {
+		err = file.each(ctx, func(block []byte) bool {
+			size += int64(len(block))
+			return size <= most
+		})
+		return size, err
+	})
+}
+
+// each reads a file in blocks, until next returns false.
+func (f *File) each(ctx context.Context, next func(block []byte) bool) error {
+	r, err := f.content()
+	if err != nil {
+		return err
+	}
+	defer pack.Close(r)
+	block := make([]byte, 64<<10)
+	for empty := 0; ; {
+		n, err := r.Read(block)
+		switch empty++; {
+		case !next(block[:n]) || err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case n > 0:
+			empty = 0
+		case empty == maxEmptyReads:
+			return io.ErrNoProgress
+		case ctx != nil && ctx.Err() != nil: // nobody waits for it any more
+			return ctx.Err()
+		}
+	}
+}
 
 // Changed reports whether the content was found to have changed.
 func (i *Identity) Changed() bool { return i.changed.Load() }
