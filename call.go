@@ -91,7 +91,7 @@ func (c *Client) run(ctx context.Context, k *call, caller exchange.Caller, r *re
 	k.Context, k.client, k.item = ctx, c, r.id
 	k.options = &noOptions
 	if len(opts) > 0 || r.admitted != nil || r.received != nil {
-		k.options = &callOptions{spare: r.spare, admitted: r.admitted, received: r.received}
+		k.options = &callOptions{spare: r.spare, admitted: r.admitted, queued: r.queued, received: r.received}
 		for _, opt := range opts {
 			if opt != nil {
 				opt(k.options)
@@ -270,9 +270,14 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
-	if k.client.observer != nil {
+	if queued := k.options.queued; k.client.observer != nil || queued != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
-			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+			if queued != nil {
+				queued(reason, wait)
+			}
+			if k.client.observer != nil {
+				k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+			}
 		}
 	}
 	asked := time.Now()
