@@ -70,7 +70,7 @@ const packTries = 3
 // sendArchive makes a call whose body contains an archive from open, wrapped in
 // the form. It starts over if the archive changes while it is read: the service
 // has then received an incomplete request, which it does not execute.
-func sendArchive[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
+func sendArchive[T any](ctx context.Context, c *scope, r request, contentType string, form pack.Form,
 	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (T, error) {
 	for try := 1; ; try++ {
@@ -97,7 +97,7 @@ func onlyOnce(opts []RequestOption) bool {
 
 // sendArchiveOnce also returns why the archive could not be completed, if that
 // is why there is no response.
-func sendArchiveOnce[T any](ctx context.Context, c *Client, r request, contentType string, form pack.Form,
+func sendArchiveOnce[T any](ctx context.Context, c *scope, r request, contentType string, form pack.Form,
 	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (got T, err, failure error) {
 	archive, err := open()

@@ -57,7 +57,7 @@ func TestUserCodeThatRunsAwayLeaksNoPermit(t *testing.T) {
 						defer cancel()
 						var err error
 						if where == "upload" {
-							_, err = do(ctx, c, request{op: 0, id: "a", form: &upload{"text/plain", func() (io.Reader, error) {
+							_, err = do(ctx, &c.scope, request{op: 0, id: "a", form: &upload{"text/plain", func() (io.Reader, error) {
 								at("upload")
 								return strings.NewReader("x"), nil
 							}}}, decodeRun, nil)
@@ -165,7 +165,7 @@ func TestUploadsAreBoundedByProgress(t *testing.T) {
 		}, WithTimeout(time.Minute), WithRetry(RetryPolicy{MaxAttempts: 1}))
 		send := func(opts ...RequestOption) (time.Duration, error) {
 			start := time.Now()
-			_, err := do(t.Context(), c, request{op: 0, form: &upload{"text/plain", func() (io.Reader, error) {
+			_, err := do(t.Context(), &c.scope, request{op: 0, form: &upload{"text/plain", func() (io.Reader, error) {
 				return strings.NewReader("0123456789"), nil
 			}}}, decodeRun, opts)
 			return time.Since(start), err

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -17,6 +20,8 @@ import (
 // The vendor describes the audit log in prose only. The names of all fields are
 // assumed.
 type AuditLogsService service
+
+func (s *AuditLogsService) scope() *scope { return (*service)(s).scope() }
 
 // An AuditEntry is one change in the project.
 type AuditEntry struct {
@@ -106,4 +111,145 @@ func (s *AuditLogsService) All(ctx context.Context, p *AuditLogListParams, opts 
 	return l.all(ctx, "audit_logs.list", func(ctx context.Context, l *listing[AuditEntry]) (*Page[AuditEntry], error) {
 		return s.page(ctx, l, params, opts)
 	})
+}
+
+// followOverlap is how far each poll reaches back before the newest entry seen
+// so far: entries are written by several machines, and some arrive late.
+const followOverlap = 2 * time.Minute
+
+const (
+	followInitial = 5 * time.Second
+	followMax     = 30 * time.Second
+)
+
+// Follow iterates over the audit log as it grows, oldest entry first. It begins
+// with the entries since p.From, or with the current end of the log if p is nil
+// or p.From is zero. It ends when the context ends, whose error is in the last
+// pair. Each entry is yielded once, provided that it is no older than two
+// minutes when it appears. To, Limit and Offset are ignored.
+//
+// A poll that fails temporarily is repeated; any other error ends the
+// iteration. Polls use [LaneLow] and cost one request each, plus one per 100
+// new entries. They are 5 s apart after new entries, and then at growing
+// intervals of up to 30 s (see [WithPoll]).
+//
+//	API:    GET /projects/{project}/audit-logs
+//	Access: audit-logs read
+//	Status: assumed
+func (s *AuditLogsService) Follow(ctx context.Context, p *AuditLogListParams, opts ...WaitOption) iter.Seq2[*AuditEntry, error] {
+	conf := newWaitConfig(append([]WaitOption{WithPoll(followInitial, followMax)}, opts...))
+	return func(yield func(*AuditEntry, error) bool) {
+		if ctx == nil {
+			yield(nil, &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "context", Reason: "is nil"})
+			return
+		}
+		f := auditFollower{service: s, conf: conf, seen: make(map[string]time.Time)}
+		if p != nil {
+			f.params = *p
+		}
+		f.params.To, f.params.Limit, f.params.Offset = time.Time{}, 0, 0
+		f.run(ctx, yield)
+	}
+}
+
+// auditFollower keeps track of the entries it has yielded.
+type auditFollower struct {
+	service *AuditLogsService
+	conf    waitConfig
+	params  AuditLogListParams
+	newest  time.Time            // the time of the newest entry so far
+	seen    map[string]time.Time // by auditKey: entries that the next poll may return again
+}
+
+func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) bool) {
+	interval := f.conf.initial
+	skip := f.params.From.IsZero() // skip existing entries
+	for {
+		fresh, err := f.look(ctx, skip)
+		switch {
+		case ctx.Err() != nil:
+			yield(nil, contextError(ctx))
+			return
+		case err != nil && (verdict(err, 0).Hopeless || errors.Is(err, ErrNotFound)):
+			yield(nil, err)
+			return
+		case err == nil:
+			for _, e := range slices.Backward(fresh) {
+				if !skip && !yield(e, nil) {
+					return
+				}
+			}
+			if skip = false; len(fresh) > 0 {
+				interval = f.conf.initial
+			}
+		}
+		if err := sleep(ctx, jitter(interval)); err != nil {
+			yield(nil, contextError(ctx))
+			return
+		}
+		interval = min(time.Duration(float64(interval)*pollGrowth), f.conf.max)
+	}
+}
+
+// look returns the new entries, newest first. It records them only if the whole
+// poll succeeds, so that none is lost. If existing entries are skipped, the
+// first poll reads a single page.
+func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, error) {
+	var since time.Time
+	if !f.newest.IsZero() {
+		since = f.newest.Add(-followOverlap)
+	}
+	params := f.params
+	if since.After(params.From) {
+		params.From = since
+	}
+	opts := append([]RequestOption{WithLane(LaneLow)}, f.conf.request...)
+	var fresh []*AuditEntry
+	newest, known := f.newest, 0
+	for e, err := range f.service.All(ctx, &params, opts...) {
+		if err != nil {
+			return nil, err
+		}
+		// The service may not filter by time, so a page of old entries ends the
+		// poll. Entries seen before do not, because a late one may follow them.
+		old := !params.From.IsZero() && !e.Timestamp.IsZero() && e.Timestamp.Before(params.From)
+		_, seen := f.seen[auditKey(e)]
+		if old || seen && e.Timestamp.IsZero() {
+			if known++; known >= pageLimit {
+				break
+			}
+		}
+		if old || seen {
+			continue
+		}
+		fresh = append(fresh, e)
+		if e.Timestamp.After(newest) {
+			newest = e.Timestamp
+		}
+		if first && len(fresh) >= pageLimit {
+			break
+		}
+	}
+	f.newest = newest
+	for _, e := range fresh {
+		f.seen[auditKey(e)] = e.Timestamp
+	}
+	for id, at := range f.seen {
+		if !at.IsZero() && at.Before(newest.Add(-2*followOverlap)) {
+			delete(f.seen, id)
+		}
+	}
+	return fresh, nil
+}
+
+// auditKey identifies an entry by its id or, if it has none, by its other
+// fields.
+func auditKey(e *AuditEntry) string {
+	if e.ID != "" {
+		return e.ID
+	}
+	return strings.Join([]string{
+		"", e.Timestamp.String(), e.Action, e.ResourceType, e.ResourceID, e.Actor.Type, e.Actor.ID, e.Actor.Name, e.Actor.Email,
+		string(e.Before), string(e.After), string(e.Metadata),
+	}, "\x00")
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/connic-go/connic/internal/environ"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -232,21 +233,21 @@ func TestNewFromEnvironment(t *testing.T) {
 		"a folder, and a token":     {vars{"CONNIC_TOKEN": "p2:cnc_b"}, file{err: errors.New("is a directory")}, "p2", "cnc_b", "", ""},
 	}
 	for name, test := range tests {
-		env, err := readEnvironment(func(n string) string { return test.env[n] }, func(n string) ([]byte, error) {
+		found := environ.Read(func(n string) string { return test.env[n] }, func(n string) ([]byte, error) {
 			if n != ".connic" {
 				t.Errorf("it reads %s", n)
 			}
 			return []byte(test.file.content), test.file.err
 		})
+		reason := lacking(&found)
 		if test.fails != "" {
-			var arg *ArgumentError
-			if !errors.As(err, &arg) || !strings.Contains(err.Error(), test.fails) || strings.Contains(err.Error(), "SECRET") {
-				t.Errorf("%s: %v, want an error with %q", name, err, test.fails)
+			if !strings.Contains(reason, test.fails) || strings.Contains(reason, "SECRET") {
+				t.Errorf("%s: %q, want an error with %q", name, reason, test.fails)
 			}
 			continue
 		}
-		if err != nil || env.project != test.project || env.key != test.key || env.url != test.url {
-			t.Errorf("%s: %+v, %v", name, env, err)
+		if reason != "" || found.Project.Project != test.project || APIKey(found.Key.Key) != test.key || found.URL != test.url {
+			t.Errorf("%s: %+v, %s", name, found, reason)
 		}
 	}
 }
@@ -350,7 +351,7 @@ func TestForEnvironmentSharesAllButTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := c.ForEnvironment("e2")
-	if d.environment != "e2" || c.environment != "e1" || d.core != c.core || d.Runs.client != d || c.ForEnvironment("").environment != "" {
+	if d.environment != "e2" || c.environment != "e1" || d.core != c.core || d.Runs.scope() != &d.scope || c.ForEnvironment("").environment != "" {
 		t.Errorf("%q, %q", c.environment, d.environment)
 	}
 	if _ = c.Close(); !d.closed.Load() {

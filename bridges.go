@@ -12,6 +12,8 @@ import (
 // give agents access to a private network.
 type BridgesService service
 
+func (s *BridgesService) scope() *scope { return (*service)(s).scope() }
+
 // A BridgeRoute lets agents reach a target through a bridge.
 type BridgeRoute struct {
 	MatchType BridgeMatch `json:"match_type" api:"documented"`

@@ -17,6 +17,8 @@ import (
 // the API provides it. The names of all fields are assumed.
 type BudgetsService service
 
+func (s *BudgetsService) scope() *scope { return (*service)(s).scope() }
+
 // A Budget tracks what runs cost in a period.
 type Budget struct {
 	ID            string       `json:"id" api:"words"`

@@ -21,7 +21,7 @@ import (
 type call struct {
 	context.Context // the caller's, after WithCallContext
 
-	client  *Client
+	scope   *scope
 	op      *api.Operation
 	options *callOptions
 	item    string // fills the route's placeholder
@@ -37,7 +37,7 @@ type call struct {
 func (k *call) route() string {
 	switch {
 	case k.op.Op != rawOperation.Op:
-		return k.client.routes.of(k.op.Op)
+		return k.scope.routes.of(k.op.Op)
 	case k.options.outside:
 		return strings.TrimPrefix(k.op.Route, projectRoute)
 	default:
@@ -69,7 +69,7 @@ func (k *typedCall[T]) Salvage(body []byte) {
 // do is the single path of every request: validate arguments, build the
 // request, send and retry it, decode the response. With an error it also
 // returns what could be salvaged of the response.
-func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
+func do[T any](ctx context.Context, c *scope, r request, decode func(*lenient.Decoder) (T, error), opts []RequestOption) (T, error) {
 	k := &typedCall[T]{decode: decode, partial: r.salvage}
 	k.op, k.lane, k.look = &api.Table[r.op], r.lane, r.lane == LanePoll
 	k.exchange.Class = k.op.Class
@@ -81,14 +81,14 @@ func do[T any](ctx context.Context, c *Client, r request, decode func(*lenient.D
 }
 
 // run sends the call k described by r.
-func (c *Client) run(ctx context.Context, k *call, caller exchange.Caller, r *request, opts []RequestOption) error {
+func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *request, opts []RequestOption) error {
 	if ctx == nil {
 		return k.argument("context", "is nil")
 	}
 	if err := c.made(k.op.Name); err != nil {
 		return err
 	}
-	k.Context, k.client, k.item = ctx, c, r.id
+	k.Context, k.scope, k.item = ctx, c, r.id
 	k.options = &noOptions
 	if len(opts) > 0 || r.admitted != nil || r.received != nil {
 		k.options = &callOptions{spare: r.spare, admitted: r.admitted, queued: r.queued, received: r.received}
@@ -150,12 +150,12 @@ func (c *Client) run(ctx context.Context, k *call, caller exchange.Caller, r *re
 func (k *call) send(caller exchange.Caller) error {
 	start := time.Now()
 	k.derive()
-	out := k.client.engine.Run(&k.exchange, caller)
+	out := k.scope.engine.Run(&k.exchange, caller)
 	err := k.failed(&out)
 	if r := k.options.capture; r != nil {
 		r.Attempts, r.Duration = out.Attempts, time.Since(start)
 	}
-	if k.client.observer != nil {
+	if k.scope.observer != nil {
 		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: time.Duration(k.queued) * time.Millisecond, Err: err}, &out)
 	}
 	return err
@@ -236,7 +236,7 @@ func tooLarge(err error) error {
 	return err
 }
 
-func (k *call) masked(s string) string { return k.client.mask().Line(s, exchange.MaxID) }
+func (k *call) masked(s string) string { return k.scope.mask().Line(s, exchange.MaxID) }
 
 func (k *call) argument(name, reason string) *ArgumentError {
 	return &ArgumentError{Op: k.op.Name, Arg: name, Reason: reason}
@@ -249,7 +249,7 @@ func (k *call) maxAttempts() int32 {
 	if k.look {
 		return 1
 	}
-	return int32(min(k.client.retry.MaxAttempts, math.MaxInt32))
+	return int32(min(k.scope.retry.MaxAttempts, math.MaxInt32))
 }
 
 // timeout returns the time limit of an attempt.
@@ -257,10 +257,10 @@ func (k *call) timeout() time.Duration {
 	switch {
 	case k.options.timeout > 0:
 		return k.options.timeout
-	case k.op.Timeout > k.client.timeout:
+	case k.op.Timeout > k.scope.timeout:
 		return k.op.Timeout
 	default:
-		return k.client.timeout
+		return k.scope.timeout
 	}
 }
 
@@ -270,18 +270,18 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
-	if queued := k.options.queued; k.client.observer != nil || queued != nil {
+	if queued := k.options.queued; k.scope.observer != nil || queued != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
 			if queued != nil {
 				queued(reason, wait)
 			}
-			if k.client.observer != nil {
+			if k.scope.observer != nil {
 				k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
 			}
 		}
 	}
 	asked := time.Now()
-	permit, err := k.client.limiter.Acquire(ctx, admission)
+	permit, err := k.scope.limiter.Acquire(ctx, admission)
 	k.queued += uint32(time.Since(asked).Milliseconds())
 	if err != nil {
 		var limit *LimitError
@@ -299,7 +299,7 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 
 // Release implements [exchange.Gate].
 func (k *call) Release(end exchange.End, retryAfter time.Duration) {
-	k.client.limiter.Release(k.permit, Outcome{Kind: OutcomeKind(end), RetryAfter: retryAfter})
+	k.scope.limiter.Release(k.permit, Outcome{Kind: OutcomeKind(end), RetryAfter: retryAfter})
 }
 
 // Sending implements [exchange.Caller].
@@ -316,7 +316,7 @@ func (k *call) Received(resp *http.Response, body []byte) {
 		k.options.received(resp.Header)
 	}
 	if r := k.options.capture; r != nil {
-		m := k.client.mask()
+		m := k.scope.mask()
 		*r = Response{StatusCode: resp.StatusCode, Header: m.Header(resp.Header), Body: append([]byte{}, body...)}
 		r.RequestID = k.exchange.RequestID()
 	}

@@ -1,19 +1,16 @@
 package connic
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime"
+	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/environ"
 	"github.com/connic-go/connic/internal/exchange"
-	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/route"
 )
 
@@ -50,52 +47,9 @@ type Client struct {
 	DevSessions  *DevSessionsService
 	Bridges      *BridgesService
 
-	service     service // shared by all services
-	environment string
-	*core
+	scope
+	service service // shared by all sections
 }
-
-// core is the part of a Client that it shares with the Clients derived from it
-// by [Client.ForEnvironment].
-type core struct {
-	project     string
-	base        *url.URL
-	credential  credential
-	engine      exchange.Engine
-	limiter     Limiter
-	retry       RetryPolicy
-	timeout     time.Duration
-	observer    Observer
-	callContext func(context.Context, Operation) context.Context
-	readOnly    bool
-	routes      routes
-	close       func()
-	watches     watches
-
-	unmade bool
-	closed atomic.Bool
-	memory [api.NumOps + 1]exchange.Memory // by operation
-}
-
-// service is the common representation of all services: a pointer to the
-// client.
-type service struct{ client *Client }
-
-// of returns the client of a service. The zero value of a service or a Client
-// gets a client that refuses all calls.
-func (s *service) of() *Client {
-	if s == nil || s.client == nil || s.client.core == nil {
-		return &unmade
-	}
-	return s.client
-}
-
-// unmade replaces clients that were not created by New.
-var unmade = func() (c Client) {
-	c.core = &core{limiter: NewLimiter(0, defaultWindow), base: new(url.URL), unmade: true}
-	c.serve()
-	return c
-}()
 
 // New returns a Client for a project. It only validates its arguments: it sends
 // no request and reads neither the environment nor any file. An invalid
@@ -175,12 +129,9 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// mask returns the mask that hides secrets in text.
-func (c *core) mask() *mask.Mask { return c.engine.Mask() }
-
 // serve sets up the services.
 func (c *Client) serve() {
-	c.service.client = c
+	c.service.of = &c.scope
 	c.Agents = (*AgentsService)(&c.service)
 	c.Runs = (*RunsService)(&c.service)
 	c.Knowledge = (*KnowledgeService)(&c.service)
@@ -195,21 +146,13 @@ func (c *Client) serve() {
 	c.Bridges = (*BridgesService)(&c.service)
 }
 
-// made refuses a client that New did not make.
-func (c *Client) made(op string) error {
-	if c == nil || c.core == nil || c.unmade {
-		return &ArgumentError{Op: op, Arg: "client", Reason: "was not made by New or NewFromEnv"}
-	}
-	return nil
-}
-
 // ForEnvironment returns a Client that uses the environment with the given id
 // for calls that need an environment and do not specify one. An empty id means
 // no environment. The returned Client shares everything else with c, including
 // the rate limit, the connections and the polls of waits. Closing either closes
 // both.
 func (c *Client) ForEnvironment(id string) *Client {
-	d := &Client{environment: id, core: c.core}
+	d := &Client{scope: scope{c.core, id}}
 	d.serve()
 	return d
 }
@@ -227,18 +170,41 @@ func (c *Client) ForEnvironment(id string) *Client {
 // NewFromEnv sends no request. Its error names what is missing and where it
 // looked.
 func NewFromEnv(opts ...Option) (*Client, error) {
-	env, err := osEnvironment()
-	if err != nil {
-		return nil, err
+	found := environ.Read(os.Getenv, os.ReadFile)
+	if reason := lacking(&found); reason != "" {
+		return nil, &ArgumentError{Op: "connic.NewFromEnv", Arg: "credentials", Reason: reason}
 	}
 	var own []Option
-	if env.url != "" {
-		own = append(own, WithBaseURL(env.url))
+	if found.URL != "" {
+		own = append(own, WithBaseURL(found.URL))
 	}
-	if env.environment != "" {
-		own = append(own, WithEnvironment(env.environment))
+	if found.Environment != "" {
+		own = append(own, WithEnvironment(found.Environment))
 	}
-	return New(env.project, env.key, append(own, opts...)...)
+	return New(found.Project.Project, APIKey(found.Key.Key), append(own, opts...)...)
+}
+
+// lacking says what keeps a client from being made of what was found, or "".
+func lacking(found *environ.Settings) string {
+	var missing []string
+	if found.Key.Key == "" {
+		missing = append(missing, "an API key ("+environ.Key+"; see Project Settings → API Keys & MCP Auth)")
+	}
+	if found.Project.Project == "" {
+		missing = append(missing, "a project id ("+environ.Project+"; see Project Settings → General)")
+	}
+	var reason string
+	switch {
+	case len(missing) > 0:
+		reason = "lack " + strings.Join(missing, " and ") + "; looked at " + environ.Key + ", " + environ.Project + ", the file " +
+			environ.File + " (JSON with api_key and project_id) and " + environ.Token + " (project_id:api_key)"
+	case found.Apart:
+		reason = "do not go together: the API key is from " + found.Key.Name + ", the project id is from " + found.Project.Name +
+			", and the sources name different projects; set both " + environ.Key + " and " + environ.Project
+	default:
+		return ""
+	}
+	return strings.Join(append([]string{reason}, found.Broken...), "; ")
 }
 
 // Close closes the client's idle connections, unless the transport was supplied
@@ -283,13 +249,14 @@ func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // String.
 func (c *Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-var platform = "connic-go/" + Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"
-
-var platformAgent = []string{platform}
-
-func userAgent(application string) []string {
-	if application == "" {
-		return platformAgent
-	}
-	return []string{application + " " + platform}
+// newTransport returns the default transport of a client. It keeps every
+// connection for reuse, where net/http keeps two, and opens at most 64: far
+// more than a quota of 60 requests a minute can use.
+//
+// All attempts may share one HTTP/2 connection, so a dead one must be detected
+// and abandoned before an attempt times out. A connection that is silent while
+// in use is pinged after a sixth of the timeout, and given up after another
+// sixth.
+func newTransport(timeout time.Duration) *http.Transport {
+	return exchange.NewTransport(min(timeout, defaultTimeout)/6, 64)
 }

@@ -3,6 +3,7 @@ package connic
 import (
 	"bytes"
 	"encoding/json"
+	"time"
 
 	"github.com/connic-go/connic/internal/lenient"
 )
@@ -65,4 +66,105 @@ func decodeNone(d *lenient.Decoder) (none, error) {
 		return none{}, nil
 	}
 	return none{}, d.End(d.Skip())
+}
+
+// rawItem retains the JSON of an item. It is a string, so that comparable types
+// stay comparable.
+type rawItem struct{ raw string }
+
+func (r *rawItem) keep(raw json.RawMessage) { r.raw = string(raw) }
+
+// Raw returns the item's JSON as the service sent it, including fields that
+// this package does not know. It is nil unless the call used [KeepRaw].
+func (r *rawItem) Raw() json.RawMessage {
+	if r.raw == "" {
+		return nil
+	}
+	return json.RawMessage(r.raw)
+}
+
+// The response types decode from any JSON, such as a file or the body of a
+// webhook, as tolerantly as the client decodes a response.
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Agent) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *TriggerResult) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Run) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Span) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *TokenUsage) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Entry) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Match) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Namespace) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Job) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Ingestion) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Judge) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Evaluation) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Budget) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *UsageRow) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *AuditEntry) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Actor) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Deployment) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Project) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Environment) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *TestRun) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *TestCase) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// Time is a [time.Time] that decodes from any form of ISO 8601 that a service
+// is likely to use: with or without an offset (UTC if there is none), with a
+// "T" or a space before the time of day, with any number of fractional digits,
+// as a date alone, or as seconds, milliseconds, microseconds or nanoseconds
+// since 1970. null and "" decode to the zero time.
+//
+// The response types of this package use plain time.Time fields and are decoded
+// just as tolerantly. Time is for your own types, as in [Client.Do].
+type Time struct{ time.Time }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *Time) UnmarshalJSON(data []byte) error {
+	parsed, err := lenient.ParseTime(data)
+	if err != nil {
+		return err
+	}
+	t.Time = parsed
+	return nil
 }

@@ -20,6 +20,8 @@ import (
 // DeploymentsService uploads and activates the code of agent projects.
 type DeploymentsService service
 
+func (s *DeploymentsService) scope() *scope { return (*service)(s).scope() }
+
 // A Deployment is one version of a project's code in an environment.
 type Deployment struct {
 	ID            string           `json:"id" api:"assumed,deployment_id"`
@@ -284,7 +286,7 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 	}
 	environment := cmp.Or(params.EnvironmentID, s.scope().environment)
 	if environment == "" && !s.scope().readOnly {
-		if environment, err = s.scope().Environments.target(ctx, op, opts); err != nil {
+		if environment, err = (*EnvironmentsService)(s).target(ctx, op, opts); err != nil {
 			return nil, err
 		}
 	}

@@ -20,6 +20,8 @@ import (
 // environment of its own that accepts changes without a deployment.
 type DevSessionsService service
 
+func (s *DevSessionsService) scope() *scope { return (*service)(s).scope() }
+
 // A DevSession is an environment in which a project runs during development.
 // Test runs can use it: see [TestRunCreate].
 type DevSession struct {

@@ -17,6 +17,8 @@ import (
 // assumed.
 type JudgesService service
 
+func (s *JudgesService) scope() *scope { return (*service)(s).scope() }
+
 // A Judge is a model that scores the runs of one agent.
 type Judge struct {
 	ID        string `json:"id" api:"words"`

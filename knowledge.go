@@ -24,6 +24,8 @@ import (
 // "docs". The tree is at most 10 levels deep.
 type KnowledgeService service
 
+func (s *KnowledgeService) scope() *scope { return (*service)(s).scope() }
+
 // AllLevels requests namespaces of every depth from
 // [KnowledgeService.Namespaces].
 const AllLevels = -1

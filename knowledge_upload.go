@@ -7,13 +7,21 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"hash"
 	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/form"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/pack"
 	"github.com/connic-go/connic/internal/route"
 )
 
@@ -33,6 +41,88 @@ type TextUpload struct {
 	// Different content becomes a different entry, and the old one remains: use
 	// an EntryID for content that changes.
 	StableID bool
+}
+
+// A FileSource is a file that can be read more than once. [LocalFile], [FSFile]
+// and [ReaderAtFile] return one.
+type FileSource struct {
+	// Name is the base name of the file. Its extension, in any letter case,
+	// determines the type: .txt .md .markdown .csv .json .jsonl .yaml .yml .log
+	// .pdf .png .jpg .jpeg .gif or .webp.
+	Name string
+	// Open opens the file at its start. It is called once to inspect the file,
+	// once per attempt, and once more for a StableID. If the reader implements
+	// io.Closer, it is closed. If it has a Stat, Len or Size method, the size
+	// of the file is known and sent.
+	Open func() (io.Reader, error)
+}
+
+// LocalFile returns the regular file on disk with the given name. Opening
+// anything else, such as a named pipe, fails.
+func LocalFile(name string) FileSource {
+	return FileSource{Name: filepath.Base(name), Open: func() (io.Reader, error) { return pack.OpenFile(name) }}
+}
+
+// FSFile returns a regular file in a file system, such as an [embed.FS].
+func FSFile(fsys fs.FS, name string) FileSource {
+	return FileSource{Name: path.Base(name), Open: func() (io.Reader, error) { return pack.OpenFSFile(fsys, name) }}
+}
+
+// ReaderAtFile returns a file that consists of the first size bytes of r. Do
+// not close r before the upload has returned.
+func ReaderAtFile(name string, r io.ReaderAt, size int64) FileSource {
+	return FileSource{Name: name, Open: func() (io.Reader, error) { return io.NewSectionReader(r, 0, size), nil }}
+}
+
+// fileTypes maps the extensions that the vendor lists to MIME types.
+var fileTypes = map[string]string{
+	".txt": "text/plain", ".log": "text/plain",
+	".md": "text/markdown", ".markdown": "text/markdown",
+	".csv":  "text/csv",
+	".json": "application/json", ".jsonl": "application/jsonl",
+	".yaml": "application/yaml", ".yml": "application/yaml",
+	".pdf": "application/pdf",
+	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+}
+
+func badFile(reason string, cause error) *ArgumentError {
+	if cause != nil {
+		reason += ": " + cause.Error()
+	}
+	e := badKnowledge(api.KnowledgeUploadFile, "file", reason)
+	e.err = cause
+	return e
+}
+
+func fileType(name string) string { return fileTypes[strings.ToLower(path.Ext(name))] }
+
+// file checks the source of an upload and determines its size.
+func (s *FileSource) file() (f form.File, err error) {
+	switch {
+	case s.Open == nil:
+		return f, badFile("has no Open function", nil)
+	case route.Check(s.Name) != "":
+		return f, badFile("has a name that "+route.Check(s.Name), nil)
+	case !utf8.ValidString(s.Name):
+		return f, badFile("has a name that is not valid UTF-8", nil)
+	case fileType(s.Name) == "":
+		return f, badFile("has an ending that is none of "+strings.Join(slices.Sorted(maps.Keys(fileTypes)), " "), nil)
+	}
+	r, err := s.Open()
+	if err != nil {
+		return f, badFile("cannot be opened", err)
+	}
+	defer pack.Close(r)
+	f = form.File{Name: s.Name, Type: fileType(s.Name), Open: s.Open}
+	switch f.Size, err = pack.SizeOf(r); {
+	case errors.Is(err, pack.ErrDirectory):
+		return f, badFile(err.Error(), nil)
+	case err != nil:
+		return f, badFile("cannot be read", err)
+	case f.Size == 0:
+		return f, badFile("is empty", nil)
+	}
+	return f, nil
 }
 
 // A FileUpload is a file to be added to the knowledge of an environment.
@@ -243,20 +333,41 @@ func (s *KnowledgeService) UploadFile(ctx context.Context, req FileUpload, opts 
 	if err != nil {
 		return nil, err
 	}
-	form, err := newFileForm(&req.File)
+	file, err := req.File.file()
 	if err != nil {
 		return nil, err
 	}
+	var own *form.Identity
 	if req.StableID {
-		if req.EntryID, err = form.stableID(ctx, req.Namespace); err != nil {
-			return nil, err
+		own, err = form.Identify(ctx, file, func() hash.Hash { return identity("file", req.Namespace, file.Name) })
+		if err != nil {
+			return nil, badFile("cannot be read", err)
+		}
+		req.EntryID, file = own.Sum, own.File()
+	}
+	body := form.New()
+	for _, field := range [...][2]string{{"namespace", req.Namespace}, {"entry_id", req.EntryID}, {"metadata", string(metadata)}} {
+		if field[1] != "" {
+			body.Field(field[0], field[1])
 		}
 	}
-	form.write(req.Namespace, req.EntryID, string(metadata))
-	r.form = &upload{contentType: form.contentType, open: form.open}
+	body.File("file", file)
+	body.End()
+	r.form = &upload{contentType: body.ContentType(), open: func() (io.Reader, error) {
+		content, err := body.Open()
+		switch {
+		case err == form.ErrChanged: //nolint:errorlint // not wrapped
+			return nil, errChanged()
+		case err != nil:
+			return nil, badFile("cannot be opened", err)
+		}
+		return content, nil
+	}}
 	ingestion, err := do(ctx, s.scope(), r, decodeIngestion(req.EntryID), opts)
-	if _, unanswered := err.(*TransportError); unanswered && form.changed.Load() { //nolint:errorlint // that of the call itself
-		return ingestion, badFile("changed after its StableID was derived", nil)
+	if _, unanswered := err.(*TransportError); unanswered && own != nil && own.Changed() { //nolint:errorlint // that of the call itself
+		return ingestion, errChanged()
 	}
 	return ingestion, err
 }
+
+func errChanged() *ArgumentError { return badFile("changed after its StableID was derived", nil) }

@@ -105,7 +105,7 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 	if err != nil || host == "" {
 		host = "unknown"
 	}
-	start, err := do(ctx, c, request{op: api.LoginStart, body: map[string]string{"hostname": host}}, decodeInto[loginStart], nil)
+	start, err := do(ctx, &c.scope, request{op: api.LoginStart, body: map[string]string{"hostname": host}}, decodeInto[loginStart], nil)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return "", "", fmt.Errorf("connic: login.start: the service offers no login; use a key from Project Settings → API Keys & MCP Auth: %w", err)
@@ -125,7 +125,7 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 }
 
 // awaitLogin polls for the key until it arrives or the login fails.
-func (c *Client) awaitLogin(ctx context.Context, code string, interval time.Duration, expires time.Time) (string, APIKey, error) {
+func (c *scope) awaitLogin(ctx context.Context, code string, interval time.Duration, expires time.Time) (string, APIKey, error) {
 	asking, cancel := context.WithDeadlineCause(ctx, expires, ErrLoginExpired)
 	defer cancel()
 	once := []RequestOption{WithMaxAttempts(1)} // the next poll is the retry

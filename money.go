@@ -3,9 +3,183 @@ package connic
 import (
 	"cmp"
 	"fmt"
+	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 )
+
+// Decimal is an exact decimal number, for amounts of money. It preserves every
+// digit that the service sent. The zero value is 0; an absent amount decodes to
+// it. Compare Decimals with [Decimal.Cmp]: 1.5 and 1.50 are equal amounts but
+// different Decimals.
+type Decimal struct{ text string }
+
+// Limits for parsed decimals, so that "1e999999999" cannot make arithmetic
+// allocate a number with a billion digits.
+const (
+	maxDigits   = 100
+	maxExponent = 100
+)
+
+var errDecimal = fmt.Errorf("not a decimal number of up to %d digits", maxDigits)
+
+// ParseDecimal parses a decimal number such as "12.50", "-3" or "1e-7". It
+// accepts at most 100 digits, and exponents from -100 to 100.
+func ParseDecimal(s string) (Decimal, error) {
+	s = strings.TrimSpace(s)
+	mantissa, exponent, ok := s, 0, true
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		mantissa = s[:i]
+		n, err := strconv.Atoi(s[i+1:])
+		exponent, ok = n, err == nil && s[i+1:] != ""
+	}
+	if mantissa != "" && (mantissa[0] == '-' || mantissa[0] == '+') {
+		mantissa = mantissa[1:]
+	}
+	whole, fraction, point := strings.Cut(mantissa, ".")
+	ok = ok && allDigits(whole) && (!point || allDigits(fraction))
+	if !ok || len(mantissa) > maxDigits || exponent > maxExponent || exponent < -maxExponent {
+		return Decimal{}, errDecimal
+	}
+	return Decimal{s}, nil
+}
+
+// MustDecimal is like [ParseDecimal], but panics if the string is invalid. It
+// is intended for constants.
+func MustDecimal(s string) Decimal {
+	d, err := ParseDecimal(s)
+	if err != nil {
+		panic("connic: " + strconv.Quote(s) + " is " + err.Error()) //nolint:forbidigo // that is what it promises
+	}
+	return d
+}
+
+func allDigits(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parts returns the coefficient and the power of ten of d.
+func (d Decimal) parts() (coefficient *big.Int, exponent int) {
+	coefficient = new(big.Int)
+	if d.text == "" {
+		return coefficient, 0
+	}
+	mantissa := d.text
+	if i := strings.IndexAny(mantissa, "eE"); i >= 0 {
+		exponent, _ = strconv.Atoi(mantissa[i+1:])
+		mantissa = mantissa[:i]
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	coefficient.SetString(whole+fraction, 10)
+	return coefficient, exponent - len(fraction)
+}
+
+// aligned returns the coefficients of d and o scaled to a common power of ten.
+func (d Decimal) aligned(o Decimal) (a, b *big.Int, exponent int) {
+	a, ea := d.parts()
+	b, eb := o.parts()
+	exponent = min(ea, eb)
+	scale := func(x *big.Int, by int) *big.Int {
+		return x.Mul(x, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(by)), nil))
+	}
+	return scale(a, ea-exponent), scale(b, eb-exponent), exponent
+}
+
+func decimalOf(coefficient *big.Int, exponent int) Decimal {
+	if exponent > 0 {
+		coefficient = new(big.Int).Mul(coefficient, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(exponent)), nil))
+		exponent = 0
+	}
+	text := new(big.Int).Abs(coefficient).String()
+	if places := -exponent; places > 0 {
+		if len(text) <= places {
+			text = strings.Repeat("0", places-len(text)+1) + text
+		}
+		text = text[:len(text)-places] + "." + text[len(text)-places:]
+	}
+	if coefficient.Sign() < 0 {
+		text = "-" + text
+	}
+	return Decimal{text}
+}
+
+// Add returns the exact sum d + o.
+func (d Decimal) Add(o Decimal) Decimal {
+	a, b, exponent := d.aligned(o)
+	return decimalOf(a.Add(a, b), exponent)
+}
+
+// Sub returns the exact difference d - o.
+func (d Decimal) Sub(o Decimal) Decimal {
+	a, b, exponent := d.aligned(o)
+	return decimalOf(a.Sub(a, b), exponent)
+}
+
+// Cmp returns -1, 0 or 1 if d is less than, equal to or greater than o.
+func (d Decimal) Cmp(o Decimal) int {
+	a, b, _ := d.aligned(o)
+	return a.Cmp(b)
+}
+
+// Sign returns -1, 0 or 1 if d is negative, zero or positive.
+func (d Decimal) Sign() int {
+	coefficient, _ := d.parts()
+	return coefficient.Sign()
+}
+
+// IsZero reports whether d is the zero value, which represents an absent
+// amount. To test whether the amount is 0, use [Decimal.Sign].
+func (d Decimal) IsZero() bool { return d.text == "" }
+
+// String returns the number as the service sent it, or "0" for the zero value.
+func (d Decimal) String() string {
+	if d.text == "" {
+		return "0"
+	}
+	return d.text
+}
+
+// Float64 returns the nearest float64. Use it only where the last digit does
+// not matter, as in charts.
+func (d Decimal) Float64() float64 {
+	f, err := strconv.ParseFloat(d.String(), 64)
+	if err != nil {
+		return 0
+	}
+	return f
+}
+
+// MarshalJSON implements [json.Marshaler]. It returns a JSON string, so that no
+// consumer rounds the amount to a float.
+func (d Decimal) MarshalJSON() ([]byte, error) { return []byte(`"` + d.String() + `"`), nil }
+
+// UnmarshalJSON implements [json.Unmarshaler]. It accepts a number or a string
+// that contains one; null decodes to the zero value.
+func (d *Decimal) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*d = Decimal{}
+		return nil
+	}
+	// A string with escapes is not a number.
+	text := data
+	if len(data) >= 2 && data[0] == '"' && data[len(data)-1] == '"' {
+		text = data[1 : len(data)-1]
+	}
+	parsed, err := ParseDecimal(string(text))
+	if err != nil {
+		return err
+	}
+	*d = parsed
+	return nil
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // The currencies that the service uses.
 const (

@@ -87,7 +87,7 @@ func OperationFromContext(ctx context.Context) (Operation, bool) {
 
 // observe reports a step to the observer.
 func (k *call) observe(e Event, o *exchange.Outcome) {
-	if k.client.observer == nil {
+	if k.scope.observer == nil {
 		return
 	}
 	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route()
@@ -95,7 +95,7 @@ func (k *call) observe(e Event, o *exchange.Outcome) {
 		e.Route = rawRoute
 	}
 	e.Attempt, e.Lane, e.StatusCode, e.RequestID = o.Attempts, k.lane, o.Status, o.RequestID
-	k.client.observer(k.Context, e)
+	k.scope.observer(k.Context, e)
 }
 
 // defaultSlowQueue is the time in the queue after which a call is logged at
@@ -138,5 +138,39 @@ func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 			attrs = append(attrs, slog.String("error", mask.Line(e.Err.Error(), maxText)))
 		}
 		logger.LogAttrs(ctx, level, "connic: "+string(e.Kind), attrs...)
+	}
+}
+
+// WithCallContext lets f derive a context for each call from that of the
+// caller, for example to add a span or other values that observers and
+// transports look for. f is called once per call, on its goroutine, before the
+// first attempt is queued. The context it returns is that of every [Event], and
+// the parent of that of every request. If the option is given more than once,
+// the functions are applied in order.
+//
+// f is not called for a call that is refused because of its arguments.
+func WithCallContext(f func(ctx context.Context, op Operation) context.Context) Option {
+	return func(c *config) error {
+		if f == nil {
+			return badOption("WithCallContext", "is nil")
+		}
+		before := c.callContext
+		c.callContext = f
+		if before != nil {
+			c.callContext = func(ctx context.Context, op Operation) context.Context {
+				return f(before(ctx, op), op)
+			}
+		}
+		return nil
+	}
+}
+
+// derive replaces the context of the call with the one returned by the function
+// of WithCallContext.
+func (k *call) derive() {
+	if f := k.scope.callContext; f != nil {
+		if ctx := f(k.Context, operation(k.op, k.exchange.Class)); ctx != nil {
+			k.Context = ctx
+		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 // permission is not documented.
 type ProjectService service
 
+func (s *ProjectService) scope() *scope { return (*service)(s).scope() }
+
 // A Project is a Connic project.
 type Project struct {
 	ID   string `json:"id" api:"observed"`
@@ -37,6 +39,8 @@ func (s *ProjectService) Get(ctx context.Context, opts ...RequestOption) (*Proje
 // EnvironmentsService reads the environments of the project. Some keys may not
 // list them ([ErrForbidden]).
 type EnvironmentsService service
+
+func (s *EnvironmentsService) scope() *scope { return (*service)(s).scope() }
 
 // An Environment is an environment of a project.
 type Environment struct {

@@ -1,14 +1,19 @@
 package connic
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/route"
 )
 
@@ -42,7 +47,7 @@ type upload struct {
 }
 
 // locate sets the URL of a call.
-func (c *Client) locate(k *call, r *request) error {
+func (c *scope) locate(k *call, r *request) error {
 	path, raw, name, reason := route.Expand(c.base.Path, k.route(), c.project, r.id)
 	if reason != "" {
 		return k.argument(argumentName(name), reason)
@@ -92,3 +97,107 @@ func (q *query) addTime(key string, value time.Time) {
 }
 
 var contentJSON = []string{"application/json"}
+
+// projectRoute is the prefix of project routes.
+const projectRoute = "/projects/{project}"
+
+// Do calls an operation that this package does not offer. The path is relative
+// to the project: "/runs/abc/notes" means /projects/{project}/runs/abc/notes.
+// [WithoutProject] omits the project. If in is not nil, it is sent as JSON. If
+// out is not nil, the response is decoded into it; a *[json.RawMessage]
+// receives it unmodified.
+//
+// Key, rate limit, errors and events are the same as for the other methods. GET
+// and HEAD are retried as safe operations, PUT and DELETE as idempotent ones.
+// POST and PATCH are not retried once a byte was sent (see
+// [ErrOutcomeUnknown]). In errors and events the operation is named "do".
+//
+// It costs one request.
+func (c *Client) Do(ctx context.Context, method, path string, query url.Values, in, out any, opts ...RequestOption) error {
+	k := &rawCall{out: out, operation: rawOperation}
+	k.operation.Method, k.operation.Route = method, projectRoute+path
+	k.op = &k.operation
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		k.exchange.Class = api.Safe
+	case http.MethodPut, http.MethodDelete:
+		k.exchange.Class = api.Idempotent
+	case http.MethodPost, http.MethodPatch:
+		k.exchange.Class = api.Unsafe
+	default:
+		return k.argument("method", "is none of GET, HEAD, PUT, DELETE, POST and PATCH")
+	}
+	if reason := checkTarget(out); reason != "" {
+		return k.argument("out", reason)
+	}
+	if path != "" && path[0] != '/' {
+		return k.argument("path", "does not begin with a slash")
+	}
+	if strings.ContainsAny(path, "?#{}") {
+		return k.argument("path", "contains one of ? # { }; parameters belong into query")
+	}
+	for i, segment := range strings.Split(path, "/") {
+		if i == 0 || (segment == "" && i == strings.Count(path, "/")) {
+			continue // before the first slash, or after a trailing one
+		}
+		if reason := route.Check(segment); reason != "" {
+			return k.argument("path", "has a segment that "+reason)
+		}
+	}
+	r := request{op: rawOperation.Op, body: in}
+	if len(query) > 0 {
+		r.query = []byte(query.Encode())
+	}
+	if c == nil {
+		return (*scope)(nil).made(k.op.Name)
+	}
+	return c.run(ctx, &k.call, k, &r, opts)
+}
+
+// checkTarget returns why a response cannot be decoded into out, or "". After
+// the request it would be too late.
+func checkTarget(out any) string {
+	if out == nil {
+		return ""
+	}
+	switch v := reflect.ValueOf(out); {
+	case v.Kind() != reflect.Pointer:
+		return "is not a pointer"
+	case v.IsNil():
+		return "is a nil pointer"
+	}
+	return ""
+}
+
+// rawOperation is the operation of Client.Do calls.
+var rawOperation = api.Operation{Op: api.NumOps, Name: "do", Mark: api.Assumed}
+
+// rawCall is a call of Client.Do.
+type rawCall struct {
+	call
+	operation api.Operation
+	out       any
+}
+
+func (*rawCall) Salvage([]byte) {}
+
+func (k *rawCall) Decode(d *lenient.Decoder) error {
+	if k.out == nil || k.op.Method == http.MethodHead {
+		_, err := decodeNone(d)
+		return err
+	}
+	if d.Len() > 0 {
+		if err := d.End(d.Skip()); err != nil {
+			return err
+		}
+	}
+	body := d.Since(0)
+	if out, ok := k.out.(*json.RawMessage); ok {
+		*out = append((*out)[:0], body...)
+		return nil
+	}
+	if len(body) == 0 {
+		return fmt.Errorf("%w: the body is empty", lenient.ErrIncomplete)
+	}
+	return json.Unmarshal(body, k.out)
+}

@@ -16,6 +16,8 @@ import (
 // access to the runs section.
 type RunsService service
 
+func (s *RunsService) scope() *scope { return (*service)(s).scope() }
+
 // A Run is one run of an agent.
 type Run struct {
 	ID        string    `json:"id" api:"assumed,run_id"`

@@ -20,6 +20,8 @@ import (
 // project.
 type TestRunsService service
 
+func (s *TestRunsService) scope() *scope { return (*service)(s).scope() }
+
 // A TestRun is a run of a project's tests.
 type TestRun struct {
 	ID           string        `json:"id" api:"observed,test_run_id"`
@@ -208,7 +210,7 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 	}
 	environment := req.EnvironmentID
 	if environment == "" && !s.scope().readOnly {
-		if environment, err = s.scope().Environments.testTarget(ctx, op, opts); err != nil {
+		if environment, err = (*EnvironmentsService)(s).testTarget(ctx, op, opts); err != nil {
 			return nil, err
 		}
 	}

@@ -22,7 +22,7 @@ import (
 type waiter[T any] struct {
 	*watch.Watch[T]
 	kind    string // "run"
-	client  *Client
+	scope   *scope
 	conf    waitConfig
 	failure func(*T) error                             // of an item that has ended, or nil
 	cancel  func(ctx context.Context, id string) error // nil if it cannot be canceled
@@ -44,8 +44,8 @@ const maxIdle = 64
 
 // newWaiter returns a waiter that shares the client's watch for a kind of work and
 // a list, or has one of its own if it has request options.
-func newWaiter[T any](c *Client, conf *waitConfig, list string, failure func(*T) error, kind watch.Kind[T]) *waiter[T] {
-	w := &waiter[T]{kind: kind.Name, client: c, conf: *conf, failure: failure}
+func newWaiter[T any](c *scope, conf *waitConfig, list string, failure func(*T) error, kind watch.Kind[T]) *waiter[T] {
+	w := &waiter[T]{kind: kind.Name, scope: c, conf: *conf, failure: failure}
 	create := func() *watch.Watch[T] {
 		return watch.New(kind, watch.Config{
 			Quota: quota{c.limiter}, Timeout: c.timeout, PageSize: pageLimit,
@@ -178,7 +178,7 @@ func (w *waiter[T]) check(ctx context.Context, op string, ids ...string) error {
 			return &ArgumentError{Op: op, Arg: strings.TrimPrefix(w.kind, "evaluation of ") + " id", Reason: reason}
 		}
 	}
-	return w.client.made(op)
+	return w.scope.made(op)
 }
 
 // one waits for one item. With an error it returns the item as last seen, or known
@@ -245,7 +245,7 @@ func (w *waiter[T]) pairs(ctx context.Context, x *watch.Wait[T], ids []string, m
 					return
 				}
 			case u.Done:
-				if !f(u.Own, w.client.hide(w.failure(u.Own))) {
+				if !f(u.Own, w.scope.hide(w.failure(u.Own))) {
 					return
 				}
 			}
@@ -289,7 +289,7 @@ func (w *waiter[T]) report(u *watch.Update[T]) {
 func (w *waiter[T]) ended(ctx context.Context, p *watch.Pending, cancel func(context.Context, string) error) error {
 	e := &WaitError{
 		Kind: w.kind, Pending: p.IDs, Polls: p.Polls, Err: p.Err,
-		LastStatus: mask.Line(w.client.mask().Text(p.LastStatus), maxID),
+		LastStatus: mask.Line(w.scope.mask().Text(p.LastStatus), maxID),
 	}
 	if len(p.IDs) > 0 {
 		e.ID = p.IDs[0]

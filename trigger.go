@@ -1,0 +1,354 @@
+package connic
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/lenient"
+)
+
+// A TriggerRequest is the input of a run: a message, a structured payload,
+// files, or any combination of these.
+type TriggerRequest struct {
+	Message string
+	// Payload is any value that encodes to a JSON object. Its keys are added to
+	// the top level of the request, alongside message and files, and must differ
+	// from those. Without a message and files, Payload may encode to any JSON
+	// value, which then is the request body.
+	Payload any
+	Files   []File
+}
+
+// A File is a file passed to an agent.
+type File struct {
+	Name     string `json:"name" api:"words"`
+	MIMEType string `json:"mime_type" api:"words"` // "text/plain"
+	Data     []byte `json:"data" api:"words"`
+}
+
+// encode returns the request body of a trigger.
+func (r *TriggerRequest) encode() (json.RawMessage, error) {
+	bad := func(arg, reason string) (json.RawMessage, error) {
+		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: arg, Reason: reason}
+	}
+	if r.Message == "" && r.Payload == nil && len(r.Files) == 0 {
+		return bad("request", "is empty: it has neither message nor payload nor files")
+	}
+	files := slices.Clone(r.Files)
+	for i, f := range files {
+		if f.Data == nil {
+			files[i].Data = []byte{} // an empty file rather than null
+		}
+		if f.Name == "" {
+			return bad("file", "has no name")
+		}
+		if f.MIMEType == "" {
+			return bad("file", "has no MIME type")
+		}
+	}
+	own := []byte{'{'}
+	if r.Message != "" || len(r.Files) > 0 {
+		encoded, err := json.Marshal(struct {
+			Message string `json:"message,omitempty"`
+			Files   []File `json:"files,omitempty"`
+		}{r.Message, files})
+		if err != nil {
+			return bad("request", "cannot be encoded as JSON: "+err.Error())
+		}
+		if r.Payload == nil {
+			return encoded, nil
+		}
+		own = encoded[:len(encoded)-1]
+	}
+	payload, err := json.Marshal(r.Payload)
+	if err != nil {
+		return bad("payload", "cannot be encoded as JSON: "+err.Error())
+	}
+	if string(payload) == "null" {
+		return bad("payload", "is null")
+	}
+	if len(own) == 1 {
+		return payload, nil
+	}
+	if payload[0] != '{' {
+		return bad("payload", "does not encode to a JSON object, and the request has a message or files too")
+	}
+	empty := true
+	var clash string
+	d := lenient.New(payload)
+	_ = d.Members(func(key []byte) error { // cannot fail: it was just encoded
+		empty = false
+		switch {
+		case string(key) == "message" && r.Message != "":
+			clash = "has a key message, and the request has a message too"
+		case string(key) == "files" && len(r.Files) > 0:
+			clash = "has a key files, and the request has files too"
+		}
+		return d.Skip()
+	})
+	switch {
+	case clash != "":
+		return bad("payload", clash)
+	case empty:
+		return append(own, '}'), nil
+	}
+	return append(append(own, ','), payload[1:]...), nil
+}
+
+// TriggerResult is the response to a trigger.
+type TriggerResult struct {
+	RunID     string    `json:"run_id" api:"assumed,id"`
+	Status    RunStatus `json:"status" api:"assumed"`
+	AgentName string    `json:"agent_name,omitzero" api:"assumed"`
+	// Output is set if the service responds with the finished run.
+	Output string `json:"output,omitzero" api:"assumed,response"`
+}
+
+// triggerWire covers every place where the response may name the run.
+type triggerWire struct {
+	TriggerResult
+	RunIDs []string `json:"run_ids"`
+	Run    *Run     `json:"run"`
+}
+
+func (w *triggerWire) id() string {
+	switch {
+	case w.RunID != "":
+		return w.RunID
+	case w.Run != nil && w.Run.ID != "":
+		return w.Run.ID
+	case len(w.RunIDs) == 1:
+		return w.RunIDs[0]
+	}
+	return ""
+}
+
+func decodeTrigger(d *lenient.Decoder) (*TriggerResult, error) {
+	w := new(triggerWire)
+	if err := d.Decode(w); err != nil {
+		return nil, err
+	}
+	result := &w.TriggerResult
+	result.RunID = w.id()
+	if result.Output != "" && !result.Status.Finished() {
+		result.Status = RunCompleted
+	}
+	if result.RunID == "" && result.Output == "" {
+		return nil, &lenient.FieldError{Field: "run_id", Err: errors.New("the response names no run")}
+	}
+	return result, nil
+}
+
+// salvageTrigger extracts the run's id from a truncated response, using the
+// members that are complete.
+func salvageTrigger(body []byte) any {
+	var w triggerWire
+	d := lenient.New(body)
+	_ = d.Members(func(key []byte) error {
+		switch string(key) {
+		case "run_id", "id":
+			return d.Whole(&w.RunID)
+		case "run_ids":
+			return d.Whole(&w.RunIDs)
+		case "run":
+			return d.Whole(&w.Run)
+		}
+		return d.Skip()
+	})
+	if id := w.id(); id != "" {
+		return &TriggerResult{RunID: id}
+	}
+	return nil
+}
+
+// Trigger starts a run of an agent and returns without waiting for it. To wait,
+// use [RunsService.Wait] or [AgentsService.TriggerAndWait].
+//
+// The API has no protection against replays: a request that arrives twice
+// starts two runs, and both are billed. Trigger therefore retries only if the
+// first attempt cannot have been executed. If that is uncertain and no response
+// came, the error is [ErrOutcomeUnknown]. If the response was truncated after
+// it named the run, the result is returned with that error.
+//
+// The vendor describes this endpoint as intended for testing, and recommends
+// webhook connectors for production traffic; package connector calls those.
+//
+// It costs one request.
+//
+//	API:    POST /projects/{project}/agents/{agent}/trigger
+//	Access: agents write
+//	Status: documented
+func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRequest, opts ...RequestOption) (*TriggerResult, error) {
+	body, err := req.encode()
+	if err != nil {
+		return nil, err
+	}
+	return do(ctx, s.scope(), request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
+}
+
+// TriggerAndWait starts a run of an agent and waits until it has finished. It
+// triggers exactly once: whatever happens during the wait, it does not start
+// another run.
+//
+// It returns one of the following:
+//
+//   - the run and no error: the run completed
+//   - the run and a [*RunError]: the run ended badly, or in an unknown state
+//   - a run with at least its ID and a [*WaitError]: the wait ended first, as
+//     described at [RunsService.Wait]; resume with that method, or see
+//     [CancelOnAbort]
+//   - no run and the error of [AgentsService.Trigger]: no run was started or, with
+//     [ErrOutcomeUnknown], it is not known whether one was
+//   - no run and a [*LimitError]: nothing was sent, because the context's deadline
+//     leaves no time for the trigger's turn under the rate limit and a subsequent
+//     poll of the run
+//
+// If the service responds to the trigger with the output, TriggerAndWait
+// returns that as the run, which may then have no ID.
+//
+// It costs one request, plus its part of the polls that all waits share (see
+// [RunsService.Wait]), the first of them 2 s after the trigger.
+//
+//	API:    POST /projects/{project}/agents/{agent}/trigger
+//	Access: agents write
+//	Status: documented
+func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
+	conf := newWaitConfig(opts)
+	body, err := req.encode()
+	if err != nil {
+		return nil, err
+	}
+	w := (*RunsService)(s).waiter(&conf)
+	if err := w.check(ctx, api.Table[api.AgentsTrigger].Name); err != nil {
+		return nil, err
+	}
+	w.Expect(1, 0, false)
+	expected, begun := 1, 0
+	arrived := func() {
+		w.Expect(-expected, -begun, false)
+		expected, begun = 0, 0
+	}
+	defer func() { arrived() }()
+	r := request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}
+	sending := ctx
+	admitted := func() {}
+	if conf.cancelOnAbort {
+		own := newGrace(ctx)
+		defer own.stop()
+		sending, admitted = own, own.begin
+	}
+	r.admitted = func() {
+		w.Expect(0, 1-begun, true)
+		begun = 1
+		admitted()
+	}
+	if _, ok := ctx.Deadline(); ok {
+		r.spare = conf.firstPoll()
+	}
+	if conf.progress != nil {
+		start := time.Now()
+		r.queued = func(reason Reason, wait time.Duration) {
+			conf.progress(WaitEvent{Kind: "run", Phase: string(reason), After: time.Since(start), Next: wait})
+		}
+	}
+	result, err := do(sending, s.scope(), r, decodeTrigger, nil)
+	if result == nil {
+		return nil, err
+	}
+	// A truncated response that contains the run's id is sufficient.
+	if result.RunID == "" {
+		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
+		return run, s.scope().hide(run.failure())
+	}
+	if err := w.check(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
+		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
+			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
+		}
+	}
+	x := w.Join(ctx, conf.terms(), !result.Status.Finished(), result.RunID)
+	arrived()
+	run, err := w.await(ctx, x, result.RunID, &Run{ID: result.RunID})
+	run.AgentName = cmp.Or(run.AgentName, agent)
+	return run, err
+}
+
+// firstPoll is the time from a trigger to the response to the first poll after
+// it.
+func (c *waitConfig) firstPoll() time.Duration {
+	return c.initial + c.initial/10 + min(c.initial/4, 500*time.Millisecond)
+}
+
+// A RunSearch describes the runs that a trigger may have started.
+type RunSearch struct {
+	// Marker is a string that is unique to the trigger and was part of its
+	// message or payload. It must consist of at least 8 letters, digits,
+	// hyphens and underscores.
+	Marker string
+	// AgentName is the agent that was triggered. If it is empty, the runs of
+	// all agents are searched.
+	AgentName string
+	// Since is when the trigger was sent. Runs created up to a minute earlier
+	// are included, because clocks differ.
+	Since time.Time
+}
+
+// clockMargin is how far the service's clock may be behind ours.
+const clockMargin = time.Minute
+
+// FindTriggered searches for runs started by a trigger whose outcome is unknown
+// (see [ErrOutcomeUnknown]). It relies on a marker that the caller put into the
+// trigger:
+//
+//	marker := rand.Text() // crypto/rand
+//	req := connic.TriggerRequest{Message: text, Payload: map[string]string{"request_id": marker}}
+//
+// It reads the runs since then, newest first, and returns those whose input or
+// context contains the marker. It costs one request per 100 runs in that
+// period, including those of other triggers.
+//
+// An empty result does not prove that no run was started: the request may still
+// be in progress, or the run may not be visible yet. Before triggering again,
+// repeat the search for at least as long as an attempt may take (see
+// [WithTimeout]). The search cannot succeed if the key may not list runs, if
+// the service's list shows neither the input nor the context of a run (neither
+// is documented for lists), if middleware of the agent removes the marker from
+// the input, or if the input was masked or truncated.
+//
+//	API:    GET /projects/{project}/runs
+//	Access: runs read
+//	Status: assumed
+func (s *RunsService) FindTriggered(ctx context.Context, search RunSearch, opts ...RequestOption) ([]*Run, error) {
+	bad := func(arg, reason string) ([]*Run, error) {
+		return nil, &ArgumentError{Op: api.Table[api.RunsList].Name, Arg: arg, Reason: reason}
+	}
+	const least = 8
+	if len(search.Marker) < least || strings.ContainsFunc(search.Marker, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+	}) {
+		return bad("marker", "is not a string of at least 8 letters, digits, - and _")
+	}
+	if search.Since.IsZero() {
+		return bad("since", "is not set")
+	}
+	params := RunListParams{AgentName: search.AgentName, CreatedAfter: search.Since.Add(-clockMargin)}
+	var found []*Run
+	for run, err := range s.All(ctx, &params, opts...) {
+		if err != nil {
+			return found, err
+		}
+		if !run.CreatedAt.IsZero() && run.CreatedAt.Before(params.CreatedAfter) {
+			continue // the service ignored the filter
+		}
+		if strings.Contains(run.Input, search.Marker) || bytes.Contains(run.Context, json.RawMessage(search.Marker)) {
+			found = append(found, run)
+		}
+	}
+	return found, nil
+}
