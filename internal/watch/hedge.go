@@ -46,6 +46,8 @@ func ask[T, V any](ctx context.Context, w *Watch[T], send func(context.Context, 
 		}()
 		w.count()
 		r.value, r.err = send(second, Ask{Timeout: min(delay, w.conf.Timeout)})
+		w.mu.Lock()
+		w.unlock()
 		return
 	}
 	hedge := func() (landed func()) {
@@ -69,15 +71,16 @@ func ask[T, V any](ctx context.Context, w *Watch[T], send func(context.Context, 
 		}
 	}
 	value, err := send(first, Ask{Sending: hedge})
-	if r := overtaken.Load(); r != nil {
-		w.setTook(0)
-		return r.value, r.err
-	}
 	var took time.Duration
-	if at := sent.Load(); err == nil && at != nil {
+	r, at := overtaken.Load(), sent.Load()
+	if r != nil {
+		value, err = r.value, r.err
+	} else if err == nil && at != nil {
 		took = time.Since(*at)
 	}
-	w.setTook(took)
+	w.mu.Lock()
+	w.took = took
+	w.unlock() // its slot is not needed again
 	return value, err
 }
 
@@ -88,10 +91,4 @@ func (w *Watch[T]) count() (hedge time.Duration) {
 	w.cost++
 	w.sent = append(w.sent, time.Now())
 	return max(hedgeAfter, 2*w.took)
-}
-
-func (w *Watch[T]) setTook(took time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.took = took
 }

@@ -229,10 +229,8 @@ func (w *Watch[T]) missing(due []*item[T], seen map[string]bool, byList bool) (i
 	if byList {
 		most := max(few, perPoll-w.cost)
 		if n := most - min(len(others), most/2); len(ended) > n {
-			// The newest one does not wait for all that came before.
-			if i := newest(ended); i >= n {
-				ended[n-1] = ended[i]
-			}
+			// The newest ones do not wait for all that came before.
+			slices.SortStableFunc(ended[n/2:], func(a, b *item[T]) int { return b.shares[0].wait.start.Compare(a.shares[0].wait.start) })
 			ended = ended[:n]
 		}
 		others = others[:min(len(others), most-len(ended))]
@@ -274,14 +272,4 @@ func inTurn[T any](items []*item[T]) {
 	slices.SortStableFunc(items, func(a, b *item[T]) int {
 		return cmp.Or(cmp.Compare(turns[a].round, turns[b].round), turns[a].served.Compare(turns[b].served))
 	})
-}
-
-// newest returns the index of the item whose wait began last.
-func newest[T any](items []*item[T]) (at int) {
-	for i, t := range items {
-		if t.shares[0].wait.start.After(items[at].shares[0].wait.start) {
-			at = i
-		}
-	}
-	return at
 }

@@ -58,18 +58,23 @@ func (w *Watch[T]) allowance(fresh bool) int {
 }
 
 // need returns how many slots polls need now, besides those that they have used
-// in this window.
+// in this window: at most half of the quota together.
 func (w *Watch[T]) need() int {
 	n, _ := w.quota()
 	switch waits := len(w.items) + w.expected; {
 	case waits == 0:
 		return 0
 	case w.kind.Get == nil, waits <= few, w.listing == listWorks:
-		return max(1, n/listShare-w.recent()) * max(1, min(w.pages, n/listShare))
-	default:
-		// Work that is not begun yet needs a slot for a poll besides its own.
-		return min(len(w.items)+w.begun, w.allowance(w.begun > 0 || w.fresh())) + min(w.expected-w.begun, 1)
+		want := max(1, n/listShare-w.recent()) * max(1, min(w.pages, n/listShare))
+		return min(want, w.allowance(true))
 	}
+	want := len(w.items) + w.begun
+	if w.begun > 0 || w.fresh() {
+		want = min(want, w.allowance(true))
+	} else {
+		want = min(want, w.allowance(false), perPoll/2)
+	}
+	return want + min(w.expected-w.begun, 1) // work that is not begun yet needs a slot for a poll besides its own
 }
 
 // fresh reports whether some item was never fetched.
