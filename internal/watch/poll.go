@@ -45,11 +45,15 @@ func (w *Watch[T]) run(wake <-chan struct{}) {
 		}
 		pause := time.Until(w.next())
 		if pause <= 0 {
-			w.unlock() // slots that were used a window ago are needed again
+			w.unlock()
 			w.poll()
 			continue
 		}
-		w.mu.Unlock()
+		if len(w.sent) > 0 { // a slot that was used a window ago is needed again
+			_, window := w.quota()
+			pause = min(pause, time.Until(w.sent[0].Add(window+time.Millisecond)))
+		}
+		w.unlock()
 		timer.Reset(pause)
 		select {
 		case <-timer.C:
@@ -99,7 +103,7 @@ func (w *Watch[T]) next() time.Time {
 	fresh := single && w.fresh()
 	gap := min(pace, initial)
 	switch {
-	case byList && w.cost > 1, single && !fresh && recent > w.allowance(false):
+	case byList && w.cost > 1, single && !fresh && w.busy():
 		gap = time.Duration(w.cost) * pace
 	case !single && w.limits.Waiting > 0 && w.limits.Limit > 0:
 		// Other attempts wait for the quota: poll less and less often, so that
@@ -207,8 +211,11 @@ func (w *Watch[T]) fetched(t *item[T], byList bool, now time.Time) {
 				break
 			}
 		}
-		if !left {
+		if began := x.due; !left {
 			x.polled(now)
+			if took := now.Sub(began); took > 0 && len(x.shares) > 1 { // the interval is that between the first ones
+				x.due = x.due.Add(-min(took, x.due.Sub(now)))
+			}
 		}
 	}
 }
@@ -239,7 +246,7 @@ func (w *Watch[T]) missing(due []*item[T], seen map[string]bool, byList bool) (i
 		for fresh > 0 && !others[fresh-1].asked.IsZero() {
 			fresh--
 		}
-		others = others[:max(fresh, min(len(others), w.allowance(false), perPoll/2))]
+		others = others[:max(fresh, min(len(others), w.singles()))]
 	}
 	for _, t := range append(ended, others...) {
 		ids = append(ids, t.id)

@@ -57,6 +57,19 @@ func (w *Watch[T]) allowance(fresh bool) int {
 	return max(0, max(1, int(part*float64(n)))-w.recent())
 }
 
+// busy reports whether polls without a list have begun to use up what they may use,
+// and spread the rest over the window.
+func (w *Watch[T]) busy() bool { return w.recent() >= perPoll }
+
+// singles returns how many items a poll without a list fetches that were fetched
+// before.
+func (w *Watch[T]) singles() int {
+	if w.busy() {
+		return min(1, w.allowance(false))
+	}
+	return min(perPoll/2, w.allowance(false))
+}
+
 // need returns how many slots polls need now, besides those that they have used
 // in this window: at most half of the quota together.
 func (w *Watch[T]) need() int {
@@ -72,7 +85,7 @@ func (w *Watch[T]) need() int {
 	if w.begun > 0 || w.fresh() {
 		want = min(want, w.allowance(true))
 	} else {
-		want = min(want, w.allowance(false), perPoll/2)
+		want = min(want, w.allowance(false))
 	}
 	return want + min(w.expected-w.begun, 1) // work that is not begun yet needs a slot for a poll besides its own
 }
