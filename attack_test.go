@@ -57,7 +57,7 @@ func TestUserCodeThatRunsAwayLeaksNoPermit(t *testing.T) {
 						defer cancel()
 						var err error
 						if where == "upload" {
-							_, err = do(ctx, &c.scope, request{op: 0, id: "a", form: &upload{"text/plain", func() (io.Reader, error) {
+							_, err = do(ctx, &c.scope, request{op: 0, id: "r1", form: &upload{"text/plain", func() (io.Reader, error) {
 								at("upload")
 								return strings.NewReader("x"), nil
 							}}}, decodeRun, nil)
@@ -335,7 +335,7 @@ func TestASlashThatOtherPathsDoNotKnow(t *testing.T) {
 			resp.Header.Set("Location", r.URL.Path+"/")
 			return resp, nil
 		case odd == slashed:
-			return respond(200, `{"id": "r1", "status": "completed"}`), nil
+			return respond(200, `{"traces": [], "status": "completed"}`), nil
 		}
 		return respond(404, "{}"), nil
 	})

@@ -45,6 +45,9 @@ type bridgeRoutes struct {
 func decodeBridgeRoutes(d *lenient.Decoder) ([]BridgeRoute, error) {
 	var b bridgeRoutes
 	err := d.Decode(&b)
+	if err == nil && b.Routes == nil {
+		err = otherDocument("routes")
+	}
 	return b.Routes, err
 }
 

@@ -55,7 +55,11 @@ type typedCall[T any] struct {
 
 // Decode implements [exchange.Caller].
 func (k *typedCall[T]) Decode(d *lenient.Decoder) (err error) {
-	k.value, err = k.decode(d)
+	if k.value, err = k.decode(d); err == nil {
+		if v, ok := any(k.value).(document); ok {
+			err = v.expected(k.item)
+		}
+	}
 	return err
 }
 

@@ -168,5 +168,5 @@ func silent(op *api.Operation) bool {
 }
 
 // golden returns a response that every operation accepts.
-const golden = `{"id": "x1", "run_id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x", "status": "completed", ` +
+const golden = `{"id": "x-1", "run_id": "x-1", "entry_id": "x-1", "job_id": "x-1", "name": "x-1", "status": "completed", ` +
 	`"files_hash": "x", "routes": [], "items": [{"id": "x1", "entry_id": "x1", "job_id": "x1", "name": "x"}], "has_more": false, "total": 1}`

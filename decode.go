@@ -3,6 +3,7 @@ package connic
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/connic-go/connic/internal/lenient"
@@ -32,6 +33,60 @@ func decodeWithin[T, W any](d *lenient.Decoder, choose func(*W) *T) (*T, error) 
 	v := choose(w)
 	finish(d, v, 0)
 	return v, nil
+}
+
+// otherDocument returns the error of a response that is not the document that
+// was requested, although its status says so.
+func otherDocument(field string) error {
+	return &lenient.FieldError{Field: field, Err: lenient.ErrOther}
+}
+
+// The following methods say what makes a response the document expected. Item
+// is the id that was requested, or "" if the service chooses it.
+type document interface{ expected(item string) error }
+
+func (a *Agent) expected(item string) error      { return names("name", item, a.Name, a.ID) }
+func (e *Entry) expected(item string) error      { return names("entry_id", item, e.EntryID) }
+func (j *Job) expected(item string) error        { return names("id", item, j.ID) }
+func (j *Judge) expected(item string) error      { return names("id", item, j.ID) }
+func (b *Budget) expected(item string) error     { return names("id", item, b.ID) }
+func (d *Deployment) expected(item string) error { return names("id", item, d.ID) }
+func (p *Project) expected(string) error         { return names("id", "", p.ID) }
+func (u *DevUpload) expected(string) error       { return names("files_hash", "", u.FilesHash) }
+
+// A run is known by its id or, if the service does not repeat that, by the
+// members that the vendor's own client reads.
+func (r *Run) expected(item string) error {
+	if r.ID == "" && item != "" && (r.Traces != nil || r.Context != nil) {
+		return nil
+	}
+	return names("id", item, r.ID)
+}
+
+func (r *TestRun) expected(item string) error {
+	if r.ID == "" && item != "" && (r.Phase != "" || r.Cases != nil || r.Status.Known()) {
+		return nil
+	}
+	return names("id", item, r.ID)
+}
+
+// The response of a session that is starting may be empty.
+func (v *DevSession) expected(item string) error {
+	if v.ID == "" && item != "" {
+		return nil
+	}
+	return names("id", item, v.ID)
+}
+
+// names returns an error unless one of the ids that a response contains is that
+// of the item.
+func names(field, item string, ids ...string) error {
+	for _, id := range ids {
+		if id != "" && (item == "" || strings.EqualFold(id, item)) {
+			return nil
+		}
+	}
+	return otherDocument(field)
 }
 
 // finish completes the decoding of a value that began at the given offset.

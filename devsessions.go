@@ -31,8 +31,12 @@ type DevSession struct {
 	Container       ContainerStatus `json:"container_status,omitzero" api:"observed"`
 
 	// Name is the name that the session was created with. It is empty for a
-	// temporary environment.
+	// temporary environment, and in responses other than that of Create, which
+	// do not repeat it.
 	Name string `json:"-"`
+	// Folders and Exclude select folders for [DevSessionsService.Sync], as in
+	// [UploadParams].
+	Folders, Exclude []string `json:"-"`
 
 	rawItem
 }
@@ -222,7 +226,7 @@ func decodeSessionStatus(d *lenient.Decoder) (DevSessionStatus, error) {
 //	Access: undocumented
 //	Status: observed
 func (s *DevSessionsService) Upload(ctx context.Context, id string, source FileSource, opts ...RequestOption) (*DevUpload, error) {
-	return s.upload(ctx, id, openArchive(ctx, &source), opts)
+	return s.upload(ctx, id, func() (*pack.Archive, error) { return pack.Selection{}.File(ctx, source.Name, source.Open) }, opts)
 }
 
 func (s *DevSessionsService) upload(ctx context.Context, id string, open func() (*pack.Archive, error), opts []RequestOption) (*DevUpload, error) {
@@ -244,7 +248,9 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 
 // Sync packs a project folder, as [DeploymentsService.UploadFS] does, and sends
 // it to a dev session. If requirements.txt needs another container, Sync
-// deletes the session, creates one with the same name, waits until its
+// deletes the session, creates one with the same name (that of its
+// environment, if the session has none and its environment is kept), waits
+// until its
 // container runs, and sends the files to that. It returns the session that has
 // the files; use that session from then on.
 //
@@ -259,18 +265,30 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 //	Status: observed
 func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, project fs.FS, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
-	open := func() (*pack.Archive, error) { return pack.Tree(ctx, project) }
+	open := func() (*pack.Archive, error) {
+		return pack.Selection{Folders: session.Folders, Exclude: session.Exclude}.Tree(ctx, project)
+	}
 	_, err := s.upload(ctx, session.ID, open, conf.request)
 	if !errors.Is(err, ErrSessionOutdated) {
 		return &session, err
 	}
-	if _, err := s.Delete(ctx, session.ID, conf.request...); err != nil {
-		return &session, err
-	}
-	created, err := s.Create(ctx, DevSessionCreate{Name: session.Name}, conf.request...)
+	deleted, err := s.Delete(ctx, session.ID, conf.request...)
 	if err != nil {
 		return &session, err
 	}
+	name := session.Name
+	if name == "" && !deleted {
+		// The environment is kept, so it has a name: do not replace it by a
+		// temporary one.
+		if name = session.EnvironmentName; name == "" {
+			return &session, &ArgumentError{Op: api.Table[api.DevSessionsCreate].Name, Arg: "session", Reason: "has no Name, and its environment is kept; create a session with the name"}
+		}
+	}
+	created, err := s.Create(ctx, DevSessionCreate{Name: name}, conf.request...)
+	if err != nil {
+		return &session, err
+	}
+	created.Folders, created.Exclude = session.Folders, session.Exclude
 	if _, err = s.Wait(ctx, created.ID, opts...); err == nil {
 		_, err = s.upload(ctx, created.ID, open, conf.request)
 	}

@@ -140,13 +140,16 @@ func decodeEvaluation(judgeID, runID string) func(*lenient.Decoder) (*Evaluation
 			Evaluation
 			Inner *Evaluation `json:"evaluation"`
 		}
-		// A response that only acknowledges the request is valid too.
 		if err := d.End(d.Value(&w)); err != nil {
 			return nil, err
 		}
 		e := &w.Evaluation
 		if w.Inner != nil && e.ID == "" {
 			e = w.Inner
+		}
+		// One with a status alone acknowledges the request.
+		if e.ID == "" && e.RunID == "" && !e.Status.Known() && e.Score == 0 && len(e.Criteria) == 0 {
+			return nil, otherDocument("id")
 		}
 		finish(d, e, 0)
 		e.Status = cmp.Or(e.Status, EvaluationPending)

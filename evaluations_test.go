@@ -127,7 +127,7 @@ func TestEvaluateAndWaitTakesManyAnswers(t *testing.T) {
 			sent:    []string{ask, look}, err: "evaluation e1 of run r1 was returned without a status", unknown: true,
 		},
 		"never named": {
-			answers: []string{`{"message": "Evaluation started"}`}, sent: []string{ask}, status: connic.EvaluationPending,
+			answers: []string{`{"status": "pending"}`}, sent: []string{ask}, status: connic.EvaluationPending,
 			err: "waiting for evaluation of run r1 (last seen: pending): the service took the request and did not name the evaluation; see Judges.Evaluations",
 		},
 	}

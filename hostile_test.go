@@ -231,7 +231,7 @@ func TestPollsDoNotSpin(t *testing.T) {
 		looks = 0
 		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err = c.Deployments.Wait(ctx, "d1", WithPoll(1, 1))
+		_, err = c.Deployments.Wait(ctx, "r1", WithPoll(1, 1))
 		if !errors.Is(err, context.DeadlineExceeded) || looks > 6000 {
 			t.Errorf("%d looks, %v", looks, err)
 		}
@@ -251,7 +251,7 @@ func TestObserversThatCallTheClient(t *testing.T) {
 			if ctx.Value(inner{}) == nil {
 				calls.Add(1)
 				time.Sleep(time.Millisecond) // until all others wait
-				if _, err := c.Runs.Get(context.WithValue(ctx, inner{}, 1), "r2"); err != nil {
+				if _, err := c.Runs.Get(context.WithValue(ctx, inner{}, 1), "r1"); err != nil {
 					t.Error(err)
 				}
 			}

@@ -149,7 +149,7 @@ func TestTransportsWithBusinessOfTheirOwn(t *testing.T) {
 	for name, before := range map[string]bool{"before": true, "after": false} {
 		for kind, business := range map[string]func(context.Context, http.RoundTripper) error{
 			"client": func(ctx context.Context, _ http.RoundTripper) error {
-				_, err := c.Runs.Get(context.WithValue(ctx, nested{}, 1), "r2")
+				_, err := c.Runs.Get(context.WithValue(ctx, nested{}, 1), "r1")
 				return err
 			},
 			"request": func(ctx context.Context, next http.RoundTripper) error {

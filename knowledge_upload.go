@@ -97,7 +97,7 @@ func badFile(reason string, cause error) *ArgumentError {
 func fileType(name string) string { return fileTypes[strings.ToLower(path.Ext(name))] }
 
 // file checks the source of an upload and determines its size.
-func (s *FileSource) file() (f form.File, err error) {
+func (s *FileSource) file(ctx context.Context) (f form.File, err error) {
 	switch {
 	case s.Open == nil:
 		return f, badFile("has no Open function", nil)
@@ -108,13 +108,18 @@ func (s *FileSource) file() (f form.File, err error) {
 	case fileType(s.Name) == "":
 		return f, badFile("has an ending that is none of "+strings.Join(slices.Sorted(maps.Keys(fileTypes)), " "), nil)
 	}
-	r, err := s.Open()
-	if err != nil {
-		return f, badFile("cannot be opened", err)
-	}
-	defer pack.Close(r)
 	f = form.File{Name: s.Name, Type: fileType(s.Name), Open: s.Open}
-	switch f.Size, err = pack.SizeOf(r); {
+	f.Size, err = pack.Within(ctx, func() (int64, error) {
+		r, err := s.Open()
+		if err != nil {
+			return 0, badFile("cannot be opened", err)
+		}
+		defer pack.Close(r)
+		return pack.SizeOf(r)
+	})
+	switch argument := (*ArgumentError)(nil); {
+	case errors.As(err, &argument):
+		return f, argument
 	case errors.Is(err, pack.ErrDirectory):
 		return f, badFile(err.Error(), nil)
 	case err != nil:
@@ -183,15 +188,16 @@ func (w *ingestionWire) ingestion() *Ingestion {
 // sent, for responses that do not repeat it.
 func decodeIngestion(sent string) func(*lenient.Decoder) (*Ingestion, error) {
 	return func(d *lenient.Decoder) (*Ingestion, error) {
-		w := ingestionWire{EntryID: sent}
-		decode := d.Decode
-		if sent != "" { // then the response may be empty
-			decode = func(v any) error { return d.End(d.Value(v)) }
+		w := new(ingestionWire)
+		if sent == "" || d.Len() > 0 { // the response to a document with an id may be empty
+			if err := d.Decode(w); err != nil {
+				return nil, err
+			}
+			if i := w.ingestion(); i.EntryID == "" && i.JobID == "" {
+				return nil, otherDocument("entry_id")
+			}
 		}
-		if err := decode(&w); err != nil {
-			return nil, err
-		}
-		w.EntryID = cmp.Or(w.EntryID, sent) // after a null
+		w.EntryID = cmp.Or(w.EntryID, sent)
 		return w.ingestion(), nil
 	}
 }
@@ -333,15 +339,21 @@ func (s *KnowledgeService) UploadFile(ctx context.Context, req FileUpload, opts 
 	if err != nil {
 		return nil, err
 	}
-	file, err := req.File.file()
+	ended := func(err error) error { // reading the file took until the context ended
+		if ctx == nil || ctx.Err() == nil {
+			return err
+		}
+		return &TransportError{Op: api.Table[op].Name, Method: api.Table[op].Method, Err: contextError(ctx)}
+	}
+	file, err := req.File.file(ctx)
 	if err != nil {
-		return nil, err
+		return nil, ended(err)
 	}
 	var own *form.Identity
 	if req.StableID {
 		own, err = form.Identify(ctx, file, func() hash.Hash { return identity("file", req.Namespace, file.Name) })
 		if err != nil {
-			return nil, badFile("cannot be read", err)
+			return nil, ended(badFile("cannot be read", err))
 		}
 		req.EntryID, file = own.Sum, own.File()
 	}

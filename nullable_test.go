@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"reflect"
 	"strings"
 	"testing"
@@ -136,7 +137,7 @@ func testPatch[U any](t *testing.T, fields map[string]patchField, update func(*c
 		Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
 			body, err := io.ReadAll(r.Body)
 			sent = append(sent, r.Method+" "+string(body))
-			return &http.Response{StatusCode: http.StatusOK, Request: r, Body: io.NopCloser(strings.NewReader(`{"id": "x"}`))}, err
+			return &http.Response{StatusCode: http.StatusOK, Request: r, Body: io.NopCloser(strings.NewReader(`{"id": "` + path.Base(r.URL.Path) + `"}`))}, err
 		}),
 	})))
 	// with returns an update with a single field that is not absent.

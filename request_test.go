@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,7 @@ func FuzzPathArgument(f *testing.F) {
 		var sent []*http.Request
 		c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
 			sent = append(sent, r)
-			return respond(200, `{"id": "r1", "status": "completed"}`), nil
+			return respond(200, `{"traces": [], "status": "completed"}`), nil
 		})
 		_, err := c.Runs.Get(context.Background(), id)
 		if len(sent) == 0 {
@@ -140,7 +141,7 @@ func TestEscapedPaths(t *testing.T) {
 		var got string
 		c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
 			got = r.URL.RequestURI()
-			return respond(200, `{"id": "r1"}`), nil
+			return respond(200, `{"id": `+strconv.Quote(id)+`}`), nil
 		})
 		if _, err := c.Runs.Get(t.Context(), id); err != nil || got != want {
 			t.Errorf("%q became %q (%v), want %q", id, got, err, want)
@@ -243,7 +244,7 @@ func TestReadOnlyAndClosed(t *testing.T) {
 	sent := 0
 	c := newTestClient(t, func(*http.Request) (*http.Response, error) {
 		sent++
-		return respond(200, `{"id": "r1", "items": []}`), nil
+		return respond(200, `{"id": "r", "items": []}`), nil
 	}, WithReadOnly())
 	_, err := c.Agents.Trigger(t.Context(), "a", TriggerRequest{Message: "x"})
 	var bad *ArgumentError

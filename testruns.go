@@ -176,6 +176,8 @@ type TestRunCreate struct {
 	Project       fs.FS      // packed as by Deployments.UploadFS
 	Archive       FileSource // a tar.gz, as for Deployments.Upload
 	Filter        string     // run only the tests whose names contain it
+	// Folders and Exclude select folders, as in [UploadParams].
+	Folders, Exclude []string
 }
 
 // Create starts a run of a project's tests and returns without waiting for it.
@@ -197,12 +199,13 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 	bad := func(arg, reason string) error {
 		return &ArgumentError{Op: api.Table[op].Name, Arg: arg, Reason: reason}
 	}
-	open := func() (*pack.Archive, error) { return pack.Tree(ctx, req.Project) }
+	selection := pack.Selection{Folders: req.Folders, Exclude: req.Exclude}
+	open := func() (*pack.Archive, error) { return selection.Tree(ctx, req.Project) }
 	if req.Archive.Open != nil {
 		if req.Project != nil {
 			return nil, bad("project", "is set together with an archive")
 		}
-		open = openArchive(ctx, &req.Archive)
+		open = func() (*pack.Archive, error) { return selection.File(ctx, req.Archive.Name, req.Archive.Open) }
 	}
 	open, err := checked(ctx, op, open)
 	if err != nil {

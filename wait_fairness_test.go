@@ -214,3 +214,61 @@ func TestAnotherResponseEndsNoWait(t *testing.T) {
 		}
 	}
 }
+
+// TestR11OddItems waits for several items, one of which cannot be decoded where it
+// stands in the list: it ends its own wait, and only if it cannot be fetched.
+func TestR11OddItems(t *testing.T) {
+	t.Parallel()
+	list := func(field, good, odd string) string {
+		var items []string
+		for i := range 5 {
+			value := good
+			if i == 2 {
+				value = odd
+			}
+			items = append(items, fmt.Sprintf(`{"id": "i%d", "run_id": "i%d", "status": "completed", "output": "x", %q: %s}`, i, i, field, value))
+		}
+		return `{"items": [` + strings.Join(items, ",") + `]}`
+	}
+	for name, test := range map[string]struct {
+		list string
+		odd  bool // the odd item ends with a DecodeError
+		wait func(ctx context.Context, c *Client, id string) error
+	}{
+		"evaluation": {list("score", "3", `"n/a"`), true, func(ctx context.Context, c *Client, id string) error {
+			_, err := c.Judges.WaitEvaluation(ctx, "j", id)
+			return err
+		}},
+		"evaluation of run": {list("score", "3", `"n/a"`), true, func(ctx context.Context, c *Client, id string) error {
+			_, err := c.Judges.WaitRunEvaluation(ctx, "j", id)
+			return err
+		}},
+		"run": {list("duration_ms", "3", `"n/a"`), false, func(ctx context.Context, c *Client, id string) error {
+			_, err := c.Runs.Wait(ctx, id)
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
+					if id := path.Base(r.URL.Path); id[0] == 'i' {
+						return respond(200, fmt.Sprintf(`{"id": %q, "status": "completed", "output": "x"}`, id)), nil
+					}
+					return respond(200, test.list), nil
+				})
+				var waits sync.WaitGroup
+				for i := range 5 {
+					waits.Go(func() {
+						err := test.wait(t.Context(), c, fmt.Sprint("i", i))
+						var decode *DecodeError
+						if want := i == 2 && test.odd; errors.As(err, &decode) != want || !want && err != nil {
+							t.Errorf("the wait for item %d ends with %v", i, err)
+						}
+					})
+				}
+				waits.Wait()
+			})
+		})
+	}
+}

@@ -54,7 +54,7 @@ func newWaiter[T any](c *scope, conf *waitConfig, list string, failure func(*T) 
 			Unlisted: func(kind string) error {
 				return fmt.Errorf("connic: %w: the list does not show the %s", ErrNotFound, kind)
 			},
-			Foreign: func(kind string) error { return fmt.Errorf("connic: %w: it is not the %s", errForeign, kind) },
+			Foreign: func(kind string) error { return fmt.Errorf("connic: %w: it is not the %s", lenient.ErrOther, kind) },
 		})
 	}
 	all := &c.watches
@@ -98,12 +98,28 @@ func (c *waitConfig) asked(a watch.Ask) []RequestOption {
 func pages[T any](conf *waitConfig, l listing[T], fetch func(context.Context, *listing[T], []RequestOption) (*Page[T], error)) func(context.Context, watch.Position, watch.Ask) (watch.Page[T], error) {
 	return func(ctx context.Context, at watch.Position, a watch.Ask) (watch.Page[T], error) {
 		own := l
-		own.offset, own.cursor = at.Offset, at.Cursor
+		own.offset, own.cursor, own.keepBad = at.Offset, at.Cursor, true
 		p, err := fetch(ctx, &own, conf.asked(a))
 		if err != nil {
 			return watch.Page[T]{}, err
 		}
-		return watch.Page[T]{Items: p.Items, Row: l.id, More: p.HasNext(), Next: watch.Position{Offset: own.offset + len(p.Items), Cursor: p.NextCursor}}, nil
+		return watch.Page[T]{Items: p.Items, Row: l.id, Bad: undecodable(l.name, p.bad), More: p.HasNext(), Next: watch.Position{Offset: own.offset + len(p.Items), Cursor: p.NextCursor}}, nil
+	}
+}
+
+// undecodable turns the errors of the items of a list into those of the package.
+func undecodable[T any](list string, bad func(*T) error) func(*T) error {
+	return func(item *T) error {
+		err := bad(item)
+		if err == nil {
+			return nil
+		}
+		e := &DecodeError{Op: list, Err: err}
+		var field *lenient.FieldError
+		if errors.As(err, &field) {
+			e.Field, e.Err = field.Field, field.Err
+		}
+		return e
 	}
 }
 
@@ -123,10 +139,6 @@ func (q quota) Reserve(slots int) {
 	}
 }
 
-// errForeign marks a response that is not what was asked for: something answers
-// in place of the service.
-var errForeign = errors.New("the response is about something else")
-
 // verdict says what the error of a poll means for the waits. longest is the
 // longest pause that a response can ask for.
 //
@@ -141,9 +153,9 @@ func verdict(err error, longest time.Duration) (v watch.Verdict) {
 		limit     *LimitError
 		transport *TransportError
 	)
-	v.Refused = errors.Is(err, errForeign)
 	switch {
-	case v.Refused:
+	case errors.Is(err, lenient.ErrOther):
+		v.Refused, v.List = true, watch.ListLater
 	case errors.As(err, &transport): // what it wraps may belong to another call
 		v.Hopeless = errors.Is(err, ErrClosed) || errors.Is(err, watch.ErrPanicked) || exchange.CertificateError(err)
 	case errors.As(err, &limit):

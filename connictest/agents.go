@@ -15,7 +15,8 @@ import (
 // JSON. The context ends when the run is cancelled or the server is closed.
 type AgentFunc func(ctx context.Context, in Input) (any, error)
 
-// An Input is the input of an agent. Its methods report what the run did.
+// An Input is the input of an agent. Its methods report what the run did, and
+// have no effect after its end.
 type Input struct {
 	RunID     string
 	AgentName string
@@ -40,6 +41,9 @@ func (in Input) DecodePayload(v any) error {
 func (in Input) Tokens(u connic.TokenUsage) {
 	in.server.mu.Lock()
 	defer in.server.mu.Unlock()
+	if !in.run.ended.IsZero() {
+		return
+	}
 	t := &in.run.tokens
 	t.Input += u.Input
 	t.Output += u.Output
@@ -61,38 +65,14 @@ func (in Input) Cost(amount, currency string) {
 	}
 	in.server.mu.Lock()
 	defer in.server.mu.Unlock()
-	if in.run.currency != "" && in.run.currency != currency {
+	switch {
+	case !in.run.ended.IsZero():
+		return
+	case in.run.currency != "" && in.run.currency != currency:
 		panic("connictest: a run costs in one currency")
 	}
 	in.run.cost, in.run.currency = in.run.cost.Add(d), currency
-	in.server.charge(in.run, d, currency, false)
-}
-
-// Step runs f as a span of the run.
-func (in Input) Step(name, kind string, f func() error) error {
-	in.server.mu.Lock()
-	span := in.run.open(in.server.now(), name, kind, in.run.current)
-	in.run.current = span
-	in.server.mu.Unlock()
-	problem := "the step " + ranAway
-	defer func() {
-		in.server.mu.Lock()
-		defer in.server.mu.Unlock()
-		span.end(in.server.now(), problem)
-		in.run.current = span.parent
-	}()
-	err := f()
-	problem = errorText(err)
-	return err
-}
-
-// Log adds a log line to the run's spans.
-func (in Input) Log(message string) {
-	in.server.mu.Lock()
-	defer in.server.mu.Unlock()
-	span := in.run.open(in.server.now(), message, "log", in.run.current)
-	span.metadata = object{"message": message}
-	span.end(in.server.now(), "")
+	in.server.charge(in.run.agent, in.run.environment, d, currency, false)
 }
 
 // AwaitApproval sets the status of the run to awaiting_approval until it is
@@ -194,57 +174,16 @@ type run struct {
 	started       time.Time
 	ended         time.Time
 	spans         []*span
-	current       *span // the innermost open span
+	root          *span            // the agent's own
+	open          map[string]*span // the innermost open step, by goroutine
 	cancel        context.CancelFunc
 	approve       sync.Once
 	approved      chan struct{}
 	connector     string        // the connector that started the run
 	done          chan struct{} // closed when the run has ended
-}
 
-type span struct {
-	id       string
-	parent   *span
-	order    int
-	name     string
-	kind     string
-	status   string
-	start    time.Time
-	duration time.Duration
-	metadata object
-}
-
-func (r *run) open(now time.Time, name, kind string, parent *span) *span {
-	s := &span{
-		id: fmt.Sprintf("%s-span-%d", r.id, len(r.spans)+1), parent: parent, order: len(r.spans),
-		name: name, kind: kind, status: "running", start: now,
-	}
-	r.spans = append(r.spans, s)
-	return s
-}
-
-func (s *span) end(now time.Time, problem string) {
-	s.duration, s.status = now.Sub(s.start), "ok"
-	if problem != "" {
-		s.status = "error"
-		s.metadata = object{"error": problem}
-	}
-}
-
-func (s *span) object() object {
-	o := object{
-		"span_id": s.id, "parent_span_id": nil, "span_order": s.order, "name": s.name, "type": s.kind,
-		"status": s.status, "start_time": timestamp(s.start), "duration_ms": float64(s.duration.Microseconds()) / 1000,
-	}
-	if s.parent != nil {
-		o["parent_span_id"] = s.parent.id
-	}
-	if s.metadata != nil {
-		if raw, err := json.Marshal(s.metadata); err == nil {
-			o["metadata_json"] = string(raw)
-		}
-	}
-	return o
+	size             int // of its texts, in bytes, once it was retired
+	retired, deleted bool
 }
 
 // object returns the run as the service shows it. Lists omit the traces.
@@ -311,7 +250,8 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 		r.input, _ = outputText(in.Payload) // its values were JSON already
 	}
 	in.RunID, in.run = r.id, r
-	s.runs, s.begun = append(s.runs, r), append(s.begun, r)
+	s.runs = append(s.runs, r)
+	s.openBytes += len(body)
 	if !s.begin() {
 		r.status, r.ended = connic.RunCancelled, s.now()
 		close(r.done)
@@ -338,18 +278,17 @@ func (s *Server) perform(ctx context.Context, do AgentFunc, in Input) {
 	if r.started = s.now(); r.status == connic.RunQueued { // and not cancelled meanwhile
 		r.status = connic.RunRunning
 	}
-	r.current = r.open(r.started, r.agent, "agent", nil)
-	root := r.current
+	r.root = r.begin(r.started, r.agent, "agent", nil)
 	s.mu.Unlock()
 
-	output, problem := "", "the agent "+ranAway
+	output, problem := "", "the agent "+noReturn
 	defer func() {
 		if p := recover(); p != nil {
 			problem = fmt.Sprintf("the agent panicked: %v", p)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.finish(r, root, output, problem)
+		s.finish(r, output, problem)
 	}()
 	result, err := do(ctx, in)
 	if err == nil {
@@ -359,12 +298,13 @@ func (s *Server) perform(ctx context.Context, do AgentFunc, in Input) {
 }
 
 // finish ends a run. The caller holds the mutex.
-func (s *Server) finish(r *run, root *span, output, problem string) {
-	now := s.now()
-	root.end(now, problem)
-	r.current = nil
+func (s *Server) finish(r *run, output, problem string) {
 	if r.ended.IsZero() { // else Close has given up on it
-		r.ended = now
+		r.ended = s.now()
+	}
+	r.root.end(r.ended, problem)
+	for _, step := range r.spans {
+		step.end(r.ended, "the run ended before the step")
 	}
 	switch {
 	case r.status == connic.RunCancelled:

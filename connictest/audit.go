@@ -20,57 +20,59 @@ type AuditEntry struct {
 	At           time.Time
 }
 
-// AuditLog returns the changes made through the API, oldest first.
+// AuditLog returns the newest 10,000 changes made through the API, oldest
+// first, with at most 16 MiB of resources.
 func (s *Server) AuditLog() []AuditEntry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.audit)
+	return slices.Clone(s.audit.items)
 }
 
 // changed records a change in the audit log. Handlers that change something
 // call it once, with the resource as the service shows it before and after the
 // change.
 func (s *Server) changed(x *exchange, resourceType, id string, before, after object) {
-	s.audit = append(s.audit, AuditEntry{
+	old, oldSize := masked(before)
+	current, size := masked(after)
+	s.audit.push(AuditEntry{
 		ID: s.newID("audit"), Action: x.op.Name, Actor: x.key.String(), ResourceType: resourceType, ResourceID: id,
-		Before: masked(before), After: masked(after), At: s.now(),
-	})
+		Before: old, After: current, At: s.now(),
+	}, oldSize+size+len(id), maxAudit, maxAuditBytes)
 }
 
 // masked copies an object without its secrets: strings under a name that
-// suggests a secret, and API keys anywhere.
-func masked(o object) map[string]any {
+// suggests a secret, and API keys anywhere. It also returns its size as JSON.
+func masked(o object) (clean map[string]any, size int) {
 	if o == nil {
-		return nil
+		return nil, 0
 	}
 	raw, err := json.Marshal(o)
 	if err != nil {
-		return map[string]any{"error": err.Error()}
+		return map[string]any{"error": err.Error()}, 0
 	}
-	var clean map[string]any
 	if err := json.Unmarshal(raw, &clean); err != nil {
-		return map[string]any{"error": err.Error()}
+		return map[string]any{"error": err.Error()}, 0
 	}
-	mask(clean)
-	return clean
+	hide(clean)
+	return clean, len(raw)
 }
 
 var apiKeys = regexp.MustCompile(`cnc_[^\s"',;]+`)
 
-func mask(value any) any {
+func hide(value any) any {
 	switch v := value.(type) {
 	case string:
 		return apiKeys.ReplaceAllString(v, "cnc_***")
 	case []any:
 		for i := range v {
-			v[i] = mask(v[i])
+			v[i] = hide(v[i])
 		}
 	case map[string]any:
 		for name, inner := range v {
 			if s, isText := inner.(string); isText && s != "" && secret(name) {
 				inner = "***"
 			}
-			v[name] = mask(inner)
+			v[name] = hide(inner)
 		}
 	}
 	return value
@@ -109,7 +111,7 @@ func (s *Server) listAuditLogs(x *exchange) answer {
 		return *complaint
 	}
 	var items []object
-	for _, e := range slices.Backward(s.audit) {
+	for _, e := range slices.Backward(s.audit.items) {
 		switch {
 		case x.differs("action", e.Action), x.differs("resource_type", e.ResourceType),
 			x.differs("resource_id", e.ResourceID), x.differs("actor", e.Actor):

@@ -5,6 +5,8 @@ import (
 	"testing"
 )
 
+func first(m map[string]any, _ int) map[string]any { return m }
+
 func TestMasked(t *testing.T) {
 	t.Parallel()
 	before := object{
@@ -12,7 +14,7 @@ func TestMasked(t *testing.T) {
 		"token_usage": object{"input": 5}, "max_tokens": 100,
 		"deep": []object{{"db_password": "ghi", "note": "with cnc_1234567890, and more"}},
 	}
-	got, err := json.Marshal(masked(before))
+	got, err := json.Marshal(first(masked(before)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,11 +26,11 @@ func TestMasked(t *testing.T) {
 	if before["api_key"] != "abc" {
 		t.Error("the object itself was changed")
 	}
-	if masked(nil) != nil {
+	if first(masked(nil)) != nil {
 		t.Error("nothing becomes something")
 	}
 	// What cannot be shown says so.
-	if broken := masked(object{"f": func() {}}); broken["error"] == nil {
+	if broken, _ := masked(object{"f": func() {}}); broken["error"] == nil {
 		t.Errorf("%v", broken)
 	}
 }

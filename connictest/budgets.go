@@ -20,7 +20,7 @@ type Notice struct {
 	Text string
 }
 
-// Notices returns the notifications so far, oldest first.
+// Notices returns the newest 1,000 notifications, oldest first.
 func (s *Server) Notices() []Notice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -28,7 +28,7 @@ func (s *Server) Notices() []Notice {
 }
 
 func (s *Server) notice(kind, id, name, text string) {
-	s.notices = append(s.notices, Notice{At: s.now(), Kind: kind, ID: id, Name: name, Text: text})
+	s.notices = push(s.notices, Notice{At: s.now(), Kind: kind, ID: id, Name: name, Text: text}, maxNotices)
 }
 
 // charge is an amount that was spent.
@@ -42,10 +42,14 @@ type charge struct {
 
 // charge records the cost of a run or of its evaluation. It remains when the
 // run is deleted. The caller holds the mutex.
-func (s *Server) charge(r *run, amount connic.Decimal, currency string, judge bool) {
-	s.charges = append(s.charges, charge{
-		at: s.now(), agent: r.agent, environment: r.environment, amount: amount, currency: strings.ToUpper(currency), judge: judge,
-	})
+func (s *Server) charge(agent, environment string, amount connic.Decimal, currency string, judge bool) {
+	if len(s.charges) == maxCharges {
+		c := s.charges[0]
+		s.older(c.at, c.agent, c.environment, c.currency).spend(&c)
+	}
+	s.charges = push(s.charges, charge{
+		at: s.now(), agent: agent, environment: environment, amount: amount, currency: strings.ToUpper(currency), judge: judge,
+	}, maxCharges)
 	s.checkAlerts()
 }
 
@@ -231,6 +235,9 @@ func (s *Server) getBudget(x *exchange) answer {
 func (s *Server) createBudget(x *exchange) answer {
 	b := &budget{Budget: connic.Budget{Enabled: true, CreatedAt: s.now(), UpdatedAt: s.now()}}
 	if complaint := s.changeBudget(x, b); complaint != nil {
+		return *complaint
+	}
+	if complaint := full(len(s.budgets), maxResources, "budgets"); complaint != nil {
 		return *complaint
 	}
 	b.ID = s.newID("budget")

@@ -14,8 +14,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// endings are what a function of a test may do instead of returning, and a part of
-// the text that is found where its result would be.
+// endings are what a function of a test may do instead of returning, and a substring
+// of the text that is found where its result would be.
 var endings = map[string]func(){
 	"panicked: boom":      func() { panic("boom") },
 	"ended its goroutine": runtime.Goexit,

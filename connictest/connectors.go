@@ -127,6 +127,35 @@ func (c *Connector) Perform(ctx context.Context, input json.RawMessage) (*connic
 	}, nil
 }
 
+// Session starts the run that stands for a session with c in a protocol other
+// than HTTP, and returns its id. The run is running until the context ends.
+func (c *Connector) Session(ctx context.Context) (runID string) {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &run{
+		id: s.newID("run"), environment: s.deployTarget(), connector: c.id, status: connic.RunRunning,
+		created: s.now(), started: s.now(), approved: make(chan struct{}),
+	}
+	r.cancel = func() { r.ended = s.now() }
+	if len(c.agents) > 0 {
+		r.agent = c.agents[0]
+	}
+	s.runs = append(s.runs, r)
+	context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if r.ended.IsZero() {
+			r.ended = s.now()
+		}
+		s.retire(r)
+		if r.status == connic.RunRunning {
+			r.status = connic.RunCompleted
+		}
+	})
+	return r.id
+}
+
 // start starts the agents of c. The caller holds the mutex.
 func (c *Connector) start(input json.RawMessage) []*run {
 	var runs []*run
@@ -174,14 +203,7 @@ func (c *Connector) respond(s *Server, r *http.Request, body []byte) answer {
 	request.Header.Del("X-Connic-Secret")
 	f := s.nextFault(op)
 	s.mu.Unlock()
-	a := answer{truncate: -1}
-	if !s.pass(r.Context(), f.Latency) {
-		return answer{drop: true, truncate: -1}
-	}
-	if f.executes() {
-		a = c.execute(s, op, r, body)
-	}
-	a = f.apply(a).whole()
+	a := f.around(r.Context(), s, func() answer { return c.execute(s, op, r, body) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !a.drop {
@@ -206,6 +228,10 @@ func (c *Connector) execute(s *Server, op string, r *http.Request, body []byte) 
 		return *invalid(err.Error(), "value_error", "body")
 	}
 	s.mu.Lock()
+	if complaint := s.fullOfRuns(); complaint != nil {
+		s.mu.Unlock()
+		return *complaint
+	}
 	runs := c.start(input)
 	s.executed[op]++
 	inbound := c.inbound

@@ -87,7 +87,7 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 	if complaint != nil {
 		return *complaint
 	}
-	if environment.NoDeploy {
+	if environment.CannotDeploy {
 		return problem(http.StatusForbidden, "The key may not deploy to this environment")
 	}
 	if body.Hash == nil {
@@ -99,7 +99,7 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 	}
 	d := &deployment{id: s.newID("deployment"), environment: environment.ID}
 	p := UploadedProject{ID: d.id, EnvironmentID: d.environment, Files: files}
-	skip := body.SkipTests || environment.NoGateTests
+	skip := body.SkipTests || environment.DeployGateTestsDisabled
 	var cases []connic.TestCase
 	problem := ""
 	if !skip {
@@ -125,7 +125,11 @@ func (s *Server) uploadDeployment(x *exchange) answer {
 		}
 	}
 	s.plan(d, broken, skip, cases, problem)
-	s.deployments = append(s.deployments, d)
+	if s.deployments = append(s.deployments, d); len(s.deployments) > maxDeployments {
+		if i := slices.IndexFunc(s.deployments, func(d *deployment) bool { return !d.active }); i >= 0 {
+			s.deployments = slices.Delete(s.deployments, i, i+1)
+		}
+	}
 	s.roll(now)
 	s.changed(x, "deployment", d.id, nil, d.object(now))
 	a := ok(d.object(now))

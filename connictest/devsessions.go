@@ -81,7 +81,7 @@ func (s *Server) findSession(id string) *devSession {
 func (s *Server) endSession(d *devSession) bool {
 	s.sessions = slices.DeleteFunc(s.sessions, func(other *devSession) bool { return other == d })
 	before := len(s.environments)
-	s.environments = slices.DeleteFunc(s.environments, func(e environment) bool { return e.ID == d.environment && e.Ephemeral })
+	s.environments = slices.DeleteFunc(s.environments, func(e environment) bool { return e.ID == d.environment && e.IsEphemeral })
 	return len(s.environments) < before
 }
 
@@ -99,13 +99,19 @@ func (s *Server) createSession(x *exchange) answer {
 		}
 	}
 	if i := slices.IndexFunc(s.environments, func(e environment) bool { return body.Name != "" && e.Name == body.Name && e.Type == "test" }); i >= 0 {
+		if s.environments[i].CannotUseDevSession {
+			return problem(http.StatusForbidden, "The key may not use a dev session in this environment")
+		}
 		d.environment = s.environments[i].ID
 	} else {
+		if complaint := full(len(s.environments), maxEnvironments, "environments"); complaint != nil {
+			return *complaint
+		}
 		d.environment = s.newID("env-dev")
 		if d.name == "" {
 			d.name = "dev-" + d.id
 		}
-		s.environments = append(s.environments, environment{ID: d.environment, Name: d.name, Type: "test", Ephemeral: body.Name == ""})
+		s.environments = append(s.environments, environment{ID: d.environment, Name: d.name, Type: "test", IsEphemeral: body.Name == ""})
 	}
 	s.sessions = append(s.sessions, d)
 	s.changed(x, "dev_session", d.id, nil, d.object(s.now()))

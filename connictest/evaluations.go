@@ -49,7 +49,9 @@ func (in JudgeInput) Cost(amount, currency string) {
 	}
 	in.server.mu.Lock()
 	defer in.server.mu.Unlock()
-	in.server.charge(in.evaluation.run, d, currency, true)
+	if e := in.evaluation; e.status == connic.EvaluationPending { // else it is over
+		in.server.charge(e.agent, e.environment, d, currency, true)
+	}
 }
 
 // Judge sets the function that scores for judges with the given name or, if the
@@ -64,19 +66,21 @@ func (s *Server) Judge(name string, do JudgeFunc) {
 
 // evaluation is the verdict of a judge on a run.
 type evaluation struct {
-	id      string
-	run     *run
-	status  connic.EvaluationStatus
-	scores  []object
-	score   float64
-	max     float64
-	error   string
-	created time.Time
+	id          string
+	run         string // its id
+	agent       string
+	environment string
+	status      connic.EvaluationStatus
+	scores      []object
+	score       float64
+	max         float64
+	error       string
+	created     time.Time
 }
 
 func (e *evaluation) object(j *judge) object {
 	o := object{
-		"id": e.id, "judge_id": j.ID, "run_id": e.run.id, "status": string(e.status), "score": nil, "max_score": e.max,
+		"id": e.id, "judge_id": j.ID, "run_id": e.run, "status": string(e.status), "score": nil, "max_score": e.max,
 		"criteria": nonNil(e.scores), "error": text(e.error), "created_at": timestamp(e.created),
 	}
 	if e.status == connic.EvaluationCompleted {
@@ -103,11 +107,11 @@ func (s *Server) judgeRun(r *run) {
 
 // evaluate starts an evaluation. The caller holds the mutex.
 func (s *Server) evaluate(j *judge, r *run) *evaluation {
-	e := &evaluation{id: s.newID("evaluation"), run: r, status: connic.EvaluationPending, created: s.now()}
+	e := &evaluation{id: s.newID("evaluation"), run: r.id, agent: r.agent, environment: r.environment, status: connic.EvaluationPending, created: s.now()}
 	for _, c := range j.Criteria {
 		e.max = plus(e.max, c.MaxScore)
 	}
-	j.evaluations = append(j.evaluations, e)
+	j.evaluations = push(j.evaluations, e, maxEvaluations)
 	do := s.scoring[j.Name]
 	if do == nil {
 		do = s.scoring[""]
@@ -137,7 +141,7 @@ func plus(a, b float64) float64 { return math.Round((a+b)*1e9) / 1e9 }
 // score calls the judge and records its result, however it ends.
 func (s *Server) score(j *judge, e *evaluation, do JudgeFunc, in JudgeInput) {
 	var scores map[string]Score
-	problem := "the judge " + ranAway
+	problem := "the judge " + noReturn
 	defer func() {
 		if p := recover(); p != nil {
 			problem = fmt.Sprintf("the judge panicked: %v", p)
@@ -256,14 +260,14 @@ func sameValue(a, b any) bool {
 	return reflect.DeepEqual(a, b) || fmt.Sprint(a) == fmt.Sprint(b)
 }
 
-func hasValue(value, part any) bool {
+func hasValue(value, element any) bool {
 	switch v := value.(type) {
 	case string:
-		return strings.Contains(v, fmt.Sprint(part))
+		return strings.Contains(v, fmt.Sprint(element))
 	case []any:
-		return slices.ContainsFunc(v, func(item any) bool { return sameValue(item, part) })
+		return slices.ContainsFunc(v, func(item any) bool { return sameValue(item, element) })
 	case map[string]any:
-		_, ok := v[fmt.Sprint(part)]
+		_, ok := v[fmt.Sprint(element)]
 		return ok
 	}
 	return false
@@ -308,7 +312,7 @@ func (s *Server) listEvaluations(x *exchange) answer {
 	}
 	var items []object
 	for _, e := range slices.Backward(j.evaluations) {
-		if !x.differs("run_id", e.run.id) && !x.differs("status", string(e.status)) {
+		if !x.differs("run_id", e.run) && !x.differs("status", string(e.status)) {
 			items = append(items, e.object(j))
 		}
 	}

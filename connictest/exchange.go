@@ -200,6 +200,10 @@ func (x *exchange) check() *answer {
 	if len(x.body) == 0 || x.op.Name == "knowledge.upload_file" || x.op.Name == "dev_sessions.upload" {
 		return nil
 	}
+	if len(x.body) > maxSmallBody && !slices.Contains(largeBodies, x.op.Op) {
+		a := problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body has more than %d bytes", maxSmallBody))
+		return &a
+	}
 	if len(x.op.Body) == 0 {
 		if x.lenient {
 			return nil
@@ -225,6 +229,10 @@ func (x *exchange) check() *answer {
 	}
 	return nil
 }
+
+// largeBodies are the operations whose bodies may have more than maxSmallBody
+// bytes; they have bounds of their own.
+var largeBodies = []api.Op{api.AgentsTrigger, api.KnowledgeUploadText, api.DeploymentsUpload, api.TestRunsCreate}
 
 func expected(names []string) string {
 	if len(names) == 0 {

@@ -1,6 +1,8 @@
 package connictest
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -19,11 +21,14 @@ type Fault struct {
 	// Nth is the first affected request of the operation, counted from when the
 	// fault was set: 1 is the next one. 0 means 1.
 	Nth int
-	// Times is the number of consecutive requests affected. 0 means 1, and -1
-	// means all.
+	// Times is the number of consecutive requests affected. 0 means 1, or all
+	// with For, and -1 means all.
 	Times int
+	// For is how long the fault lasts, from when it was set. 0 means for ever.
+	For time.Duration
 
-	// Latency is a delay before anything else happens.
+	// Latency is a delay before anything else happens or, with After, between
+	// the execution and the response.
 	Latency time.Duration
 	// After executes the request before the fault takes effect. Otherwise an
 	// affected request is not executed, unless the fault is a Latency, a
@@ -75,7 +80,11 @@ func (s *Server) Fault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	set := &fault{Fault: f, skip: max(f.Nth, 1) - 1, left: f.Times}
-	if f.Times == 0 {
+	switch {
+	case f.For > 0:
+		set.ends = time.Now().Add(f.For)
+		set.left = cmp.Or(f.Times, -1)
+	case f.Times == 0:
 		set.left = 1
 	}
 	s.faults = append(s.faults, set)
@@ -92,15 +101,20 @@ type fault struct {
 	Fault
 	skip int // requests before the first affected one
 	left int // affected requests left; negative means all
+	ends time.Time
 }
+
+// over reports whether the fault affects no more requests.
+func (f *fault) over() bool { return f.left == 0 || !f.ends.IsZero() && !time.Now().Before(f.ends) }
 
 // nextFault returns the fault for a request, or the zero Fault. The caller
 // holds the mutex.
 func (s *Server) nextFault(op string) Fault {
+	s.faults = slices.DeleteFunc(s.faults, (*fault).over)
 	var hit *fault
 	for _, f := range s.faults {
 		switch {
-		case (f.Op != "" && f.Op != op) || f.left == 0:
+		case f.Op != "" && f.Op != op:
 		case f.skip > 0:
 			f.skip--
 		case hit == nil:
@@ -120,9 +134,26 @@ func (f *Fault) alters() bool {
 	return len(f.Set)+len(f.Remove)+len(f.Retype) > 0 || f.Envelope != ""
 }
 
+// after reports whether the request is executed before the fault takes effect.
+func (f *Fault) after() bool { return f.After || f.Truncate != 0 || f.alters() }
+
 // executes reports whether an affected request is executed.
-func (f *Fault) executes() bool {
-	return f.After || f.Truncate != 0 || f.alters() || (!f.Drop && f.Status == 0 && !f.HTML)
+func (f *Fault) executes() bool { return f.after() || (!f.Drop && f.Status == 0 && !f.HTML) }
+
+// around executes a request if the fault lets it, and returns the altered
+// response after the latency of the fault.
+func (f *Fault) around(ctx context.Context, s *Server, execute func() answer) answer {
+	a := answer{truncate: -1}
+	if !f.after() && !s.pass(ctx, f.Latency) {
+		return answer{drop: true, truncate: -1}
+	}
+	if f.executes() {
+		a = execute()
+	}
+	if f.after() && !s.pass(ctx, f.Latency) {
+		return answer{drop: true, truncate: -1, told: a.told}
+	}
+	return f.apply(a).whole()
 }
 
 // apply applies the fault to the response.

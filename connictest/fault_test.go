@@ -78,7 +78,7 @@ func TestAlteredBodies(t *testing.T) {
 	t.Parallel()
 	body := func(f connictest.Fault, path string) string {
 		srv := connictest.New(t)
-		srv.Environments(connictest.Environment{ID: "e1", Name: "one", Default: true}, connictest.Environment{ID: "e2", Name: "two"})
+		srv.Environments(connictest.Environment{ID: "e1", Name: "one", IsDefault: true}, connictest.Environment{ID: "e2", Name: "two"})
 		srv.Fault(f)
 		return look(t, srv.Transport(), srv, "GET", path, "").body
 	}

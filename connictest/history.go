@@ -20,12 +20,17 @@ func (s *Server) Usage(rows ...connic.UsageRow) {
 	}
 }
 
-// spentBefore adds what the rows of Usage spent of a budget since start. The
-// caller holds the mutex.
+// spentBefore adds what the rows of Usage and older charges spent of a budget
+// since start. The caller holds the mutex.
 func (s *Server) spentBefore(b *budget, start time.Time, sum connic.Decimal) connic.Decimal {
 	for _, past := range s.past {
 		if past.Currency == b.Currency && !past.Date.Before(start) && b.covers(past.AgentName, past.EnvironmentID) {
 			sum = sum.Add(past.Cost().Amount)
+		}
+	}
+	for key, older := range s.olderUsage {
+		if key.currency == b.Currency && !key.start().Before(start) && b.covers(key.agent, key.environment) {
+			sum = sum.Add(older.total)
 		}
 	}
 	return sum
@@ -35,6 +40,13 @@ func (r *usageRow) add(past *connic.UsageRow) {
 	r.total = r.total.Add(past.Cost().Amount)
 	r.judge = r.judge.Add(past.JudgeCost)
 	r.count(past.RunCount, past.TokenUsage)
+}
+
+func (r *usageRow) spend(c *charge) {
+	r.total = r.total.Add(c.amount)
+	if c.judge {
+		r.judge = r.judge.Add(c.amount)
+	}
 }
 
 func (r *usageRow) count(runs int64, tokens connic.TokenUsage) {

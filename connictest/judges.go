@@ -184,6 +184,9 @@ func (s *Server) createJudge(x *exchange) answer {
 	if complaint := s.changeJudge(x, j); complaint != nil {
 		return *complaint
 	}
+	if complaint := full(len(s.judges), maxResources, "judges"); complaint != nil {
+		return *complaint
+	}
 	j.ID = s.newID("judge")
 	s.judges = append(s.judges, j)
 	s.changed(x, "judge", j.ID, nil, j.object())

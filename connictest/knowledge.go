@@ -57,6 +57,7 @@ type entry struct {
 	created  time.Time
 	updated  time.Time
 	job      int // the number of the job that created this version
+	size     int // of its content and metadata, in bytes
 }
 
 func (e *entry) object(whole bool) object {
@@ -158,9 +159,14 @@ func (s *Server) accept(x *exchange, e *entry, id *string, metadata []byte, fiel
 			return *invalid("Input should be a JSON object", "dict_type", "body", "metadata")
 		}
 	}
-	e.chunks = chunks(e)
+	e.chunks, e.size = chunks(e), len(e.content)+len(metadata)
+	if complaint := s.fullOf(e); complaint != nil {
+		return *complaint
+	}
+	s.uploads++
 	j := &job{
-		id: s.newID("job"), number: len(s.jobs), entry: e, attempt: 1, takes: s.ingestionTime,
+		id: s.newID("job"), number: s.uploads, environment: e.environment, namespace: e.namespace, entryID: e.id,
+		chunks: len(e.chunks), entry: e, attempt: 1, takes: s.ingestionTime,
 		created: s.now(), began: s.now(),
 	}
 	e.job = j.number
@@ -170,7 +176,11 @@ func (s *Server) accept(x *exchange, e *entry, id *string, metadata []byte, fiel
 			before = former.object(false)
 		}
 	}
-	s.jobs = append(s.jobs, j)
+	if s.jobs = append(s.jobs, j); len(s.jobs) > maxJobs {
+		if i := slices.IndexFunc(s.jobs, func(j *job) bool { return j.status != "" }); i >= 0 {
+			s.jobs = slices.Delete(s.jobs, i, i+1)
+		}
+	}
 	s.changed(x, "knowledge_entry", e.id, before, e.object(false))
 	s.settle(x.ctx)
 	status, _ := j.state(s.now())

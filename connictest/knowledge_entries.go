@@ -14,6 +14,24 @@ func below(namespace, root string) bool {
 	return root == "" || namespace == root || strings.HasPrefix(namespace, root+".")
 }
 
+// fullOf refuses an entry that is too much for the fake, with what is stored
+// and what is being ingested.
+func (s *Server) fullOf(e *entry) *answer {
+	n, size := len(s.entries), e.size
+	for _, other := range s.entries {
+		size += other.size
+	}
+	for _, j := range s.jobs {
+		if j.entry != nil {
+			n, size = n+1, size+j.entry.size
+		}
+	}
+	if complaint := full(size, maxEntryBytes, "bytes of entries"); complaint != nil {
+		return complaint
+	}
+	return full(n, maxResources, "entries")
+}
+
 // listEntries lists the entries of a namespace and those below it.
 func (s *Server) listEntries(x *exchange) answer {
 	environment, complaint := s.knowledge(x)

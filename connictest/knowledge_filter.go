@@ -18,7 +18,7 @@ import (
 // whenever $eq and $in do not; missing fields are null; and values of different
 // types have no order. $contains matches a substring or an element of a list.
 
-// selector reports whether a filter selects metadata or a part of it.
+// selector reports whether a filter selects metadata or a value in it.
 type selector func(document any) bool
 
 // condition reports whether the value of a field meets a condition. A missing
@@ -50,26 +50,26 @@ func compileKey(key string, value any) (selector, error) {
 		if !isList || len(list) == 0 {
 			return nil, errors.New(key + " takes a list of filters that is not empty")
 		}
-		parts := make([]selector, len(list))
+		selectors := make([]selector, len(list))
 		for i, item := range list {
 			var err error
-			if parts[i], err = compileFilter(item); err != nil {
+			if selectors[i], err = compileFilter(item); err != nil {
 				return nil, err
 			}
 		}
 		return func(document any) bool {
-			holds := func(part selector) bool { return part(document) }
+			holds := func(selects selector) bool { return selects(document) }
 			if key == "$and" {
-				return !slices.ContainsFunc(parts, func(part selector) bool { return !holds(part) })
+				return !slices.ContainsFunc(selectors, func(selects selector) bool { return !holds(selects) })
 			}
-			return slices.ContainsFunc(parts, holds) == (key == "$or")
+			return slices.ContainsFunc(selectors, holds) == (key == "$or")
 		}, nil
 	case "$not":
-		part, err := compileFilter(value)
+		inner, err := compileFilter(value)
 		if err != nil {
 			return nil, err
 		}
-		return func(document any) bool { return !part(document) }, nil
+		return func(document any) bool { return !inner(document) }, nil
 	}
 	path := strings.Split(key, ".")
 	if strings.HasPrefix(key, "$") || slices.Contains(path, "") {
@@ -239,13 +239,13 @@ func anyOf(value any, f func(any) bool) bool {
 	return isList && slices.ContainsFunc(list, f)
 }
 
-func contains(value, part any) bool {
+func contains(value, element any) bool {
 	switch v := value.(type) {
 	case string:
-		s, isText := part.(string)
+		s, isText := element.(string)
 		return isText && strings.Contains(v, s)
 	case []any:
-		return slices.ContainsFunc(v, func(item any) bool { return equal(item, part) })
+		return slices.ContainsFunc(v, func(item any) bool { return equal(item, element) })
 	}
 	return false
 }

@@ -11,17 +11,19 @@ import (
 
 // job is the ingestion of an entry.
 type job struct {
-	id      string
-	number  int
-	entry   *entry
-	status  connic.JobStatus // final, or empty
-	problem string
-	attempt int
-	asking  bool // FailIngestion is being asked
-	takes   time.Duration
-	created time.Time
-	began   time.Time // of the attempt
-	ended   time.Time
+	id                              string
+	number                          int
+	environment, namespace, entryID string
+	chunks                          int
+	entry                           *entry           // nil once the job has ended
+	status                          connic.JobStatus // final, or empty
+	problem                         string
+	attempt                         int
+	asking                          bool // FailIngestion is being asked
+	takes                           time.Duration
+	created                         time.Time
+	began                           time.Time // of the attempt
+	ended                           time.Time
 }
 
 func (j *job) due() time.Time { return j.began.Add(j.takes) }
@@ -42,11 +44,11 @@ func (j *job) state(now time.Time) (status connic.JobStatus, since time.Time) {
 func (j *job) object(now time.Time) object {
 	status, since := j.state(now)
 	o := object{
-		"id": j.id, "status": string(status), "entry_id": j.entry.id, "namespace": text(j.entry.namespace),
+		"id": j.id, "status": string(status), "entry_id": j.entryID, "namespace": text(j.namespace),
 		"error": text(j.problem), "chunk_count": nil, "created_at": timestamp(j.created), "updated_at": timestamp(since),
 	}
 	if status == connic.JobCompleted {
-		o["chunk_count"] = len(j.entry.chunks)
+		o["chunk_count"] = j.chunks
 	}
 	return o
 }
@@ -98,8 +100,8 @@ func (s *Server) ingest(ctx context.Context, j *job) bool {
 			return true
 		}
 	}
-	j.end(connic.JobCompleted, j.due(), "")
 	e := j.entry
+	j.end(connic.JobCompleted, j.due(), "")
 	e.updated = j.ended
 	for i, former := range s.entries {
 		if former.is(e) {
@@ -116,7 +118,7 @@ func (s *Server) ingest(ctx context.Context, j *job) bool {
 }
 
 func (j *job) end(status connic.JobStatus, at time.Time, problem string) {
-	j.status, j.ended, j.problem = status, at, problem
+	j.status, j.ended, j.problem, j.entry = status, at, problem, nil
 }
 
 // abandon ends the open jobs of deleted entries, and reports whether there were
@@ -144,7 +146,7 @@ func (s *Server) listJobs(x *exchange) answer {
 	var items []object
 	now := s.now()
 	for _, j := range slices.Backward(s.jobs) {
-		if status, _ := j.state(now); j.entry.environment == environment && (want == "" || status == want) {
+		if status, _ := j.state(now); j.environment == environment && (want == "" || status == want) {
 			items = append(items, j.object(now))
 		}
 	}
@@ -157,7 +159,7 @@ func (s *Server) getJob(x *exchange) answer {
 		return *complaint
 	}
 	for _, j := range s.jobs {
-		if j.id == x.id && j.entry.environment == environment {
+		if j.id == x.id && j.environment == environment {
 			return ok(j.object(s.now()))
 		}
 	}

@@ -21,13 +21,13 @@ func chunks(e *entry) []string {
 	if e.source != "" && binary(fileType(e.source)) {
 		return []string{e.source}
 	}
-	var parts []string
-	for part := range strings.SplitSeq(strings.ReplaceAll(e.content, "\r\n", "\n"), "\n\n") {
-		if part = strings.TrimSpace(part); part != "" {
-			parts = append(parts, part)
+	var paragraphs []string
+	for paragraph := range strings.SplitSeq(strings.ReplaceAll(e.content, "\r\n", "\n"), "\n\n") {
+		if paragraph = strings.TrimSpace(paragraph); paragraph != "" {
+			paragraphs = append(paragraphs, paragraph)
 		}
 	}
-	return parts
+	return paragraphs
 }
 
 // words returns the set of words in a text, in lower case.

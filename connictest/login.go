@@ -3,6 +3,7 @@ package connictest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -14,7 +15,7 @@ const (
 
 // login is a login in progress.
 type login struct {
-	device, user, hostname  string
+	device, user            string
 	started, asked, decided time.Time // zero if not yet
 	denied                  bool
 }
@@ -59,12 +60,14 @@ func (s *Server) startLogin(x *exchange) answer {
 		return *invalid("Field required", "missing", "body", "hostname")
 	}
 	now := s.now()
-	l := &login{device: s.newID("device"), hostname: *body.Hostname, started: now}
-	l.user = fmt.Sprintf("CODE-%04d", len(s.logins)+1)
+	s.logins = slices.DeleteFunc(s.logins, func(l *login) bool { return now.Sub(l.started) >= loginExpiry })
+	s.loginCount++
+	l := &login{device: s.newID("device"), started: now}
+	l.user = fmt.Sprintf("CODE-%04d", s.loginCount)
 	if s.autoApproves {
 		l.decided = now.Add(s.autoLogin)
 	}
-	s.logins = append(s.logins, l)
+	s.logins = push(s.logins, l, maxLogins)
 	return ok(object{
 		"device_code": l.device, "user_code": l.user, "verification_url": "https://connic.co/cli/login?code=" + l.user,
 		"expires_in": loginExpiry.Seconds(), "interval": loginInterval.Seconds(),
@@ -100,6 +103,10 @@ func (s *Server) pollLogin(x *exchange) answer {
 		return refuse("access_denied")
 	}
 	key := s.newKey(nil)
-	l.device = "" // a code yields one key
+	if s.loginKeys = append(s.loginKeys, key); len(s.loginKeys) > maxLogins {
+		delete(s.keys, s.loginKeys[0])
+		s.loginKeys = s.loginKeys[1:]
+	}
+	s.logins = slices.DeleteFunc(s.logins, func(other *login) bool { return other == l }) // a code yields one key
 	return ok(object{"project_id": ProjectID, "api_key": string(key)})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ type Outbound struct {
 	// The remaining fields are guarded by the mutex of the server.
 	agents     []string
 	faults     []DeliveryFault
-	deliveries []OutboundDelivery
+	deliveries history[OutboundDelivery]
 }
 
 // An OutboundDelivery is a delivery that was made.
@@ -53,8 +54,7 @@ type DeliveryFault struct {
 // response: whether the service repeats deliveries is not documented. Use
 // [Outbound.Redeliver] to repeat one.
 //
-// For a fake that does not listen, pass an http.Client whose transport calls
-// your handler. nil means a plain client.
+// A nil client means a plain one. [Server.OutboundHandler] needs no URL.
 func (s *Server) Outbound(url string, client *http.Client, agents ...string) *Outbound {
 	if client == nil {
 		client = &http.Client{}
@@ -67,6 +67,35 @@ func (s *Server) Outbound(url string, client *http.Client, agents ...string) *Ou
 	return o
 }
 
+// OutboundHandler adds an outbound connector that delivers to a handler in
+// process, as [Server.Outbound] does to a URL. A handler that panics, ends its
+// goroutine or does not return within 30 s gives no response.
+func (s *Server) OutboundHandler(h http.Handler, agents ...string) *Outbound {
+	return s.Outbound("http://localhost/", &http.Client{Transport: handlerTransport{s, h}}, agents...)
+}
+
+// handlerTransport reaches a handler in process.
+type handlerTransport struct {
+	server  *Server
+	handler http.Handler
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	in := r.Clone(r.Context())
+	in.RequestURI, in.RemoteAddr = r.URL.RequestURI(), "192.0.2.1:1234" // reserved for documentation
+	w := httptest.NewRecorder()
+	t.server.mu.Lock()
+	defer t.server.mu.Unlock()
+	if _, err := ask(r.Context(), t.server, "the handler", func() struct{} {
+		t.handler.ServeHTTP(w, in)
+		return struct{}{}
+	}); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
 // Secret returns the secret that signs the deliveries.
 func (o *Outbound) Secret() connector.Secret { return o.secret }
 
@@ -77,22 +106,23 @@ func (o *Outbound) Fault(f DeliveryFault) {
 	o.faults = append(o.faults, f)
 }
 
-// Deliveries returns the deliveries so far, oldest first.
+// Deliveries returns the newest 1,000 deliveries, oldest first, with at most 16
+// MiB of bodies.
 func (o *Outbound) Deliveries() []OutboundDelivery {
 	o.server.mu.Lock()
 	defer o.server.mu.Unlock()
-	return slices.Clone(o.deliveries)
+	return slices.Clone(o.deliveries.items)
 }
 
 // Redeliver delivers the newest run again with a new timestamp. It returns when
 // the receiver has responded, and does nothing before the first delivery.
 func (o *Outbound) Redeliver() {
 	o.server.mu.Lock()
-	if len(o.deliveries) == 0 {
+	if len(o.deliveries.items) == 0 {
 		o.server.mu.Unlock()
 		return
 	}
-	last := o.deliveries[len(o.deliveries)-1]
+	last := o.deliveries.items[len(o.deliveries.items)-1]
 	o.server.mu.Unlock()
 	o.deliver(last.RunID, last.Body, DeliveryFault{})
 }
@@ -101,6 +131,7 @@ func (o *Outbound) Redeliver() {
 func (s *Server) end(r *run) {
 	s.mu.Lock()
 	close(r.done)
+	s.retire(r)
 	type job struct {
 		to   *Outbound
 		with DeliveryFault
@@ -161,7 +192,7 @@ func (o *Outbound) deliver(runID string, body []byte, f DeliveryFault) {
 	d.Status, d.Err = o.post(s.ctx, d.Header, sent)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o.deliveries = append(o.deliveries, d)
+	o.deliveries.push(d, len(d.Body), maxDelivered, maxDeliverBytes)
 }
 
 func (o *Outbound) post(ctx context.Context, header http.Header, body []byte) (int, error) {

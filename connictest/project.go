@@ -1,23 +1,29 @@
 package connictest
 
-import "slices"
+import (
+	"slices"
 
-// An Environment is an environment of the project.
+	"github.com/connic-go/connic"
+)
+
+// An Environment is an environment of the project, with the words of
+// [connic.Environment]. Its zero flags are the usual ones.
 type Environment struct {
 	ID, Name string
-	// Type is "test" for an environment that the vendor's client does not
-	// deploy to. Other types are not known; the fake uses "production".
-	Type    string
-	Default bool
-	// Test is the id of the environment in which its tests run. Empty means the
-	// environment itself.
-	Test      string
-	Ephemeral bool
-	// NoDeploy and NoDevSession forbid the key to deploy to the environment, or
-	// to have a dev session in it.
-	NoDeploy, NoDevSession bool
-	// NoGateTests skips the tests of its deployments.
-	NoGateTests bool
+	// Type is [connic.EnvironmentTest] for an environment that the vendor's
+	// client does not deploy to. Other types are not known; the fake uses
+	// "production".
+	Type      string
+	IsDefault bool
+	// TestEnvironmentID is the environment in which its tests run. Empty means
+	// the environment itself.
+	TestEnvironmentID string
+	IsEphemeral       bool
+	// CannotDeploy and CannotUseDevSession forbid the key to deploy to the
+	// environment, or to have a dev session in it.
+	CannotDeploy, CannotUseDevSession bool
+	// DeployGateTestsDisabled skips the tests of its deployments.
+	DeployGateTestsDisabled bool
 }
 
 type environment = Environment
@@ -54,9 +60,9 @@ func (s *Server) getProject(*exchange) answer {
 
 func (e *Environment) object() object {
 	return object{
-		"id": e.ID, "name": e.Name, "env_type": e.Type, "is_default": e.Default, "test_environment_id": text(e.Test),
-		"is_ephemeral": e.Ephemeral, "can_deploy": !e.NoDeploy, "can_use_dev_session": !e.NoDevSession,
-		"deploy_gate_tests_enabled": !e.NoGateTests,
+		"id": e.ID, "name": e.Name, "env_type": e.Type, "is_default": e.IsDefault, "test_environment_id": text(e.TestEnvironmentID),
+		"is_ephemeral": e.IsEphemeral, "can_deploy": !e.CannotDeploy, "can_use_dev_session": !e.CannotUseDevSession,
+		"deploy_gate_tests_enabled": !e.DeployGateTestsDisabled,
 	}
 }
 
@@ -87,9 +93,9 @@ func (s *Server) defaultEnvironment() *environment {
 	for i := range s.environments {
 		e := &s.environments[i]
 		switch {
-		case e.Type != "test" && e.Default:
+		case e.Type != connic.EnvironmentTest && e.IsDefault:
 			return e
-		case found == nil, found.Type == "test" && e.Type != "test":
+		case found == nil, found.Type == connic.EnvironmentTest && e.Type != connic.EnvironmentTest:
 			found = e
 		}
 	}

@@ -65,7 +65,7 @@ func (q *quota) take(now time.Time) (wait int, ok bool) {
 		}
 		ok = len(q.log) < q.n
 		if ok || q.window == SlidingWindowRejects {
-			q.log = append(q.log, now)
+			q.log = push(q.log, now, q.n)
 		}
 		if !ok {
 			until = q.log[len(q.log)-q.n].Add(q.per).Sub(now)

@@ -2,6 +2,7 @@ package connictest
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -10,6 +11,7 @@ const (
 	maxRequests   = 10_000
 	maxBodies     = 16 << 20 // bytes of all bodies together
 	maxBodyLength = 4 << 20  // bytes of one
+	maxHeads      = 32 << 20 // bytes of all paths, queries and headers together
 )
 
 // A Request is a request that the fake received.
@@ -31,12 +33,14 @@ type Request struct {
 // record holds the most recent requests.
 type record struct {
 	requests []*Request
-	bodies   int // total size of the bodies
-	bare     int // number of oldest requests without a body
+	bodies   int   // total size of the bodies
+	sizes    []int // of the rest of each request
+	heads    int   // their sum
+	bare     int   // number of oldest requests without a body
 }
 
 // Requests returns the most recent 10,000 requests, oldest first, including
-// refused ones. At most 16 MiB of their bodies are kept.
+// refused ones. At most 16 MiB of their bodies are kept, and 32 MiB of the rest.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,11 +83,18 @@ func (s *Server) note(op string, r *http.Request, body []byte) *Request {
 	k := &s.record
 	k.requests = append(k.requests, request)
 	k.bodies += len(request.Body)
-	if len(k.requests) > maxRequests {
+	size := len(request.Path) + len(request.Query)
+	for name, values := range header {
+		size += len(name) + len(strings.Join(values, ""))
+	}
+	k.sizes, k.heads = append(k.sizes, size), k.heads+size
+	for len(k.requests) > maxRequests || k.heads > maxHeads {
 		if k.bare == 0 {
 			k.drop()
 		}
-		k.requests = k.requests[1:]
+		k.heads -= k.sizes[0]
+		clear(k.requests[:1])
+		k.requests, k.sizes = k.requests[1:], k.sizes[1:]
 		k.bare--
 	}
 	for k.bodies > maxBodies {

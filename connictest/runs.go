@@ -47,6 +47,9 @@ func (s *Server) triggerAgent(x *exchange) answer {
 	if complaint := checkFiles(body.Files); complaint != nil {
 		return *complaint
 	}
+	if complaint := s.fullOfRuns(); complaint != nil {
+		return *complaint
+	}
 	r := s.start(a, x.body, "")
 	s.changed(x, "run", r.id, nil, r.object(false))
 	return started(r)
@@ -116,6 +119,9 @@ func (s *Server) rerunRun(x *exchange) answer {
 	if a == nil {
 		return notFound("Agent")
 	}
+	if complaint := s.fullOfRuns(); complaint != nil {
+		return *complaint
+	}
 	r := s.start(a, old.body, old.id)
 	s.changed(x, "run", r.id, nil, r.object(false))
 	return started(r)
@@ -129,9 +135,8 @@ func (s *Server) deleteRun(x *exchange) answer {
 	case !r.status.Finished():
 		return problem(http.StatusConflict, "The run has not finished yet")
 	}
-	s.runs = slices.DeleteFunc(s.runs, func(other *run) bool { return other == r })
+	s.forget(func(other *run) bool { return other == r })
 	s.changed(x, "run", r.id, r.object(false), nil)
-	r.body, r.spans = nil, nil // its cost remains in the usage
 	return noContent()
 }
 

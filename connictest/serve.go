@@ -115,14 +115,7 @@ func (s *Server) respond(r *http.Request, body []byte) answer {
 	f := s.nextFault(name)
 	s.mu.Unlock()
 
-	a := answer{truncate: -1}
-	switch {
-	case !s.pass(r.Context(), f.Latency):
-		return answer{drop: true, truncate: -1}
-	case f.executes():
-		a = s.handle(r, op, routed, project, id, body)
-	}
-	a = f.apply(a).whole()
+	a := f.around(r.Context(), s, func() answer { return s.handle(r, op, routed, project, id, body) })
 	s.mu.Lock()
 	if a.header != nil {
 		a.header["X-Request-Id"] = request.ID

@@ -42,15 +42,20 @@ type Server struct {
 	executed   map[string]int
 	ids        ids
 	slash      bool
-	audit      []AuditEntry
+	audit      history[AuditEntry]
 
 	environments []environment
 	gitProvider  string
 	agents       []*agent
 	runs         []*run // oldest first
+	ending       []*run // deleted before they ended
+	ended        int    // runs that have ended, and the size of their texts
+	endedBytes   int
+	openBytes    int // of the inputs of the others
 
 	entries       []*entry // what queries find
 	jobs          []*job   // oldest first
+	uploads       int      // jobs ever
 	ingestionTime time.Duration
 	failIngestion func(IngestedEntry) error
 
@@ -65,15 +70,17 @@ type Server struct {
 	budgets        []*budget
 	budgetsChanged chan struct{} // closed when a budget changes
 	charges        []charge
-	past           []connic.UsageRow // costs from before the test: see Usage
-	begun          []*run            // all runs ever, deleted ones too
+	past           []connic.UsageRow      // costs from before the test: see Usage
+	olderUsage     map[usageKey]*usageRow // of deleted runs and older charges
 	notices        []Notice
 
 	sessions     []*devSession
 	failSessions bool
 	bridges      map[string][]connic.BridgeRoute
 	logins       []*login
-	autoLogin    time.Duration // until a login is confirmed
+	loginCount   int
+	loginKeys    []connic.APIKey // oldest first
+	autoLogin    time.Duration   // until a login is confirmed
 	autoApproves bool
 
 	connectors []*Connector
@@ -88,9 +95,9 @@ type Server struct {
 func New(t ...TB) *Server {
 	s := &Server{
 		bubble: bubble(), keys: map[connic.APIKey]scopes{fullKey: nil}, executed: make(map[string]int),
-		scoring: make(map[string]JudgeFunc), budgetsChanged: make(chan struct{}),
+		scoring: make(map[string]JudgeFunc), olderUsage: make(map[usageKey]*usageRow), budgetsChanged: make(chan struct{}),
 		environments: []environment{
-			{ID: "env-production", Name: "production", Type: "production", Default: true, Test: "env-test"},
+			{ID: "env-production", Name: "production", Type: "production", IsDefault: true, TestEnvironmentID: "env-test"},
 			{ID: "env-test", Name: "test", Type: "test"},
 		},
 		ingestionTime: time.Second, phaseTime: time.Second,
@@ -151,11 +158,11 @@ func (s *Server) Close() {
 		defer close(idle)
 		s.work.Wait()
 	}()
-	patience := 10 * time.Second
+	timeout := 10 * time.Second
 	if s.bubble != "" {
-		patience = time.Hour
+		timeout = time.Hour
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	stuck := false
 	select {
@@ -176,7 +183,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	if stuck && t != nil {
-		t.Errorf("connictest: Close gave up after %v: an agent or judge ignores the end of its context; running agents: %q", patience, running)
+		t.Errorf("connictest: Close gave up after %v: an agent or judge ignores the end of its context; running agents: %q", timeout, running)
 	}
 }
 

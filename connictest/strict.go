@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // TB is the subset of testing.TB that the fake needs. *testing.T and *testing.B
@@ -34,20 +36,24 @@ func (s *Server) Lenient() {
 }
 
 // Complaints returns what was reported to the test, or would have been if there
-// were one, oldest first.
+// were one, oldest first: the first 1,000, each on a line of at most 4 KiB in
+// which keys are masked.
 func (s *Server) Complaints() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.complaints)
 }
 
-// maxComplaints is the maximum number of complaints that are kept.
-const maxComplaints = 1000
+// How many complaints are kept, and how much of each is told, in bytes.
+const (
+	maxComplaints = 1000
+	maxComplaint  = 4 << 10
+)
 
 // tell reports an invalid request to the test. The caller does not hold the
 // mutex.
 func (s *Server) tell(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := mask.Line(fmt.Sprintf(format, args...), maxComplaint)
 	s.mu.Lock()
 	if len(s.complaints) < maxComplaints {
 		s.complaints = append(s.complaints, text)
@@ -114,7 +120,7 @@ func ask[T any](ctx context.Context, s *Server, what string, f func() T) (T, err
 	}
 	done := make(chan result, 1)
 	go func() {
-		r := result{err: errors.New(what + " " + ranAway)}
+		r := result{err: errors.New(what + " " + noReturn)}
 		defer func() {
 			if p := recover(); p != nil {
 				r.err = fmt.Errorf("%s panicked: %v", what, p)
@@ -138,8 +144,8 @@ func ask[T any](ctx context.Context, s *Server, what string, f func() T) (T, err
 	}
 }
 
-// ranAway describes a function that ended its goroutine.
-const ranAway = "ended its goroutine (t.FailNow, t.Fatal or runtime.Goexit) instead of returning"
+// noReturn describes a function that ended its goroutine.
+const noReturn = "ended its goroutine (t.FailNow, t.Fatal or runtime.Goexit) instead of returning"
 
 // errClosed is returned for requests to a closed server.
 var errClosed = errors.New("connictest: the server is closed")

@@ -2,12 +2,8 @@ package connictest_test
 
 import (
 	"archive/tar"
-	"bytes"
-	"compress/gzip"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -123,72 +119,6 @@ func TestSuitesThatAreNone(t *testing.T) {
 	}
 }
 
-// archived packs files as they are, for what the client itself refuses to pack.
-func archived(t *testing.T, headers ...tar.Header) string {
-	t.Helper()
-	var buffer bytes.Buffer
-	zipped := gzip.NewWriter(&buffer)
-	packed := tar.NewWriter(zipped)
-	for _, h := range headers {
-		h.Mode = 0o644
-		if err := packed.WriteHeader(&h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := packed.Write(make([]byte, h.Size)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := packed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := zipped.Close(); err != nil {
-		t.Fatal(err)
-	}
-	hash := sha256.Sum256(buffer.Bytes())
-	body, err := json.Marshal(map[string]any{
-		"files_data": base64.StdEncoding.EncodeToString(buffer.Bytes()), "files_hash": hex.EncodeToString(hash[:])[:12], "skip_tests": true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
-func TestRulesForFiles(t *testing.T) {
-	t.Parallel()
-	srv := connictest.New(t)
-	srv.PhaseTime(0)
-	key := string(srv.Key())
-	file := func(name string, size int64) tar.Header {
-		return tar.Header{Name: name, Typeflag: tar.TypeReg, Size: size}
-	}
-	for _, test := range []struct {
-		headers []tar.Header
-		want    string // empty: it is taken
-	}{
-		{[]tar.Header{file("agents/a.yaml", 1), file("connectors/nightly.yaml", 1), file("requirements.txt", 1)}, ""},
-		{[]tar.Header{file("tests/files/any.bin", 1), file("tests/builders/x.py", 1)}, ""},
-		{[]tar.Header{file("tests/files/big", 24<<20), file("tools/t.py", 1<<20)}, ""},
-		{[]tar.Header{file("agents/a.yml", 1)}, "another ending"},
-		{[]tar.Header{file("agents/a.pyc", 1)}, "another ending"},
-		{[]tar.Header{file("tests/builders/x.json", 1)}, "is not a .py file"},
-		{[]tar.Header{file("tests/builders/x.PY", 1)}, "is not a .py file"},
-		{[]tar.Header{file("src/main.py", 1)}, "in none of the folders"},
-		{[]tar.Header{file("agents/.env", 1)}, "is hidden"},
-		{[]tar.Header{file("agents/../../etc/x.py", 1)}, "is not a plain file"},
-		{[]tar.Header{{Name: "tools/x.py", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}}, "is not a plain file"},
-		{[]tar.Header{{Name: "tools/x.py", Typeflag: tar.TypeLink, Linkname: "tools/y.py"}}, "is not a plain file"},
-		{[]tar.Header{file("tools/x.py", 5<<20+1)}, "outside tests/files"},
-		{[]tar.Header{file("tests/files/a", 13<<20), file("tests/files/b", 13<<20)}, "together"},
-		{nil, "empty"},
-	} {
-		status, body, _ := send(t, srv, "POST", "/deploy/upload?environment_id=env-production", key, archived(t, test.headers...))
-		if (status == 200) != (test.want == "") || !strings.Contains(body, test.want) {
-			t.Errorf("%v: %d %s, want %q", test.headers, status, body, test.want)
-		}
-	}
-}
-
 // TestTestsNeverRunInProduction because somebody forgot the environment.
 func TestTestsNeverRunInProduction(t *testing.T) {
 	t.Parallel()
@@ -198,7 +128,7 @@ func TestTestsNeverRunInProduction(t *testing.T) {
 		where = append(where, p.EnvironmentID)
 		return p.Cases
 	})
-	raw := archived(t, tar.Header{Name: "agents/a.yaml", Typeflag: tar.TypeReg, Size: 0})
+	raw := uploadBody(t, tarred(t, tar.Header{Name: "agents/a.yaml", Typeflag: tar.TypeReg, Size: 0}))
 	var body struct {
 		Data string `json:"files_data"`
 	}
@@ -207,8 +137,8 @@ func TestTestsNeverRunInProduction(t *testing.T) {
 	}
 	for _, environments := range [][]connictest.Environment{
 		nil, // the usual ones
-		{{ID: "t", Type: "test", Default: true}, {ID: "a"}, {ID: "b", Default: true, Test: "t"}},
-		{{ID: "t", Type: "test"}, {ID: "a", Test: "t"}},
+		{{ID: "t", Type: "test", IsDefault: true}, {ID: "a"}, {ID: "b", IsDefault: true, TestEnvironmentID: "t"}},
+		{{ID: "t", Type: "test"}, {ID: "a", TestEnvironmentID: "t"}},
 		{{ID: "alone"}},
 	} {
 		if environments != nil {
@@ -224,5 +154,21 @@ func TestTestsNeverRunInProduction(t *testing.T) {
 	srv.Environments()
 	if status, text, _ := send(t, srv, "POST", "/test-runs", string(srv.Key()), `{"files_data": "`+body.Data+`"}`); status != 404 {
 		t.Error(text)
+	}
+}
+
+func TestEnvironmentsThatForbid(t *testing.T) {
+	t.Parallel()
+	srv := connictest.New(t)
+	srv.Environments(
+		connictest.Environment{ID: "live", Name: "live", IsDefault: true, CannotDeploy: true},
+		connictest.Environment{ID: "lab", Name: "lab", Type: connic.EnvironmentTest, CannotUseDevSession: true},
+	)
+	c := srv.Client()
+	if _, err := c.DevSessions.Create(t.Context(), connic.DevSessionCreate{Name: "lab"}); !errors.Is(err, connic.ErrForbidden) {
+		t.Errorf("a dev session is created: %v", err)
+	}
+	if _, err := c.Deployments.UploadFS(t.Context(), files(), &connic.UploadParams{EnvironmentID: "live"}); !errors.Is(err, connic.ErrForbidden) {
+		t.Errorf("a project is deployed: %v", err)
 	}
 }

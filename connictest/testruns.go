@@ -69,7 +69,7 @@ func (s *Server) createTestRun(x *exchange) answer {
 		r.cases = []connic.TestCase{}
 	}
 	r.began, r.takes = s.now(), s.phaseTime
-	s.testRuns = append(s.testRuns, r)
+	s.testRuns = push(s.testRuns, r, maxTestRuns)
 	s.changed(x, "test_run", r.id, nil, r.object(r.began))
 	return ok(r.object(r.began))
 }

@@ -1,22 +1,17 @@
 package connictest
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/pack"
 )
 
 // An UploadedProject is a project that was uploaded as an archive.
@@ -79,16 +74,9 @@ func (s *Server) examine(x *exchange, p *UploadedProject) (cases []connic.TestCa
 	return p.Cases, problem
 }
 
-// The limits of the service, as known from its own client.
-const (
-	archiveLimit = 25 << 20 // bytes of the tar.gz, and of all files together
-	projectLimit = 5 << 20  // bytes of the files outside tests/files
-)
-
-var (
-	projectFolders = strings.Fields("agents tools middleware schemas guardrails hooks tests connectors")
-	projectEndings = strings.Fields(".py .yaml .txt .json .csv .md .toml .jsonl")
-)
+// accepted are the folders that the fake accepts: those of the vendor's own
+// client, and one that only the documentation names.
+var accepted = pack.Selection{Folders: []string{"apps"}}
 
 // unpack decodes files_data. The hash is verified unless it is nil.
 func unpack(data, hash *string) (files map[string]string, complaint *answer) {
@@ -103,65 +91,11 @@ func unpack(data, hash *string) (files map[string]string, complaint *answer) {
 	if err != nil {
 		return bad("files_data is not base64: %v", err)
 	}
-	if len(archive) > archiveLimit {
-		return bad("The archive has %d bytes, more than %d", len(archive), archiveLimit)
-	}
 	if sum := sha256.Sum256(archive); hash != nil && *hash != hex.EncodeToString(sum[:])[:12] {
 		return bad("files_hash is not the beginning of the archive's SHA-256")
 	}
-	unzipped, err := gzip.NewReader(bytes.NewReader(archive))
-	if err != nil {
-		return bad("The archive is not a gzip: %v", err)
-	}
-	files = make(map[string]string)
-	var problems []string
-	code, sum := 0, 0
-	for entries := tar.NewReader(unzipped); ; {
-		h, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		var content []byte
-		if err == nil {
-			content, err = io.ReadAll(io.LimitReader(entries, archiveLimit+1))
-		}
-		if err != nil {
-			return bad("The archive is not a tar: %v", err)
-		}
-		free := strings.HasPrefix(h.Name, "tests/files/")
-		top, _, nested := strings.Cut(h.Name, "/")
-		switch {
-		case h.Typeflag == tar.TypeDir:
-			continue
-		case h.Typeflag != tar.TypeReg, path.Clean(h.Name) != h.Name, path.IsAbs(h.Name):
-			problems = append(problems, h.Name+" is not a plain file")
-		case strings.Contains("/"+h.Name, "/."):
-			problems = append(problems, h.Name+" is hidden")
-		case h.Name == "requirements.txt", free:
-		case !nested || !slices.Contains(projectFolders, top):
-			problems = append(problems, h.Name+" is in none of the folders "+strings.Join(projectFolders, " "))
-		case strings.HasPrefix(h.Name, "tests/builders/"):
-			if path.Ext(h.Name) != ".py" {
-				problems = append(problems, h.Name+" is not a .py file")
-			}
-		case !slices.Contains(projectEndings, strings.ToLower(path.Ext(h.Name))):
-			problems = append(problems, h.Name+" has another ending than "+strings.Join(projectEndings, " "))
-		}
-		if !free {
-			code += len(content)
-		}
-		if sum += len(content); sum > archiveLimit {
-			return bad("The files have more than %d bytes together", archiveLimit)
-		}
-		files[h.Name] = string(content)
-	}
-	switch {
-	case len(problems) > 0:
-		return bad("%s", strings.Join(problems, "; "))
-	case code > projectLimit:
-		return bad("The files outside tests/files have %d bytes, more than %d", code, projectLimit)
-	case len(files) == 0:
-		return bad("The archive is empty")
+	if files, err = accepted.Read(archive); err != nil {
+		return bad("The project is refused: %v", err)
 	}
 	return files, nil
 }
@@ -200,8 +134,8 @@ func (s *Server) testTarget() string {
 	switch {
 	case e == nil:
 		return ""
-	case e.Test != "":
-		return e.Test
+	case e.TestEnvironmentID != "":
+		return e.TestEnvironmentID
 	}
 	return e.ID
 }

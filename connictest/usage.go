@@ -11,6 +11,12 @@ import (
 // usageKey is what the runs of a row have in common.
 type usageKey struct{ day, agent, environment, currency string }
 
+// start returns the start of the day.
+func (k usageKey) start() time.Time {
+	at, _ := time.Parse(time.DateOnly, k.day) // it was formatted so
+	return at
+}
+
 type usageRow struct {
 	total, judge connic.Decimal
 	runs         int64
@@ -56,16 +62,18 @@ func (s *Server) listUsage(x *exchange) answer {
 		r := row(past.Date, past.AgentName, past.EnvironmentID, past.Currency)
 		r.add(&past)
 	}
-	for _, c := range s.charges {
-		r := row(c.at, c.agent, c.environment, c.currency)
-		r.total = r.total.Add(c.amount)
-		if c.judge {
-			r.judge = r.judge.Add(c.amount)
-		}
+	for key, older := range s.olderUsage {
+		r := row(key.start(), key.agent, key.environment, key.currency)
+		r.total, r.judge = r.total.Add(older.total), r.judge.Add(older.judge)
+		r.count(older.runs, older.tokens)
 	}
-	for _, begun := range s.begun {
-		r := row(begun.created, begun.agent, begun.environment, strings.ToUpper(begun.currency))
-		r.count(1, begun.tokens)
+	for _, c := range s.charges {
+		row(c.at, c.agent, c.environment, c.currency).spend(&c)
+	}
+	for _, runs := range [][]*run{s.runs, s.ending} {
+		for _, begun := range runs {
+			row(begun.created, begun.agent, begun.environment, strings.ToUpper(begun.currency)).count(1, begun.tokens)
+		}
 	}
 	return ok(object{"usage": usageObjects(rows)})
 }

@@ -121,7 +121,7 @@ type Engine struct {
 
 	budget   budget
 	masking  sync.Once
-	masked   *mask.Mask
+	masked   atomic.Pointer[mask.Mask]
 	http     *retryablehttp.Client
 	template *http.Request // the starting point of every request
 }
@@ -137,8 +137,11 @@ func (e *Engine) Start(transport http.RoundTripper) {
 	}
 }
 
-// Hide makes the Engine hide what m does, instead of the key.
-func (e *Engine) Hide(m *mask.Mask) { e.masking.Do(func() { e.masked = m }) }
+// Hide makes the Engine hide what m does from now on, instead of the key.
+func (e *Engine) Hide(m *mask.Mask) {
+	e.masking.Do(func() {})
+	e.masked.Store(m)
+}
 
 // Mask returns the mask of all texts. A fixed key is hidden by its value; the mask
 // is built on first use.
@@ -148,10 +151,10 @@ func (e *Engine) Mask() *mask.Mask {
 			return
 		}
 		if value, err := e.Key.Value(context.Background()); err == nil && len(value) == 1 {
-			e.masked = mask.New(strings.TrimPrefix(value[0], "Bearer "))
+			e.masked.Store(mask.New(strings.TrimPrefix(value[0], "Bearer ")))
 		}
 	})
-	return e.masked
+	return e.masked.Load()
 }
 
 // An Exchange is a request on its way, from its first attempt to its last. Its

@@ -23,29 +23,38 @@ type Identity struct {
 	changed atomic.Bool
 }
 
-// Identify reads a file to derive its identity. If ctx ends meanwhile, the
-// identity is of no use, and the error is nil: whoever sends the file sees the
-// error of ctx.
+// Identify reads a file to derive its identity, until ctx ends.
 func Identify(ctx context.Context, file File, hash func() hash.Hash) (*Identity, error) {
-	r, err := file.content()
-	if err != nil {
-		return nil, err
-	}
-	defer pack.Close(r)
-	h := hash()
-	block := make([]byte, 64<<10)
-	for ctx != nil && ctx.Err() == nil {
-		n, err := r.Read(block)
-		h.Write(block[:n])
-		if err == io.EOF {
-			break
-		}
+	return pack.Within(ctx, func() (*Identity, error) {
+		r, err := file.content()
 		if err != nil {
 			return nil, err
 		}
-	}
-	return &Identity{Sum: hex.EncodeToString(h.Sum(nil)), file: file, hash: hash}, nil
+		defer pack.Close(r)
+		h := hash()
+		block := make([]byte, 64<<10)
+		for empty := 0; ; {
+			n, err := r.Read(block)
+			h.Write(block[:n])
+			switch empty++; {
+			case err == io.EOF:
+				return &Identity{Sum: hex.EncodeToString(h.Sum(nil)), file: file, hash: hash}, nil
+			case err != nil:
+				return nil, err
+			case n > 0:
+				empty = 0
+			case empty == maxEmptyReads:
+				return nil, io.ErrNoProgress
+			}
+			if ctx != nil && ctx.Err() != nil { // nobody waits for it any more
+				return nil, ctx.Err()
+			}
+		}
+	})
 }
+
+// maxEmptyReads is the maximum number of consecutive reads that return no data.
+const maxEmptyReads = 100
 
 // Changed reports whether the content was found to have changed.
 func (i *Identity) Changed() bool { return i.changed.Load() }

@@ -24,6 +24,10 @@ const MaxDepth = 512
 // connection, and the next response may well be complete.
 var ErrIncomplete = errors.New("not a complete JSON document")
 
+// ErrOther marks a complete document that is not the one that was asked for,
+// such as the error of a gateway.
+var ErrOther = errors.New("another document than the one requested")
+
 // ErrBudget marks a document that decodes to more memory than its size justifies.
 var ErrBudget = errors.New("the document decodes to more memory than its size justifies")
 
@@ -110,12 +114,12 @@ func (d *Decoder) Decode(v any) error {
 		err = p.decode(d, target)
 	case d.data[d.i] == 'n':
 		if err = d.Skip(); err == nil {
-			err = wrong("null where an object was expected")
+			err = fmt.Errorf("%w: null", ErrOther)
 		}
 	default:
 		var known bool
 		if known, err = d.object(target, p, reflect.Value{}); err == nil && !known {
-			err = wrong("an object without any of the expected fields")
+			err = fmt.Errorf("%w: it has none of the expected fields", ErrOther)
 		}
 	}
 	return d.End(err)

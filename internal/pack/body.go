@@ -17,8 +17,9 @@ import (
 // concurrent use: the transport may still use one attempt when the next one
 // begins.
 type Archive struct {
-	source string // its name in errors
-	size   int64  // of the tar.gz; -1 if not known in advance
+	source  string // its name in errors
+	size    int64  // of the tar.gz; -1 if not known in advance
+	leftOut []string
 	// begin starts creating it and writes the output to w.
 	begin func(w io.Writer) (feed, error)
 
@@ -34,7 +35,7 @@ type feed interface {
 	close()
 }
 
-// A Form is the part of a request body that surrounds an archive.
+// A Form is what surrounds an archive in a request body.
 type Form struct {
 	Head string
 	// Tail returns what follows the archive, given the SHA-256 of the tar.gz.
@@ -42,6 +43,11 @@ type Form struct {
 	Tail func(digest []byte) string
 	Text bool // send the archive as base64
 }
+
+// LeftOut returns what was left out of a project folder: the first 1,000 paths
+// that were found, in order. Folders end with a slash, and their contents are not
+// listed.
+func (a *Archive) LeftOut() []string { return a.leftOut }
 
 // piece is the number of bytes that a feed reads at a time.
 const piece = 32 << 10
@@ -233,7 +239,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.ready.Read(p)
 }
 
-// finish writes the part that follows the archive.
+// finish writes what follows the archive.
 func (b *body) finish() error {
 	if size := b.archive.size; size >= 0 && size != b.size {
 		return &SourceError{Source: b.archive.source, Reason: "changed while it was sent", Changed: true}

@@ -61,11 +61,11 @@ func (d diskFolder) list() ([]fs.DirEntry, error) {
 }
 
 func (d diskFolder) enter(name string) (folder, error) {
-	stands, err := d.root.Lstat(name)
+	found, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
-	if !stands.IsDir() {
+	if !found.IsDir() {
 		return nil, errNotFolder
 	}
 	inner, err := d.root.OpenRoot(name)
@@ -73,7 +73,7 @@ func (d diskFolder) enter(name string) (folder, error) {
 		return nil, err
 	}
 	opened, err := inner.Stat(".")
-	if err == nil && !os.SameFile(stands, opened) {
+	if err == nil && !os.SameFile(found, opened) {
 		err = errNotFolder
 	}
 	if err != nil {
@@ -84,11 +84,11 @@ func (d diskFolder) enter(name string) (folder, error) {
 }
 
 func (d diskFolder) open(name string) (fs.File, fs.FileInfo, error) {
-	stands, err := d.root.Lstat(name)
+	found, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !stands.Mode().IsRegular() {
+	if !found.Mode().IsRegular() {
 		return nil, nil, errNotRegular
 	}
 	f, err := d.root.OpenFile(name, os.O_RDONLY|nonblock, 0)
@@ -96,7 +96,7 @@ func (d diskFolder) open(name string) (fs.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || !os.SameFile(stands, info)) {
+	if err == nil && (!info.Mode().IsRegular() || !os.SameFile(found, info)) {
 		err = errNotRegular
 	}
 	if err != nil {
@@ -107,7 +107,7 @@ func (d diskFolder) open(name string) (fs.File, fs.FileInfo, error) {
 }
 
 // An fsFolder is a folder of any other file system. If the file system supports
-// links, every part of a file's path is checked again after the file was
+// links, every segment of a file's path is checked again after the file was
 // opened.
 type fsFolder struct {
 	fsys fs.FS
@@ -142,7 +142,7 @@ func (f *fsFolder) open(name string) (fs.File, fs.FileInfo, error) {
 		err = errNotRegular
 	}
 	if err == nil && known {
-		err = stands(links, name, info)
+		err = verifyPath(links, name, info)
 	}
 	if err != nil {
 		_ = file.Close()
@@ -151,9 +151,9 @@ func (f *fsFolder) open(name string) (fs.File, fs.FileInfo, error) {
 	return file, info, nil
 }
 
-// stands reports whether an opened file is the one with the given name, and not
-// the target of a link.
-func stands(links fs.ReadLinkFS, name string, opened fs.FileInfo) error {
+// verifyPath returns an error unless an opened file is the one with the given
+// name, and not the target of a link.
+func verifyPath(links fs.ReadLinkFS, name string, opened fs.FileInfo) error {
 	for i, c := range name {
 		if c != '/' {
 			continue

@@ -17,14 +17,14 @@ import (
 // obeys reports what is wrong with a file that was taken. It says the rules in
 // other words than rules.go does.
 func obeys(name string) string {
-	parts := strings.Split(name, "/")
+	segments := strings.Split(name, "/")
 	ext := ""
-	if i := strings.LastIndexByte(parts[len(parts)-1], '.'); i >= 0 {
-		ext = strings.ToLower(parts[len(parts)-1][i:])
+	if i := strings.LastIndexByte(segments[len(segments)-1], '.'); i >= 0 {
+		ext = strings.ToLower(segments[len(segments)-1][i:])
 	}
-	for _, part := range parts {
-		if part == "" || part[0] == '.' || strings.Contains(part, "__pycache__") {
-			return "a part that is left out"
+	for _, segment := range segments {
+		if segment == "" || segment[0] == '.' || strings.Contains(segment, "__pycache__") {
+			return "a segment that is left out"
 		}
 	}
 	switch {
@@ -32,7 +32,7 @@ func obeys(name string) string {
 		return "its characters"
 	case name == "requirements.txt":
 		return ""
-	case len(parts) < 2 || !strings.Contains("|agents|tools|middleware|schemas|guardrails|hooks|tests|connectors|", "|"+parts[0]+"|"):
+	case len(segments) < 2 || !strings.Contains("|agents|tools|middleware|schemas|guardrails|hooks|tests|connectors|", "|"+segments[0]+"|"):
 		return "its folder"
 	case strings.HasPrefix(name, "tests/files/"):
 		if strings.HasSuffix(name, ".pyc") {
@@ -72,7 +72,7 @@ func FuzzFile(f *testing.F) {
 	add(tar.Header{Name: "agents/.env"}, tar.Header{Name: "agents/__pycache__/a.py"}, tar.Header{Name: "agents/pipe.py", Typeflag: tar.TypeFifo})
 	f.Add([]byte("\x1f\x8b"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a, err := File(t.Context(), "x.tar.gz", func() (io.Reader, error) { return bytes.NewReader(b), nil })
+		a, err := Selection{}.File(t.Context(), "x.tar.gz", func() (io.Reader, error) { return bytes.NewReader(b), nil })
 		if err != nil {
 			return
 		}
@@ -132,7 +132,7 @@ func FuzzTree(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a, err := Tree(t.Context(), tree)
+		a, err := Selection{}.Tree(t.Context(), tree)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func FuzzTree(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := File(t.Context(), "x", func() (io.Reader, error) { return bytes.NewReader(b), nil }); err != nil {
+		if _, err := (Selection{}).File(t.Context(), "x", func() (io.Reader, error) { return bytes.NewReader(b), nil }); err != nil {
 			t.Fatalf("%q makes an archive that is refused: %v", []string{one, two}, err)
 		}
 		for name, got := range files {

@@ -3,6 +3,7 @@ package pack
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"cmp"
 	"compress/gzip"
 	"context"
@@ -20,12 +21,28 @@ type given struct {
 	file   *original
 }
 
+// Read returns the files of a tar.gz that was received, by name. It accepts what
+// [Selection.File] does.
+func (s Selection) Read(archive []byte) (map[string]string, error) {
+	files := make(map[string]string)
+	raw := newWatched(context.Background(), bytes.NewReader(archive))
+	err := s.inspect(raw, func(name string, content io.Reader) error {
+		b, err := io.ReadAll(content)
+		files[name] = string(b)
+		return err
+	})
+	return files, err
+}
+
 // File returns an existing archive: a tar.gz that open opens at its start each
 // time. The archive is first read once to validate its contents.
-func File(ctx context.Context, name string, open func() (io.Reader, error)) (*Archive, error) {
+func (s Selection) File(ctx context.Context, name string, open func() (io.Reader, error)) (*Archive, error) {
 	g := &given{reopen: open, file: &original{name: cmp.Or(name, "archive")}}
 	if open == nil {
 		return nil, badArchive("is missing", nil)
+	}
+	if err := s.verify(); err != nil {
+		return nil, err
 	}
 	r, err := open()
 	if err != nil {
@@ -41,7 +58,7 @@ func File(ctx context.Context, name string, open func() (io.Reader, error)) (*Ar
 		return nil, tooLarge()
 	}
 	raw := newWatched(ctx, r)
-	if err := g.inspect(raw); err != nil {
+	if err := s.inspect(raw, func(string, io.Reader) error { return nil }); err != nil {
 		if ctx == nil || ctx.Err() != nil { // the call reports what is wrong with it
 			return &Archive{source: "archive", size: -1, begin: g.begin}, nil
 		}
@@ -56,8 +73,9 @@ func badArchive(reason string, cause error) *SourceError {
 	return &SourceError{Source: "archive", Reason: reason, Err: cause}
 }
 
-// inspect reads the whole archive and validates every entry.
-func (g *given) inspect(raw *watched) error {
+// inspect reads the whole archive, validates every entry, and calls each for the
+// files that keep to the rules.
+func (s Selection) inspect(raw *watched, each func(name string, content io.Reader) error) error {
 	broken := func(err error) error {
 		if raw.err != nil {
 			return raw.err
@@ -69,7 +87,7 @@ func (g *given) inspect(raw *watched) error {
 	if err != nil {
 		return broken(err)
 	}
-	var l limits
+	l := limits{selection: s}
 	files := 0
 	bounded := &bounded{r: unzipped, left: maxUnpacked}
 	for entries := tar.NewReader(bounded); ; {
@@ -84,7 +102,8 @@ func (g *given) inspect(raw *watched) error {
 			continue
 		}
 		name := path.Clean(h.Name)
-		rule := archivedRule(name, h.Typeflag == tar.TypeDir)
+		top, _, _ := strings.Cut(name, "/")
+		rule := s.archivedRule(name, h.Typeflag == tar.TypeDir)
 		switch {
 		case path.IsAbs(name) || slices.Contains(strings.Split(h.Name, "/"), ".."):
 			l.problem(h.Name, "is outside the archive's root")
@@ -94,11 +113,19 @@ func (g *given) inspect(raw *watched) error {
 			l.problem(h.Name, "is a hard link")
 		case h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir:
 			l.problem(h.Name, "is not a regular file")
+		case s.undecided(top) && (top != name || h.Typeflag == tar.TypeDir):
+			if p := (Problem{top, undecided}); !slices.Contains(l.problems, p) {
+				l.problem(top, undecided)
+			}
 		case rule != "":
 			l.problem(h.Name, rule)
 		case h.Typeflag == tar.TypeReg:
 			files++
-			l.file(name, h.Size)
+			if l.file(name, h.Size); l.total <= MaxTotal { // else it is refused
+				if err := each(name, entries); err != nil {
+					return broken(err)
+				}
+			}
 		}
 	}
 	// The checksum follows the tar.

@@ -30,7 +30,7 @@ var (
 
 const (
 	requirements = "requirements.txt"
-	freely       = "tests/files/"    // accepts any extension
+	testFiles    = "tests/files/"    // accepts any extension
 	builders     = "tests/builders/" // accepts only Python, with a lower-case extension
 )
 
@@ -94,18 +94,50 @@ func tooLarge() *RuleError {
 
 func isControl(r rune) bool { return unicode.IsControl(r) }
 
+// A Selection names top-level folders of a project in addition to the usual
+// rules. Files in Folders may have any extension. Exclude takes precedence.
+type Selection struct{ Folders, Exclude []string }
+
+// documented are folders of a project that the vendor's own client does not
+// pack, although the documentation names them.
+var documented = []string{"apps"}
+
+const undecided = "is a folder of a project by the vendor's documentation, which the vendor's own client does not pack: " +
+	"name it in Folders to include it, or in Exclude to leave it out"
+
+// packs reports whether a top-level folder is packed.
+func (s Selection) packs(folder string) bool {
+	return !slices.Contains(s.Exclude, folder) && (slices.Contains(folders, folder) || slices.Contains(s.Folders, folder))
+}
+
+// undecided reports whether a top-level folder must be named.
+func (s Selection) undecided(folder string) bool {
+	return slices.Contains(documented, folder) && !slices.Contains(s.Folders, folder) && !slices.Contains(s.Exclude, folder)
+}
+
+// verify refuses names that can be none of a folder.
+func (s Selection) verify() error {
+	var l limits
+	for _, name := range slices.Concat(s.Folders, s.Exclude) {
+		if !fs.ValidPath(name) || strings.Contains(name, "/") || strings.HasPrefix(name, ".") || name == requirements {
+			l.problem(name, "is not the name of a top-level folder that can be packed")
+		}
+	}
+	return l.err()
+}
+
 // check returns what is wrong with a regular file, or "". Extensions may be in
 // lower or upper case.
-func check(name string) string {
+func (s Selection) check(name string) string {
 	top, _, nested := strings.Cut(name, "/")
 	switch {
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, isControl):
 		return "has a name that is not valid UTF-8, or contains a control character"
 	case name == requirements:
 		return ""
-	case !nested || !slices.Contains(folders, top):
-		return "is neither " + requirements + " nor in one of the folders " + strings.Join(folders, " ")
-	case strings.HasPrefix(name, freely):
+	case !nested || !s.packs(top):
+		return "is neither " + requirements + " nor in one of the folders " + s.list()
+	case strings.HasPrefix(name, testFiles) || !slices.Contains(folders, top):
 		return ""
 	case strings.HasPrefix(name, builders) && path.Ext(name) != ".py":
 		return "does not end with .py, the only extension allowed in " + builders
@@ -117,21 +149,27 @@ func check(name string) string {
 	return ""
 }
 
+// list returns the folders that are packed.
+func (s Selection) list() string {
+	all := slices.Concat(folders, s.Folders)
+	return strings.Join(slices.DeleteFunc(all, func(name string) bool { return !s.packs(name) }), " ")
+}
+
 // archivedRule returns what is wrong with an entry of a tar, given its cleaned
 // name, or "". Files that would be left out of a folder on disk are refused in
 // an archive, which is sent unmodified.
-func archivedRule(name string, folder bool) string {
-	for part := range strings.SplitSeq(name, "/") {
+func (s Selection) archivedRule(name string, folder bool) string {
+	for segment := range strings.SplitSeq(name, "/") {
 		switch {
-		case strings.HasPrefix(part, ".") && part != ".":
+		case strings.HasPrefix(segment, ".") && segment != ".":
 			return "is hidden, or is in a hidden folder"
-		case strings.Contains(part, "__pycache__") || path.Ext(part) == ".pyc":
+		case strings.Contains(segment, "__pycache__") || path.Ext(segment) == ".pyc":
 			return "is compiled Python"
 		}
 	}
 	top, _, _ := strings.Cut(name, "/")
-	if folder && name != "." && !slices.Contains(folders, top) {
-		return "is not one of the folders " + strings.Join(folders, " ")
+	if folder && name != "." && !s.packs(top) {
+		return "is not one of the folders " + s.list()
 	}
 	return ""
 }
@@ -139,14 +177,16 @@ func archivedRule(name string, folder bool) string {
 // entryRule determines how to treat an entry of a project folder: whether it is
 // left out, and otherwise what is wrong with it, or "". The names of files are
 // checked later.
-func entryRule(root bool, name string, kind fs.FileMode) (ignored bool, reason string) {
+func (s Selection) entryRule(root bool, name string, kind fs.FileMode) (ignored bool, reason string) {
 	folder, link := kind.IsDir(), kind&fs.ModeSymlink != 0
 	switch {
 	case strings.HasPrefix(name, "."):
 		return true, ""
 	case folder && strings.Contains(name, "__pycache__"), !folder && path.Ext(name) == ".pyc":
 		return true, ""
-	case root && name != requirements && (!slices.Contains(folders, name) || !folder && !link):
+	case root && (folder || link) && s.undecided(name):
+		return false, undecided
+	case root && name != requirements && (!s.packs(name) || !folder && !link):
 		return true, ""
 	case link:
 		return false, "is a symbolic link"
@@ -167,6 +207,7 @@ const (
 
 // limits keeps track of the limited quantities.
 type limits struct {
+	selection   Selection
 	total, code int64 // bytes of all files, and of those outside tests/files/
 	problems    []Problem
 }
@@ -179,13 +220,13 @@ func (l *limits) problem(name, reason string) {
 
 // file checks a regular file.
 func (l *limits) file(name string, size int64) {
-	if reason := check(name); reason != "" {
+	if reason := l.selection.check(name); reason != "" {
 		l.problem(name, reason)
 	}
 	// Wrong sizes must not add up to a negative one.
 	size = min(max(size, 0), 1<<40)
 	l.total = min(l.total+size, 1<<60)
-	if !strings.HasPrefix(name, freely) {
+	if !strings.HasPrefix(name, testFiles) {
 		l.code = min(l.code+size, 1<<60)
 	}
 }
@@ -193,7 +234,7 @@ func (l *limits) file(name string, size int64) {
 // err returns the error for all problems found.
 func (l *limits) err() error {
 	if l.code > MaxCode {
-		l.problem("", fmt.Sprintf("the files outside %s are %d bytes, more than %d", freely, l.code, MaxCode))
+		l.problem("", fmt.Sprintf("the files outside %s are %d bytes, more than %d", testFiles, l.code, MaxCode))
 	}
 	if l.total > MaxTotal {
 		l.problem("", fmt.Sprintf("all files together are %d bytes, more than %d", l.total, MaxTotal))

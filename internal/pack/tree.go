@@ -17,6 +17,8 @@ import (
 const (
 	maxDepth = 100
 	maxFiles = 100_000
+
+	maxLeftOut = 1000 // names that are recorded
 )
 
 // tree is a project folder to be packed.
@@ -24,6 +26,7 @@ type tree struct {
 	ctx    context.Context
 	fsys   fs.FS
 	files  []*original // by name
+	left   []string    // what was left out
 	limits limits
 }
 
@@ -32,25 +35,33 @@ type tree struct {
 //
 // If the size of the tree does not prove that the tar.gz is within the limit,
 // as much of it is packed in advance as is needed to prove it.
-func Tree(ctx context.Context, fsys fs.FS) (*Archive, error) {
+func (s Selection) Tree(ctx context.Context, fsys fs.FS) (*Archive, error) {
 	if fsys == nil {
 		return nil, &SourceError{Source: "project", Reason: "is nil"}
 	}
 	if ctx == nil {
 		ctx = context.Background() // an error of ctx is reported later
 	}
-	t, err := scan(ctx, fsys)
+	if err := s.verify(); err != nil {
+		return nil, err
+	}
+	t, err := scan(ctx, fsys, s)
 	if err != nil {
 		return nil, err
+	}
+	for _, folder := range s.Folders {
+		if !slices.ContainsFunc(t.files, func(f *original) bool { return strings.HasPrefix(f.name, folder+"/") }) {
+			t.limits.problem(folder, "is named in Folders, and has no file to pack")
+		}
 	}
 	if err := t.limits.err(); err != nil {
 		return nil, err
 	}
 	if len(t.files) == 0 {
 		return nil, &SourceError{Source: "project", Reason: "has nothing to deploy: neither a file in one of the folders " +
-			strings.Join(folders, " ") + " nor " + requirements}
+			s.list() + " nor " + requirements}
 	}
-	a := &Archive{source: "project", size: -1, begin: t.begin}
+	a := &Archive{source: "project", size: -1, leftOut: t.left, begin: t.begin}
 	if excess := t.most() - MaxArchive; excess > 0 {
 		if err := a.measure(ctx, excess); err != nil {
 			return nil, err
@@ -60,8 +71,8 @@ func Tree(ctx context.Context, fsys fs.FS) (*Archive, error) {
 }
 
 // scan lists the files of a project.
-func scan(ctx context.Context, fsys fs.FS) (*tree, error) {
-	t := &tree{ctx: ctx, fsys: fsys}
+func scan(ctx context.Context, fsys fs.FS, s Selection) (*tree, error) {
+	t := &tree{ctx: ctx, fsys: fsys, limits: limits{selection: s}}
 	root, err := openProject(fsys)
 	if err != nil {
 		return nil, unreadable("", err)
@@ -72,6 +83,7 @@ func scan(ctx context.Context, fsys fs.FS) (*tree, error) {
 	}
 	// Independent of the order in which the file system lists them.
 	slices.SortFunc(t.files, func(a, b *original) int { return cmp.Compare(a.name, b.name) })
+	slices.Sort(t.left)
 	return t, nil
 }
 
@@ -89,8 +101,9 @@ func (t *tree) scan(f folder, at string, depth int) error {
 			return unreadable(at, fmt.Errorf("it lists %q, which is not a valid file name", e.Name()))
 		}
 		name := path.Join(at, e.Name())
-		switch ignored, reason := entryRule(at == ".", e.Name(), e.Type()); {
+		switch ignored, reason := t.limits.selection.entryRule(at == ".", e.Name(), e.Type()); {
 		case ignored:
+			t.leave(name, e.IsDir())
 		case reason != "":
 			t.limits.problem(name, reason)
 		case !e.IsDir():
@@ -105,6 +118,16 @@ func (t *tree) scan(f folder, at string, depth int) error {
 		}
 	}
 	return nil
+}
+
+// leave records that a file or folder is left out.
+func (t *tree) leave(name string, folder bool) {
+	if folder {
+		name += "/"
+	}
+	if len(t.left) < maxLeftOut {
+		t.left = append(t.left, name)
+	}
 }
 
 func (t *tree) descend(f folder, name, base string, depth int) error {
@@ -136,7 +159,7 @@ func (t *tree) add(name string, e fs.DirEntry) error {
 // unchanged checks a packed tree again and rereads it: a file that changed
 // after it was read may not match files that were read later.
 func (t *tree) unchanged() error {
-	again, err := scan(t.ctx, t.fsys)
+	again, err := scan(t.ctx, t.fsys, t.limits.selection)
 	if err != nil {
 		return err
 	}
@@ -201,7 +224,7 @@ func changed(name, reason string) error {
 	return &SourceError{Source: "project", Reason: "changed while it was packed: " + Problem{name, reason}.String(), Changed: true}
 }
 
-// unreadable returns the error for a part of the project, or for its root if
+// unreadable returns the error for a file or folder of the project, or for its root if
 // the path is empty.
 func unreadable(name string, cause error) error {
 	for _, was := range []error{errNotFolder, errNotRegular} {

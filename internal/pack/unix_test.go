@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// within ends the test's patience: what blocks for ever must not hang the others.
+// within fails the test if f blocks for ever.
 func within(t *testing.T, what string, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -48,7 +48,7 @@ func TestNamedPipesDoNotBlock(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	a, err := Tree(t.Context(), os.DirFS(dir))
+	a, err := Selection{}.Tree(t.Context(), os.DirFS(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,9 @@ func (p *parser) text(r row, header string, indent int) (any, error) {
 					return nil, p.fail(blank, "an empty row is indented deeper than the block")
 				}
 			}
-			inner = line.indent
+			if inner = line.indent; strings.HasPrefix(line.text, "\t") {
+				return nil, p.fail(line, "a tab at the beginning of a block")
+			}
 		}
 		if line.indent < inner {
 			return nil, p.fail(line, "the row is indented less than its block")
@@ -145,8 +147,11 @@ func (f *flow) value(inside bool, depth int) (any, error) {
 		}
 	}
 	word := strings.TrimRight(f.rest[:end], " \t")
-	if inside && word == "" {
+	switch {
+	case inside && word == "":
 		return nil, errors.New("a value is missing in a flow collection")
+	case inside && (strings.Contains(word, "?") || word[0] == ':'):
+		return nil, fmt.Errorf("%q in a flow collection; put it in quotes", word)
 	}
 	f.rest = f.rest[len(word):]
 	return plain(word)
@@ -293,7 +298,7 @@ var (
 	decimal = regexp.MustCompile(`^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$`)
 	// unsure matches words that YAML versions and parsers disagree about:
 	// times, octal and other numbers, infinity, and the booleans of YAML 1.1.
-	unsure = regexp.MustCompile(`(?i)^([-+]?[0-9][0-9_:,.+-]*|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([t ].*)?|[-+]?[0-9][0-9_]*\.[0-9_.e+-]*|yes|no|on|off|=)$`)
+	unsure = regexp.MustCompile(`(?i)^([-+]?[0-9][0-9_:,.+-]*|[-+]?0[xob][-+]?[0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([t ].*)?|[-+]?[0-9][0-9_]*\.[0-9_.e+-]*|yes|no|on|off|=)$`)
 )
 
 // plain returns the value of a plain scalar.
@@ -322,7 +327,8 @@ func plain(word string) (any, error) {
 			return n, nil
 		}
 	}
-	if unsure.MatchString(word) {
+	bare := strings.ReplaceAll(word, "_", "")
+	if unsure.MatchString(word) || decimal.MatchString(bare) || unsure.MatchString(bare) {
 		return nil, fmt.Errorf("%q may be read in several ways; put it in quotes", word)
 	}
 	return word, nil

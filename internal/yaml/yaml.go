@@ -30,6 +30,9 @@ func Decode(data []byte) (any, error) {
 		if r.trimmed = len(r.text) < len(body); strings.ContainsFunc(body, odd) {
 			return nil, p.fail(r, "a control character")
 		}
+		if r.tab = strings.Contains(body[len(r.text):], "\t"); r.tab && r.text == "" {
+			return nil, p.fail(r, "a tab in an empty row")
+		}
 		p.lines = append(p.lines, r)
 	}
 	value, err := p.document()
@@ -42,7 +45,7 @@ func Decode(data []byte) (any, error) {
 type row struct {
 	number, indent int
 	text           string // without indentation and trailing spaces
-	trimmed        bool   // there were trailing spaces
+	trimmed, tab   bool   // there were trailing blanks, and a tab among them
 }
 
 // odd reports characters that YAML forbids or treats as line breaks.
@@ -116,7 +119,10 @@ func (p *parser) block(indent int) (any, error) {
 
 // marker reports whether a row is a document marker or a directive.
 func marker(r row) bool {
-	return r.indent == 0 && (r.text == "..." || r.text == "---" || strings.HasPrefix(r.text, "--- ") || r.text[0] == '%')
+	if r.indent != 0 || len(r.text) < 3 || r.text[:3] != "---" && r.text[:3] != "..." {
+		return r.indent == 0 && r.text[0] == '%'
+	}
+	return len(r.text) == 3 || r.text[3] == ' ' || r.text[3] == '\t'
 }
 
 func item(text string) bool { return text == "-" || strings.HasPrefix(text, "- ") }
@@ -132,6 +138,8 @@ func (p *parser) sequence(indent int) (any, error) {
 		var value any
 		var err error
 		switch {
+		case rest == "" && r.tab:
+			err = p.fail(r, "a tab after a hyphen")
 		case rest == "" || rest[0] == '#':
 			p.next++
 			value, err = p.below(indent, false)
@@ -140,7 +148,7 @@ func (p *parser) sequence(indent int) (any, error) {
 			value, err = p.text(r, rest, indent)
 		default:
 			// The rest of the row is the first row of a nested node.
-			p.lines[p.next] = row{number: r.number, indent: r.indent + len(r.text) - len(rest), text: rest}
+			p.lines[p.next] = row{number: r.number, indent: r.indent + len(r.text) - len(rest), text: rest, trimmed: r.trimmed, tab: r.tab}
 			value, err = p.block(p.lines[p.next].indent)
 		}
 		if err != nil {
@@ -218,6 +226,8 @@ func (p *parser) key(r row) (key, rest string, ok bool, err error) {
 		return "", "", false, nil
 	case '[', '{':
 		return "", "", false, nil
+	case '\t':
+		return "", "", false, p.fail(r, "a tab in the indentation")
 	case '?':
 		if len(text) == 1 || text[1] == ' ' {
 			return "", "", false, p.fail(r, "keys that begin with a question mark are not understood")

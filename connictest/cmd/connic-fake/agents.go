@@ -24,7 +24,7 @@ type Agent struct {
 // An Answer is what an agent does: it creates its spans, waits, and then
 // answers.
 type Answer struct {
-	When string `json:"when"` // a part of the message; empty matches any
+	When string `json:"when"` // a substring of the message; empty matches any
 	// Output is a string or any JSON value. The default is the message.
 	Output json.RawMessage `json:"output"`
 	Error  string          `json:"error"` // makes the run fail

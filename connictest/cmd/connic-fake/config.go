@@ -104,6 +104,7 @@ type Fault struct {
 	Op         string         `json:"op"`
 	Nth        int            `json:"nth"`
 	Times      int            `json:"times"`
+	For        Duration       `json:"for"`
 	Latency    Duration       `json:"latency"`
 	After      bool           `json:"after"`
 	Drop       bool           `json:"drop"`
@@ -223,8 +224,8 @@ func (c *Config) environments(srv *connictest.Server) error {
 			return fmt.Errorf("environment %d needs an id and a name", i+1)
 		}
 		all[i] = connictest.Environment{
-			ID: e.ID, Name: e.Name, Type: e.Type, Default: e.Default, Test: e.Test, Ephemeral: e.Ephemeral,
-			NoDeploy: off(e.CanDeploy), NoDevSession: off(e.CanDevSession), NoGateTests: off(e.GateTests),
+			ID: e.ID, Name: e.Name, Type: e.Type, IsDefault: e.Default, TestEnvironmentID: e.Test, IsEphemeral: e.Ephemeral,
+			CannotDeploy: off(e.CanDeploy), CannotUseDevSession: off(e.CanDevSession), DeployGateTestsDisabled: off(e.GateTests),
 		}
 	}
 	srv.Environments(all...)
@@ -294,7 +295,7 @@ func (f *Fault) set(srv *connictest.Server) (err error) {
 		}
 	}()
 	srv.Fault(connictest.Fault{
-		Op: f.Op, Nth: f.Nth, Times: f.Times, Latency: time.Duration(f.Latency), After: f.After, Drop: f.Drop,
+		Op: f.Op, Nth: f.Nth, Times: f.Times, For: time.Duration(f.For), Latency: time.Duration(f.Latency), After: f.After, Drop: f.Drop,
 		Truncate: f.Truncate, Status: f.Status, RetryAfter: f.RetryAfter, HTML: f.HTML,
 		Set: f.Set, Remove: f.Remove, Retype: f.Retype, Envelope: f.Envelope,
 	})

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // logged logs each request.
@@ -43,13 +44,9 @@ func (r *recorder) WriteHeader(status int) {
 // Unwrap gives http.ResponseController access to the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-var (
-	keys     = regexp.MustCompile(`(cnc_|cbr_)[^\s"'&,;/]+`)
-	controls = regexp.MustCompile(`[\x00-\x1f\x7f]`)
-)
+// maxLogged is how much of a text of a request is logged, in bytes.
+const maxLogged = 1 << 10
 
 // masked removes keys, and anything that a terminal might interpret, from a
 // text.
-func masked(text string) string {
-	return controls.ReplaceAllString(keys.ReplaceAllString(text, "$1…"), "?")
-}
+func masked(text string) string { return mask.Line(text, maxLogged) }
