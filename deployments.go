@@ -383,7 +383,7 @@ func (s *DeploymentsService) waiter(conf *waitConfig) *waiter[Deployment] {
 
 func (d *Deployment) clone() *Deployment {
 	own := *d
-	own.Agents = slices.Clone(d.Agents)
+	own.Agents, own.LeftOut = slices.Clone(d.Agents), slices.Clone(d.LeftOut)
 	return &own
 }
 

@@ -7,6 +7,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
@@ -325,6 +326,7 @@ func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOp
 
 func (v *DevSession) clone() *DevSession {
 	own := *v
+	own.Folders, own.Exclude = slices.Clone(v.Folders), slices.Clone(v.Exclude)
 	return &own
 }
 
