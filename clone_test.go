@@ -1,8 +1,11 @@
 package connic
 
 import (
+	"net/http"
 	"reflect"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -34,6 +37,39 @@ func TestClonesShareNoMemory(t *testing.T) {
 	if found != 3 { // the cases, and two fields of the case
 		t.Errorf("%d shared fields are found", found)
 	}
+}
+
+// TestEventsBelongToTheirWait modifies what one wait is shown while another one waits
+// for the same run.
+func TestEventsBelongToTheirWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		c := newTestClient(t, func(*http.Request) (*http.Response, error) {
+			status := "running"
+			if time.Since(start) > 10*time.Second {
+				status = "completed"
+			}
+			return respond(200, `{"id": "r1", "status": "`+status+`", "output": "x", "traces": [{"span_id": "s"}]}`), nil
+		})
+		var waits sync.WaitGroup
+		for range 2 {
+			waits.Go(func() {
+				run, err := c.Runs.Wait(t.Context(), "r1", WithProgress(func(e WaitEvent) {
+					if !e.Done {
+						if e.Run.Output != "x" || e.Run.Traces[0].ID != "s" {
+							t.Errorf("it is shown %+v", e.Run)
+						}
+						e.Run.Output, e.Run.Traces[0].ID = "changed", "changed"
+					}
+				}))
+				if err != nil || run.Output != "x" || run.Traces[0].ID != "s" {
+					t.Errorf("%+v, %v", run, err)
+				}
+			})
+		}
+		waits.Wait()
+	})
 }
 
 // filled returns a value in which no pointer, slice or map is nil, however deep.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -208,9 +209,7 @@ func TestCancelAfter(t *testing.T) {
 			return err
 		},
 	}
-	for name, wait := range runWaits {
-		waits[name] = wait
-	}
+	maps.Copy(waits, runWaits)
 	for name, wait := range waits {
 		for _, fails := range []int{0, 2} {
 			t.Run(fmt.Sprint(name, "/", fails), func(t *testing.T) {

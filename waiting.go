@@ -195,7 +195,7 @@ func (w *waiter[T]) check(ctx context.Context, op string, ids ...string) error {
 
 // one waits for one item. With an error it returns the item as last seen, or known
 // if it saw none.
-func (w *waiter[T]) one(ctx context.Context, op string, id string, known *T) (*T, error) {
+func (w *waiter[T]) one(ctx context.Context, op, id string, known *T) (*T, error) {
 	if err := w.check(ctx, op, id); err != nil {
 		return known, err
 	}
@@ -285,13 +285,10 @@ func (w *waiter[T]) report(u *watch.Update[T]) {
 		Kind: w.kind, ID: u.ID, Status: u.State.Status, Phase: u.State.Phase, Done: u.Done,
 		Polls: u.Polls, After: u.After, Next: u.Next, Err: u.Err,
 	}
-	switch value := any(u.Value).(type) {
-	case *Run:
-		if own := any(u.Own).(*Run); own != nil {
-			e.Run = own
-		} else if value != nil {
-			e.Run = value.clone()
-		}
+	if own, ok := any(u.Own).(*Run); ok && own != nil {
+		e.Run = own
+	} else if value, ok := any(u.Value).(*Run); ok && value != nil {
+		e.Run = value.clone()
 	}
 	w.conf.progress(e)
 }

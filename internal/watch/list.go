@@ -145,6 +145,7 @@ func (w *Watch[T]) listFailed(err error, now time.Time) bool {
 		case ListLater:
 			w.relist = now.Add(time.Minute)
 			return true
+		case ListFailed:
 		}
 	}
 	w.covered(now)
