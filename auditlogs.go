@@ -170,7 +170,7 @@ func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) 
 		case ctx.Err() != nil:
 			yield(nil, contextError(ctx))
 			return
-		case err != nil && (hopeless(err) || errors.Is(err, ErrNotFound)):
+		case err != nil && (verdict(err, 0).Hopeless || errors.Is(err, ErrNotFound)):
 			yield(nil, err)
 			return
 		case err == nil:

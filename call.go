@@ -94,7 +94,7 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 	k.Context, k.scope, k.item = ctx, c, r.id
 	k.options = &noOptions
 	if len(opts) > 0 || r.admitted != nil || r.received != nil {
-		k.options = &callOptions{spare: r.spare, admitted: r.admitted, received: r.received}
+		k.options = &callOptions{spare: r.spare, admitted: r.admitted, queued: r.queued, received: r.received}
 		for _, opt := range opts {
 			if opt != nil {
 				opt(k.options)
@@ -278,9 +278,14 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
-	if k.scope.observer != nil {
+	if queued := k.options.queued; k.scope.observer != nil || queued != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
-			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+			if queued != nil {
+				queued(reason, wait)
+			}
+			if k.scope.observer != nil {
+				k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+			}
 		}
 	}
 	asked := time.Now()

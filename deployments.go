@@ -14,6 +14,7 @@ import (
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/pack"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // DeploymentsService uploads and activates the code of agent projects.
@@ -352,31 +353,38 @@ func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...Re
 //	Status: assumed
 func (s *DeploymentsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Deployment, error) {
 	conf := newWaitConfig(opts)
-	return waitFor(ctx, s.watch(&conf), conf, api.DeploymentsGet, id, &Deployment{ID: id})
+	return s.waiter(&conf).one(ctx, api.Table[api.DeploymentsGet].Name, id, &Deployment{ID: id})
 }
 
-// watch returns the watch for deployments, those of all environments.
-func (s *DeploymentsService) watch(conf *waitConfig) *watch[Deployment] {
-	return watchOf(s.scope(), conf, "", watchKind[Deployment]{
-		name: "deployment",
-		id:   func(d *Deployment) string { return d.ID },
-		state: func(d *Deployment) waitState {
-			return waitState{status: string(d.Status), phase: d.Phase, done: !d.atWork()}
+// waiter returns the waiter for deployments, those of all environments.
+func (s *DeploymentsService) waiter(conf *waitConfig) *waiter[Deployment] {
+	return newWaiter(s.scope(), conf, "", (*Deployment).failure, watch.Kind[Deployment]{
+		Name: "deployment",
+		ID:   func(d *Deployment) string { return d.ID },
+		State: func(d *Deployment) watch.State {
+			return watch.State{Status: string(d.Status), Phase: d.Phase, Done: !d.atWork()}
 		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*Deployment, error) {
-			return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
+		Get: func(ctx context.Context, id string, a watch.Ask) (*Deployment, error) {
+			return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, conf.asked(a))
 		},
-		list: func([]*Deployment) (listing[Deployment], pageFunc[Deployment]) {
+		List: func([]*Deployment) func(context.Context, watch.Position, watch.Ask) (watch.Page[Deployment], error) {
 			l, _ := s.listing(&DeploymentListParams{Limit: pageLimit})
-			return l, func(ctx context.Context, l *listing[Deployment], opts []RequestOption) (*Page[Deployment], error) {
+			return pages(conf, l, func(ctx context.Context, l *listing[Deployment], opts []RequestOption) (*Page[Deployment], error) {
 				r := request{op: api.DeploymentsList, lane: LanePoll}
 				l.query(&r.query)
 				return do(ctx, s.scope(), r, l.decode, opts)
-			}
+			})
 		},
 		// A list may omit what tells how a deployment ended.
-		partial: func(d *Deployment) bool { return d.Status == "" || !d.atWork() },
+		Partial: func(d *Deployment) bool { return d.Status == "" || !d.atWork() },
+		Copy:    (*Deployment).clone,
 	})
+}
+
+func (d *Deployment) clone() *Deployment {
+	own := *d
+	own.Agents, own.LeftOut = slices.Clone(d.Agents), slices.Clone(d.LeftOut)
+	return &own
 }
 
 // failure returns the error of a deployment that has ended, or nil if it

@@ -7,12 +7,14 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // DevSessionsService runs a project's code during development, in an
@@ -308,17 +310,24 @@ func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, proje
 //	Status: observed
 func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
-	w := watchOf(s.scope(), &conf, "", watchKind[DevSession]{
-		name: "dev session",
-		id:   func(d *DevSession) string { return d.ID },
-		state: func(d *DevSession) waitState {
-			return waitState{status: mask.Text(string(d.Container)), done: d.Container == ContainerRunning || d.Container == ContainerFailed}
+	w := newWaiter(s.scope(), &conf, "", (*DevSession).failure, watch.Kind[DevSession]{
+		Name: "dev session",
+		ID:   func(d *DevSession) string { return d.ID },
+		State: func(d *DevSession) watch.State {
+			return watch.State{Status: mask.Text(string(d.Container)), Done: d.Container == ContainerRunning || d.Container == ContainerFailed}
 		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*DevSession, error) {
-			return s.get(ctx, id, LanePoll, opts)
+		Get: func(ctx context.Context, id string, a watch.Ask) (*DevSession, error) {
+			return s.get(ctx, id, LanePoll, conf.asked(a))
 		},
+		Copy: (*DevSession).clone,
 	})
-	return waitFor(ctx, w, conf, api.DevSessionsGet, id, &DevSession{ID: id})
+	return w.one(ctx, api.Table[api.DevSessionsGet].Name, id, &DevSession{ID: id})
+}
+
+func (v *DevSession) clone() *DevSession {
+	own := *v
+	own.Folders, own.Exclude = slices.Clone(v.Folders), slices.Clone(v.Exclude)
+	return &own
 }
 
 // failure returns the error of a session whose container failed.

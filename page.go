@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/list"
 )
 
 const (
@@ -35,6 +36,8 @@ type Page[T any] struct {
 
 	more *bool  // whether there are further pages, nil if the service does not say
 	sum  uint64 // of the text of items without an id
+
+	bad func(*T) error // see listing.keepBad
 }
 
 // HasNext reports whether there are further pages, as far as this page shows.
@@ -61,6 +64,9 @@ type listing[T any] struct {
 	limit  int
 	offset int
 	cursor string
+	// keepBad makes an item that cannot be decoded an item of the page, with what
+	// can be decoded.
+	keepBad bool
 }
 
 // query adds the paging parameters.
@@ -76,6 +82,13 @@ func (l *listing[T]) query(q *query) {
 // decode decodes a page in any of the known envelopes: a bare array, or an
 // object that contains the array under one of several names.
 func (l *listing[T]) decode(d *lenient.Decoder) (*Page[T], error) {
+	if l.keepBad {
+		kind := list.Kind[T]{Name: l.name, ID: l.id, Item: decodeItem[T], KeepBad: true}
+		p, err := kind.Decode(d, list.Position{Offset: l.offset, Cursor: l.cursor}, l.limit)
+		return &Page[T]{
+			Items: p.Items, Total: p.Total, Limit: p.Limit, Offset: p.Offset, NextCursor: p.NextCursor, more: p.More, bad: p.Failure,
+		}, err
+	}
 	p := &Page[T]{Items: []*T{}, Total: -1, Limit: l.limit, Offset: l.offset}
 	var err error
 	if d.Peek() == '{' {
@@ -90,6 +103,22 @@ func (l *listing[T]) decode(d *lenient.Decoder) (*Page[T], error) {
 		p.more = new(bool) // there is no further cursor
 	}
 	return p, nil
+}
+
+// decodeItem decodes an item of a list. Strings equal to those of like, which may be
+// nil, are shared with it.
+func decodeItem[T any](d *lenient.Decoder, like *T) (*T, error) {
+	item := new(T)
+	if like == nil {
+		like = item
+	}
+	d.Peek()
+	at := d.Offset()
+	if err := d.Like(item, like); err != nil {
+		return nil, err
+	}
+	finish(d, item, at)
+	return item, nil
 }
 
 // maxRows limits the items of a page for which no larger limit was requested.
@@ -109,17 +138,14 @@ func (l *listing[T]) items(d *lenient.Decoder, p *Page[T]) error {
 		if err := d.Charge(int(reflect.TypeFor[T]().Size())); err != nil {
 			return err
 		}
-		item := new(T)
-		like := item
+		var like *T
 		if n := len(p.Items); n > 0 {
 			like = p.Items[n-1]
 		}
-		d.Peek()
-		at := d.Offset()
-		if err := d.Like(item, like); err != nil {
+		item, err := decodeItem(d, like)
+		if err != nil {
 			return err
 		}
-		finish(d, item, at)
 		p.Items = append(p.Items, item)
 		return nil
 	})
