@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -185,6 +186,37 @@ func TestIngestionsEndInTheirOrder(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := entryCount(t, client); n != 3 || !slices.Equal(order, []string{"1", "2", "3"}) {
 			t.Errorf("%d entries came, in the order %v", n, order)
+		}
+	})
+}
+
+// An upload for which the service names no job does not keep the jobs of the
+// others from being waited for.
+func TestJobsThatWereNotNamed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		c := srv.Client(connic.WithEnvironment("env-test"))
+		first := must[*connic.Ingestion](t)(c.Knowledge.UploadText(t.Context(), connic.TextUpload{Content: "x"}))
+		second := must[*connic.Ingestion](t)(c.Knowledge.UploadText(t.Context(), connic.TextUpload{Content: "y"}))
+		ended, refused := 0, 0
+		for job, err := range c.Knowledge.WaitJobs(t.Context(), []string{first.JobID, "", second.JobID, "a/b"}, nil) {
+			var bad *connic.ArgumentError
+			switch {
+			case errors.As(err, &bad) && bad.Arg == "ingestion job id":
+				refused++
+			case err == nil && job.Status == connic.JobCompleted:
+				ended++
+			default:
+				t.Errorf("%+v, %v", job, err)
+			}
+		}
+		if ended != 2 || refused != 2 {
+			t.Errorf("%d ended, %d were refused", ended, refused)
+		}
+		for range c.Runs.WaitAll(t.Context(), []string{"", ".."}) {
+			break // a caller may leave at the first one
 		}
 	})
 }

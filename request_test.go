@@ -71,7 +71,7 @@ func TestS3PathArgumentsAreRefused(t *testing.T) {
 	if _, err := c.Agents.Trigger(ctx, "a/b", TriggerRequest{Message: "x"}); !errors.As(err, &bad) {
 		t.Errorf("trigger: %v", err)
 	}
-	for _, err := range c.Runs.WaitAll(ctx, []string{"r1", ".."}) {
+	for _, err := range c.Runs.WaitAll(ctx, []string{"..", "a/b"}) {
 		if !errors.As(err, &bad) {
 			t.Errorf("wait: %v", err)
 		}

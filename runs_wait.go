@@ -99,11 +99,11 @@ func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (
 // WaitAll waits for many runs and yields each as it ends. A run that did not
 // complete is yielded with a [*RunError]. A run that cannot be retrieved,
 // because it is refused for 15 s or its response cannot be decoded, is
-// yielded with a [*WaitError], either as nil or as last seen; the wait
-// continues for the others. If the wait itself ends first, a last pair has a
-// nil run and a [*WaitError] that lists the pending ids. Duplicate ids are
-// waited for once. An id that is not a valid path segment fails the wait before
-// anything is sent.
+// yielded with a [*WaitError], either as nil or as last seen; an id that is
+// empty or not a valid path segment is yielded with a nil run and an
+// [*ArgumentError]. The wait continues for the others. If the wait itself ends
+// first, a last pair has a nil run and a [*WaitError] that lists the pending
+// ids. Duplicate ids are waited for once.
 //
 // A poll costs one list request per 100 runs, plus a single request for each
 // run that the list does not show. If the list is refused, it costs one request

@@ -214,15 +214,26 @@ func (w *waiter[T]) await(ctx context.Context, x *watch.Wait[T], id string, know
 	return value, err
 }
 
-// all waits for many items and yields each as it ends.
+// all waits for many items and yields each as it ends. An id that cannot be one
+// is a pair of its own.
 func (w *waiter[T]) all(ctx context.Context, op string, ids []string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
-		if err := w.check(ctx, op, ids...); err != nil {
+		if err := w.check(ctx, op); err != nil {
 			yield(nil, err)
-		} else if len(ids) > 0 {
+			return
+		}
+		valid := make([]string, 0, len(ids))
+		for _, id := range ids {
+			if err := w.check(ctx, op, id); err == nil {
+				valid = append(valid, id)
+			} else if !yield(nil, err) {
+				return
+			}
+		}
+		if len(valid) > 0 {
 			closed := make(chan string)
 			close(closed)
-			w.pairs(ctx, w.Join(ctx, w.conf.terms(), false, ids...), ids, closed, nil, yield)
+			w.pairs(ctx, w.Join(ctx, w.conf.terms(), false, valid...), valid, closed, nil, yield)
 		}
 	}
 }
