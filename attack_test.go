@@ -184,7 +184,7 @@ func TestUploadsAreBoundedByProgress(t *testing.T) {
 }
 
 // A DELETE that is repeated because its answer was lost has succeeded when the
-// thing is gone.
+// item is gone.
 func TestDeletesWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	for name, first := range map[string]func() (*http.Response, error){
@@ -213,7 +213,7 @@ func TestDeletesWhoseAnswerIsLost(t *testing.T) {
 					t.Errorf("%s, %s: %v", name, what, err)
 				}
 			}
-			// The same in other words: a thing that is gone, and a run that is not to be
+			// The same in other words: an item that is gone, and a run that is not to be
 			// cancelled any more.
 			for then = range map[int]bool{404: true, 409: true, 410: true} {
 				for what, call := range map[string]func() error{

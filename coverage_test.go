@@ -16,7 +16,7 @@ import (
 	"github.com/connic-go/connic/internal/api/coverage/source"
 )
 
-// These tests keep three things consistent: the operation table, the comments
+// These tests keep three sources consistent: the operation table, the comments
 // of the methods, and what the methods do.
 
 func TestCommentsAgreeWithTheTable(t *testing.T) {

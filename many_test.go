@@ -15,9 +15,9 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// crowd is many callers of TriggerAndWait at once, over a round trip of 100 ms,
+// simulation is many callers of TriggerAndWait at once, over a round trip of 100 ms,
 // under 60 requests a minute.
-type crowd struct {
+type simulation struct {
 	callers  int
 	clients  int
 	agent    time.Duration // what each run takes
@@ -25,7 +25,7 @@ type crowd struct {
 	noList   int           // the status that the list operation answers with; 0: it is there
 }
 
-// jobs is what came of a crowd.
+// jobs is what came of a simulation.
 type jobs struct {
 	collected []time.Duration // when the callers had their runs, in order
 	failed    []error
@@ -35,7 +35,7 @@ type jobs struct {
 	refused   int
 }
 
-func (c crowd) run(t *testing.T, window connictest.Window) (j jobs) {
+func (c simulation) run(t *testing.T, window connictest.Window) (j jobs) {
 	t.Helper()
 	srv := newFake(window)
 	srv.Agent("a", lasting(c.agent))
@@ -91,7 +91,7 @@ func (j jobs) String() string {
 
 func (j jobs) median() time.Duration { return j.collected[len(j.collected)/2] }
 
-// bounds of a crowd; zero ones are not asked for.
+// bounds of a simulation; zero ones are not asked for.
 type bounds struct {
 	first, median, last time.Duration
 	extra               int
@@ -137,17 +137,17 @@ func TestP11ManyCallers(t *testing.T) {
 	const s = time.Second
 	short := 300 * time.Millisecond
 	for name, test := range map[string]struct {
-		crowd
+		simulation
 		bounds
 	}{
-		"60":                     {crowd{callers: 60, agent: short}, bounds{first: 3 * s, median: 4 * s, last: 66 * s, collected: 60}},
-		"200":                    {crowd{callers: 200, agent: short}, bounds{first: 3 * s, median: 70 * s, last: 200 * s, extra: 30, collected: 200}},
-		"200, slow agents":       {crowd{callers: 200, agent: 20 * s}, bounds{last: 215 * s, collected: 200}},
-		"60, 30 s each":          {crowd{callers: 60, agent: short, deadline: 30 * s}, bounds{collected: 50, failedWithin: s}},
-		"200 of two clients":     {crowd{callers: 200, clients: 2, agent: short}, bounds{last: 240 * s, collected: 200}},
-		"60, no list (403)":      {crowd{callers: 60, agent: short, noList: 403}, bounds{first: 3 * s, last: 130 * s, collected: 60}},
-		"200, no list (404)":     {crowd{callers: 200, agent: short, noList: 404}, bounds{first: 3 * s, last: 440 * s, collected: 200}},
-		"60, 30 s, no list, 405": {crowd{callers: 60, agent: short, deadline: 30 * s, noList: 405}, bounds{collected: 28, failedWithin: s}},
+		"60":                     {simulation{callers: 60, agent: short}, bounds{first: 3 * s, median: 4 * s, last: 66 * s, collected: 60}},
+		"200":                    {simulation{callers: 200, agent: short}, bounds{first: 3 * s, median: 70 * s, last: 200 * s, extra: 30, collected: 200}},
+		"200, slow agents":       {simulation{callers: 200, agent: 20 * s}, bounds{last: 215 * s, collected: 200}},
+		"60, 30 s each":          {simulation{callers: 60, agent: short, deadline: 30 * s}, bounds{collected: 50, failedWithin: s}},
+		"200 of two clients":     {simulation{callers: 200, clients: 2, agent: short}, bounds{last: 240 * s, collected: 200}},
+		"60, no list (403)":      {simulation{callers: 60, agent: short, noList: 403}, bounds{first: 3 * s, last: 130 * s, collected: 60}},
+		"200, no list (404)":     {simulation{callers: 200, agent: short, noList: 404}, bounds{first: 3 * s, last: 440 * s, collected: 200}},
+		"60, 30 s, no list, 405": {simulation{callers: 60, agent: short, deadline: 30 * s, noList: 405}, bounds{collected: 28, failedWithin: s}},
 	} {
 		for window, w := range windows {
 			t.Run(name+"/"+window, func(t *testing.T) {

@@ -52,9 +52,9 @@ func newClient(t *testing.T, base string, opts ...connic.Option) *connic.Client 
 
 func TestS2RedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
-	var strangers atomic.Int64
+	var others atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		strangers.Add(1)
+		others.Add(1)
 		_, _ = io.WriteString(w, `{"id": "stolen", "run_id": "stolen"}`)
 	}))
 	t.Cleanup(elsewhere.Close)
@@ -114,8 +114,8 @@ func TestS2RedirectsAreNotFollowed(t *testing.T) {
 				if !errors.As(err, &e) || e.StatusCode != code || e.Location != shown || errors.Is(err, connic.ErrOutcomeUnknown) {
 					t.Errorf("%s, %d to %q: %v, location %q", name, code, to, err, e.Location)
 				}
-				if hits.Load() != 1 || strangers.Load() != 0 {
-					t.Fatalf("%s, %d to %q: %d requests, %d to a stranger", name, code, to, hits.Load(), strangers.Load())
+				if hits.Load() != 1 || others.Load() != 0 {
+					t.Fatalf("%s, %d to %q: %d requests, %d to another host", name, code, to, hits.Load(), others.Load())
 				}
 				if strings.Contains(fmt.Sprintf("%v %+v", err, e), string(canary)) {
 					t.Errorf("the key shows in %v", err)

@@ -10,7 +10,7 @@ import (
 // deadline is the context of one attempt: that of the call, with its own end.
 // It differs from context.WithTimeout in that its timer is only set if Done is
 // called, which a transport in memory does not do, and in that it saves one
-// allocation for each thing it does not need.
+// allocation for each value it does not need.
 type deadline struct {
 	*Exchange
 

@@ -10,8 +10,8 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 )
 
-// A thing is an item of the lists of these tests.
-type thing struct {
+// A entry is an item of the lists of these tests.
+type entry struct {
 	ID    string   `json:"id"`
 	Run   string   `json:"run_id"`
 	Score *float64 `json:"score"`
@@ -20,18 +20,18 @@ type thing struct {
 	} `json:"inner"`
 }
 
-func things(keepBad bool) *Kind[thing] {
-	return &Kind[thing]{
-		Name: "things", KeepBad: keepBad,
-		ID: func(v *thing) string { return v.ID },
-		Item: func(d *lenient.Decoder, like *thing) (*thing, error) {
-			v := new(thing)
+func entries(keepBad bool) *Kind[entry] {
+	return &Kind[entry]{
+		Name: "entries", KeepBad: keepBad,
+		ID: func(v *entry) string { return v.ID },
+		Item: func(d *lenient.Decoder, like *entry) (*entry, error) {
+			v := new(entry)
 			return v, d.Like(v, like)
 		},
 	}
 }
 
-// rows returns things with the ids from first to last.
+// rows returns entries with the ids from first to last.
 func rows(first, last int) string {
 	var ids []string
 	for i := first; i <= last; i++ {
@@ -43,12 +43,12 @@ func rows(first, last int) string {
 // walk reads a list of which answer returns the pages, and returns the ids and
 // the number of requests.
 func walk(limit int, answer func(at Position, n int) string) (ids []string, requests int, err error) {
-	k := things(false)
-	err = NewWalk(k.ID, Position{}).All(func(at Position) (*Page[thing], error) {
+	k := entries(false)
+	err = NewWalk(k.ID, Position{}).All(func(at Position) (*Page[entry], error) {
 		requests++
 		p, err := k.Decode(lenient.New([]byte(answer(at, requests))), at, limit)
 		return &p, err
-	}, func(v *thing) bool {
+	}, func(v *entry) bool {
 		ids = append(ids, v.ID)
 		return true
 	})
@@ -81,14 +81,14 @@ func TestListsEndWhereTheyEnd(t *testing.T) {
 			if n == 3 {
 				next = ""
 			}
-			return fmt.Sprintf(`{"things": %s%s}`, rows(3*n-2, min(3*n, total)), next)
+			return fmt.Sprintf(`{"entries": %s%s}`, rows(3*n-2, min(3*n, total)), next)
 		}, 3},
 		"null cursor": {func(_ Position, n int) string {
 			next := fmt.Sprintf(`"c%d"`, n)
 			if n == 3 {
 				next = "null"
 			}
-			return fmt.Sprintf(`{"things": %s, "next_cursor": %s}`, rows(3*n-2, min(3*n, total)), next)
+			return fmt.Sprintf(`{"entries": %s, "next_cursor": %s}`, rows(3*n-2, min(3*n, total)), next)
 		}, 3},
 		"next as URL": {func(at Position, _ int) string {
 			next := `"https://elsewhere.example/runs?offset=3"`

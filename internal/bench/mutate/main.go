@@ -38,13 +38,15 @@ var groups = []group{
 	{"internal/governor/*.go", [][]string{{"./internal/governor"}, {".", "-run", rates}}},
 	{"internal/lenient/*.go", [][]string{{"./internal/lenient"}, {".", "-run", "Decode|Golden|S7|S6|Envelope|Salvage|Host|Answer|Retain|Diff|Null|Money|Whole"}}},
 	{"internal/mask/*.go", [][]string{{"./internal/mask"}, {".", "-run", "S1|Mask|Key|Secret|Error"}}},
-	{"retry.go", [][]string{{".", "-run", "Retry|Backoff|Budget|R4|R5|F1|Attempt|Status|Dial|TLS|Outage"}}},
-	{"attempt.go", [][]string{{".", "-run", "Attempt|Retry|R4|R5|F1|F4|S2|Delete|Key|Runaway|RunAway|RunsAway|Slash|Timeout|Time|Event|Observer|Host"}}},
-	{"watch.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|P11|Cancel|Progress|Trigger|Poll|Lists"}}},
-	{"look.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|P11|Cancel|Progress|Trigger|Poll|Lists"}}},
-	{"sighting.go", [][]string{{".", "-run", "Wait|Watch|Look|R6|R8|Progress|Poll|Lists"}}},
-	{"deadline.go", [][]string{{".", "-run", "Deadline|Attempt|F4|Upload|RunAway|Time|Nested"}}},
-	{"wire.go", [][]string{{".", "-run", "Wire|F1|Transports|Stale|Unsent|Dial|Reuse|Conn"}, {"-C", "tests", ".", "-run", "HTTP2"}}},
+	{"internal/exchange/*.go", [][]string{
+		{"./internal/exchange"},
+		{".", "-run", "Attempt|Retry|R4|R5|F1|F4|S2|Delete|Key|RunAway|RunsAway|Slash|Time|Event|Observer|Host|Wire|Conn|Upload"},
+		{"./connector"},
+		{"-C", "tests", ".", "-run", "HTTP2"},
+	}},
+	{"internal/list/*.go", [][]string{{"./internal/list"}, {".", "-run", "S8|Lists|All|Follow|Page"}}},
+	{"internal/watch/*.go", [][]string{{"./internal/watch"}, {".", "-run", "Wait|Watch|Poll|R6|R8|R10|R11|P11|Cancel|Progress|Trigger|Lists"}}},
+	{"waiting.go", [][]string{{".", "-run", "Wait|Watch|R6|R8|P11|Cancel|Progress|Trigger|Poll|Lists"}}},
 }
 
 func main() {

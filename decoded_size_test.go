@@ -21,10 +21,10 @@ const keys = `run runs agent agents items data results entries jobs job judges j
 	deployment environments environment test_run test_runs cases traces criteria logs namespaces bridges routes events usage rows
 	project session children spans detail`
 
-// TestAnswersThatSwell answers every method with a document that decodes to more
+// TestResponsesThatDecodeToMore answers every method with a document that decodes to more
 // than it is, or that leads a decoder from one level to the next. It allocates a
 // bounded multiple of what was read, in bounded time.
-func TestAnswersThatSwell(t *testing.T) { //nolint:paralleltest // it measures the heap
+func TestResponsesThatDecodeToMore(t *testing.T) { //nolint:paralleltest // it measures the heap
 	const size = 1 << 18
 	repeated := func(item string) string {
 		return strings.TrimSuffix(strings.Repeat(item+",", size/(len(item)+1)), ",")
