@@ -19,7 +19,7 @@ import (
 //
 // Package fmt does not call the formatting methods of unexported struct fields.
 // Keep a key in an exported field, or do not print the struct.
-type APIKey string //nolint:recvcheck // it encodes by value, and is decoded into a pointer
+type APIKey string
 
 // redacted returns the printable form of the key.
 func (k APIKey) redacted() string {

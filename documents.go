@@ -2,29 +2,29 @@ package connic
 
 // The following methods say what makes a response the document expected. Item
 // is the id that was requested, or "" if the service chooses it.
-func (a *Agent) expected(item string) error      { return names("name", item, a.Name, a.ID) }
-func (e *Entry) expected(item string) error      { return names("entry_id", item, e.EntryID) }
-func (j *Job) expected(item string) error        { return names("id", item, j.ID) }
-func (j *Judge) expected(item string) error      { return names("id", item, j.ID) }
-func (b *Budget) expected(item string) error     { return names("id", item, b.ID) }
-func (d *Deployment) expected(item string) error { return names("id", item, d.ID) }
-func (p *Project) expected(string) error         { return names("id", "", p.ID) }
-func (u *DevUpload) expected(string) error       { return names("files_hash", "", u.FilesHash) }
+func (v *Agent) expected(item string) error      { return names("name", item, v.Name, v.ID) }
+func (v *Entry) expected(item string) error      { return names("entry_id", item, v.EntryID) }
+func (v *Job) expected(item string) error        { return names("id", item, v.ID) }
+func (v *Judge) expected(item string) error      { return names("id", item, v.ID) }
+func (v *Budget) expected(item string) error     { return names("id", item, v.ID) }
+func (v *Deployment) expected(item string) error { return names("id", item, v.ID) }
+func (v *Project) expected(string) error         { return names("id", "", v.ID) }
+func (v *DevUpload) expected(string) error       { return names("files_hash", "", v.FilesHash) }
 
 // A run is known by its id or, if the service does not repeat that, by the
 // members that the vendor's own client reads.
-func (r *Run) expected(item string) error {
-	if r.ID == "" && item != "" && (r.Traces != nil || r.Context != nil) {
+func (v *Run) expected(item string) error {
+	if v.ID == "" && item != "" && (v.Traces != nil || v.Context != nil) {
 		return nil
 	}
-	return names("id", item, r.ID)
+	return names("id", item, v.ID)
 }
 
-func (r *TestRun) expected(item string) error {
-	if r.ID == "" && item != "" && (r.Phase != "" || r.Cases != nil || r.Status.Known()) {
+func (v *TestRun) expected(item string) error {
+	if v.ID == "" && item != "" && (v.Phase != "" || v.Cases != nil || v.Status.Known()) {
 		return nil
 	}
-	return names("id", item, r.ID)
+	return names("id", item, v.ID)
 }
 
 // The response of a session that is starting may be empty.

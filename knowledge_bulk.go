@@ -325,8 +325,8 @@ func (u *UploadProgress) open() *progress {
 	if u != nil {
 		// A mutex or an atomic value in the struct would keep it from being encoded
 		// by value.
-		known := (*unsafe.Pointer)(unsafe.Pointer(&u.known)) //nolint:gosec // the address of a pointer, for package atomic
-		atomic.CompareAndSwapPointer(known, nil, unsafe.Pointer(p))
+		known := (*unsafe.Pointer)(unsafe.Pointer(&u.known))        //nolint:gosec // the address of a pointer, for package atomic
+		atomic.CompareAndSwapPointer(known, nil, unsafe.Pointer(p)) //nolint:gosec // likewise
 		p = (*progress)(atomic.LoadPointer(known))
 	}
 	p.mu.Lock()

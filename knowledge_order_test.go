@@ -41,8 +41,10 @@ func TestVersionsOfAnEntryAreSentInOrder(t *testing.T) {
 			}),
 		})))
 		docs := []connic.Document{
-			connic.TextUpload{EntryID: "a", Content: "one"}, connic.TextUpload{EntryID: "b", Content: "other"},
-			connic.TextUpload{EntryID: "a", EnvironmentID: "e1", Content: "two"}, connic.TextUpload{EntryID: "a", Namespace: "n", Content: "elsewhere"},
+			connic.TextUpload{EntryID: "a", Content: "one"},
+			connic.TextUpload{EntryID: "b", Content: "other"},
+			connic.TextUpload{EntryID: "a", EnvironmentID: "e1", Content: "two"},
+			connic.TextUpload{EntryID: "a", Namespace: "n", Content: "elsewhere"},
 			connic.TextUpload{EntryID: "a", Content: "three"},
 		}
 		for r, err := range c.Knowledge.UploadAll(t.Context(), slices.Values(docs), nil) {

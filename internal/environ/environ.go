@@ -13,7 +13,7 @@ import (
 const (
 	Key         = "CONNIC_API_KEY"
 	Project     = "CONNIC_PROJECT_ID"
-	Token       = "CONNIC_TOKEN" //nolint:gosec // the name of a variable
+	Token       = "CONNIC_TOKEN"
 	URL         = "CONNIC_API_URL"
 	Environment = "CONNIC_ENVIRONMENT"
 	File        = ".connic"

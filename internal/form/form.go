@@ -191,7 +191,7 @@ func (b *body) read(p []byte) (int, error) {
 			b.empty = 0
 		}
 		switch {
-		case err == io.EOF:
+		case err == io.EOF: //nolint:errorlint // as readers return it
 			b.ended, err = true, nil
 		case err == nil && b.empty == maxEmptyReads:
 			err = io.ErrNoProgress
