@@ -82,8 +82,9 @@ func WithTransport(wrap func(next http.RoundTripper) http.RoundTripper) Option {
 
 // WithTimeout limits each attempt, from sending the request to reading the last
 // byte of the response. The default is 60 s. Time spent queued for the rate
-// limit or backing off between attempts does not count. Use the context to
-// limit the whole call.
+// limit, backing off between attempts, or waiting for a connection of the pool
+// does not count, and the limit starts anew whenever more of a streamed body is
+// read. Use the context to limit the whole call.
 func WithTimeout(perAttempt time.Duration) Option {
 	return func(c *config) error {
 		if perAttempt <= 0 {

@@ -70,7 +70,8 @@ func WithHTTPClient(h *http.Client) Option {
 // WithTimeout limits each attempt, from the first byte of the request to the
 // last byte of the response. The default is 5 min 15 s for [Connector.Call],
 // which is 15 s more than the service takes to respond, and 1 min for
-// [Connector.Send].
+// [Connector.Send]. Waiting for a connection does not count, and the limit
+// starts anew whenever more of a file is read.
 func WithTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
