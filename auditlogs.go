@@ -62,30 +62,25 @@ type AuditLogListParams struct {
 	Offset       int
 }
 
-func (s *AuditLogsService) listing(p *AuditLogListParams) (listing[AuditEntry], AuditLogListParams) {
-	var params AuditLogListParams
-	if p != nil {
-		params = *p
+func (s *AuditLogsService) listing(p *AuditLogListParams) listing[AuditEntry] {
+	if p == nil {
+		p = new(AuditLogListParams)
 	}
-	return listing[AuditEntry]{
-		name: "audit_logs", id: func(e *AuditEntry) string { return e.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry], p AuditLogListParams, opts []RequestOption) (*Page[AuditEntry], error) {
+	l := listing[AuditEntry]{
+		scope: s.scope(), request: request{op: api.AuditLogsList}, name: "audit_logs", id: func(e *AuditEntry) string { return e.ID },
+		limit: p.Limit, offset: p.Offset,
+	}
 	if !p.From.IsZero() && !p.To.IsZero() && p.To.Before(p.From) {
-		return nil, &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "to", Reason: "is before from"}
+		l.err = &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "to", Reason: "is before from"}
 	}
-	r := request{op: api.AuditLogsList}
-	r.query.add("action", p.Action)
-	r.query.add("resource_type", p.ResourceType)
-	r.query.add("resource_id", p.ResourceID)
-	r.query.add("actor", p.Actor)
-	r.query.addTime("from", p.From)
-	r.query.addTime("to", p.To)
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	q := &l.request.query
+	q.add("action", p.Action)
+	q.add("resource_type", p.ResourceType)
+	q.add("resource_id", p.ResourceID)
+	q.add("actor", p.Actor)
+	q.addTime("from", p.From)
+	q.addTime("to", p.To)
+	return l
 }
 
 // List returns one page of the audit log, newest first. It costs one request.
@@ -94,8 +89,7 @@ func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry], p A
 //	Access: audit-logs read
 //	Status: assumed
 func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) (*Page[AuditEntry], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
 // All iterates over the audit log, newest first, starting at the given offset.
@@ -107,10 +101,7 @@ func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts
 //	Access: audit-logs read
 //	Status: assumed
 func (s *AuditLogsService) All(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) iter.Seq2[*AuditEntry, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "audit_logs.list", func(ctx context.Context, l *listing[AuditEntry]) (*Page[AuditEntry], error) {
-		return s.page(ctx, l, params, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // followOverlap is how far each poll reaches back before the newest entry seen

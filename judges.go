@@ -106,22 +106,16 @@ type JudgeListParams struct {
 	Limit, Offset int
 }
 
-func (s *JudgesService) listing(p *JudgeListParams) (listing[Judge], JudgeListParams) {
-	var params JudgeListParams
-	if p != nil {
-		params = *p
+func (s *JudgesService) listing(p *JudgeListParams) listing[Judge] {
+	if p == nil {
+		p = new(JudgeListParams)
 	}
-	return listing[Judge]{
-		name: "judges", id: func(j *Judge) string { return j.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *JudgesService) page(ctx context.Context, l *listing[Judge], p JudgeListParams, opts []RequestOption) (*Page[Judge], error) {
-	r := request{op: api.JudgesList}
-	r.query.add("agent_name", p.AgentName)
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	l := listing[Judge]{
+		scope: s.scope(), request: request{op: api.JudgesList}, name: "judges", id: func(j *Judge) string { return j.ID },
+		limit: p.Limit, offset: p.Offset,
+	}
+	l.request.query.add("agent_name", p.AgentName)
+	return l
 }
 
 // List returns one page of judges. It costs one request.
@@ -130,8 +124,7 @@ func (s *JudgesService) page(ctx context.Context, l *listing[Judge], p JudgeList
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...RequestOption) (*Page[Judge], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
 // All iterates over the judges, starting at the given offset. It costs one
@@ -141,10 +134,7 @@ func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...Re
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...RequestOption) iter.Seq2[*Judge, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "judges.list", func(ctx context.Context, l *listing[Judge]) (*Page[Judge], error) {
-		return s.page(ctx, l, params, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // Get returns a judge. It costs one request.

@@ -62,26 +62,17 @@ type JobListParams struct {
 	Limit, Offset int
 }
 
-func (s *KnowledgeService) jobListing(p *JobListParams) (listing[Job], JobListParams) {
-	var params JobListParams
-	if p != nil {
-		params = *p
+func (s *KnowledgeService) jobListing(p *JobListParams) listing[Job] {
+	if p == nil {
+		p = new(JobListParams)
 	}
-	return listing[Job]{
-		name: "jobs", id: func(j *Job) string { return j.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobListParams, lane Lane, opts []RequestOption) (*Page[Job], error) {
-	r, err := s.begin(api.KnowledgeJobsList, p.EnvironmentID)
-	if err != nil {
-		return nil, err
+	l := listing[Job]{
+		scope: s.scope(), name: "jobs", id: func(j *Job) string { return j.ID },
+		limit: p.Limit, offset: p.Offset,
 	}
-	r.lane = lane
-	r.query.add("status", string(p.Status))
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	l.request, l.err = s.begin(api.KnowledgeJobsList, p.EnvironmentID)
+	l.request.query.add("status", string(p.Status))
+	return l
 }
 
 // Jobs returns one page of ingestion jobs. It costs one request.
@@ -90,8 +81,7 @@ func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobLi
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...RequestOption) (*Page[Job], error) {
-	l, params := s.jobListing(p)
-	return s.jobPage(ctx, &l, params, LaneCall, opts)
+	return s.jobListing(p).page(ctx, opts)
 }
 
 // AllJobs iterates over the ingestion jobs, starting at the given offset. It
@@ -101,10 +91,7 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
-	l, params := s.jobListing(p)
-	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
-		return s.jobPage(ctx, l, params, LaneCall, opts)
-	})
+	return s.jobListing(p).all(ctx, opts)
 }
 
 // GetJob returns an ingestion job. It costs one request.
@@ -138,11 +125,8 @@ func (s *KnowledgeService) watchJobs(conf *waitConfig, p *KnowledgeParams) *watc
 		get: func(ctx context.Context, id string, opts []RequestOption) (*Job, error) {
 			return s.getJob(ctx, id, &KnowledgeParams{EnvironmentID: environment}, LanePoll, opts)
 		},
-		list: func([]*Job) (listing[Job], pageFunc[Job]) {
-			l, params := s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit})
-			return l, func(ctx context.Context, l *listing[Job], opts []RequestOption) (*Page[Job], error) {
-				return s.jobPage(ctx, l, params, LanePoll, opts)
-			}
+		list: func([]*Job) listing[Job] {
+			return s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit})
 		},
 	})
 }

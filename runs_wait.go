@@ -33,7 +33,7 @@ func (s *RunsService) kind() watchKind[Run] {
 
 // look returns the list of runs, newest first. Once all awaited runs have been
 // seen, it covers only the period in which they were created.
-func (s *RunsService) look(seen []*Run) (listing[Run], pageFunc[Run]) {
+func (s *RunsService) look(seen []*Run) listing[Run] {
 	params := RunListParams{Limit: pageLimit}
 	for _, run := range seen {
 		if run == nil || run.CreatedAt.IsZero() {
@@ -47,10 +47,7 @@ func (s *RunsService) look(seen []*Run) (listing[Run], pageFunc[Run]) {
 			params.CreatedBefore = at
 		}
 	}
-	l, _ := s.listing(&params)
-	return l, func(ctx context.Context, l *listing[Run], opts []RequestOption) (*Page[Run], error) {
-		return s.page(ctx, l, params, LanePoll, opts)
-	}
+	return s.listing(&params)
 }
 
 func (s *RunsService) watch(conf *waitConfig) *watch[Run] {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/list"
 	"github.com/connic-go/connic/internal/mask"
 	polling "github.com/connic-go/connic/internal/watch"
 )
@@ -17,15 +18,12 @@ type watchKind[T any] struct {
 	id      func(*T) string
 	state   func(*T) waitState
 	get     func(ctx context.Context, id string, opts []RequestOption) (*T, error)
-	list    func(seen []*T) (listing[T], pageFunc[T])
+	list    func(seen []*T) listing[T]
 	partial func(*T) bool
 	absent  func(id string) *T
 	// show stores a value in an event.
 	show func(*WaitEvent, *T)
 }
-
-// pageFunc fetches a page of a list.
-type pageFunc[T any] func(ctx context.Context, l *listing[T], opts []RequestOption) (*Page[T], error)
 
 // watch is a shared poll of one kind of work.
 type watch[T any] struct {
@@ -69,17 +67,14 @@ func newWatch[T any](c *scope, kind watchKind[T], opts []RequestOption) *watch[T
 	}
 	if kind.list != nil {
 		k.List = func(seen []*T) func(context.Context, polling.Position, polling.Ask) (polling.Page[T], error) {
-			l, fetch := kind.list(seen)
+			l := kind.list(seen)
+			l.request.lane = LanePoll
 			return func(ctx context.Context, at polling.Position, a polling.Ask) (polling.Page[T], error) {
-				own := l
-				if at != (polling.Position{}) {
-					own.offset, own.cursor = at.Offset, at.Cursor
-				}
-				p, err := fetch(ctx, &own, asked(a, opts))
+				p, err := l.fetch(ctx, list.Position(at), asked(a, opts))
 				if err != nil {
 					return polling.Page[T]{}, err
 				}
-				return polling.Page[T]{Items: p.Items, Row: l.id, More: p.HasNext(), Next: polling.Position{Offset: own.offset + len(p.Items), Cursor: p.NextCursor}}, nil
+				return polling.Page[T]{Items: p.Items, Row: l.id, More: p.HasNext(), Next: polling.Position{Offset: at.Offset + len(p.Items), Cursor: p.NextCursor}}, nil
 			}
 		}
 	}
