@@ -75,8 +75,10 @@ func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...Re
 	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the agents, starting at the given offset. It costs one
-// request per Limit agents; the default Limit is 100.
+// All iterates over the agents, starting at the given offset. Agents may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// agents, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/agents
 //	Access: agents read

@@ -93,9 +93,10 @@ func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts
 }
 
 // All iterates over the audit log, newest first, starting at the given offset.
-// Entries added during the iteration shift the others; All skips those that
-// were already on the previous page. It costs one request per Limit entries;
-// the default Limit is 100.
+// Entries may be added and deleted during the iteration: each of the others is
+// yielded once, or the iteration ends with [ErrPageLoop]. It costs one request
+// per Limit entries, and a few more if the list changes; the default Limit is
+// 100.
 //
 //	API:    GET /projects/{project}/audit-logs
 //	Access: audit-logs read

@@ -148,8 +148,10 @@ func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...
 	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the budgets, starting at the given offset. It costs one
-// request per Limit budgets; the default Limit is 100.
+// All iterates over the budgets, starting at the given offset. Budgets may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// budgets, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/budgets
 //	Access: budgets read

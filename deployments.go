@@ -181,8 +181,11 @@ func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, 
 	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the deployments, starting at the given offset. It costs one
-// request per Limit deployments; the default Limit is 100.
+// All iterates over the deployments, starting at the given offset. Deployments
+// may be added and deleted during the iteration: each of the others is yielded
+// once, or the iteration ends with [ErrPageLoop]. It costs one request per
+// Limit deployments, and a few more if the list changes; the default Limit is
+// 100.
 //
 //	API:    GET /projects/{project}/deployments
 //	Access: deployments read

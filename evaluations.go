@@ -194,7 +194,10 @@ func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *Eval
 }
 
 // AllEvaluations iterates over a judge's evaluations, starting at the given
-// offset. It costs one request per Limit evaluations; the default Limit is 100.
+// offset. Evaluations may be added and deleted during the iteration: each of
+// the others is yielded once, or the iteration ends with [ErrPageLoop]. It
+// costs one request per Limit evaluations, and a few more if the list changes;
+// the default Limit is 100.
 //
 //	API:    GET /projects/{project}/judges/{judge}/evaluations
 //	Access: judges read

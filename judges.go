@@ -127,8 +127,10 @@ func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...Re
 	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the judges, starting at the given offset. It costs one
-// request per Limit judges; the default Limit is 100.
+// All iterates over the judges, starting at the given offset. Judges may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// judges, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/judges
 //	Access: judges read

@@ -158,8 +158,10 @@ func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ..
 	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the entries, starting at the given offset. It costs one
-// request per Limit entries; the default Limit is 100.
+// All iterates over the entries, starting at the given offset. Entries may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// entries, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/knowledge
 //	Access: knowledge read

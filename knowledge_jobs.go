@@ -84,8 +84,10 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 	return s.jobListing(p).page(ctx, opts)
 }
 
-// AllJobs iterates over the ingestion jobs, starting at the given offset. It
-// costs one request per Limit jobs; the default Limit is 100.
+// AllJobs iterates over the ingestion jobs, starting at the given offset. Jobs
+// may be added and deleted during the iteration: each of the others is yielded
+// once, or the iteration ends with [ErrPageLoop]. It costs one request per
+// Limit jobs, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/knowledge/jobs
 //	Access: knowledge read

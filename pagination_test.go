@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -199,18 +200,80 @@ func TestS8ListsThatDoNotEnd(t *testing.T) {
 	}
 }
 
-func TestListsThatShift(t *testing.T) {
+// TestListsThatChange changes a list between its pages, in all that a service
+// may say of its length: the caller deletes what is yielded, and items arrive,
+// among them exactly a page.
+func TestListsThatChange(t *testing.T) {
 	t.Parallel()
-	// Two new rows are added at the top between the pages: the last two of the
-	// first page come again.
-	l := &lists{answer: func(r *http.Request, n int) string {
-		offset := number(r, "offset")
-		shift := 2 * (n - 1)
-		return rows(offset+1-shift, min(offset+4-shift, 9))
-	}}
-	got, err := ids(t, l.client(t).Runs.All(t.Context(), &RunListParams{Limit: 4}))
-	if err != nil || strings.Join(got, " ") != "1 2 3 4 5 6 7 8 9" {
-		t.Errorf("%v, %v", got, err)
+	envelopes := map[string]func(items string, offset, n, total int) string{
+		"bare": func(items string, _, _, _ int) string { return items },
+		"total": func(items string, _, _, total int) string {
+			return fmt.Sprintf(`{"items": %s, "total": %d}`, items, total)
+		},
+		"has_more": func(items string, at, n, total int) string {
+			return fmt.Sprintf(`{"items": %s, "has_more": %v}`, items, at+n < total)
+		},
+		"its own limit": func(items string, _, n, _ int) string {
+			return fmt.Sprintf(`{"items": %s, "limit": %d}`, items, max(n, 1))
+		},
+		"has_more, total": func(items string, at, n, total int) string {
+			return fmt.Sprintf(`{"items": %s, "total": %d, "has_more": %v}`, items, total, at+n < total)
+		},
+	}
+	for name, envelope := range envelopes {
+		for change, test := range map[string]struct {
+			longest, arrive int // rows on a page; rows that arrive before each of the first two
+			remove          bool
+			most            int // requests
+		}{
+			"nothing":       {100, 0, false, 4},
+			"capped pages":  {30, 0, false, 10},
+			"some arrive":   {100, 7, false, 5},
+			"a page":        {100, 100, false, 7},
+			"half as many":  {100, 150, false, 8},
+			"all deleted":   {100, 0, true, 9},
+			"both, and cap": {40, 40, true, 30},
+		} {
+			t.Run(name+", "+change, func(t *testing.T) {
+				t.Parallel()
+				var list []string
+				for i := range 250 {
+					list = append(list, fmt.Sprintf("old%d", i))
+				}
+				l := &lists{answer: func(r *http.Request, n int) string {
+					if n == 2 || n == 3 {
+						for i := range test.arrive {
+							list = slices.Insert(list, 0, fmt.Sprintf("new%d-%d", n, i))
+						}
+					}
+					at := min(number(r, "offset"), len(list))
+					page := list[at:min(at+min(number(r, "limit"), test.longest), len(list))]
+					var items []string
+					for _, id := range page {
+						items = append(items, fmt.Sprintf(`{"id": %q}`, id))
+					}
+					return envelope("["+strings.Join(items, ",")+"]", at, len(page), len(list))
+				}}
+				got := make(map[string]int)
+				for run, err := range l.client(t).Runs.All(t.Context(), nil) {
+					if err != nil {
+						t.Fatalf("after %d runs: %v", len(got), err)
+					}
+					got[run.ID]++
+					if test.remove {
+						list = slices.DeleteFunc(list, func(id string) bool { return id == run.ID })
+					}
+				}
+				for i := range 250 {
+					if n := got[fmt.Sprintf("old%d", i)]; n != 1 {
+						t.Errorf("old%d is yielded %d times", i, n)
+					}
+				}
+				if len(l.queries) > test.most {
+					t.Errorf("it took %d requests, want at most %d", len(l.queries), test.most)
+				}
+			})
+		}
 	}
 }
 

@@ -254,9 +254,9 @@ func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...Reques
 }
 
 // All iterates over the runs, newest first, starting at the given offset. Runs
-// created during the iteration shift the others; All skips those that were
-// already on the previous page. It costs one request per Limit runs; the
-// default Limit is 100.
+// may be added and deleted during the iteration: each of the others is yielded
+// once, or the iteration ends with [ErrPageLoop]. It costs one request per
+// Limit runs, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/runs
 //	Access: runs read
