@@ -71,7 +71,9 @@ type RunFilter struct {
 	// context. The syntax for the latter is not known.
 	Field    string         `json:"field" api:"words"`
 	Operator FilterOperator `json:"operator" api:"words"`
-	// Value is any JSON value. FilterExists does not need one.
+	// Value is any JSON value. FilterExists does not need one. A number of the
+	// service that is no float64, such as a long id, is an
+	// [encoding/json.Number].
 	Value any `json:"value,omitempty" api:"words"`
 }
 
@@ -96,7 +98,8 @@ func (o FilterOperator) Known() bool {
 type ScoreAlert struct {
 	Threshold float64 `json:"threshold" api:"words"`
 	// Window is the extent of the rolling window. It is not documented whether
-	// it counts evaluations or measures time, so it may be any JSON value.
+	// it counts evaluations or measures time, so it may be any JSON value, as in
+	// RunFilter.
 	Window any `json:"window,omitempty" api:"words"`
 }
 
