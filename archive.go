@@ -100,7 +100,7 @@ func onlyOnce(opts []RequestOption) bool {
 func sendArchiveOnce[T any](ctx context.Context, c *scope, r request, contentType string, form pack.Form,
 	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (got T, err, failure error) {
-	archive, err := open()
+	archive, err := pack.Within(ctx, open)
 	if err != nil {
 		if ctx != nil && ctx.Err() != nil {
 			op := &api.Table[r.op]
@@ -123,15 +123,10 @@ func sendArchiveOnce[T any](ctx context.Context, c *scope, r request, contentTyp
 	return got, err, failure
 }
 
-// openArchive returns a function that opens an archive from a tar.gz.
-func openArchive(ctx context.Context, source *FileSource) func() (*pack.Archive, error) {
-	return func() (*pack.Archive, error) { return pack.File(ctx, source.Name, source.Open) }
-}
-
 // checked opens an archive for the first time, so that an invalid one costs no
 // request. It returns an open function that yields that archive first.
 func checked(ctx context.Context, op api.Op, open func() (*pack.Archive, error)) (func() (*pack.Archive, error), error) {
-	first, err := open()
+	first, err := pack.Within(ctx, open)
 	if err != nil && !startOver(err) {
 		if ctx != nil && ctx.Err() != nil {
 			return open, nil //nolint:nilerr // the call reports it

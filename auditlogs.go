@@ -194,12 +194,13 @@ func (f *follower) run(ctx context.Context, conf *waitConfig, yield func(*AuditE
 			}
 		default:
 			failures++
-			if !refuses(err) && !errors.Is(err, ErrPageLoop) {
+			v := verdict(err, 0)
+			if !v.Refused && !errors.Is(err, ErrPageLoop) {
 				refused = time.Time{}
 			} else if refused.IsZero() {
 				refused = time.Now()
 			}
-			if hopeless(err) || failures == conf.failures || !refused.IsZero() && time.Since(refused) >= missingFor {
+			if v.Hopeless || failures == conf.failures || !refused.IsZero() && time.Since(refused) >= missingFor {
 				yield(nil, err)
 				return
 			}

@@ -19,7 +19,7 @@ import (
 //
 // Package fmt does not call the formatting methods of unexported struct fields.
 // Keep a key in an exported field, or do not print the struct.
-type APIKey string
+type APIKey string //nolint:recvcheck // it encodes by value, and is decoded into a pointer
 
 // redacted returns the printable form of the key.
 func (k APIKey) redacted() string {
@@ -55,6 +55,16 @@ func (k APIKey) MarshalText() ([]byte, error) { return []byte(k.redacted()), nil
 
 // MarshalJSON implements [json.Marshaler] with the redacted key.
 func (k APIKey) MarshalJSON() ([]byte, error) { return json.Marshal(k.redacted()) }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It refuses a redacted
+// key: what was encoded cannot be decoded.
+func (k *APIKey) UnmarshalText(text []byte) error {
+	if strings.Contains(string(text), "…") {
+		return &ArgumentError{Op: "connic.APIKey", Arg: "text", Reason: "is a redacted key"}
+	}
+	*k = APIKey(text)
+	return nil
+}
 
 // parseKey trims and validates a key. Its errors do not contain the key.
 func parseKey(k APIKey) (APIKey, error) {

@@ -358,3 +358,26 @@ func TestForEnvironmentSharesAllButTheEnvironment(t *testing.T) {
 		t.Error("one of them is open after the other was closed")
 	}
 }
+
+// What was encoded is redacted, and is no key when it comes back.
+func TestRedactedKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	type config struct {
+		Key APIKey `json:"key"`
+	}
+	encoded, err := json.Marshal(config{testKey})
+	if err != nil || strings.Contains(string(encoded), "unit") {
+		t.Fatalf("%s, %v", encoded, err)
+	}
+	var back config
+	var bad *ArgumentError
+	if err := json.Unmarshal(encoded, &back); !errors.As(err, &bad) || back.Key != "" {
+		t.Errorf("%s is decoded: %v", encoded, err)
+	}
+	if err := json.Unmarshal([]byte(`{"key": "`+string(testKey)+`"}`), &back); err != nil || back.Key != testKey {
+		t.Errorf("a whole key: %v", err)
+	}
+	if _, err := New("p", APIKey(testKey.redacted())); !errors.As(err, &bad) {
+		t.Errorf("New takes a redacted key: %v", err)
+	}
+}

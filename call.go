@@ -13,7 +13,6 @@ import (
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/lenient"
-	"github.com/connic-go/connic/internal/problem"
 )
 
 // call is one call of the API: the root's side of an exchange. It is the parent
@@ -95,7 +94,7 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 	k.Context, k.scope, k.item = ctx, c, r.id
 	k.options = &noOptions
 	if len(opts) > 0 || r.admitted != nil || r.received != nil {
-		k.options = &callOptions{spare: r.spare, admitted: r.admitted, received: r.received}
+		k.options = &callOptions{spare: r.spare, admitted: r.admitted, queued: r.queued, received: r.received}
 		for _, opt := range opts {
 			if opt != nil {
 				opt(k.options)
@@ -201,6 +200,7 @@ func (k *call) failed(o *exchange.Outcome) error {
 			own.Op, own.Last = k.op.Name, k.answered(o.Last, o)
 			return &own
 		}
+	case exchange.CauseKey, exchange.CauseContext, exchange.CauseTransport: // below
 	case exchange.CauseBody:
 		if argument, ok := o.Err.(*ArgumentError); ok { //nolint:errorlint // a body that cannot be made
 			return argument
@@ -210,9 +210,13 @@ func (k *call) failed(o *exchange.Outcome) error {
 	if last == nil {
 		last = o.Last
 	}
+	err := o.Err
+	if errors.Is(err, exchange.ErrAttemptTimeout) {
+		err = fmt.Errorf("%w (see WithTimeout)", err)
+	}
 	return &TransportError{
 		Op: k.op.Name, Method: k.op.Method, Path: k.masked(k.exchange.URL.Path), Attempts: o.Attempts,
-		item: k.masked(k.item), Err: o.Err, Last: k.answered(last, o), unknown: o.Unknown,
+		item: k.masked(k.item), Err: err, Last: k.answered(last, o), unknown: o.Unknown,
 	}
 }
 
@@ -274,9 +278,14 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
-	if k.scope.observer != nil {
+	if queued := k.options.queued; k.scope.observer != nil || queued != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
-			k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+			if queued != nil {
+				queued(reason, wait)
+			}
+			if k.scope.observer != nil {
+				k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+			}
 		}
 	}
 	asked := time.Now()
@@ -348,8 +357,3 @@ func callOf(ctx context.Context) *call {
 
 // sleep waits for d, or until the context ends.
 func sleep(ctx context.Context, d time.Duration) error { return exchange.Sleep(ctx, d) }
-
-const (
-	maxDetail = problem.MaxDetail
-	maxID     = exchange.MaxID
-)

@@ -18,9 +18,6 @@ import (
 //go:generate go run ./internal/api/surface . testdata/api.golden
 //go:generate go run ./internal/api/openapi
 
-// Version is the version of this package.
-const Version = "0.1.0"
-
 // DefaultBaseURL is the documented address of the service.
 const DefaultBaseURL = "https://api.connic.co/v1"
 
@@ -102,6 +99,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		c.limiter = NewLimiter(defaultQuota, defaultWindow)
 	}
 	var next http.RoundTripper
+	var own *http.Transport
 	if h := conf.httpClient; h != nil {
 		next = h.Transport
 		if c.timeout == 0 {
@@ -112,8 +110,8 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		c.timeout = defaultTimeout
 	}
 	if next == nil {
-		own := newTransport(c.timeout)
-		next, c.close = own, own.CloseIdleConnections
+		own = newTransport(c.timeout, c.limiter)
+		next = own
 	}
 	for _, wrap := range conf.middleware {
 		if next = wrap(next); next == nil {
@@ -122,7 +120,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	}
 	c.engine = exchange.Engine{
 		Policy: exchange.Policy(c.retry), Key: c.credential.key(), UserAgent: userAgent(conf.application),
-		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Inject: c.callContext != nil,
+		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Transport: own, Inject: c.callContext != nil,
 	}
 	c.engine.Start(next)
 	c.serve()
@@ -211,8 +209,8 @@ func lacking(found *environ.Settings) string {
 // by the caller. Calls in progress continue; later calls fail with [ErrClosed].
 // Close always returns nil.
 func (c *Client) Close() error {
-	if c.core != nil && !c.closed.Swap(true) && c.close != nil {
-		c.close()
+	if c.core != nil && !c.closed.Swap(true) {
+		c.engine.Close()
 	}
 	return nil
 }
@@ -250,13 +248,17 @@ func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 func (c *Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // newTransport returns the default transport of a client. It keeps every
-// connection for reuse, where net/http keeps two, and opens at most 64: far
-// more than a quota of 60 requests a minute can use.
+// connection for reuse, where net/http keeps two, and opens as many as the
+// Limiter admits attempts, at least 64.
 //
 // All attempts may share one HTTP/2 connection, so a dead one must be detected
 // and abandoned before an attempt times out. A connection that is silent while
 // in use is pinged after a sixth of the timeout, and given up after another
 // sixth.
-func newTransport(timeout time.Duration) *http.Transport {
-	return exchange.NewTransport(min(timeout, defaultTimeout)/6, 64)
+func newTransport(timeout time.Duration, limiter Limiter) *http.Transport {
+	conns := limiter.Status().Limit
+	if conns > 0 { // otherwise the Limiter admits any number at once
+		conns = max(conns, 64)
+	}
+	return exchange.NewTransport(min(timeout, defaultTimeout)/6, conns)
 }

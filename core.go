@@ -3,7 +3,6 @@ package connic
 import (
 	"context"
 	"net/url"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +10,9 @@ import (
 	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
 )
+
+// Version is the version of this package.
+const Version = "0.1.0"
 
 // core is what a Client shares with those derived from it by
 // [Client.ForEnvironment].
@@ -26,7 +28,6 @@ type core struct {
 	callContext func(context.Context, Operation) context.Context
 	readOnly    bool
 	routes      routes
-	close       func()
 	watches     watches
 
 	unmade bool
@@ -64,7 +65,7 @@ func (c *scope) made(op string) error {
 	return nil
 }
 
-var platform = "connic-go/" + Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"
+var platform = exchange.UserAgent(Version)
 
 var platformAgent = []string{platform}
 

@@ -14,6 +14,7 @@ import (
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/pack"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // DeploymentsService uploads and activates the code of agent projects.
@@ -40,6 +41,10 @@ type Deployment struct {
 	// Queued is set by an upload if the deployment is queued behind another one
 	// that is being built.
 	Queued bool `json:"-"`
+	// LeftOut lists what [DeploymentsService.UploadFS] found in the project and
+	// did not send: at most 1,000 paths, in order; those of folders end in a
+	// slash.
+	LeftOut []string `json:"-"`
 
 	rawItem
 }
@@ -203,10 +208,17 @@ func (s *DeploymentsService) Get(ctx context.Context, id string, opts ...Request
 	return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id}, decodeDeployment, opts)
 }
 
-// UploadParams specifies the destination of an upload.
+// UploadParams specifies the destination and the extent of an upload.
 type UploadParams struct {
 	EnvironmentID string // default: the client's environment, or else the default environment of the project
 	SkipTests     bool   // deploy without running the tests of the project
+	// Folders are further top-level folders of the project that are sent, and
+	// Exclude those that are not. A project with a folder apps must name it in
+	// either: the vendor documents the folder, and the vendor's own client does
+	// not send it. Files of any extension are allowed in Folders, and count
+	// towards the 5 MiB. Exclude takes precedence; an archive is never changed,
+	// so it is refused if it has what Exclude names.
+	Folders, Exclude []string
 }
 
 // Upload deploys a project from a tar.gz archive. It returns when the service
@@ -236,14 +248,17 @@ type UploadParams struct {
 //	Access: deployments write
 //	Status: observed
 func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
-	return s.upload(ctx, openArchive(ctx, &source), p, opts)
+	return s.upload(ctx, p, opts, func(selection pack.Selection) (*pack.Archive, error) {
+		return selection.File(ctx, source.Name, source.Open)
+	})
 }
 
 // UploadFS packs a project folder, such as os.DirFS("my-project"), and deploys
 // it as [DeploymentsService.Upload] does. The same tree always produces the
 // same archive.
 //
-// Anything that is not part of a project is left out: at the root, everything
+// Anything that is not part of a project is left out, and listed in the result:
+// at the root, everything
 // except requirements.txt and the known folders; hidden files and folders, so
 // that .env never leaves the machine; folders whose name contains __pycache__;
 // *.pyc; and anything that is neither a file nor a folder. All other violations
@@ -263,16 +278,23 @@ func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *U
 //	Access: deployments write
 //	Status: observed
 func (s *DeploymentsService) UploadFS(ctx context.Context, project fs.FS, p *UploadParams, opts ...RequestOption) (*Deployment, error) {
-	return s.upload(ctx, func() (*pack.Archive, error) { return pack.Tree(ctx, project) }, p, opts)
+	return s.upload(ctx, p, opts, func(selection pack.Selection) (*pack.Archive, error) { return selection.Tree(ctx, project) })
 }
 
-func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Archive, error), p *UploadParams, opts []RequestOption) (*Deployment, error) {
+func (s *DeploymentsService) upload(ctx context.Context, p *UploadParams, opts []RequestOption, open func(pack.Selection) (*pack.Archive, error)) (*Deployment, error) {
 	var params UploadParams
 	if p != nil {
 		params = *p
 	}
 	const op = api.DeploymentsUpload
-	open, err := checked(ctx, op, open)
+	var leftOut []string
+	next, err := checked(ctx, op, func() (*pack.Archive, error) {
+		archive, err := open(pack.Selection{Folders: params.Folders, Exclude: params.Exclude})
+		if err == nil {
+			leftOut = archive.LeftOut()
+		}
+		return archive, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -289,9 +311,9 @@ func (s *DeploymentsService) upload(ctx context.Context, open func() (*pack.Arch
 	})
 	queued := false
 	r.received = func(h http.Header) { queued, _ = strconv.ParseBool(strings.TrimSpace(h.Get("X-Deployment-Queued"))) }
-	d, err := sendArchive(ctx, s.scope(), r, contentJSON[0], form, open, decodeDeployment, opts)
+	d, err := sendArchive(ctx, s.scope(), r, contentJSON[0], form, next, decodeDeployment, opts)
 	if d != nil {
-		d.Queued = queued
+		d.Queued, d.LeftOut = queued, leftOut
 		d.EnvironmentID = cmp.Or(d.EnvironmentID, environment)
 	}
 	return d, err
@@ -324,28 +346,35 @@ func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...Re
 //	Status: assumed
 func (s *DeploymentsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Deployment, error) {
 	conf := newWaitConfig(opts)
-	return waitFor(ctx, s.watch(&conf), conf, api.DeploymentsGet, id, &Deployment{ID: id})
+	return s.waiter(&conf).one(ctx, api.Table[api.DeploymentsGet].Name, id, &Deployment{ID: id})
 }
 
-// watch returns the watch for deployments, those of all environments.
-func (s *DeploymentsService) watch(conf *waitConfig) *watch[Deployment] {
-	return watchOf(s.scope(), conf, "", watchKind[Deployment]{
-		name: "deployment",
-		id:   func(d *Deployment) string { return d.ID },
-		state: func(d *Deployment) waitState {
-			return waitState{status: string(d.Status), phase: d.Phase, done: !d.atWork()}
+// waiter returns the waiter for deployments, those of all environments.
+func (s *DeploymentsService) waiter(conf *waitConfig) *waiter[Deployment] {
+	return newWaiter(s.scope(), conf, "", (*Deployment).failure, watch.Kind[Deployment]{
+		Name: "deployment",
+		ID:   func(d *Deployment) string { return d.ID },
+		State: func(d *Deployment) watch.State {
+			return watch.State{Status: string(d.Status), Phase: d.Phase, Done: !d.atWork()}
 		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*Deployment, error) {
-			return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, opts)
+		Get: func(ctx context.Context, id string, a watch.Ask) (*Deployment, error) {
+			return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, conf.asked(a))
 		},
-		list: func([]*Deployment) listing[Deployment] {
+		List: func([]*Deployment) func(context.Context, watch.Position, watch.Ask) (watch.Page[Deployment], error) {
 			l := s.listing(&DeploymentListParams{Limit: pageLimit})
 			l.request.query = nil // all environments
-			return l
+			return pages(conf, l)
 		},
 		// A list may omit what tells how a deployment ended.
-		partial: func(d *Deployment) bool { return d.Status == "" || !d.atWork() },
+		Partial: func(d *Deployment) bool { return d.Status == "" || !d.atWork() },
+		Copy:    (*Deployment).clone,
 	})
+}
+
+func (d *Deployment) clone() *Deployment {
+	own := *d
+	own.Agents, own.LeftOut = slices.Clone(d.Agents), slices.Clone(d.LeftOut)
+	return &own
 }
 
 // failure returns the error of a deployment that has ended, or nil if it

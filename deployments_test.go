@@ -200,3 +200,37 @@ func TestDeploymentsOfUnknownOutcome(t *testing.T) {
 		srv.Close()
 	}
 }
+
+// A folder of a project that the vendor documents, and its own client does not
+// send, is not left out in silence.
+func TestFoldersAreNotLeftOutInSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		c := srv.Client()
+		tree := fstest.MapFS{
+			"agents/a.yaml": {Data: []byte("name: a")}, "apps/shop.yaml": {Data: []byte("name: shop")}, "apps/shop/index.html": {Data: []byte("<p>")},
+			"docs/a.md": {Data: []byte("x")}, ".env": {Data: []byte("x")},
+		}
+		_, err := c.Deployments.UploadFS(t.Context(), tree, nil)
+		var bad *connic.ArchiveError
+		if !errors.As(err, &bad) || len(bad.Problems) != 1 || bad.Problems[0].Path != "apps" || srv.Executions("deployments.upload") != 0 {
+			t.Errorf("%v", err)
+		}
+		if _, err := c.TestRuns.Create(t.Context(), connic.TestRunCreate{Project: tree}); !errors.As(err, &bad) {
+			t.Errorf("test run: %v", err)
+		}
+		with := must[*connic.Deployment](t)(c.Deployments.UploadFS(t.Context(), tree, &connic.UploadParams{Folders: []string{"apps"}}))
+		if got := strings.Join(with.LeftOut, " "); got != ".env docs/" {
+			t.Errorf("left out are %s", got)
+		}
+		without := must[*connic.Deployment](t)(c.Deployments.UploadFS(t.Context(), tree, &connic.UploadParams{Exclude: []string{"apps"}}))
+		if got := strings.Join(without.LeftOut, " "); got != ".env apps/ docs/" {
+			t.Errorf("left out are %s", got)
+		}
+		if _, err := c.TestRuns.Create(t.Context(), connic.TestRunCreate{Project: tree, Folders: []string{"apps"}}); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -7,12 +7,14 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // DevSessionsService runs a project's code during development, in an
@@ -30,8 +32,12 @@ type DevSession struct {
 	Container       ContainerStatus `json:"container_status,omitzero" api:"observed"`
 
 	// Name is the name that the session was created with. It is empty for a
-	// temporary environment.
+	// temporary environment, and in responses other than that of Create, which
+	// do not repeat it.
 	Name string `json:"-"`
+	// Folders and Exclude select folders for [DevSessionsService.Sync], as in
+	// [UploadParams].
+	Folders, Exclude []string `json:"-"`
 
 	rawItem
 }
@@ -221,7 +227,7 @@ func decodeSessionStatus(d *lenient.Decoder) (DevSessionStatus, error) {
 //	Access: undocumented
 //	Status: observed
 func (s *DevSessionsService) Upload(ctx context.Context, id string, source FileSource, opts ...RequestOption) (*DevUpload, error) {
-	return s.upload(ctx, id, openArchive(ctx, &source), opts)
+	return s.upload(ctx, id, func() (*pack.Archive, error) { return pack.Selection{}.File(ctx, source.Name, source.Open) }, opts)
 }
 
 func (s *DevSessionsService) upload(ctx context.Context, id string, open func() (*pack.Archive, error), opts []RequestOption) (*DevUpload, error) {
@@ -243,7 +249,9 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 
 // Sync packs a project folder, as [DeploymentsService.UploadFS] does, and sends
 // it to a dev session. If requirements.txt needs another container, Sync
-// deletes the session, creates one with the same name, waits until its
+// deletes the session, creates one with the same name (that of its
+// environment, if the session has none and its environment is kept), waits
+// until its
 // container runs, and sends the files to that. It returns the session that has
 // the files; use that session from then on.
 //
@@ -258,18 +266,30 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 //	Status: observed
 func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, project fs.FS, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
-	open := func() (*pack.Archive, error) { return pack.Tree(ctx, project) }
+	open := func() (*pack.Archive, error) {
+		return pack.Selection{Folders: session.Folders, Exclude: session.Exclude}.Tree(ctx, project)
+	}
 	_, err := s.upload(ctx, session.ID, open, conf.request)
 	if !errors.Is(err, ErrSessionOutdated) {
 		return &session, err
 	}
-	if _, err := s.Delete(ctx, session.ID, conf.request...); err != nil {
-		return &session, err
-	}
-	created, err := s.Create(ctx, DevSessionCreate{Name: session.Name}, conf.request...)
+	deleted, err := s.Delete(ctx, session.ID, conf.request...)
 	if err != nil {
 		return &session, err
 	}
+	name := session.Name
+	if name == "" && !deleted {
+		// The environment is kept, so it has a name: do not replace it by a
+		// temporary one.
+		if name = session.EnvironmentName; name == "" {
+			return &session, &ArgumentError{Op: api.Table[api.DevSessionsCreate].Name, Arg: "session", Reason: "has no Name, and its environment is kept; create a session with the name"}
+		}
+	}
+	created, err := s.Create(ctx, DevSessionCreate{Name: name}, conf.request...)
+	if err != nil {
+		return &session, err
+	}
+	created.Folders, created.Exclude = session.Folders, session.Exclude
 	if _, err = s.Wait(ctx, created.ID, opts...); err == nil {
 		_, err = s.upload(ctx, created.ID, open, conf.request)
 	}
@@ -290,17 +310,24 @@ func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, proje
 //	Status: observed
 func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
-	w := watchOf(s.scope(), &conf, "", watchKind[DevSession]{
-		name: "dev session",
-		id:   func(d *DevSession) string { return d.ID },
-		state: func(d *DevSession) waitState {
-			return waitState{status: mask.Text(string(d.Container)), done: d.Container == ContainerRunning || d.Container == ContainerFailed}
+	w := newWaiter(s.scope(), &conf, "", (*DevSession).failure, watch.Kind[DevSession]{
+		Name: "dev session",
+		ID:   func(d *DevSession) string { return d.ID },
+		State: func(d *DevSession) watch.State {
+			return watch.State{Status: mask.Text(string(d.Container)), Done: d.Container == ContainerRunning || d.Container == ContainerFailed}
 		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*DevSession, error) {
-			return s.get(ctx, id, LanePoll, opts)
+		Get: func(ctx context.Context, id string, a watch.Ask) (*DevSession, error) {
+			return s.get(ctx, id, LanePoll, conf.asked(a))
 		},
+		Copy: (*DevSession).clone,
 	})
-	return waitFor(ctx, w, conf, api.DevSessionsGet, id, &DevSession{ID: id})
+	return w.one(ctx, api.Table[api.DevSessionsGet].Name, id, &DevSession{ID: id})
+}
+
+func (v *DevSession) clone() *DevSession {
+	own := *v
+	own.Folders, own.Exclude = slices.Clone(v.Folders), slices.Clone(v.Exclude)
+	return &own
 }
 
 // failure returns the error of a session whose container failed.
@@ -336,12 +363,3 @@ func decodeSessionEnd(d *lenient.Decoder) (bool, error) {
 	err := d.End(d.Value(&v))
 	return v.Deleted, err
 }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (v *DevSession) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (v *DevUpload) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (v *BridgeRoute) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }

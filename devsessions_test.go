@@ -190,3 +190,42 @@ func TestDoWithoutProject(t *testing.T) {
 		t.Error("what is wrong was sent")
 	}
 }
+
+// A session that was got rather than created does not know its name. Its
+// environment is not replaced by a temporary one.
+func TestSyncKeepsTheEnvironmentOfASession(t *testing.T) {
+	t.Parallel()
+	for answered, want := range map[string]string{
+		`{"id": "s1", "container_status": "running"}`:                                      "",
+		`{"id": "s1", "container_status": "running", "environment_name": "mine"}`:          `{"name":"mine"}`,
+		`{"id": "s1", "container_status": "running", "environment_name": "temp-1", "t":1}`: `{}`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			created := ""
+			c := must[*connic.Client](t)(connic.New("p", "cnc_sessions_test", connic.WithHTTPClient(&http.Client{
+				Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+					switch {
+					case r.Method == http.MethodDelete:
+						return response(r, 200, `{"environment_deleted": `+map[bool]string{true: "true", false: "false"}[want == "{}"]+`}`), nil
+					case strings.HasSuffix(r.URL.Path, "/test-sessions"):
+						b, err := io.ReadAll(r.Body)
+						created = string(b)
+						return response(r, 200, `{"id": "s2"}`), err
+					case strings.HasSuffix(r.URL.Path, "/s1/files"):
+						return response(r, 409, `{"detail": "requirements.txt changed. Create a new session."}`), nil
+					case strings.HasSuffix(r.URL.Path, "/files"):
+						return response(r, 200, `{"files_hash": "x"}`), nil
+					case strings.HasSuffix(r.URL.Path, "/s2"):
+						return response(r, 200, `{"container_status": "running"}`), nil
+					}
+					return response(r, 200, answered), nil
+				}),
+			})))
+			session := must[*connic.DevSession](t)(c.DevSessions.Get(t.Context(), "s1"))
+			fresh, err := c.DevSessions.Sync(t.Context(), *session, fstest.MapFS{"agents/a.yaml": {Data: []byte("name: a")}})
+			if created != want || (err == nil) != (want != "") || want != "" && fresh.ID != "s2" {
+				t.Errorf("%s: it creates %q, %v, %v", answered, created, fresh, err)
+			}
+		})
+	}
+}

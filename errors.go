@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/problem"
 )
 
 // sentinel is a constant error, so that it cannot be assigned to.
@@ -333,3 +335,8 @@ func (e *DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), 
 // MarshalText implements [encoding.TextMarshaler]. It returns the same text as
 // Error.
 func (e *WaitError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+const (
+	maxDetail = problem.MaxDetail
+	maxID     = exchange.MaxID
+)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // An Evaluation is the verdict of a judge on one run.
@@ -257,7 +258,8 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 			Err: errors.New("the service took the request and did not name the evaluation; see Judges.Evaluations"),
 		}
 	}
-	return ended(s.scope(), e)(s.watch(&conf, judgeID).joinKnown(ctx, conf, true, e, e.ID).one(ctx))
+	w := s.waiter(&conf, judgeID)
+	return w.await(ctx, w.JoinKnown(ctx, conf.terms(), true, e.clone(), e.ID), e.ID, e)
 }
 
 // WaitEvaluation waits until an evaluation has finished and returns it. An
@@ -278,14 +280,24 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 //	Status: assumed
 func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
-	if reason := checkFilled(evaluationID); reason != "" {
-		return nil, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "evaluation id", Reason: reason}
-	}
 	known := &Evaluation{ID: evaluationID, JudgeID: judgeID}
-	if ctx == nil {
-		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
-	}
-	return ended(s.scope(), known)(s.watch(&conf, judgeID).join(ctx, conf, false, evaluationID).one(ctx))
+	return s.waiter(&conf, judgeID).one(ctx, api.Table[api.JudgesEvaluations].Name, evaluationID, known)
+}
+
+// WaitEvaluations waits for many evaluations by a judge and yields each as it
+// ends. An evaluation that failed is yielded with an [*EvaluationError], and
+// one that is missing from the list for 15 s with a [*WaitError]; the wait
+// continues for the others. A poll costs one list request per 100 evaluations.
+// In all other respects WaitEvaluations relates to
+// [JudgesService.WaitEvaluation] as [RunsService.WaitAll] does to
+// [RunsService.Wait].
+//
+//	API:    GET /projects/{project}/judges/{judge}/evaluations
+//	Access: judges read
+//	Status: assumed
+func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, evaluationIDs []string, opts ...WaitOption) iter.Seq2[*Evaluation, error] {
+	conf := newWaitConfig(opts)
+	return s.waiter(&conf, judgeID).all(ctx, api.Table[api.JudgesEvaluations].Name, evaluationIDs)
 }
 
 // WaitRunEvaluation waits until a judge has evaluated a run, and returns the
@@ -303,50 +315,58 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 //	Status: assumed
 func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
-	if reason := checkFilled(runID); reason != "" {
-		return nil, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "run id", Reason: reason}
-	}
 	known := &Evaluation{JudgeID: judgeID, RunID: runID}
-	if ctx == nil {
-		return known, &ArgumentError{Op: api.Table[api.JudgesEvaluations].Name, Arg: "context", Reason: "is nil"}
+	w := s.runWaiter(&conf, judgeID)
+	if err := w.check(ctx, api.Table[api.JudgesEvaluations].Name, runID); err != nil {
+		return known, err
 	}
-	return ended(s.scope(), known)(s.watchRuns(&conf, judgeID).joinKnown(ctx, conf, false, known, runID).one(ctx))
+	return w.await(ctx, w.JoinKnown(ctx, conf.terms(), false, known.clone(), runID), runID, known)
 }
 
-// watch returns the watch for the evaluations by a judge.
-func (s *JudgesService) watch(conf *waitConfig, judgeID string) *watch[Evaluation] {
-	return watchOf(s.scope(), conf, judgeID, watchKind[Evaluation]{
-		name:  "evaluation",
-		id:    func(e *Evaluation) string { return e.ID },
-		state: func(e *Evaluation) waitState { return waitState{status: string(e.Status), done: !e.Status.active()} },
-		list:  s.look(judgeID),
-	})
-}
-
-// watchRuns returns the watch for the newest evaluation by a judge of each of
-// several runs.
-func (s *JudgesService) watchRuns(conf *waitConfig, judgeID string) *watch[Evaluation] {
-	return watchOf(s.scope(), conf, judgeID, watchKind[Evaluation]{
-		name: "evaluation of run",
-		id:   func(e *Evaluation) string { return e.RunID },
-		state: func(e *Evaluation) waitState {
-			missing := e.ID == "" && e.Status == "" // no evaluation yet
-			return waitState{status: string(e.Status), done: !e.Status.active() && !missing}
+// waiter returns the waiter for the evaluations by a judge.
+func (s *JudgesService) waiter(conf *waitConfig, judgeID string) *waiter[Evaluation] {
+	return newWaiter(s.scope(), conf, judgeID, (*Evaluation).failure, watch.Kind[Evaluation]{
+		Name: "evaluation",
+		ID:   func(e *Evaluation) string { return e.ID },
+		State: func(e *Evaluation) watch.State {
+			return watch.State{Status: string(e.Status), Done: !e.Status.active()}
 		},
-		absent: func(id string) *Evaluation { return &Evaluation{JudgeID: judgeID, RunID: id} },
-		list:   s.look(judgeID),
+		List: s.newest(conf, judgeID),
+		Copy: (*Evaluation).clone,
 	})
 }
 
-// look returns the list of a judge's evaluations, newest first. It covers only
-// those of one run if all awaited ones are of that run.
-func (s *JudgesService) look(judgeID string) func([]*Evaluation) listing[Evaluation] {
-	return func(seen []*Evaluation) listing[Evaluation] {
+// runWaiter returns the waiter for the newest evaluation by a judge of each of
+// several runs.
+func (s *JudgesService) runWaiter(conf *waitConfig, judgeID string) *waiter[Evaluation] {
+	return newWaiter(s.scope(), conf, judgeID, (*Evaluation).failure, watch.Kind[Evaluation]{
+		Name: "evaluation of run",
+		ID:   func(e *Evaluation) string { return e.RunID },
+		State: func(e *Evaluation) watch.State {
+			missing := e.ID == "" && e.Status == "" // no evaluation yet
+			return watch.State{Status: string(e.Status), Done: !e.Status.active() && !missing}
+		},
+		Absent: func(id string) *Evaluation { return &Evaluation{JudgeID: judgeID, RunID: id} },
+		List:   s.newest(conf, judgeID),
+		Copy:   (*Evaluation).clone,
+	})
+}
+
+func (e *Evaluation) clone() *Evaluation {
+	own := *e
+	own.Criteria = slices.Clone(e.Criteria)
+	return &own
+}
+
+// newest lists a judge's evaluations, newest first: only those of one run if all
+// that were seen last are of that run.
+func (s *JudgesService) newest(conf *waitConfig, judgeID string) func([]*Evaluation) func(context.Context, watch.Position, watch.Ask) (watch.Page[Evaluation], error) {
+	return func(last []*Evaluation) func(context.Context, watch.Position, watch.Ask) (watch.Page[Evaluation], error) {
 		params := EvaluationListParams{Limit: pageLimit}
-		if len(seen) > 0 && seen[0] != nil {
-			params.RunID = seen[0].RunID
+		if len(last) > 0 && last[0] != nil {
+			params.RunID = last[0].RunID
 		}
-		if slices.ContainsFunc(seen, func(e *Evaluation) bool { return e == nil || e.RunID != params.RunID }) {
+		if slices.ContainsFunc(last, func(e *Evaluation) bool { return e == nil || e.RunID != params.RunID }) {
 			params.RunID = ""
 		}
 		l := s.evaluations(judgeID, &params)
@@ -356,6 +376,6 @@ func (s *JudgesService) look(judgeID string) func([]*Evaluation) listing[Evaluat
 			}
 			slices.SortStableFunc(items, func(a, b *Evaluation) int { return b.CreatedAt.Compare(a.CreatedAt) })
 		}
-		return l
+		return pages(conf, l)
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -214,11 +216,11 @@ func TestPollsDoNotSpin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0
-		c := newTestClient(t, func(*http.Request) (*http.Response, error) {
+		c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
 			if looks++; looks > 10_000 {
 				t.Fatal("it spins")
 			}
-			return respond(200, `{"id": "r1", "status": "running"}`), nil
+			return respond(200, fmt.Sprintf(`{"id": %q, "status": "running"}`, path.Base(r.URL.Path))), nil
 		}, WithoutRateLimit())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -27,6 +27,8 @@ type Document interface {
 	// entry returns the document's own id, and whether the document may be sent
 	// twice.
 	entry() (id string, repeatable bool)
+	// target returns where the entry is.
+	target() (environment, namespace string)
 }
 
 func (d TextUpload) upload(ctx context.Context, s *KnowledgeService, opts []RequestOption) (*Ingestion, error) {
@@ -36,6 +38,9 @@ func (d TextUpload) upload(ctx context.Context, s *KnowledgeService, opts []Requ
 func (d TextUpload) entry() (id string, repeatable bool) {
 	return d.EntryID, d.EntryID != "" || d.StableID
 }
+
+func (d TextUpload) target() (environment, namespace string) { return d.EnvironmentID, d.Namespace }
+func (d FileUpload) target() (environment, namespace string) { return d.EnvironmentID, d.Namespace }
 
 func (d FileUpload) upload(ctx context.Context, s *KnowledgeService, opts []RequestOption) (*Ingestion, error) {
 	return s.UploadFile(ctx, d, opts...)
@@ -69,7 +74,9 @@ type UploadResult struct {
 
 // UploadAll uploads many documents. It reads them from the sequence as capacity
 // becomes available, sends several at a time under the client's rate limit, and
-// yields a result for each as it is accepted or fails, in that order:
+// yields a result for each as it is accepted or fails. Documents with the same
+// EntryID, namespace and environment are sent one at a time, in order, so that
+// the last one is the entry:
 //
 //	for r, err := range client.Knowledge.UploadAll(ctx, docs, nil) {
 //		if err != nil {
@@ -124,7 +131,7 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq[Document
 		default:
 			n := cmp.Or(params.Concurrency, uploadConcurrency)
 			b := &bulkUpload{
-				service: s, opts: opts, most: n, results: make(chan uploaded, n), progress: params.Progress, yield: yield,
+				service: s, opts: opts, most: n, results: make(chan uploaded, n), progress: params.Progress, yield: yield, flying: make(map[entryKey]bool),
 			}
 			b.run(ctx, docs)
 		}
@@ -143,7 +150,21 @@ type bulkUpload struct {
 
 	results chan uploaded // has a buffer of most, so that no sender blocks
 	running int
-	stop    error // why no more documents are read
+	flying  map[entryKey]bool // the entries of the documents in flight that name them
+	stop    error             // why no more documents are read
+}
+
+// entryKey identifies an entry. Documents for the same one are sent one at a
+// time, in order: if the first is retried, it must not replace the second.
+type entryKey struct{ environment, namespace, id string }
+
+func (b *bulkUpload) keyOf(d Document) (key entryKey, named bool) {
+	if isNil(d) {
+		return key, false
+	}
+	id, _ := d.entry()
+	environment, namespace := d.target()
+	return entryKey{cmp.Or(environment, b.service.scope().environment), namespace, id}, id != ""
 }
 
 type uploaded struct {
@@ -168,7 +189,8 @@ func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
 		if b.progress.Done(index) {
 			continue
 		}
-		for b.running == b.most || len(b.results) > 0 {
+		key, named := b.keyOf(d)
+		for b.running == b.most || len(b.results) > 0 || named && b.flying[key] {
 			if !b.next() {
 				return
 			}
@@ -185,6 +207,9 @@ func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
 				return
 			}
 			continue
+		}
+		if named {
+			b.flying[key] = true
 		}
 		b.start(ctx, index, d)
 	}
@@ -258,6 +283,9 @@ var errRanAway = fmt.Errorf("connic: %s: the code that reads the document did no
 func (b *bulkUpload) next() bool {
 	u := <-b.results
 	b.running--
+	if key, named := b.keyOf(u.result.Document); named {
+		delete(b.flying, key)
+	}
 	if u.panicked != nil {
 		panic(u.panicked) //nolint:forbidigo // here it can be recovered
 	}

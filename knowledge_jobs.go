@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // A Job is the ingestion of an uploaded entry.
@@ -114,23 +115,29 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 	return do(ctx, s.scope(), r, decodeInto[Job], opts)
 }
 
-// watchJobs returns the watch for the ingestion jobs of an environment.
-func (s *KnowledgeService) watchJobs(conf *waitConfig, p *KnowledgeParams) *watch[Job] {
+// waiter returns the waiter for the ingestion jobs of an environment.
+func (s *KnowledgeService) waiter(conf *waitConfig, p *KnowledgeParams) *waiter[Job] {
 	environment := cmp.Or(p.environment(), s.scope().environment)
-	return watchOf(s.scope(), conf, environment, watchKind[Job]{
-		name: "ingestion job",
-		id:   func(j *Job) string { return j.ID },
-		state: func(j *Job) waitState {
+	return newWaiter(s.scope(), conf, environment, (*Job).failure, watch.Kind[Job]{
+		Name: "ingestion job",
+		ID:   func(j *Job) string { return j.ID },
+		State: func(j *Job) watch.State {
 			status := j.effectiveStatus()
-			return waitState{status: string(status), done: !status.active()}
+			return watch.State{Status: string(status), Done: !status.active()}
 		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*Job, error) {
-			return s.getJob(ctx, id, &KnowledgeParams{EnvironmentID: environment}, LanePoll, opts)
+		Get: func(ctx context.Context, id string, a watch.Ask) (*Job, error) {
+			return s.getJob(ctx, id, &KnowledgeParams{EnvironmentID: environment}, LanePoll, conf.asked(a))
 		},
-		list: func([]*Job) listing[Job] {
-			return s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit})
+		List: func([]*Job) func(context.Context, watch.Position, watch.Ask) (watch.Page[Job], error) {
+			return pages(conf, s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit}))
 		},
+		Copy: (*Job).clone,
 	})
+}
+
+func (j *Job) clone() *Job {
+	own := *j
+	return &own
 }
 
 // failure returns the error of a job that has ended, or nil if it completed.
@@ -156,7 +163,23 @@ func (j *Job) failure() error {
 //	Status: assumed
 func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...WaitOption) (*Job, error) {
 	conf := newWaitConfig(opts)
-	return waitFor(ctx, s.watchJobs(&conf, p), conf, api.KnowledgeJobsGet, jobID, &Job{ID: jobID})
+	return s.waiter(&conf, p).one(ctx, api.Table[api.KnowledgeJobsGet].Name, jobID, &Job{ID: jobID})
+}
+
+// WaitJobs waits for many ingestion jobs and yields each as it ends. A job that
+// did not complete is yielded with a [*JobError], and one that cannot be
+// retrieved with a [*WaitError]; the wait continues for the others. A poll
+// costs one list request per 100 jobs, and a single request for each job that
+// the list does not show. In all other respects WaitJobs relates to
+// [KnowledgeService.WaitJob] as [RunsService.WaitAll] does to
+// [RunsService.Wait].
+//
+//	API:    GET /projects/{project}/knowledge/jobs
+//	Access: knowledge read
+//	Status: assumed
+func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *KnowledgeParams, opts ...WaitOption) iter.Seq2[*Job, error] {
+	conf := newWaitConfig(opts)
+	return s.waiter(&conf, p).all(ctx, api.Table[api.KnowledgeJobsList].Name, jobIDs)
 }
 
 // A JobError is returned with an ingestion job that ended without completing:

@@ -96,8 +96,22 @@ func badFile(reason string, cause error) *ArgumentError {
 
 func fileType(name string) string { return fileTypes[strings.ToLower(path.Ext(name))] }
 
+// badRead returns the error of a file that cannot be read.
+func badRead(err error) error {
+	var argument *ArgumentError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &argument):
+		return argument
+	case errors.Is(err, pack.ErrDirectory):
+		return badFile(err.Error(), nil)
+	}
+	return badFile("cannot be read", err)
+}
+
 // file checks the source of an upload and determines its size.
-func (s *FileSource) file() (f form.File, err error) {
+func (s *FileSource) file(ctx context.Context) (f form.File, err error) {
 	switch {
 	case s.Open == nil:
 		return f, badFile("has no Open function", nil)
@@ -108,21 +122,19 @@ func (s *FileSource) file() (f form.File, err error) {
 	case fileType(s.Name) == "":
 		return f, badFile("has an ending that is none of "+strings.Join(slices.Sorted(maps.Keys(fileTypes)), " "), nil)
 	}
-	r, err := s.Open()
-	if err != nil {
-		return f, badFile("cannot be opened", err)
-	}
-	defer pack.Close(r)
 	f = form.File{Name: s.Name, Type: fileType(s.Name), Open: s.Open}
-	switch f.Size, err = pack.SizeOf(r); {
-	case errors.Is(err, pack.ErrDirectory):
-		return f, badFile(err.Error(), nil)
-	case err != nil:
-		return f, badFile("cannot be read", err)
-	case f.Size == 0:
-		return f, badFile("is empty", nil)
+	f.Size, err = pack.Within(ctx, func() (int64, error) {
+		r, err := s.Open()
+		if err != nil {
+			return 0, badFile("cannot be opened", err)
+		}
+		defer pack.Close(r)
+		return pack.SizeOf(r)
+	})
+	if err == nil && f.Size == 0 {
+		err = badFile("is empty", nil)
 	}
-	return f, nil
+	return f, badRead(err)
 }
 
 // A FileUpload is a file to be added to the knowledge of an environment.
@@ -334,15 +346,21 @@ func (s *KnowledgeService) UploadFile(ctx context.Context, req FileUpload, opts 
 	if err != nil {
 		return nil, err
 	}
-	file, err := req.File.file()
+	ended := func(err error) error { // reading the file took until the context ended
+		if ctx == nil || ctx.Err() == nil {
+			return err
+		}
+		return &TransportError{Op: api.Table[op].Name, Method: api.Table[op].Method, Err: contextError(ctx)}
+	}
+	file, err := req.File.file(ctx)
 	if err != nil {
-		return nil, err
+		return nil, ended(err)
 	}
 	var own *form.Identity
 	if req.StableID {
 		own, err = form.Identify(ctx, file, func() hash.Hash { return identity("file", req.Namespace, file.Name) })
 		if err != nil {
-			return nil, badFile("cannot be read", err)
+			return nil, ended(badFile("cannot be read", err))
 		}
 		req.EntryID, file = own.Sum, own.File()
 	}

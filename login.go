@@ -1,7 +1,6 @@
 package connic
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +35,7 @@ const (
 const (
 	loginInterval    = 5 * time.Second // as in RFC 8628
 	maxLoginInterval = time.Minute
+	leastCode        = 8 // characters of a device code; a shorter one cannot be hidden
 	loginExpiry      = 15 * time.Minute
 	maxLoginExpiry   = time.Hour
 	loginSlower      = 2 * time.Second // after a 429
@@ -79,6 +79,9 @@ func seconds(n float64, assumed, most time.Duration) time.Duration {
 // It costs one request to start, and one per interval, which is 5 s unless the
 // service specifies another. Network errors and 5xx responses are retried at
 // the next interval.
+//
+// The device code, with which the key is obtained, appears in no error, event
+// or log.
 func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (projectID string, key APIKey, err error) {
 	bad := func(arg, reason string) (string, APIKey, error) {
 		return "", "", &ArgumentError{Op: "login", Arg: arg, Reason: reason}
@@ -111,12 +114,13 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 		return "", "", fmt.Errorf("connic: login.start: the service offers no login; use a key from Project Settings → API Keys & MCP Auth: %w", err)
 	case err != nil:
 		return "", "", err
-	case start.DeviceCode == "" || start.UserCode == "" || strings.ContainsFunc(start.UserCode, isControl):
+	case len(start.DeviceCode) < leastCode || start.UserCode == "" || strings.ContainsFunc(start.UserCode, isControl):
 		return "", "", errors.New("connic: login.start: the response has no code")
 	case !pageURL(start.VerificationURL):
 		// Programs open this URL in a browser.
 		return "", "", errors.New("connic: login.start: the response has no https page to confirm the code")
 	}
+	c.engine.Hide(mask.New(start.DeviceCode)) // whoever has it gets the key
 	expires := time.Now().Add(seconds(start.ExpiresIn, loginExpiry, maxLoginExpiry))
 	if err := show(LoginPrompt{UserCode: start.UserCode, VerificationURL: start.VerificationURL, ExpiresAt: expires}); err != nil {
 		return "", "", err
@@ -150,7 +154,6 @@ func (c *scope) awaitLogin(ctx context.Context, code string, interval time.Durat
 		switch {
 		case errors.As(err, &answer):
 			state := loginState(answer)
-			scrub(answer, code)
 			switch {
 			case state == "authorization_pending", answer.StatusCode >= 500, answer.StatusCode == http.StatusRequestTimeout:
 			case answer.StatusCode == http.StatusTooManyRequests, state == "slow_down":
@@ -187,17 +190,6 @@ func loginState(e *Error) string {
 		return ""
 	}
 	return body.Error
-}
-
-// scrub removes the device code, which grants access to the key, from a
-// response that echoes it.
-func scrub(e *Error, code string) {
-	e.Body = bytes.ReplaceAll(e.Body, []byte(code), []byte("…"))
-	e.Detail = strings.ReplaceAll(e.Detail, code, "…")
-	for i := range e.Fields {
-		f := &e.Fields[i]
-		f.Loc, f.Msg, f.Type = strings.ReplaceAll(f.Loc, code, "…"), strings.ReplaceAll(f.Msg, code, "…"), strings.ReplaceAll(f.Type, code, "…")
-	}
 }
 
 // pageURL reports whether s may be opened in a browser.

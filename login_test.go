@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -157,7 +158,7 @@ func TestLoginUnderHostileAnswers(t *testing.T) {
 		"no key":                 {start: codes, status: 200, poll: `{"project_id": "p-1"}`, says: "no project id and key"},
 		"a key that is none":     {start: codes, status: 200, poll: `{"project_id": "p-1", "api_key": "hunter2\nSECRET"}`, says: "no project id and key"},
 		"a project that is none": {start: codes, status: 200, poll: `{"project_id": "../other", "api_key": "cnc_SECRET-1234"}`, says: "no project id and key"},
-		"a code that comes back": {start: codes, status: 400, poll: `{"error": "invalid", "detail": "unknown code DEVICE-SECRET"}`, says: "unknown code …"},
+		"a code that comes back": {start: codes, status: 400, poll: `{"error": "invalid", "detail": "unknown code DEVICE-SECRET"}`, says: "unknown code [secret]"},
 		"expired":                {start: codes, status: 400, poll: `{"error": "expired_token"}`, says: "expired"},
 		"another status":         {start: codes, status: 403, poll: `{"error": "authorization_pending"}`, says: "403"},
 	} {
@@ -175,7 +176,7 @@ func TestLoginUnderHostileAnswers(t *testing.T) {
 	}
 	// An invalid interval and expiry.
 	synctest.Test(t, func(t *testing.T) {
-		opts, at := loginScript(`{"device_code": "d", "user_code": "u", "verification_url": "https://x.test", "expires_in": 1e300, "interval": -5}`,
+		opts, at := loginScript(`{"device_code": "d-12345678", "user_code": "u", "verification_url": "https://x.test", "expires_in": 1e300, "interval": -5}`,
 			answers(400, `{"error": "authorization_pending"}`))
 		_, _, err := connic.Login(t.Context(), func(connic.LoginPrompt) error { return nil }, opts...)
 		if !errors.Is(err, connic.ErrLoginExpired) || len(*at) < 700 || len(*at) > 720 {
@@ -207,6 +208,29 @@ func TestLoginGoesWhereARouteSays(t *testing.T) {
 			connic.WithRoute("login.start", "/device/code"), connic.WithRoute("login.token", "/device/token"))
 		if got := strings.Join(paths, ", "); err != nil || got != "POST /v1/device/code, POST /v1/device/token" {
 			t.Errorf("%s: %v", got, err)
+		}
+	})
+}
+
+// TestLoginHidesTheDeviceCode has the service repeat the code that leads to the
+// key, in the response and in its headers.
+func TestLoginHidesTheDeviceCode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		opts, _ := loginScript(codes, func(r *http.Request) (*http.Response, error) {
+			resp := response(r, 400, `{"error": "authorization_pending", "detail": "wait for DEVICE-SECRET", "message": "device%2Dsecret"}`)
+			resp.Header.Set("X-Request-Id", "DEVICE-SECRET")
+			return resp, nil
+		}, func(*http.Request) (*http.Response, error) { return nil, errors.New("cannot send device-secret") },
+			answers(403, `{"detail": "REVWSUNFLVNFQ1JFVA=="}`)) // in base64
+		var seen strings.Builder
+		opts = append(opts, connic.WithLogger(slog.New(slog.NewJSONHandler(&seen, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+			connic.WithObserver(func(_ context.Context, e connic.Event) { fmt.Fprintf(&seen, "%+v %v\n", e, e.Err) }))
+		_, _, err := connic.Login(t.Context(), func(connic.LoginPrompt) error { return nil }, opts...)
+		fmt.Fprintf(&seen, "%v %+v %#v", err, err, err)
+		if text := strings.ToLower(seen.String()); strings.Contains(text, "device-secret") || strings.Contains(text, "device%2dsecret") ||
+			strings.Contains(text, "revwsunf") || !strings.Contains(text, "wait for [secret]") || !errors.Is(err, connic.ErrForbidden) {
+			t.Errorf("%v; seen:\n%s", err, seen.String())
 		}
 	})
 }

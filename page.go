@@ -46,6 +46,7 @@ type listing[T any] struct {
 	id            func(*T) string
 	limit, offset int
 	complete      func([]*T) // adds to the items what the list omits; may be nil
+	keepBad       bool       // items that cannot be decoded are items of the page, as far as they can
 }
 
 // fetch requests the page at a position.
@@ -62,7 +63,7 @@ func (l *listing[T]) fetch(ctx context.Context, at list.Position, opts []Request
 		r.query.addInt("offset", at.Offset)
 	}
 	return do(ctx, l.scope, r, func(d *lenient.Decoder) (*list.Page[T], error) {
-		kind := list.Kind[T]{Name: l.name, ID: l.id, Item: decodeItem[T]}
+		kind := list.Kind[T]{Name: l.name, ID: l.id, Item: decodeItem[T], KeepBad: l.keepBad}
 		p, err := kind.Decode(d, at, l.limit)
 		if err == nil && l.complete != nil {
 			l.complete(p.Items)

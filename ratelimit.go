@@ -41,10 +41,12 @@ type Limiter interface {
 // of waits, so that work that was started is followed to its end even while
 // calls are queued. The Limiter returned by [NewLimiter] is a Reserver.
 type Reserver interface {
-	// Reserve reserves that many additional slots for [LanePoll]; a negative
-	// number releases slots. Each Client releases the slots it reserved once it
-	// is no longer waiting for anything.
-	Reserve(places int)
+	// Reserve reserves that many additional slots for the next polls in
+	// [LanePoll]; a negative number releases slots. Slots are reserved as long as
+	// they and those that polls have used in this window are at most half of the
+	// quota. Each Client releases the slots it reserved once it is no longer
+	// waiting for anything. Calls may arrive in any order: only their sum counts.
+	Reserve(slots int)
 }
 
 // Admission describes an attempt that asks a [Limiter] for admission.
@@ -53,14 +55,18 @@ type Admission struct {
 	// Again is set if the service refused this attempt with a 429. The attempt
 	// then returns to the head of its lane.
 	Again bool
-	// NoWait requests a *LimitError instead of a wait.
+	// NoWait requests a *LimitError instead of a wait. The Limiter of
+	// [NewLimiter] then admits the attempt if a slot is free that no queued
+	// attempt needs.
 	NoWait bool
 	// Spare is how much time must remain before the context's deadline when the
 	// attempt is admitted. If less would remain, the attempt is refused with a
 	// *LimitError. It is usually 0.
 	Spare time.Duration
 	// Follow is how many slots a [Reserver] reserves for polls of the work that
-	// the attempt starts, from the admission until Reserve releases them.
+	// the attempt starts, from the admission until Reserve releases them. The
+	// Limiter of [NewLimiter] admits no attempt with a deadline within the window
+	// whose polls would have no slot.
 	Follow int
 	// Queued, if not nil, is called if the attempt has to wait, with the reason
 	// and the estimated time until its turn. It is called on the goroutine of
@@ -77,7 +83,8 @@ const (
 	// It is the default.
 	LaneCall Lane = iota
 	// LanePoll is for the polls of waits. They take precedence over calls, and
-	// use at most half of the quota while calls are queued.
+	// use at most half of the quota while calls are queued, and for a window
+	// after that.
 	LanePoll
 	// LaneCancel is for [RunsService.Cancel], which goes to the head of the
 	// queue. At most three in a row are admitted while other attempts wait.
@@ -185,7 +192,8 @@ const minPause = governor.MinPause
 // window: an attempt counts until one window after the end of its round trip,
 // so neither the network nor a slow upload can bunch arrivals. There is no
 // pacing beyond that: a burst of n on an unused quota is sent as fast as the
-// responses to its first few attempts confirm that the quota is available.
+// responses to its first few attempts confirm that the quota is available. Attempts
+// with [Admission.NoWait] do not wait for that.
 //
 // A 429 pauses all attempts until its Retry-After has passed; the refused
 // attempt returns to the head of its lane. Afterwards the Limiter probes for
@@ -228,7 +236,7 @@ func (l limiter) Release(p Permit, o Outcome) {
 }
 
 // Reserve implements [Reserver].
-func (l limiter) Reserve(places int) { l.governor.Reserve(places) }
+func (l limiter) Reserve(slots int) { l.governor.Reserve(slots) }
 
 // Status implements [Limiter].
 func (l limiter) Status() RateLimitStatus {

@@ -92,10 +92,10 @@ func TestAnAttemptCountsForAWindowAndAMargin(t *testing.T) {
 	})
 }
 
-func TestLinesOfTheLimiter(t *testing.T) {
+func TestQueuesOfTheLimiter(t *testing.T) {
 	t.Parallel()
 	poll, again := connic.Admission{Lane: connic.LanePoll}, connic.Admission{Again: true}
-	t.Run("looks go before calls", func(t *testing.T) {
+	t.Run("polls go before calls", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			q := newQueue(10)
@@ -104,12 +104,12 @@ func TestLinesOfTheLimiter(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			q.join(t.Context(), "call", connic.Admission{})
-			q.join(t.Context(), "look", poll)
+			q.join(t.Context(), "poll", poll)
 			q.join(t.Context(), "cancel", connic.Admission{Lane: connic.LaneCancel})
 			q.join(t.Context(), "low", connic.Admission{Lane: connic.LaneLow})
 			q.join(t.Context(), "other call", connic.Admission{})
 			time.Sleep(61 * time.Second)
-			q.expect(t, "cancel", "look", "call", "other call", "low")
+			q.expect(t, "cancel", "poll", "call", "other call", "low")
 		})
 	})
 	t.Run("a refused attempt goes first", func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestAWaitThatFitsIsNotRefused(t *testing.T) {
 
 // If a pause holds up more waiters than there are free slots, the free ones
 // come first.
-func TestFreePlacesCountInAPause(t *testing.T) {
+func TestFreeSlotsCountInAPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(10)
@@ -273,7 +273,7 @@ func TestFreePlacesCountInAPause(t *testing.T) {
 
 // A waiter that gives up at the moment it is admitted returns its slot to the
 // next one.
-func TestAPlaceIsNotLostWithItsWaiter(t *testing.T) {
+func TestASlotIsNotLostWithItsWaiter(t *testing.T) {
 	t.Parallel()
 	for range 100 { // whether it is admitted before it leaves the queue is random
 		synctest.Test(t, func(t *testing.T) {

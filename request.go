@@ -32,6 +32,7 @@ type request struct {
 	lane       Lane
 	spare      time.Duration // see Admission.Spare
 	admitted   func()        // called when an attempt is admitted
+	queued     func(Reason, time.Duration)
 	// received, if not nil, is called with the headers of the last response.
 	received func(http.Header)
 	// salvage, if not nil, returns a result from a truncated body, or nil.

@@ -17,8 +17,9 @@ type callOptions struct {
 	attempts int
 	failFast bool
 	lane     *Lane
-	spare    time.Duration          // see request
-	admitted func()                 // see request
+	spare    time.Duration // see request
+	admitted func()        // see request
+	queued   func(Reason, time.Duration)
 	sent     func() (landed func()) // called when an attempt is sent, and landed at its end
 	received func(http.Header)      // see request
 	capture  *Response

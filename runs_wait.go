@@ -1,44 +1,58 @@
 package connic
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"iter"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/watch"
 )
 
-// runKind describes how the watch polls runs.
-func (s *RunsService) kind() watchKind[Run] {
-	return watchKind[Run]{
-		name: "run",
-		id:   func(r *Run) string { return r.ID },
-		state: func(r *Run) waitState {
-			return waitState{status: string(r.effectiveStatus()), done: r.finished()}
+// waiter returns the waiter for runs.
+func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
+	w := newWaiter(s.scope(), conf, "", conf.failure, watch.Kind[Run]{
+		Name: "run",
+		ID:   func(r *Run) string { return r.ID },
+		State: func(r *Run) watch.State {
+			status := r.effectiveStatus()
+			return watch.State{Status: string(status), Done: r.finished(), Pause: status == RunAwaitingApproval}
 		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*Run, error) {
-			run, err := do(ctx, s.scope(), request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, opts)
-			if err == nil && run.ID == "" {
-				run.ID = id
-			}
-			return run, err
+		Get: func(ctx context.Context, id string, a watch.Ask) (*Run, error) {
+			return do(ctx, s.scope(), request{op: api.RunsGet, id: id, lane: LanePoll}, decodeRun, conf.asked(a))
 		},
-		list: s.look,
+		List: func(last []*Run) func(context.Context, watch.Position, watch.Ask) (watch.Page[Run], error) {
+			params := created(last)
+			return pages(conf, s.listing(&params))
+		},
 		// A list may omit long fields.
-		partial: func(r *Run) bool { return r.effectiveStatus() == RunCompleted && r.Output == "" },
-		show:    func(e *WaitEvent, r *Run) { e.Run = r },
-	}
+		Partial: func(r *Run) bool { return r.effectiveStatus() == RunCompleted && r.Output == "" },
+		Copy:    (*Run).clone,
+	})
+	w.cancel = func(ctx context.Context, id string) error { return s.Cancel(ctx, id) }
+	return w
 }
 
-// look returns the list of runs, newest first. Once all awaited runs have been
-// seen, it covers only the period in which they were created.
-func (s *RunsService) look(seen []*Run) listing[Run] {
+// clone returns a copy that shares no memory with r.
+func (r *Run) clone() *Run {
+	own := *r
+	own.Context, own.Traces = bytes.Clone(r.Context), slices.Clone(r.Traces)
+	return &own
+}
+
+// created selects the period in which the runs were created, or all runs if one
+// of them was never seen.
+func created(last []*Run) RunListParams {
 	params := RunListParams{Limit: pageLimit}
-	for _, run := range seen {
+	for _, run := range last {
 		if run == nil || run.CreatedAt.IsZero() {
-			params.CreatedAfter, params.CreatedBefore = time.Time{}, time.Time{}
-			break
+			return RunListParams{Limit: pageLimit}
 		}
 		if at := run.CreatedAt.Add(-time.Second); params.CreatedAfter.IsZero() || at.Before(params.CreatedAfter) {
 			params.CreatedAfter = at
@@ -47,11 +61,7 @@ func (s *RunsService) look(seen []*Run) listing[Run] {
 			params.CreatedBefore = at
 		}
 	}
-	return s.listing(&params)
-}
-
-func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
-	return watchOf(s.scope(), conf, "", s.kind())
+	return params
 }
 
 // Wait waits until a run has finished and returns it. A run that did not
@@ -80,26 +90,7 @@ func (s *RunsService) watch(conf *waitConfig) *watch[Run] {
 //	Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	if err := s.scope().checkRun(ctx, "runs.wait", id); err != nil {
-		return &Run{ID: id}, err
-	}
-	return s.await(s.watch(&conf).join(ctx, conf, false, id), ctx, id)
-}
-
-// await waits for one run. It never returns a nil Run.
-func (s *RunsService) await(x *wait[Run], ctx context.Context, id string) (*Run, error) { //nolint:revive // the wait is the receiver
-	run, err := x.one(ctx)
-	if run == nil {
-		return &Run{ID: id}, err
-	}
-	if err != nil || run.effectiveStatus() == RunAwaitingApproval {
-		return run, err
-	}
-	return run, s.scope().hide(run.failure())
-}
-
-func (c *scope) checkRun(ctx context.Context, op, id string) error {
-	return c.checkWait(ctx, op, "run", id)
+	return s.waiter(&conf).one(ctx, "runs.wait", id, &Run{ID: id})
 }
 
 // WaitAll waits for many runs and yields each as it ends. A run that did not
@@ -123,18 +114,7 @@ func (c *scope) checkRun(ctx context.Context, op, id string) error {
 //	Status: assumed
 func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
-	return func(yield func(*Run, error) bool) {
-		for _, id := range ids {
-			if err := s.scope().checkRun(ctx, "runs.wait_all", id); err != nil {
-				yield(nil, err)
-				return
-			}
-		}
-		if len(ids) == 0 {
-			return
-		}
-		s.watch(&conf).join(ctx, conf, false, ids...).all(ctx, nil, nil, conf.ended, yield)
-	}
+	return s.waiter(&conf).all(ctx, "runs.wait_all", ids)
 }
 
 // Watch waits for runs whose ids arrive one by one, for servers and workers. It
@@ -153,19 +133,195 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
-		check := func(id string) error { return s.scope().checkRun(ctx, "runs.watch", id) }
-		if err := s.scope().made("runs.watch"); ctx == nil || err != nil {
-			yield(nil, cmp.Or(err, check("")))
-			return
+		w := s.waiter(&conf)
+		check := func(id string) error { return w.check(ctx, "runs.watch", id) }
+		switch err := w.check(ctx, "runs.watch"); {
+		case err != nil:
+			yield(nil, err)
+		case ids != nil:
+			w.pairs(ctx, w.Join(ctx, conf.terms(), true), nil, ids, check, yield)
 		}
-		s.watch(&conf).join(ctx, conf, true).all(ctx, ids, check, conf.ended, yield)
 	}
 }
 
-// ended returns the error that a run is yielded with.
-func (c *waitConfig) ended(r *Run) error {
+// failure returns the error that a run is returned with.
+func (c *waitConfig) failure(r *Run) error {
 	if c.stopAtApproval && r.effectiveStatus() == RunAwaitingApproval {
 		return nil
 	}
 	return r.failure()
+}
+
+// deadlines cancels runs that take longer than [CancelAfter] allows.
+type deadlines struct {
+	after  time.Duration // 0 means never
+	cancel func(ctx context.Context, id string) error
+	has    func(id string) bool // whether a run is still waited for
+	wake   func()               // makes the wait call check
+	runs   []deadline
+	timer  *time.Timer
+}
+
+type deadline struct {
+	id string
+	at time.Time
+}
+
+func (d *deadlines) add(ids ...string) {
+	if d.after <= 0 || d.cancel == nil {
+		return
+	}
+	for _, id := range ids {
+		d.runs = append(d.runs, deadline{id, time.Now().Add(d.after)})
+	}
+	d.arm()
+}
+
+// arm sets the timer for the next deadline.
+func (d *deadlines) arm() {
+	d.stop()
+	if len(d.runs) > 0 {
+		next := slices.MinFunc(d.runs, func(a, b deadline) int { return a.at.Compare(b.at) })
+		d.timer = time.AfterFunc(time.Until(next.at), d.wake)
+	}
+}
+
+func (d *deadlines) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
+// check cancels the runs whose deadline has passed.
+func (d *deadlines) check(ctx context.Context) {
+	now := time.Now()
+	if !slices.ContainsFunc(d.runs, func(r deadline) bool { return !now.Before(r.at) }) {
+		return
+	}
+	left := d.runs[:0]
+	for _, run := range d.runs {
+		if !d.has(run.id) {
+			continue
+		}
+		if !now.Before(run.at) {
+			if err := cancelRun(ctx, d.cancel, run.id); err == nil || errors.Is(err, errEnded) {
+				continue
+			}
+			run.at = time.Now().Add(pollMax)
+		}
+		left = append(left, run)
+	}
+	d.runs = left
+	d.arm()
+}
+
+// abortTimeout limits the cancel requests of [CancelOnAbort], and each of those of
+// [CancelAfter].
+const abortTimeout = 10 * time.Second
+
+var errEnded = errors.New("the run has ended")
+
+// cancelRun asks the service to cancel a run.
+func cancelRun(ctx context.Context, cancel func(context.Context, string) error, id string) error {
+	ctx, stop := context.WithTimeout(ctx, abortTimeout)
+	defer stop()
+	err := cancel(ctx, id)
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) {
+		return errEnded
+	}
+	return err
+}
+
+// abort cancels the runs of a wait whose context has ended. It returns the error of
+// the wait.
+func abort(ctx context.Context, p *watch.Pending, cancel func(context.Context, string) error) error {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer stop()
+	canceled, ended := 0, 0
+	var failed error
+	for _, id := range p.IDs {
+		switch err := cancelRun(ctx, cancel, id); {
+		case err == nil:
+			canceled++
+		case errors.Is(err, errEnded):
+			ended++
+		default:
+			failed = cmp.Or(failed, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	all := len(p.IDs)
+	switch {
+	case all == 0:
+		return p.Err
+	case failed != nil && all == 1:
+		return fmt.Errorf("%w; the run could not be canceled: %w", p.Err, failed)
+	case failed != nil:
+		return fmt.Errorf("%w; %d of %d runs were canceled: %w", p.Err, canceled, all, failed)
+	case ended == 1 && all == 1:
+		return fmt.Errorf("%w; the run has ended", p.Err)
+	case all == 1:
+		return fmt.Errorf("%w; the run was canceled", p.Err)
+	}
+	return fmt.Errorf("%w; %d of %d runs were canceled", p.Err, canceled, all)
+}
+
+// grace is a context that outlives another one by abortTimeout if a request was
+// sent before that one ended.
+type grace struct {
+	context.Context
+	of      context.Context
+	cancel  context.CancelCauseFunc
+	forget  func() bool
+	mu      sync.Mutex
+	begun   bool
+	expires *time.Timer
+}
+
+func newGrace(ctx context.Context) *grace {
+	g := &grace{of: ctx}
+	g.Context, g.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	g.forget = context.AfterFunc(ctx, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if !g.begun {
+			g.cancel(contextError(ctx))
+			return
+		}
+		g.expires = time.AfterFunc(abortTimeout, func() { g.cancel(contextError(ctx)) })
+	})
+	return g
+}
+
+// begin is called when a request is about to be sent.
+func (g *grace) begin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.of.Err() != nil { // a repeated one
+		g.cancel(contextError(g.of))
+	}
+	g.begun = true
+}
+
+func (g *grace) stop() {
+	g.forget()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.expires != nil {
+		g.expires.Stop()
+	}
+	g.cancel(nil)
+}
+
+// Deadline implements [context.Context].
+func (g *grace) Deadline() (time.Time, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	end, ok := g.of.Deadline()
+	if ok && g.begun {
+		end = end.Add(abortTimeout)
+	}
+	return end, ok
 }

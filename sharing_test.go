@@ -134,24 +134,22 @@ func TestR3ALoneClientWinsTheQuotaBack(t *testing.T) {
 	}
 }
 
-func TestR3AStrangerTakesHalf(t *testing.T) {
+func TestR3AnotherProgramTakesHalf(t *testing.T) {
 	t.Parallel()
 	for name, window := range windows {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var strangers int
 			all := courses(t, seeds(), window, func(t *testing.T, srv *connictest.Server, d *dice) course {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()
-				var stranger sync.WaitGroup
-				stranger.Go(func() {
+				var others sync.WaitGroup
+				others.Go(func() {
 					for pause(ctx, time.Second+d.upTo(2*time.Second)) == nil {
 						srv.Spend(1)
-						strangers++
 					}
 				})
 				l := saturate(ctx, newClients(srv, 1, withDelay(internet(d))), 50, getProject)
-				stranger.Wait()
+				others.Wait()
 				return l.course(srv, 0)
 			})
 			refused := mean(all, func(c course) float64 { return c.refused })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/pack"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // TestRunsService runs a project's tests on the service without deploying the
@@ -174,6 +176,8 @@ type TestRunCreate struct {
 	Project       fs.FS      // packed as by Deployments.UploadFS
 	Archive       FileSource // a tar.gz, as for Deployments.Upload
 	Filter        string     // run only the tests whose names contain it
+	// Folders and Exclude select folders, as in [UploadParams].
+	Folders, Exclude []string
 }
 
 // Create starts a run of a project's tests and returns without waiting for it.
@@ -195,12 +199,13 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 	bad := func(arg, reason string) error {
 		return &ArgumentError{Op: api.Table[op].Name, Arg: arg, Reason: reason}
 	}
-	open := func() (*pack.Archive, error) { return pack.Tree(ctx, req.Project) }
+	selection := pack.Selection{Folders: req.Folders, Exclude: req.Exclude}
+	open := func() (*pack.Archive, error) { return selection.Tree(ctx, req.Project) }
 	if req.Archive.Open != nil {
 		if req.Project != nil {
 			return nil, bad("project", "is set together with an archive")
 		}
-		open = openArchive(ctx, &req.Archive)
+		open = func() (*pack.Archive, error) { return selection.File(ctx, req.Archive.Name, req.Archive.Open) }
 	}
 	open, err := checked(ctx, op, open)
 	if err != nil {
@@ -252,20 +257,47 @@ func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOpt
 //	Status: observed
 func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*TestRun, error) {
 	conf := newWaitConfig(opts)
-	return waitFor(ctx, s.watch(&conf), conf, api.TestRunsGet, id, &TestRun{ID: id})
+	return s.waiter(&conf).one(ctx, api.Table[api.TestRunsGet].Name, id, &TestRun{ID: id})
 }
 
-func (s *TestRunsService) watch(conf *waitConfig) *watch[TestRun] {
-	return watchOf(s.scope(), conf, "", watchKind[TestRun]{
-		name: "test run",
-		id:   func(r *TestRun) string { return r.ID },
-		state: func(r *TestRun) waitState {
-			return waitState{status: mask.Text(string(r.Status)), phase: mask.Text(r.Phase), done: r.Status.Finished()}
+// WaitAll waits for many test runs and yields each as it ends. A test run that
+// did not pass is yielded with a [*TestRunError], and one that cannot be
+// retrieved with a [*WaitError]; the wait continues for the others. The API has
+// no list of test runs, so each poll costs one request per test run that is
+// due, at most 30 a minute of a quota of 60. In all other respects WaitAll
+// relates to [TestRunsService.Wait] as [RunsService.WaitAll] does to
+// [RunsService.Wait].
+//
+//	API:    GET /projects/{project}/test-runs/{test_run}
+//	Access: undocumented
+//	Status: observed
+func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*TestRun, error] {
+	conf := newWaitConfig(opts)
+	return s.waiter(&conf).all(ctx, api.Table[api.TestRunsGet].Name, ids)
+}
+
+func (s *TestRunsService) waiter(conf *waitConfig) *waiter[TestRun] {
+	return newWaiter(s.scope(), conf, "", (*TestRun).failure, watch.Kind[TestRun]{
+		Name: "test run",
+		ID:   func(r *TestRun) string { return r.ID },
+		State: func(r *TestRun) watch.State {
+			return watch.State{Status: mask.Text(string(r.Status)), Phase: mask.Text(r.Phase), Done: r.Status.Finished()}
 		},
-		get: func(ctx context.Context, id string, opts []RequestOption) (*TestRun, error) {
-			return do(ctx, s.scope(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, opts)
+		Get: func(ctx context.Context, id string, a watch.Ask) (*TestRun, error) {
+			return do(ctx, s.scope(), request{op: api.TestRunsGet, id: id, lane: LanePoll}, decodeTestRun, conf.asked(a))
 		},
+		Copy: (*TestRun).clone,
 	})
+}
+
+func (r *TestRun) clone() *TestRun {
+	own := *r
+	own.Cases = slices.Clone(r.Cases)
+	for i := range own.Cases {
+		c := &own.Cases[i]
+		c.AgentRunIDs, c.AgentRunPassed = slices.Clone(c.AgentRunIDs), slices.Clone(c.AgentRunPassed)
+	}
+	return &own
 }
 
 // failure returns the error of a test run that has ended, or nil if it passed.

@@ -1,10 +1,10 @@
 package connic
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -191,9 +191,6 @@ func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRe
 	return do(ctx, s.scope(), request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
 }
 
-// abortTimeout limits the cancel request of CancelOnAbort.
-const abortTimeout = 10 * time.Second
-
 // TriggerAndWait starts a run of an agent and waits until it has finished. It
 // triggers exactly once: whatever happens during the wait, it does not start
 // another run.
@@ -226,26 +223,40 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if err != nil {
 		return nil, err
 	}
-	if ctx == nil {
-		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "context", Reason: "is nil"}
+	w := (*RunsService)(s).waiter(&conf)
+	if err := w.check(ctx, api.Table[api.AgentsTrigger].Name); err != nil {
+		return nil, err
 	}
-	watch := (*RunsService)(s).watch(&conf)
+	w.Expect(1, 0, false)
 	expected, begun := 1, 0
-	watch.expect(1, 0, false)
 	arrived := func() {
-		watch.expect(-expected, -begun, false)
+		w.Expect(-expected, -begun, false)
 		expected, begun = 0, 0
 	}
 	defer func() { arrived() }()
 	r := request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}
+	sending := ctx
+	admitted := func() {}
+	if conf.cancelOnAbort {
+		own := newGrace(ctx)
+		defer own.stop()
+		sending, admitted = own, own.begin
+	}
 	r.admitted = func() {
-		watch.expect(0, 1-begun, true)
+		w.Expect(0, 1-begun, true)
 		begun = 1
+		admitted()
 	}
 	if _, ok := ctx.Deadline(); ok {
-		r.spare = conf.firstLook()
+		r.spare = conf.firstPoll()
 	}
-	result, err := do(ctx, s.scope(), r, decodeTrigger, nil)
+	if conf.progress != nil {
+		start := time.Now()
+		r.queued = func(reason Reason, wait time.Duration) {
+			conf.progress(WaitEvent{Kind: "run", Phase: string(reason), After: time.Since(start), Next: wait})
+		}
+	}
+	result, err := do(sending, s.scope(), r, decodeTrigger, nil)
 	if result == nil {
 		return nil, err
 	}
@@ -254,43 +265,20 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 		run := &Run{AgentName: agent, Status: result.Status, Output: result.Output}
 		return run, s.scope().hide(run.failure())
 	}
-	if err := s.scope().checkRun(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
+	if err := w.check(ctx, "agents.trigger_and_wait", result.RunID); err != nil {
 		return &Run{ID: result.RunID, AgentName: agent}, &WaitError{
 			Kind: "run", ID: result.RunID, Pending: []string{result.RunID}, LastStatus: string(result.Status), Err: err,
 		}
 	}
-	wait := watch.join(ctx, conf, !result.Status.Finished(), result.RunID)
+	x := w.Join(ctx, conf.terms(), !result.Status.Finished(), result.RunID)
 	arrived()
-	run, err := (*RunsService)(s).await(wait, ctx, result.RunID)
-	if run.AgentName == "" {
-		named := *run // other waits may share it
-		named.AgentName = agent
-		run = &named
-		var bad *RunError
-		if errors.As(err, &bad) {
-			bad.Run = run
-		}
-	}
-	var ended *WaitError
-	if conf.cancelOnAbort && ctx.Err() != nil && errors.As(err, &ended) {
-		err = (*RunsService)(s).abort(ctx, run.ID, err)
-	}
+	run, err := w.await(ctx, x, result.RunID, &Run{ID: result.RunID})
+	run.AgentName = cmp.Or(run.AgentName, agent)
 	return run, err
 }
 
-// firstLook is the time from a trigger to the response to the first poll after
+// firstPoll is the time from a trigger to the response to the first poll after
 // it.
-func (c *waitConfig) firstLook() time.Duration {
+func (c *waitConfig) firstPoll() time.Duration {
 	return c.initial + c.initial/10 + min(c.initial/4, 500*time.Millisecond)
-}
-
-// abort cancels a run whose caller has gone.
-func (s *RunsService) abort(ctx context.Context, id string, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
-	defer cancel()
-	failed := s.Cancel(ctx, id)
-	if failed == nil || errors.Is(failed, ErrConflict) || errors.Is(failed, ErrNotFound) { // the run has ended
-		return err
-	}
-	return fmt.Errorf("%w; it could not be canceled: %w", err, failed)
 }

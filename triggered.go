@@ -135,7 +135,7 @@ func (s *RunsService) SettleTriggered(ctx context.Context, searches []RunSearch,
 	for interval := pollInitial; ; interval = min(time.Duration(float64(interval)*pollGrowth), pollMax) {
 		err := f.scan(ctx)
 		left := time.Until(end)
-		if len(f.found) == len(f.searches) || left <= 0 || err != nil && hopeless(err) {
+		if len(f.found) == len(f.searches) || left <= 0 || err != nil && verdict(err, 0).Hopeless {
 			return f.found, err
 		}
 		if sleep(ctx, min(jitter(interval), left)) != nil {

@@ -2,26 +2,20 @@ package connic
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
 	"strings"
 	"time"
 
-	"github.com/connic-go/connic/internal/exchange"
-	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 const (
 	pollInitial = 2 * time.Second
 	pollMax     = 15 * time.Second
 	pollLeast   = 10 * time.Millisecond // shorter ones spin
-	pollGrowth  = 1.5
-	// missingFor is how long a 404, or any other refusal but that of the key, must
-	// persist before a wait ends: something just created may not be visible yet.
-	missingFor = 15 * time.Second
+	pollGrowth  = watch.Growth
+	missingFor  = watch.MissingFor
 )
 
 // A WaitOption configures a wait.
@@ -32,7 +26,8 @@ type waitConfig struct {
 	progress       func(WaitEvent)
 	stopAtApproval bool
 	cancelOnAbort  bool
-	failures       int // consecutive failed polls that end the wait; 0 means no limit
+	cancelAfter    time.Duration // 0 means never
+	failures       int           // consecutive failed polls that end the wait; 0 means no limit
 	request        []RequestOption
 }
 
@@ -45,6 +40,10 @@ func newWaitConfig(opts []WaitOption) waitConfig {
 	}
 	conf.max = max(conf.max, conf.initial)
 	return conf
+}
+
+func (c *waitConfig) terms() watch.Terms {
+	return watch.Terms{Initial: c.initial, Max: c.max, Failures: c.failures, Every: c.progress != nil, StopAtPause: c.stopAtApproval}
 }
 
 // WithPoll sets the interval between polls. It starts at initial, 2 s by
@@ -76,7 +75,9 @@ func WithPollFailures(n int) WaitOption {
 
 // WithProgress calls f after every poll, including the last one, on the
 // goroutine that waits. A slow f misses intermediate polls, but never the last
-// one.
+// one. [AgentsService.TriggerAndWait] also calls f when its trigger is queued for
+// the rate limit: the event then has no ID, its Phase is the [Reason], and Next is
+// the estimated time in the queue.
 func WithProgress(f func(WaitEvent)) WaitOption {
 	return func(c *waitConfig) { c.progress = f }
 }
@@ -88,14 +89,24 @@ func StopAtApproval() WaitOption {
 	return func(c *waitConfig) { c.stopAtApproval = true }
 }
 
-// CancelOnAbort makes [AgentsService.TriggerAndWait] cancel the run if its
-// context ends before the run does. TriggerAndWait then returns when the
-// service has responded to the cancellation, or after 10 s at the latest; the
-// request goes to the head of the queue for the rate limit. If the cancellation
-// fails, its error is joined to the [*WaitError]. The option has no effect on
-// other waits.
+// CancelOnAbort cancels the runs that a wait still waits for when its context
+// ends. The wait then returns when the service has responded to the
+// cancellations, or after 10 s at the latest. [AgentsService.TriggerAndWait] also
+// cancels a run whose trigger was being answered at that moment: it waits for up
+// to 10 s for that answer. The requests go to the head of the queue for the rate
+// limit and cost one request per run. The [*WaitError] says whether the runs were
+// canceled, and wraps the error of a cancellation that failed. The option has no
+// effect on waits for anything but runs.
 func CancelOnAbort() WaitOption {
 	return func(c *waitConfig) { c.cancelOnAbort = true }
+}
+
+// CancelAfter cancels each run that has not ended within d since the wait for it
+// began, at one request per run. The wait goes on until the run has ended, which
+// is usually as [RunCancelled]. A cancellation that fails is repeated every 15 s.
+// Values below 1 are ignored, and so is the option by waits for anything but runs.
+func CancelAfter(d time.Duration) WaitOption {
+	return func(c *waitConfig) { c.cancelAfter = max(0, d) }
 }
 
 // WithRequestOptions applies options to the polls of a wait, but not to the
@@ -117,8 +128,8 @@ type WaitEvent struct {
 	Next   time.Duration // until the next poll, before jitter; 0 if there is none
 	Err    error         // of a failed poll
 	// Run is the run as the poll returned it. It is nil if the poll returned
-	// none, or if the wait is not for a run. Other waits for the same run
-	// receive the same value: do not modify it.
+	// none, or if the wait is not for a run. Other waits for the same run have
+	// values of their own.
 	Run *Run
 }
 
@@ -151,60 +162,8 @@ func (e *WaitError) Error() string {
 // Unwrap returns the cause.
 func (e *WaitError) Unwrap() error { return e.Err }
 
-type waitState struct {
-	status, phase string
-	done          bool
-}
-
-// refuses reports whether err is a response that a repeated poll would not
-// change, if it is the service's: a 404, or the redirect or the 400 of a proxy
-// that stands in for the service for a while.
-func refuses(err error) bool {
-	var answer *Error
-	if !errors.As(err, &answer) {
-		return errors.Is(err, ErrNotFound) || errors.Is(err, lenient.ErrOther) // the list does not show the item, or a gateway answered
-	}
-	return exchange.IsFinal(answer.StatusCode) && !keyRefused(answer)
-}
-
-func keyRefused(e *Error) bool {
-	return e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden
-}
-
 // contextError returns the error of a context that ended, with its cause.
-func contextError(ctx context.Context) error {
-	err := ctx.Err()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w: %w", err, cause)
-	}
-	return err
-}
+func contextError(ctx context.Context) error { return watch.ContextError(ctx) }
 
-// hopeless reports whether polling again cannot help. Of responses only the
-// refusal of the key is: see refuses.
-func hopeless(err error) bool {
-	var (
-		answer    *Error
-		argument  *ArgumentError
-		decode    *DecodeError
-		limit     *LimitError
-		transport *TransportError
-	)
-	switch {
-	case errors.As(err, &transport): // what it wraps may belong to another call
-		return errors.Is(err, ErrClosed) || errors.Is(err, errPanicked) || exchange.CertificateError(err)
-	case errors.As(err, &limit):
-		return true
-	case errors.As(err, &answer):
-		return keyRefused(answer)
-	case errors.As(err, &decode):
-		return !errors.Is(err, lenient.ErrIncomplete) && !errors.Is(err, lenient.ErrOther)
-	}
-	return errors.As(err, &argument) || errors.Is(err, errPanicked)
-}
-
-// jitter lengthens d by up to a tenth, so that programs started together do not
-// keep polling together.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration(rand.Float64()*float64(d)/10) //nolint:gosec // spreads load, guards nothing
-}
+// jitter lengthens d by up to a tenth.
+func jitter(d time.Duration) time.Duration { return watch.Jitter(d) }

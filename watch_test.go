@@ -210,7 +210,7 @@ func TestOneBadWaitHarmsNoOther(t *testing.T) {
 }
 
 // A panic of a transport within a look ends the waits, and not the process.
-func TestALookThatPanics(t *testing.T) {
+func TestAPollThatPanics(t *testing.T) {
 	t.Parallel()
 	for name, fall := range map[string]func(){"panic": func() { panic("oh") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -272,7 +272,7 @@ func TestWatchTakesIDsAsTheyCome(t *testing.T) {
 	})
 }
 
-func TestProgressSeesTheLastLook(t *testing.T) {
+func TestProgressSeesTheLastPoll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv := connictest.New()
@@ -314,7 +314,7 @@ func TestCancelOnAbort(t *testing.T) {
 }
 
 // Options of the looks are none of the trigger.
-func TestRequestOptionsAreForTheLooks(t *testing.T) {
+func TestRequestOptionsAreForThePolls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv := connictest.New()

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/internal/problem"
+	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/lenient"
 )
 
 // A Result is the finished run of a sync connector.
@@ -18,10 +20,10 @@ type Result struct {
 	AgentName string
 	Status    connic.RunStatus
 	// Output is the agent's text or, for an agent with an output schema, the
-	// JSON text of the output.
+	// JSON text of the output, as received.
 	Output string
 	Error  string          // of a run that did not complete
-	Raw    json.RawMessage // the whole response
+	Raw    json.RawMessage // the whole response, as received
 }
 
 // DecodeOutput decodes a JSON output into v.
@@ -31,12 +33,15 @@ func (r *Result) run() *connic.Run {
 	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error}
 }
 
-// failure returns the error of a run that did not complete, or nil.
-func (r *Result) failure() error {
+// failure returns the error of a run that did not complete, or nil. Its run
+// shows no secret, even if the output does.
+func (c *Connector) failure(r *Result) error {
 	if r.Status == connic.RunCompleted {
 		return nil
 	}
-	return &connic.RunError{Run: r.run()}
+	run := r.run()
+	run.Output = c.mask.Text(run.Output)
+	return &connic.RunError{Run: run}
 }
 
 // A Dispatch describes the runs that an inbound connector has started.
@@ -53,78 +58,151 @@ type Dispatch struct {
 
 // answer is the body of a 2xx response.
 type answer struct {
+	raw        json.RawMessage
 	dispatched int
-	inbound    bool // it reports what was dispatched
-	ids        []string
-	result     *Result
+	ids        []string // masked
+	result     *Result  // of a sync connector
 }
 
 var (
 	errNotAnswer = errors.New("the response is not that of a connector")
 	errSeveral   = errors.New("the response has the results of several runs")
 	errActive    = errors.New("the response came before the run had finished")
+	errUnnamed   = errors.New("the response does not name the runs that were started")
 )
 
-// wireAnswer covers every place where a response may carry information.
-type wireAnswer struct {
-	wireResult
-	DispatchedTo json.RawMessage `json:"dispatched_to"`
-	RunIDs       json.RawMessage `json:"run_ids"`
-	Result       json.RawMessage `json:"result"`
+// fields are the members of a response, or of a result in it, that are read.
+// They share memory with the document.
+type fields struct {
+	keys    map[string]json.RawMessage
+	runIDs  []string
+	results []*fields
+	list    bool // the results are a list
 }
 
-type wireResult struct {
-	RunID     json.RawMessage `json:"run_id"`
-	AgentName json.RawMessage `json:"agent_name"`
-	Status    json.RawMessage `json:"status"`
-	Output    json.RawMessage `json:"output"`
-	Error     json.RawMessage `json:"error"`
+var answerKeys = map[string]bool{"run_id": true, "agent_name": true, "status": true, "output": true, "error": true, "dispatched_to": true}
+
+// read reads an object. With an error it has read what is complete.
+func (f *fields) read(d *lenient.Decoder) error {
+	return d.Members(func(key []byte) error {
+		switch at := d.Peek(); {
+		case string(key) == "run_ids" && at == '[':
+			return d.Elements(func() error { return f.id(d) })
+		case string(key) == "run_ids":
+			return f.id(d)
+		case string(key) == "result" && at == '{':
+			return f.result(d)
+		case string(key) == "result" && at == '[':
+			f.list = true
+			return d.Elements(func() error { return f.result(d) })
+		}
+		return keep(d, key, answerKeys, &f.keys)
+	})
 }
 
-func parseAnswer(body []byte) (*answer, error) {
-	var top wireAnswer
-	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(body, &top) != nil {
-		return nil, errNotAnswer
+// keep reads the value at the position, and keeps it if its key is known and it
+// is not null.
+func keep(d *lenient.Decoder, key []byte, known map[string]bool, in *map[string]json.RawMessage) error {
+	name := string(key)
+	raw, err := value(d)
+	if known[name] && string(raw) != "null" && err == nil {
+		if *in == nil {
+			*in = make(map[string]json.RawMessage, len(known))
+		}
+		(*in)[name] = raw
 	}
-	a := &answer{ids: texts(top.RunIDs)}
-	if len(top.DispatchedTo) > 0 {
-		a.inbound = json.Unmarshal(top.DispatchedTo, &a.dispatched) == nil
+	return err
+}
+
+func (f *fields) text(key string) string { return text(f.keys[key]) }
+
+func (f *fields) id(d *lenient.Decoder) error {
+	raw, err := value(d)
+	if id := text(raw); err == nil && id != "" {
+		f.runIDs = append(f.runIDs, id)
+		err = d.Charge(2 * (len(id) + 16)) // append grows by doubling
 	}
-	inner := &top.wireResult
-	if len(top.Result) > 0 {
-		switch top.Result[0] {
-		case '{':
-			inner = new(wireResult)
-			_ = json.Unmarshal(top.Result, inner) // cannot fail: it was valid as part of the whole
-		case '[':
-			var several []wireResult
-			if json.Unmarshal(top.Result, &several) != nil || len(several) == 0 {
-				return a, errNotAnswer
+	return err
+}
+
+func (f *fields) result(d *lenient.Decoder) error {
+	const size = 512 // of fields with a map, about
+	if err := d.Charge(size); err != nil {
+		return err
+	}
+	inner := new(fields)
+	f.results = append(f.results, inner)
+	return inner.read(d)
+}
+
+// value returns the value at the position. It shares memory with the document,
+// and is nil if the document ends with a number, which may be truncated.
+func value(d *lenient.Decoder) (json.RawMessage, error) {
+	at := d.Offset()
+	if err := d.Skip(); err != nil {
+		return nil, err
+	}
+	raw := bytes.TrimSpace(d.Since(at))
+	if d.Peek() == 0 && bytes.IndexByte([]byte(`"]}`), raw[len(raw)-1]) < 0 {
+		return nil, nil
+	}
+	return raw, nil
+}
+
+// runs returns the ids of the runs that a response names, masked.
+func (c *Connector) runs(f *fields) []string {
+	ids := f.runIDs
+	if id := f.text("run_id"); id != "" && len(ids) == 0 {
+		ids = []string{id}
+	}
+	if len(ids) == 0 || f.list {
+		for _, one := range f.results {
+			if id := one.text("run_id"); id != "" {
+				ids = append(ids, id)
 			}
-			for _, one := range several {
-				a.ids = append(a.ids, texts(one.RunID)...)
-			}
-			if len(several) > 1 {
-				return a, errSeveral
-			}
-			inner = &several[0]
 		}
 	}
-	id := text(inner.RunID)
+	for i := range ids {
+		ids[i] = c.mask.Line(ids[i], exchange.MaxID)
+	}
+	return ids
+}
+
+// parse decodes the body of a 2xx response. With an error it still returns the
+// runs that the response names. All texts but the output pass the mask.
+func (c *Connector) parse(d *lenient.Decoder) (a answer, err error) {
+	var f fields
+	if err := d.End(f.read(d)); err != nil {
+		a.ids = c.runs(&f)
+		return a, fmt.Errorf("%w: %w", errNotAnswer, err)
+	}
+	a.raw, a.ids = bytes.Clone(d.Since(0)), c.runs(&f)
+	inner := &f
 	switch {
-	case id != "" || len(inner.Output) > 0:
-	case a.inbound || len(a.ids) > 0:
-		a.inbound = true
+	case len(f.results) > 1:
+		return a, errSeveral
+	case len(f.results) == 1:
+		inner = f.results[0]
+	}
+	id := inner.text("run_id")
+	if id == "" {
+		id = f.text("run_id")
+	}
+	if id == "" {
+		counted := json.Unmarshal(f.keys["dispatched_to"], &a.dispatched) == nil
+		switch {
+		case len(a.ids) > 0:
+		case a.dispatched > 0:
+			return a, errUnnamed
+		case !counted || f.text("error") != "":
+			return a, errNotAnswer
+		}
+		a.dispatched = max(a.dispatched, len(a.ids))
 		return a, nil
-	default:
-		return a, errNotAnswer
 	}
 	r := &Result{
-		RunID: id, AgentName: text(inner.AgentName), Status: connic.RunStatus(text(inner.Status)),
-		Output: text(inner.Output), Error: text(inner.Error), Raw: body,
-	}
-	if id != "" && len(a.ids) == 0 {
-		a.ids = []string{id}
+		RunID: c.mask.Line(id, exchange.MaxID), AgentName: c.line(inner.text("agent_name")), Status: connic.RunStatus(c.line(inner.text("status"))),
+		Output: inner.text("output"), Error: c.mask.Text(inner.text("error")), Raw: a.raw,
 	}
 	if s := r.Status; s == "" || s == "ok" || s == "success" { // the status of the envelope, or none
 		r.Status = connic.RunCompleted
@@ -132,7 +210,7 @@ func parseAnswer(body []byte) (*answer, error) {
 			r.Status = connic.RunFailed
 		}
 	}
-	a.result = r
+	a.result, a.dispatched = r, len(a.ids)
 	if r.Status.Known() && !r.Status.Finished() {
 		return a, errActive
 	}
@@ -142,88 +220,13 @@ func parseAnswer(body []byte) (*answer, error) {
 // text returns the content of a JSON string, "" for null, and the JSON text of
 // any other value.
 func text(raw json.RawMessage) string {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 || string(raw) == "null" {
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
 		return ""
-	}
-	var s string
-	if raw[0] == '"' && json.Unmarshal(raw, &s) == nil {
-		return s
+	case raw[0] == '"':
+		return lenient.Text(raw)
 	}
 	return string(raw)
-}
-
-// texts returns the elements of a list, or a single value as one element.
-func texts(raw json.RawMessage) []string {
-	if len(raw) == 0 {
-		return nil
-	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		list = []json.RawMessage{raw}
-	}
-	var out []string
-	for _, item := range list {
-		if s := text(item); s != "" {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// salvage extracts the run ids from a truncated response, at its top level or
-// within its result.
-func salvage(body []byte) []string {
-	var ids []string
-	d := json.NewDecoder(bytes.NewReader(body))
-	var object func(depth int) bool
-	object = func(depth int) bool {
-		for d.More() {
-			name, err := d.Token()
-			if err != nil {
-				return false
-			}
-			if name == "result" && depth == 0 {
-				if open, err := d.Token(); err != nil || open != json.Delim('{') || !object(1) {
-					return false
-				}
-				continue
-			}
-			var value json.RawMessage
-			if d.Decode(&value) != nil {
-				return false
-			}
-			if name == "run_id" || name == "run_ids" {
-				ids = append(ids, texts(value)...)
-			}
-		}
-		_, err := d.Token()
-		return err == nil
-	}
-	if open, err := d.Token(); err == nil && open == json.Delim('{') {
-		object(0)
-	}
-	return ids
-}
-
-// parse decodes the body of a 2xx response. Even a response that it cannot use
-// may have started runs.
-func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error) {
-	a, err := parseAnswer(body)
-	if err == nil {
-		return a, nil
-	}
-	fail := &Error{
-		Op: op, Host: c.host, StatusCode: http.StatusOK, Attempts: attempts, Err: err,
-		Body: c.mask.Head(body, 64<<10), unknown: true,
-	}
-	if errors.Is(err, errNotAnswer) {
-		fail.Detail, _ = problem.Parse(fail.Body)
-	}
-	if a != nil {
-		fail.RunIDs = a.ids
-	}
-	return a, fail
 }
 
 // Call sends an input to a sync connector and returns the finished run of its
@@ -238,20 +241,16 @@ func (c *Connector) parse(op string, body []byte, attempts int) (*answer, error)
 //
 // The request and the format of the response are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
-	body, attempts, err := c.invoke(ctx, "call", &in)
-	if err != nil {
-		return nil, err
-	}
-	a, err := c.parse("call", body, attempts)
+	a, err := c.invoke(ctx, "call", &in)
 	switch {
-	case err != nil && a != nil && a.result != nil:
-		return a.result, err
-	case err != nil:
+	case a == nil:
 		return nil, err
+	case err != nil:
+		return a.result, err
 	case a.result == nil:
 		return nil, &ModeError{Host: c.host, DispatchedTo: a.dispatched, RunIDs: a.ids}
 	}
-	return a.result, a.result.failure()
+	return a.result, c.failure(a.result)
 }
 
 // Send sends an input to an inbound connector, which starts all agents that are
@@ -264,19 +263,11 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 //
 // The request and the format of the response are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
-	body, attempts, err := c.invoke(ctx, "send", &in)
+	a, err := c.invoke(ctx, "send", &in)
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.parse("send", body, attempts)
-	if err != nil && !errors.Is(err, errActive) {
-		return nil, err
-	}
-	d := &Dispatch{DispatchedTo: max(a.dispatched, len(a.ids)), RunIDs: a.ids, Raw: body}
-	if err == nil {
-		d.Result = a.result
-	}
-	return d, nil
+	return &Dispatch{DispatchedTo: a.dispatched, RunIDs: a.ids, Result: a.result, Raw: a.raw}, nil
 }
 
 // SendAndWait sends an input to an inbound connector and waits until all runs
@@ -300,11 +291,11 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 		return nil, err
 	}
 	if r := dispatch.Result; r != nil {
-		return []*connic.Run{r.run()}, r.failure()
+		return []*connic.Run{r.run()}, c.failure(r)
 	}
 	if len(dispatch.RunIDs) == 0 {
 		return nil, &Error{
-			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1, unknown: dispatch.DispatchedTo > 0,
+			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1,
 			Err: errors.New("the response names no run to wait for; is the connector linked to an agent?"),
 		}
 	}
@@ -315,7 +306,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 			ended[run.ID] = run
 		}
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, c.mask.Error(err)) // it may quote what the agent's tools say
 		}
 	}
 	runs := make([]*connic.Run, 0, len(ended))

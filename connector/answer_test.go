@@ -100,6 +100,32 @@ func TestModesCrossed(t *testing.T) {
 	}
 }
 
+// TestAnswersThatNameNothing are no acceptance, and no result: a result has the
+// id of its run, and an acceptance those of the runs that were started.
+func TestAnswersThatNameNothing(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`{"status":"ok"}`, `{"status":"ok","dispatched_to":null}`, `{"dispatched_to":"2"}`, `{"dispatched_to":2}`, `{"dispatched_to":2,"run_ids":[null,""]}`,
+		`{"error":"overloaded","dispatched_to":0}`, `{"error":{"message":"overloaded"}}`, `{"detail":"overloaded"}`, `{"status":"ok","run_ids":[]}`, `{}`,
+		`{"result":{"output":"x"}}`, `{"output":"x"}`, `{"result":{"status":"completed","run_id":null,"output":null}}`, `{"result":"done"}`, `{"result":[]}`,
+		`{"result":[1]}`, `{"status":"error","message":"overloaded","output":null}`,
+	} {
+		c := answering(t, body)
+		result, err := c.Call(t.Context(), connector.Input{Message: "m"})
+		if result != nil || !errors.Is(err, connic.ErrOutcomeUnknown) {
+			t.Errorf("%s: %+v, %v", body, result, err)
+		}
+		dispatch, err := c.Send(t.Context(), connector.Input{Message: "m"})
+		if dispatch != nil || !errors.Is(err, connic.ErrOutcomeUnknown) {
+			t.Errorf("%s: %+v, %v", body, dispatch, err)
+		}
+	}
+	result, err := answering(t, `{"run_id":"r","result":{"output":"x"}}`).Call(t.Context(), connector.Input{Message: "m"})
+	if err != nil || result.RunID != "r" || result.Output != "x" {
+		t.Errorf("%+v, %v", result, err)
+	}
+}
+
 // TestAnAnswerCutAtEveryByte is no success, and names the run as soon as it can be read.
 func TestAnAnswerCutAtEveryByte(t *testing.T) {
 	t.Parallel()

@@ -20,9 +20,9 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-const crowd = 1000
+const callers = 1000
 
-// gate holds a crowd until all of it has come, as runs that take their time do.
+// gate holds all callers until the last has come, as runs that take their time do.
 type gate struct {
 	full func() // called when all have come, before they go on; may be nil
 
@@ -37,7 +37,7 @@ func (g *gate) pass(ctx context.Context) error {
 		g.open = make(chan struct{})
 	}
 	mine := g.open
-	if g.waiting++; g.waiting == crowd {
+	if g.waiting++; g.waiting == callers {
 		g.waiting, g.open = 0, nil
 		if g.full != nil {
 			g.full()
@@ -53,17 +53,17 @@ func (g *gate) pass(ctx context.Context) error {
 	}
 }
 
-// target is what a crowd calls.
+// target is what is called.
 type target struct {
 	name string
 	// serve serves it; the calls go on when the gate opens.
 	serve func(tb testing.TB, g *gate) (url string, secret connector.Secret)
 }
 
-var targets = []target{{"plain server", crowdServer}, {"fake", crowdFake}}
+var targets = []target{{"plain server", plainServer}, {"fake", fakeServer}}
 
-// crowdServer answers with a constant.
-func crowdServer(tb testing.TB, g *gate) (string, connector.Secret) {
+// plainServer answers with a constant.
+func plainServer(tb testing.TB, g *gate) (string, connector.Secret) {
 	tb.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -78,8 +78,8 @@ func crowdServer(tb testing.TB, g *gate) (string, connector.Secret) {
 	return server.URL + "/x", canary
 }
 
-// crowdFake is a sync connector of the fake, with an agent.
-func crowdFake(tb testing.TB, g *gate) (string, connector.Secret) {
+// fakeServer is a sync connector of the fake, with an agent.
+func fakeServer(tb testing.TB, g *gate) (string, connector.Secret) {
 	tb.Helper()
 	fake := connictest.Start()
 	tb.Cleanup(fake.Close)
@@ -88,18 +88,18 @@ func crowdFake(tb testing.TB, g *gate) (string, connector.Secret) {
 	return hook.URL(), hook.Secret()
 }
 
-// together makes as many calls as the crowd has, all of which are in flight at once.
+// together makes one call for each caller, all of which are in flight at once.
 func together(tb testing.TB, call func(context.Context) error) {
 	tb.Helper()
-	var callers sync.WaitGroup
-	for range crowd {
-		callers.Go(func() {
+	var group sync.WaitGroup
+	for range callers {
+		group.Go(func() {
 			if err := call(tb.Context()); err != nil {
 				tb.Error(err)
 			}
 		})
 	}
-	callers.Wait()
+	group.Wait()
 }
 
 // byHand is what a careful person writes with net/http.
@@ -139,7 +139,7 @@ func byHand(_ testing.TB, client *http.Client, url string, secret connector.Secr
 
 func bySDK(tb testing.TB, client *http.Client, url string, secret connector.Secret) func(context.Context) error {
 	tb.Helper()
-	c := must(connector.New(url, secret, connector.WithMaxInFlight(crowd), connector.WithHTTPClient(client)))(tb)
+	c := must(connector.New(url, secret, connector.WithMaxInFlight(callers), connector.WithHTTPClient(client)))(tb)
 	return func(ctx context.Context) error {
 		_, err := c.Call(ctx, connector.Input{Message: "hello"})
 		return err
@@ -147,7 +147,7 @@ func bySDK(tb testing.TB, client *http.Client, url string, secret connector.Secr
 }
 
 func pooled() *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: crowd}}
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
 }
 
 var sides = []struct {
@@ -170,7 +170,7 @@ func BenchmarkThousandCalls(b *testing.B) {
 				for b.Loop() {
 					together(b, call)
 				}
-				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/crowd, "us/call")
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/callers, "us/call")
 			})
 		}
 	}
@@ -195,12 +195,12 @@ func TestAThousandCallsAtOnce(t *testing.T) { //nolint:paralleltest // it measur
 			runtime.ReadMemStats(&before)
 			together(t, call)
 			runtime.ReadMemStats(&after)
-			allocated[i] = (after.TotalAlloc - before.TotalAlloc) / crowd
+			allocated[i] = (after.TotalAlloc - before.TotalAlloc) / callers
 
 			idle, full := live(), uint64(0)
 			g.full = func() { full = live() }
 			together(t, call)
-			held[i] = (full - min(idle, full)) / crowd
+			held[i] = (full - min(idle, full)) / callers
 			client.CloseIdleConnections()
 		}
 		t.Logf("%s: bytes a call, both ends: %d allocated by hand, %d by the connector; held in flight: %d, %d",

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -29,7 +27,8 @@ const (
 )
 
 // A Connector calls one webhook connector. It is safe for concurrent use, has
-// no goroutines, and need not be closed.
+// no goroutines, and need not be closed: idle connections are closed after 90 s,
+// and when the Connector is garbage collected.
 type Connector struct {
 	// The secret and the URL are captured in closures, so that printing a
 	// Connector cannot reveal them.
@@ -114,8 +113,10 @@ func WithMaxResponseBytes(n int64) Option {
 // The URL must use https, or http for loopback addresses, without user
 // information or fragment. A query parameter named secret is removed from the
 // URL and sent as a header, as the vendor recommends. If secret is empty and
-// the URL contains none, calls are sent without one. The secret is sent only to
-// the host of the URL: redirects are not followed.
+// the URL contains none, calls are sent without one. A secret of fewer than 8
+// characters is refused, because it could not be told from other text and
+// hidden. The secret is sent only to the host of the URL: redirects are not
+// followed.
 func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	parsed, err := hook.Parse(rawURL, string(secret))
 	if err != nil {
@@ -146,17 +147,17 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 		c.engine.Key = exchange.Key{Name: hook.SecretHeader, Value: func(context.Context) ([]string, error) { return value, nil }}
 	}
 	c.engine.Hide(c.mask)
-	transport := shared()
+	var transport http.RoundTripper
 	if h := conf.client; h != nil {
-		if h.Transport != nil {
-			transport = h.Transport
-		}
+		transport = h.Transport
 		if conf.timeout == 0 {
 			conf.timeout = h.Timeout
 		}
 	}
-	t, ok := transport.(*http.Transport)
-	c.engine.NoH2C = ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2())
+	if transport == nil {
+		c.engine.Transport = newTransport(conf.maxInFlight)
+		transport = c.engine.Transport
+	}
 	c.engine.Start(transport)
 	if conf.timeout > 0 {
 		c.callTimeout, c.sendTimeout = conf.timeout, conf.timeout
@@ -173,13 +174,13 @@ func (c *Connector) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("connector.Connector(" + c.host + ")"))
 }
 
-// shared is the default transport of all Connectors. A sync call holds its
-// connection for as long as its run lasts, so there are many connections, and
-// net/http would keep only two of them.
-var shared = sync.OnceValue(func() http.RoundTripper {
+// newTransport returns the default transport of a Connector. A sync call holds
+// its connection for as long as its run lasts, so there are many connections,
+// and net/http would keep only two of them.
+func newTransport(conns int) *http.Transport {
 	t := exchange.NewTransport(10*time.Second, 0)
-	t.MaxIdleConnsPerHost = 1024
+	t.MaxIdleConnsPerHost = conns
 	return t
-})
+}
 
-var userAgent = []string{"connic-go/" + connic.Version + " (" + runtime.Version() + "; " + runtime.GOOS + "/" + runtime.GOARCH + ")"}
+var userAgent = []string{exchange.UserAgent(connic.Version)}

@@ -9,8 +9,8 @@
 //     a single request that lasts as long as the run, at most five minutes.
 //   - inbound: [Connector.Send] starts runs and returns their ids at once;
 //     [Connector.SendAndWait] also collects the runs through the API.
-//   - outbound: the service posts each completed run to your URL, where a [Handler]
-//     receives it.
+//   - outbound: the service posts each completed run, and what an agent's tools and
+//     middleware post, to your URL, where a [Handler] receives it.
 //
 // # Retries
 //
@@ -31,6 +31,8 @@
 // # Secrets
 //
 // The secret never appears in errors or in the printed form of any value in this
-// package. Neither do the path and the query of the connector's URL, because the
-// URL is all that is needed to call a connector without authentication.
+// package, except in what is handed over as received: the output and the raw body
+// of a response or a delivery. Neither do the path and the query of the
+// connector's URL, because the URL is all that is needed to call a connector
+// without authentication.
 package connector

@@ -124,7 +124,7 @@ const (
 	ErrTimestamp    = sentinel("connic: connector: the timestamp cannot be read, or is too far from now")
 	ErrTooLarge     = sentinel("connic: connector: the body is too large")
 	ErrContentType  = sentinel("connic: connector: the body is not declared as JSON")
-	ErrBodyConsumed = sentinel("connic: connector: the body was already read, by middleware")
+	ErrBodyConsumed = sentinel("connic: connector: the body was already read, at least in part, by middleware, or the sender sent none")
 	ErrNotJSON      = sentinel("connic: connector: the body is signed, but is not JSON")
 	ErrBusy         = sentinel("connic: connector: the same delivery is being handled")
 )

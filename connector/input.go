@@ -2,17 +2,17 @@ package connector
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"mime"
-	"mime/multipart"
-	"net/textproto"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/form"
 )
 
 // A File is a file for an agent. If Open is set instead of Data, the file is
@@ -22,8 +22,9 @@ type File struct {
 	MIMEType string // such as "text/plain"
 	Data     []byte
 	// Open opens the content, if Data is nil. It is called once to determine
-	// the size, and once per attempt. If the reader implements io.Closer, it is
-	// closed.
+	// the size, on a goroutine of its own, and once per attempt. If the reader
+	// implements io.Closer, it is closed. A call whose context ends does not
+	// wait for a reader that blocks.
 	Open func() (io.Reader, error)
 }
 
@@ -78,23 +79,8 @@ func FileTypeSupported(mimeType string) bool {
 	return fileTypes[kind]
 }
 
-// content is a request body that can be read more than once. Everything except
-// files is in memory.
-type content struct {
-	contentType string
-	size        int64
-	parts       []part
-}
-
-// part is text, followed by a file if there is one.
-type part struct {
-	text []byte
-	file *File
-	size int64 // of the file
-}
-
 // content validates the input and builds its body. It sends nothing.
-func (in *Input) content(op string) (*content, error) {
+func (in *Input) content(ctx context.Context, op string) (*exchange.Body, error) {
 	if in.Message == "" && in.Payload == nil && len(in.Files) == 0 {
 		return nil, argument(op, "input", "is empty: it has neither message nor payload nor files")
 	}
@@ -112,7 +98,7 @@ func (in *Input) content(op string) (*content, error) {
 		return nil, err
 	}
 	if len(in.Files) > 0 {
-		return in.form(op, keys, alone)
+		return in.form(ctx, op, keys, alone)
 	}
 	body := alone
 	if body == nil {
@@ -123,8 +109,8 @@ func (in *Input) content(op string) (*content, error) {
 	return inMemory(body), nil
 }
 
-func inMemory(body []byte) *content {
-	return &content{contentType: "application/json", size: int64(len(body)), parts: []part{{text: body}}}
+func inMemory(body []byte) *exchange.Body {
+	return &exchange.Body{ContentType: []string{"application/json"}, Encoded: body}
 }
 
 // payload returns the top-level keys of the input, or the JSON of a payload
@@ -160,12 +146,9 @@ func (in *Input) payload(op string) (keys map[string]json.RawMessage, alone json
 	return keys, nil, nil
 }
 
-// form builds a multipart form. mime/multipart writes the text between the
-// files, and no content.
-func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.RawMessage) (*content, error) {
-	var buf bytes.Buffer
-	w := multipart.NewWriter(&buf)
-	c := &content{contentType: w.FormDataContentType()}
+// form builds a multipart form.
+func (in *Input) form(ctx context.Context, op string, keys map[string]json.RawMessage, alone json.RawMessage) (*exchange.Body, error) {
+	f := form.New()
 	if alone != nil {
 		keys = map[string]json.RawMessage{"payload": alone}
 	}
@@ -173,54 +156,28 @@ func (in *Input) form(op string, keys map[string]json.RawMessage, alone json.Raw
 		if name == "" || hasControl(name) {
 			return nil, argument(op, "payload", "has a key that no form field can have: it is empty or has a control character")
 		}
-		value := []byte(keys[name])
+		value := string(keys[name])
 		var s string
-		if value[0] == '"' && json.Unmarshal(value, &s) == nil {
-			value = []byte(s)
+		if value[0] == '"' && json.Unmarshal(keys[name], &s) == nil {
+			value = s
 		}
-		field, err := w.CreateFormField(name)
-		if err == nil {
-			_, err = field.Write(value)
-		}
-		if err != nil { // writes to a bytes.Buffer cannot fail
-			return nil, argument(op, "payload", "cannot be encoded as a form: "+err.Error())
-		}
+		f.Field(name, value)
 	}
 	for i := range in.Files {
-		f := &in.Files[i]
-		size, err := check(op, f)
+		file, err := in.Files[i].check(ctx, op)
 		if err != nil {
 			return nil, err
 		}
-		_, err = w.CreatePart(textproto.MIMEHeader{
-			"Content-Disposition": {multipart.FileContentDisposition("files", f.Name)},
-			// CreateFormFile would set application/octet-stream, which the
-			// service drops.
-			"Content-Type": {f.MIMEType},
-		})
-		if err != nil {
-			return nil, argument(op, "file", "cannot be encoded as a form: "+err.Error())
-		}
-		c.add(part{text: bytes.Clone(buf.Bytes()), file: f, size: size})
-		buf.Reset()
+		f.File("files", file)
 	}
-	if err := w.Close(); err != nil {
-		return nil, argument(op, "input", "cannot be encoded as a form: "+err.Error())
-	}
-	c.add(part{text: buf.Bytes()})
-	return c, nil
+	f.End()
+	return &exchange.Body{ContentType: []string{f.ContentType()}, Open: f.Open}, nil
 }
 
-func (c *content) add(p part) {
-	c.parts = append(c.parts, p)
-	c.size += int64(len(p.text)) + p.size
-}
-
-// check validates a file and returns its size. A file with Open is read to its
-// end to determine it, because the service would silently drop one that is too
-// large.
-func check(op string, f *File) (int64, error) {
-	bad := func(reason string) (int64, error) { return 0, argument(op, "file", reason) }
+// check validates a file. One with Open is read to its end to determine its
+// size, because the service would silently drop one that is too large.
+func (f *File) check(ctx context.Context, op string) (file form.File, err error) {
+	bad := func(reason string) (form.File, error) { return file, argument(op, "file", reason) }
 	switch {
 	case f.Name == "":
 		return bad("has no name")
@@ -233,130 +190,21 @@ func check(op string, f *File) (int64, error) {
 	case f.Open != nil && f.Data != nil:
 		return bad("has both Data and Open")
 	}
-	size := int64(len(f.Data))
-	if f.Open != nil {
-		r, err := f.Open()
-		if err != nil {
-			return bad("cannot be opened: " + err.Error())
-		}
-		if r == nil {
-			return bad("cannot be opened: there is nothing to read")
-		}
-		size, err = io.Copy(io.Discard, io.LimitReader(onlyReader{r}, MaxFileBytes+1))
-		closeReader(r)
-		if err != nil {
+	file = form.File{Name: f.Name, Type: f.MIMEType, Size: int64(len(f.Data)), Open: f.Open}
+	if f.Open == nil {
+		file.Open = func() (io.Reader, error) { return bytes.NewReader(f.Data), nil }
+	} else {
+		file.Size = -1
+		if file.Size, err = form.Measure(ctx, file, MaxFileBytes); err != nil {
 			return bad("cannot be read: " + err.Error())
 		}
 	}
-	if size > MaxFileBytes {
+	if file.Size > MaxFileBytes {
 		return bad("has more than 10 MB, and connectors drop such files")
 	}
-	return size, nil
+	return file, nil
 }
-
-// onlyReader hides the io.WriterTo of a reader, which would bypass a
-// LimitReader.
-type onlyReader struct{ io.Reader }
 
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029' })
-}
-
-func closeReader(r io.Reader) {
-	if c, ok := r.(io.Closer); ok {
-		_ = c.Close()
-	}
-}
-
-// open returns a new body. It opens each file when it is reached.
-func (c *content) open() io.ReadCloser { return &body{parts: c.parts} }
-
-// body reads the parts of a content in turn. It has no goroutine, and at most
-// one file open.
-type body struct {
-	parts []part
-	text  int // bytes read of the first part's text
-
-	file io.Reader // of the first part, nil before it is opened
-	left int64     // bytes of that file left to read
-	err  error
-}
-
-// errChanged is reported for a file that has changed since it was checked.
-var errChanged = errors.New("the file has changed since it was checked")
-
-func (b *body) Read(p []byte) (int, error) {
-	for b.err == nil && len(p) > 0 {
-		n, err := b.read(p)
-		if err != nil {
-			b.err = err
-			b.closeFile()
-		}
-		if n > 0 {
-			return n, nil
-		}
-	}
-	return 0, b.err
-}
-
-func (b *body) read(p []byte) (int, error) {
-	if len(b.parts) == 0 {
-		return 0, io.EOF
-	}
-	first := &b.parts[0]
-	switch {
-	case b.text < len(first.text):
-		n := copy(p, first.text[b.text:])
-		b.text += n
-		return n, nil
-	case first.file == nil:
-		b.next()
-		return 0, nil
-	case b.file == nil:
-		b.left, b.file = first.size, io.Reader(bytes.NewReader(first.file.Data))
-		if first.file.Open != nil {
-			r, err := first.file.Open()
-			if r == nil && err == nil {
-				err = errChanged
-			}
-			if err != nil {
-				b.file = nil
-				return 0, fmt.Errorf("file: %w", err)
-			}
-			b.file = r
-		}
-		return 0, nil
-	}
-	if b.left == 0 {
-		b.closeFile()
-		b.next()
-		return 0, nil
-	}
-	n, err := b.file.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	switch {
-	case errors.Is(err, io.EOF) && b.left > 0:
-		err = errChanged
-	case errors.Is(err, io.EOF):
-		err = nil
-	}
-	return n, err
-}
-
-func (b *body) next() { b.parts, b.text = b.parts[1:], 0 }
-
-func (b *body) closeFile() {
-	if b.file != nil {
-		closeReader(b.file)
-		b.file = nil
-	}
-}
-
-// Close implements [io.Closer]. net/http calls it when it stops reading.
-func (b *body) Close() error {
-	b.closeFile()
-	if b.err == nil {
-		b.err = io.ErrClosedPipe
-	}
-	return nil
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // Handler returns an [http.Handler] that receives deliveries of outbound
-// connectors, and other notices signed in the same way. It is a [Receiver] with
-// default settings:
+// connectors, and whatever else is signed in the same way. It is a [Receiver]
+// with default settings:
 //
 //	http.Handle("POST /hooks/connic", connector.Handler(handle, secret))
 //
@@ -46,6 +46,9 @@ func Handler(handle func(ctx context.Context, d Delivery) error, secrets ...Secr
 //   - 500: Handle returned another error or panicked, no secret is set, or middleware
 //     has consumed the body.
 //
+// A delivery that is refused before its body was read is answered without waiting for
+// it. Its connection is closed within a second, unless it is one of HTTP/2.
+//
 // Whether the service repeats a delivery that did not receive a 2xx is not documented.
 type Receiver struct {
 	// Handle handles a delivery. Its context ends when the sender disconnects,
@@ -61,10 +64,10 @@ type Receiver struct {
 	// time, in either direction. 0 means 5 minutes.
 	Tolerance time.Duration
 	// MaxBytes limits the body. 0 means 4 MiB. Compressed bodies are not
-	// decompressed.
+	// decompressed. A body must arrive within 30 s, if the server's
+	// ResponseWriter supports deadlines.
 	MaxBytes int64
-	// Store detects repeated deliveries, by the run's id for a finished run and
-	// by the hash of the body for other notices. If it is nil, the process
+	// Store detects repeated deliveries: see [Store]. If it is nil, the process
 	// remembers the last 10,000 for a day.
 	Store Store
 	// OnError, if not nil, is called with the reason why a delivery did not
@@ -80,15 +83,18 @@ const (
 	defaultMaxBytes = 4 << 20
 	memoryKeys      = 10_000
 	memoryTime      = 24 * time.Hour
-	// lease also limits Handle, so that a claim does not expire while Handle
-	// runs.
+	// lease also limits the context of Handle, so that a claim does not expire
+	// while Handle runs. A Handle that ignores its context loses its claim.
 	lease = 5 * time.Minute
 	// bodyTime is the time allowed for reading a body, against senders that
 	// trickle bytes.
 	bodyTime = 30 * time.Second
-	// storeTime is the time allowed for the Store after the sender has
-	// disconnected.
+	// storeTime is the time allowed for recording a delivery, which happens
+	// even if the sender has disconnected.
 	storeTime = 10 * time.Second
+	// linger is how long the rest of a refused body is discarded: closing the
+	// connection at once could destroy the response.
+	linger = time.Second
 )
 
 // permanent is an error that a repeated delivery cannot fix.
@@ -130,6 +136,17 @@ func (v *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// leave prepares a response that does not wait for the rest of a body, of which
+// net/http would read up to 256 KiB first.
+func leave(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
+	}
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(linger))
+	}
+}
+
 // answers reveal no more than the status does, since the sender may be anyone.
 var answers = map[int]string{
 	http.StatusBadRequest:          "not JSON\n",
@@ -140,10 +157,13 @@ var answers = map[int]string{
 	http.StatusServiceUnavailable:  "try again later\n",
 }
 
+const errNoHandle = sentinel("connic: connector: the receiver has no Handle")
+
 // receive verifies a request, passes it on, and returns the status of the
 // response.
 func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) {
 	if r.Method != http.MethodPost {
+		leave(w, r)
 		return http.StatusMethodNotAllowed, fmt.Errorf("connic: connector: the method is %.16q, not POST", r.Method)
 	}
 	span := v.Tolerance
@@ -152,32 +172,34 @@ func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) 
 	}
 	// Do not read the body of a request that is not even signed.
 	s, err := readSignature(r.Header, span, v.Secrets)
-	switch {
-	case v.Handle == nil:
-		return http.StatusInternalServerError, errors.New("connic: connector: the receiver has no Handle")
-	case errors.Is(err, ErrNoSecret):
-		return http.StatusInternalServerError, err
-	case err == nil && !isJSON(r.Header):
+	if v.Handle == nil {
+		err = errNoHandle
+	} else if err == nil && !isJSON(r.Header) {
 		err = ErrContentType
 	}
 	if err != nil {
+		leave(w, r)
+		if errors.Is(err, ErrNoSecret) || errors.Is(err, errNoHandle) {
+			return http.StatusInternalServerError, err
+		}
 		return http.StatusUnauthorized, err
 	}
 	body, err := v.read(w, r)
-	switch {
-	case errors.Is(err, ErrBodyConsumed):
-		return http.StatusInternalServerError, err
-	case err == nil:
+	if err == nil {
 		err = s.verify(body)
+		if n := int64(len(body)); err != nil && (n == 0 || r.ContentLength > 0) && n != r.ContentLength {
+			return http.StatusInternalServerError, ErrBodyConsumed
+		}
 	}
 	if err != nil {
+		leave(w, r) // whatever the reason, the response is the same
 		return http.StatusUnauthorized, err
 	}
 	d, err := ParseDelivery(body)
 	if err != nil {
 		return http.StatusBadRequest, err
 	}
-	return v.handle(r, d)
+	return v.handle(r, d, key(s.timestamp, &d))
 }
 
 // isJSON reports whether a body may be JSON. The vendor does not document the
@@ -215,33 +237,34 @@ func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	// Otherwise the deadline would end the context of the request while Handle
 	// runs.
 	_ = control.SetReadDeadline(time.Time{})
-	if r.ContentLength > 0 && buf.Len() == 0 {
-		return nil, ErrBodyConsumed
-	}
 	return buf.Bytes(), nil
 }
 
-// key identifies a delivery and its repetitions. Intermediate notices about a
-// run may share its id without being repetitions of each other.
-func key(d *Delivery) string {
-	if d.RunID != "" && d.Status.Finished() {
+// key identifies a delivery and its repetitions: see [Store].
+func key(timestamp string, d *Delivery) string {
+	if d.Kind == KindRun && len(d.RunID) <= maxRunID {
 		return "run:" + d.RunID
 	}
-	sum := sha256.Sum256(d.Body)
-	return "body:" + hex.EncodeToString(sum[:])
+	h := sha256.New()
+	_, _ = io.WriteString(h, timestamp+".")
+	_, _ = h.Write(d.Body)
+	return "body:" + hex.EncodeToString(h.Sum(nil))
 }
 
+// maxRunID is the maximum length of a run id in a key.
+const maxRunID = 200
+
 // handle passes a delivery to Handle, unless that was done before.
-func (v *Receiver) handle(r *http.Request, d Delivery) (status int, err error) {
+func (v *Receiver) handle(r *http.Request, d Delivery, key string) (status int, err error) {
 	v.once.Do(func() {
 		if v.store = v.Store; v.store == nil {
 			v.store = NewMemory(memoryKeys, memoryTime)
 		}
 	})
-	ctx, cancel := context.WithTimeout(r.Context(), lease)
+	until := time.Now().Add(lease)
+	ctx, cancel := context.WithDeadline(r.Context(), until)
 	defer cancel()
-	k := key(&d)
-	switch state, err := v.store.Claim(ctx, k, lease); {
+	switch state, err := v.store.Claim(ctx, key, lease); {
 	case err != nil:
 		return http.StatusServiceUnavailable, fmt.Errorf("connic: connector: the store has failed: %w", err)
 	case state == Done:
@@ -250,15 +273,20 @@ func (v *Receiver) handle(r *http.Request, d Delivery) (status int, err error) {
 		return http.StatusServiceUnavailable, ErrBusy
 	}
 	// The sender may have disconnected by the time the delivery is recorded.
-	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), lease+storeTime)
-	defer cancelAfter()
-
+	record := func(write func(context.Context, string) error, until time.Time) error {
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), until)
+		defer cancel()
+		return write(ctx, key)
+	}
 	handled := false
 	defer func() {
-		if !handled {
-			if failed := v.store.Release(after, k); failed != nil && err != nil {
-				err = fmt.Errorf("%w; and the store has failed: %w", err, failed)
-			}
+		// After the lease the claim may be that of another process, which is
+		// handling the same delivery.
+		if handled || !time.Now().Before(until) {
+			return
+		}
+		if failed := record(v.store.Release, until); failed != nil && err != nil {
+			err = fmt.Errorf("%w; and the store has failed: %w", err, failed)
 		}
 	}()
 	err = v.guard(ctx, r, d)
@@ -272,7 +300,7 @@ func (v *Receiver) handle(r *http.Request, d Delivery) (status int, err error) {
 	handled = true
 	// The work is done: do not request a repetition because it could not be
 	// recorded.
-	if err := v.store.Finish(after, k); err != nil {
+	if err := record(v.store.Finish, time.Now().Add(storeTime)); err != nil {
 		return http.StatusNoContent, fmt.Errorf("connic: connector: handled, but the store has failed: %w", err)
 	}
 	return http.StatusNoContent, nil

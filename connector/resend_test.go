@@ -21,6 +21,7 @@ import (
 // frame that makes net/http send it again. It needs no HPACK for that.
 type http2Server struct {
 	answer   func(stream uint32) []byte
+	leaves   bool // after the answer
 	executed atomic.Int32
 }
 
@@ -52,6 +53,9 @@ func (s *http2Server) serve(conn net.Conn) {
 		case kind == 0 && flags&1 != 0: // the end of DATA
 			s.executed.Add(1)
 			_, _ = conn.Write(s.answer(stream))
+			if s.leaves {
+				return
+			}
 		}
 	}
 }
@@ -63,7 +67,7 @@ func TestHTTP2DoesNotSendTwice(t *testing.T) {
 	for name, answer := range map[string]func(stream uint32) []byte{
 		"PROTOCOL_ERROR": func(stream uint32) []byte { return frame(3, 0, stream, code(1)) },
 		"REFUSED_STREAM": func(stream uint32) []byte { return frame(3, 0, stream, code(7)) },
-		"GOAWAY":         func(uint32) []byte { return frame(7, 0, 0, append(code(0), code(0)...)) },
+		"GOAWAY":         func(stream uint32) []byte { return frame(7, 0, 0, append(code(stream), code(0)...)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +77,7 @@ func TestHTTP2DoesNotSendTwice(t *testing.T) {
 				Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12,
 			}))(t)
 			defer listener.Close()
-			s := &http2Server{answer: answer}
+			s := &http2Server{answer: answer, leaves: name == "GOAWAY"} // which names the request as one that may be executed
 			go func() {
 				for {
 					conn, err := listener.Accept()

@@ -186,6 +186,8 @@ func TestNewChecksURLAndSecret(t *testing.T) {
 		{"https://h/x?secret=" + string(canary), "another"},
 		{"https://h/x?secret=" + string(canary) + "&secret=other", ""},
 		{"https://h/x", " \n"},
+		{"https://h/x", "7-chars"},
+		{"https://h/x?secret=7-chars", ""},
 		{"https://h/x", canary + "\r\nX: y"},
 		{"https://h/x", canary + "ü"},
 		{"https://h/x", "\x00" + canary},
@@ -215,12 +217,12 @@ func TestTheSecretGoesAsAHeader(t *testing.T) {
 		secret connector.Secret
 		want   string
 	}{
-		{"https://h/x?a=1&secret=s+1&b=%2F", "", "s 1"},
-		{"https://h/x?secret=s1&a=1&b=%2F", "s1", "s1"},
-		{"https://h/x?b=%2F&a=1", " s1\n", "s1"},
+		{"https://h/x?a=1&secret=s+123456&b=%2F", "", "s 123456"},
+		{"https://h/x?secret=s1234567&a=1&b=%2F", "s1234567", "s1234567"},
+		{"https://h/x?b=%2F&a=1", " s1234567\n", "s1234567"},
 		{"https://h/x?b=%2F&a=1", "", ""},
-		{"http://127.0.0.1:99/x?a=1&b=%2F", "s1", "s1"},
-		{" https://[::1]/x?a=1&b=%2F\n", "s1", "s1"},
+		{"http://127.0.0.1:99/x?a=1&b=%2F", "s1234567", "s1234567"},
+		{" https://[::1]/x?a=1&b=%2F\n", "s1234567", "s1234567"},
 	} {
 		var seen *http.Request
 		transport := roundTripper(func(r *http.Request) (*http.Response, error) {

@@ -10,14 +10,24 @@ import (
 // A Store records deliveries, so that each is handled once. A store shared by
 // several processes can be implemented as a database row with a time, or with
 // the Redis command SET NX. Its methods must be safe for concurrent use.
+//
+// The key of a delivery of [KindRun] is "run:" and its run id of at most 200
+// bytes, so a run is handled once, however often it is delivered. The key of any
+// other delivery is "body:" and the hexadecimal SHA-256 of its timestamp, a dot
+// and its body: a copy is recognized as long as its timestamp is accepted, and
+// an equal payload with another timestamp is a new event. Two equal ones with
+// the same timestamp cannot be told from a copy.
 type Store interface {
 	// Claim claims a key for the duration of the lease if it is new, was
 	// released, or its previous lease has expired. It returns [Claimed] if the
 	// caller now holds the key.
 	Claim(ctx context.Context, key string, lease time.Duration) (State, error)
-	// Finish records that the delivery with this key has been handled.
+	// Finish records that the delivery with this key has been handled. It may
+	// be called after the lease has expired.
 	Finish(ctx context.Context, key string) error
-	// Release releases the key of a delivery that could not be handled.
+	// Release releases the key of a delivery that could not be handled, unless
+	// it has been finished. It is called before the lease has expired, which is
+	// also the deadline of its context.
 	Release(ctx context.Context, key string) error
 }
 

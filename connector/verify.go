@@ -27,10 +27,10 @@ const tolerance = 5 * time.Minute
 // milliseconds since 1970, or in the format of RFC 3339; the vendor does not
 // say which. Each of the two headers must be present exactly once.
 //
-// Pass several secrets while one replaces another; blank ones are ignored. The
-// body must be as received, not decoded and encoded again. Deliveries may be
-// repeated, and a copied delivery remains valid until its timestamp expires:
-// discard those whose run id has been seen.
+// Pass several secrets while one replaces another; blank and redacted ones are
+// ignored. The body must be as received, not decoded and encoded again.
+// Deliveries may be repeated, and a copied delivery remains valid until its
+// timestamp expires: discard those that were seen, as a [Receiver] does.
 //
 // The error is [ErrNoSecret], [ErrNotSigned], [ErrTimestamp] or [ErrSignature].
 // Do not reveal to the sender which one.
@@ -60,7 +60,7 @@ type signature struct {
 func readSignature(header http.Header, tolerance time.Duration, secrets []Secret) (*signature, error) {
 	s := new(signature)
 	for _, secret := range secrets {
-		if secret = Secret(strings.TrimSpace(string(secret))); secret != "" {
+		if secret = Secret(strings.TrimSpace(string(secret))); secret != "" && !strings.HasPrefix(string(secret), hidden) {
 			s.secrets = append(s.secrets, secret)
 		}
 	}

@@ -102,7 +102,7 @@ func TestConnectorsCheckTheirSecret(t *testing.T) {
 		{hook.URL(), hook.Secret(), nil},
 		{hook.URL() + "?secret=" + string(hook.Secret()), "", nil},
 		{hook.URL(), "", connic.ErrUnauthorized},
-		{hook.URL(), "another", connic.ErrUnauthorized},
+		{hook.URL(), "another-secret", connic.ErrUnauthorized},
 		{hook.URL() + "x", hook.Secret(), connic.ErrNotFound},
 		{srv.Connector("echo").WithoutSecret().URL(), "", nil},
 	} {

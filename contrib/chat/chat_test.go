@@ -102,8 +102,8 @@ func TestAConversation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer session.Close()
-	if session.ID() != "connector-run-1" {
-		t.Errorf("%q", session.ID())
+	if run, err := srv.Client().Runs.Get(t.Context(), session.ID()); err != nil || run.Status != connic.RunRunning {
+		t.Errorf("%q: %+v, %v", session.ID(), run, err)
 	}
 	reply, err := session.Send(t.Context(), chat.Message{Text: "hello", Context: map[string]int{"user": 7}, Files: []chat.File{{Name: "a.txt", MIMEType: "text/plain", Data: []byte("x")}}})
 	if err != nil {
@@ -125,7 +125,7 @@ func TestAConversation(t *testing.T) {
 	if answer, err := session.Ask(t.Context(), chat.Message{Text: "again"}); err != nil || answer.Text != "again, after 1, with  and 0 files" {
 		t.Errorf("%+v, %v", answer, err)
 	}
-	if page, err := srv.Client().Runs.List(t.Context(), nil); err != nil || len(page.Items) != 3 {
+	if page, err := srv.Client().Runs.List(t.Context(), nil); err != nil || len(page.Items) != 4 { // one is the session
 		t.Errorf("%+v, %v", page, err)
 	}
 }
@@ -159,7 +159,7 @@ func TestSessionsOfTheFakeEnd(t *testing.T) {
 	if !errors.Is(err, chat.ErrEnded) || errors.Is(err, connic.ErrOutcomeUnknown) {
 		t.Errorf("%v", err)
 	}
-	if _, err := chat.Dial(t.Context(), service.URL(), "another"); !errors.Is(err, connic.ErrUnauthorized) {
+	if _, err := chat.Dial(t.Context(), service.URL(), "another-secret"); !errors.Is(err, connic.ErrUnauthorized) {
 		t.Errorf("%v", err)
 	}
 	// Without a secret in the handshake the service waits for a first message that has it.

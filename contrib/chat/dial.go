@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/internal/hook"
 	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/problem"
 )
 
 // An Option configures a [Session].
@@ -23,8 +23,12 @@ type Option func(*config) error
 type config struct {
 	client            *http.Client
 	interval, timeout time.Duration
-	idle              time.Duration
+	idle, approval    time.Duration
 	maxMessage        int64
+}
+
+func defaultConfig() config {
+	return config{interval: pingInterval, timeout: pingTimeout, idle: idleTime, approval: approvalTime, maxMessage: maxMessage}
 }
 
 func badOption(name, reason string) error {
@@ -58,13 +62,28 @@ func WithPing(interval, timeout time.Duration) Option {
 }
 
 // WithIdleTimeout limits the time between two messages of a reply. The default
-// is 5 min. A reply that receives none for that long ends with [ErrIdle].
+// is 5 min. A reply that receives none for that long ends with [ErrIdle]. While
+// a run waits for an approval, [WithApprovalTimeout] applies instead.
 func WithIdleTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
 			return badOption("WithIdleTimeout", "is not positive")
 		}
 		c.idle = d
+		return nil
+	}
+}
+
+// WithApprovalTimeout limits how long a reply waits for the decision about an
+// approval. The default is 7 days, the maximum of the service. It is assumed
+// that a progress event whose type contains "approval" announces one, and that
+// the next message of that agent ends the wait.
+func WithApprovalTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return badOption("WithApprovalTimeout", "is not positive")
+		}
+		c.approval = d
 		return nil
 	}
 }
@@ -88,17 +107,17 @@ func WithMaxMessageBytes(n int64) Option {
 // to dialing only.
 //
 // The URL must use wss or https, or ws or http for loopback addresses. The
-// secret is sent as a header, even if it is part of the URL. Redirects are not
-// followed.
+// secret is sent as a header, even if it is part of the URL, and has at least 8
+// characters. Redirects are not followed.
 func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...Option) (*Session, error) {
 	if ctx == nil {
 		return nil, badOption("context", "is nil")
 	}
-	h, problem := hook.Parse(rawURL, string(secret))
-	if problem != nil {
-		return nil, badOption(problem.Arg, problem.Reason)
+	h, bad := hook.Parse(rawURL, string(secret))
+	if bad != nil {
+		return nil, badOption(bad.Arg, bad.Reason)
 	}
-	conf := config{interval: pingInterval, timeout: pingTimeout, idle: idleTime, maxMessage: maxMessage}
+	conf := defaultConfig()
 	for _, opt := range opts {
 		if opt == nil {
 			continue
@@ -107,13 +126,13 @@ func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...O
 			return nil, err
 		}
 	}
-	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{}), quiet: make(chan struct{})}
+	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{}), gone: make(chan struct{})}
 	if err := s.dial(ctx, h); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.loops.Go(s.read)
-	s.loops.Go(s.write)
+	go s.read()
+	go s.write()
 	return s, nil
 }
 
@@ -121,23 +140,19 @@ func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
 	bounded, stop := context.WithTimeoutCause(ctx, dialTime, errors.New("the first message has not come within 10 s"))
 	defer stop()
 	fail := &DialError{Host: h.Host()}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if s.conf.client != nil {
-		client.Transport = s.conf.client.Transport
-	}
+	shake := newHandshake(s.conf.client)
+	client := &http.Client{Transport: shake, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	header := http.Header{"User-Agent": {"connic-go/" + connic.Version}}
 	if h.Secret != "" {
 		header[hook.SecretHeader] = []string{h.Secret}
 	}
-	traced := httptrace.WithClientTrace(bounded, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { s.wire = info.Conn }})
-	conn, resp, err := websocket.Dial(traced, h.URL.String(), &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
+	conn, resp, err := websocket.Dial(bounded, h.URL.String(), &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
 	if err != nil {
 		if resp != nil {
 			fail.StatusCode = resp.StatusCode
 			body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // best effort
-			e := parseEvent(body)
-			fail.Detail, _ = e.text("detail", "message", "error")
-			fail.Detail = s.line(fail.Detail)
+			detail, _ := problem.Parse(body)
+			fail.Detail = s.line(detail)
 			_ = resp.Body.Close()
 		}
 		if fail.StatusCode == 0 {
@@ -160,9 +175,9 @@ func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
 			_ = conn.CloseNow()
 			return fail
 		}
-		e := parseEvent(data)
-		if id, ok := e.text("connector_run_id"); ok {
-			s.conn, s.id = conn, id
+		e := s.parse(data)
+		if id, ok := e.text("connector_run_id", "session_id"); ok || e.kind == "connected" {
+			s.conn, s.wire, s.id, s.agents = conn, shake.wire, s.mask.Line(id, maxName), s.names(&e)
 			return nil
 		}
 		if detail, bad := e.text("error", "detail", "message"); e.kind == "error" || (bad && e.kind == "") {

@@ -16,23 +16,26 @@ func (s sentinel) Error() string { return string(s) }
 // The reasons why a session or a reply ends, for [errors.Is].
 const (
 	// ErrEnded: the service closed the session because it was idle, reached its
-	// maximum number of messages, or is shutting down. The history is lost.
+	// maximum number of messages, or is shutting down. The history is lost,
+	// unless the agent has a session of its own.
 	ErrEnded = sentinel("connic: chat: the service has ended the session")
 	// ErrLost: the connection broke, or the service did not respond to a ping.
 	ErrLost = sentinel("connic: chat: the connection is lost")
 	// ErrClosed: Close was called.
 	ErrClosed = sentinel("connic: chat: the session is closed")
-	// ErrBusy: the previous reply has not ended. A session has one reply at a
-	// time.
+	// ErrBusy: the previous reply has not ended, and the message was not sent. A
+	// session has one reply at a time.
 	ErrBusy = sentinel("connic: chat: the previous reply has not ended")
-	// ErrAbandoned: the caller left the loop over the chunks of the reply.
+	// ErrAbandoned: the caller left the loop over the chunks or events of the
+	// reply.
 	ErrAbandoned = sentinel("connic: chat: the reply was abandoned")
-	// ErrConsumed: the chunks of a reply can be ranged over only once.
-	ErrConsumed = sentinel("connic: chat: the chunks of the reply were ranged over before")
+	// ErrConsumed: a reply can be ranged over only once.
+	ErrConsumed = sentinel("connic: chat: the reply was ranged over before")
 	// ErrTooLarge: a message, or a reply that is not being read, exceeds its
 	// limit.
 	ErrTooLarge = sentinel("connic: chat: the reply is too large")
-	// ErrIdle: nothing was received for the time allowed by [WithIdleTimeout].
+	// ErrIdle: nothing was received for the time allowed by [WithIdleTimeout] or
+	// [WithApprovalTimeout].
 	ErrIdle = sentinel("connic: chat: the reply has stopped")
 )
 
@@ -99,14 +102,19 @@ func (e *EndError) Error() string {
 func (e *EndError) Is(target error) bool { return target == ErrEnded }
 
 // A ReplyError is returned for an incomplete reply. It matches
-// [connic.ErrOutcomeUnknown] if the message may have been received: the agent
-// may then continue, which costs money.
+// [connic.ErrOutcomeUnknown] if the message may have been received: the agents
+// may then continue, which costs money. If an agent failed, it wraps a
+// [*connic.RunError].
 type ReplyError struct {
 	Partial string // the text received so far
-	Detail  string // the service's explanation, one line
-	Err     error  // why it ended; nil if the service reported that the agent failed
+	Detail  string // the service's explanation if an agent failed, one line
+	Err     error  // why it ended
+	// Missing holds the agents that had not ended, of several whose answers were
+	// awaited.
+	Missing []string
 
 	unsent bool
+	failed bool // the service has reported the end of all agents
 }
 
 func (e *ReplyError) Error() string {
@@ -114,19 +122,20 @@ func (e *ReplyError) Error() string {
 	if e.unsent {
 		s = "connic: chat: the message was not sent"
 	}
-	if e.Detail != "" {
-		s += ": " + e.Detail
-	}
 	if e.Err != nil {
-		s += ": " + strings.TrimPrefix(e.Err.Error(), "connic: chat: ")
+		s += ": " + strings.TrimPrefix(strings.TrimPrefix(e.Err.Error(), "connic: "), "chat: ")
+	}
+	if len(e.Missing) > 0 {
+		s += "; missing: " + strings.Join(e.Missing, ", ")
 	}
 	return s
 }
 
 // Is reports whether target is [connic.ErrOutcomeUnknown] and the outcome is
-// unknown. It is known if the service reported that the agent failed.
+// unknown. It is known if the service reported that an agent failed, and that
+// all others have ended.
 func (e *ReplyError) Is(target error) bool {
-	return target == connic.ErrOutcomeUnknown && !e.unsent && e.Err != nil
+	return target == connic.ErrOutcomeUnknown && !e.unsent && !e.failed
 }
 
 // Unwrap returns the cause.

@@ -1,24 +1,30 @@
 package chat
 
 import (
-	"bytes"
 	"encoding/json"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
-	"github.com/connic-go/connic/internal/lenient"
 )
 
 // A File is a file in a message. Only its Data is supported, since a message is
 // a single frame of the connection.
 type File = connector.File
 
-// A Message is sent to the agent. It must have text, files, or both.
+// A Message is sent to the agents of the connector. It must have text, files,
+// or both.
 type Message struct {
 	Text string
 	// Context is any value that encodes to JSON. It is sent alongside the text.
 	Context any
-	Files   []File
+	// Files are required by agents that are linked with files_required: such an
+	// agent does not answer a message without a file.
+	Files []File
+	// Agents names the agents whose answers are awaited. If it is empty, they
+	// are those that the service has named: see [Session.Agents]. All agents of
+	// a connector answer each message, which costs money; the answers of the
+	// others are discarded.
+	Agents []string
 }
 
 type wireFile struct {
@@ -70,63 +76,4 @@ func (m *Message) encode(id string) ([]byte, error) {
 		return nil, argument("message", "cannot be encoded as JSON: "+err.Error())
 	}
 	return data, nil
-}
-
-// event is a message from the service.
-type event struct {
-	kind string
-	id   string
-	keys map[string]json.RawMessage
-	// inner holds the keys of a nested payload or data object. Keys are looked
-	// up in both.
-	inner map[string]json.RawMessage
-}
-
-// parseEvent parses a message; one that is not an object has no kind.
-func parseEvent(data []byte) event {
-	var e event
-	if json.Unmarshal(data, &e.keys) != nil {
-		return event{}
-	}
-	for _, name := range [...]string{"payload", "data"} {
-		if e.inner == nil {
-			_ = json.Unmarshal(e.keys[name], &e.inner) // any other value stays what it is
-		}
-	}
-	e.kind, e.id = text(e.keys["type"]), text(e.keys["id"])
-	return e
-}
-
-// text returns the first of the keys that is present and not null.
-func (e *event) text(names ...string) (string, bool) {
-	for _, name := range names {
-		for _, keys := range [...]map[string]json.RawMessage{e.keys, e.inner} {
-			if raw := bytes.TrimSpace(keys[name]); len(raw) > 0 && string(raw) != "null" {
-				return text(raw), true
-			}
-		}
-	}
-	return "", false
-}
-
-// text returns the content of a JSON string, the explanation in an object, or
-// else the JSON text.
-func text(raw json.RawMessage) string {
-	raw = bytes.TrimSpace(raw)
-	var s string
-	if len(raw) == 0 || string(raw) == "null" {
-		return ""
-	}
-	if raw[0] == '"' && json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	return string(raw)
-}
-
-func (e *event) tokens() (u connic.TokenUsage) {
-	raw, ok := e.text("token_usage", "usage")
-	if !ok || lenient.Unmarshal([]byte(raw), &u) != nil {
-		return connic.TokenUsage{}
-	}
-	return u
 }

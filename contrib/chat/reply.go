@@ -3,7 +3,9 @@ package chat
 import (
 	"context"
 	"encoding/json"
-	"iter"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,102 +16,186 @@ const (
 	maxUnread       = 8 << 20 // bytes buffered for a slow reader
 	maxUnknown      = 64      // messages, of
 	maxUnknownBytes = 64 << 10
+	separator       = "\n\n" // between the texts of agents
 )
 
-// An Answer is a complete reply.
+// An Answer is a complete reply, or that of one of several agents.
 type Answer struct {
-	Text       string // the complete text
-	TokenUsage connic.TokenUsage
-	Raw        json.RawMessage // the last message from the service
+	// Agent is the name of the agent. It is empty if the service did not say,
+	// or if several agents have answered.
+	Agent string
+	// Text is the complete text. The texts of several agents are separated by a
+	// blank line.
+	Text       string
+	TokenUsage connic.TokenUsage // the sum
+	Raw        json.RawMessage   // the last message from the service
 	// Unknown holds messages of unknown types received during the reply: at
 	// most 64, of at most 64 KiB each.
 	Unknown []json.RawMessage
+	// Answers holds the answers of several agents, in the order in which they
+	// began. It is empty if only one agent was to answer.
+	Answers []Answer
+	// Err is the error of an agent that failed, in an element of Answers.
+	Err error `json:"-"`
 }
 
-// A Reply is the agent's reply to one message. Its methods are safe for
-// concurrent use.
+// A Reply is the reply to one message: of the agent, or of all the agents of
+// the connector. Its methods are safe for concurrent use.
 type Reply struct {
-	session *Session
-	id      string
-	written chan struct{} // closed when the message has been written
-	over    chan struct{} // closed when the caller receives nothing more
-	settled chan struct{} // closed when the service sends nothing more
-	wake    chan struct{} // has a token if there is more to read
-	unwatch func() bool   // of the context
-	writing sync.Once     // closes written
+	session  *Session
+	id       string
+	expected []string      // the agents that answer; empty if the service named at most one
+	agents   []string      // those whose answers are awaited, if known
+	written  chan struct{} // closed when the message has been written
+	over     chan struct{} // closed when the caller receives nothing more
+	wake     chan struct{} // has a token if there is more to read
+	writing  sync.Once     // closes written
 
 	mu        sync.Mutex
+	begun     bool        // the message is being written
+	unwatch   func() bool // of the context
 	idle      *time.Timer
-	text      []byte
-	read      int // bytes of text that the caller has received
-	ranged    bool
+	last      time.Time       // when the service last said something
+	approvals map[string]bool // the agents that wait for an approval
+	speakers  []*speaker      // in the order in which they began
+	size      int             // bytes of their texts
+	consumer  consumer
 	unbounded bool // a caller waits for the whole reply
 	ended     bool // over is closed
-	gone      bool // settled is closed
-	full      *string
-	usage     connic.TokenUsage
-	raw       json.RawMessage
 	others    []json.RawMessage
 	err       error
 }
 
-func newReply(s *Session, id string) *Reply {
-	return &Reply{
-		session: s, id: id, written: make(chan struct{}), over: make(chan struct{}), settled: make(chan struct{}),
-		wake: make(chan struct{}, 1),
+func newReply(s *Session, id string, agents []string) *Reply {
+	r := &Reply{
+		session: s, id: id, agents: slices.Clone(agents), written: make(chan struct{}), over: make(chan struct{}),
+		wake: make(chan struct{}, 1), last: time.Now(),
 	}
+	if len(agents) == 0 {
+		r.agents = s.agents
+	}
+	switch {
+	case len(s.agents) > 1:
+		r.expected = s.agents
+	case len(s.agents) == 0 && len(agents) > 0:
+		r.expected = r.agents
+	}
+	return r
 }
+
+// Agents returns the names of the agents whose answers are awaited. It is empty
+// if neither the service nor the message named any.
+func (r *Reply) Agents() []string { return slices.Clone(r.agents) }
 
 // watch ends the reply with its context, and if nothing is received for too
 // long.
 func (r *Reply) watch(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() { r.give(causeOf(ctx)) })
-	idle := time.AfterFunc(r.session.conf.idle, func() { r.give(ErrIdle) })
 	r.mu.Lock()
-	r.unwatch, r.idle = unwatch, idle
-	ended := r.ended
-	r.mu.Unlock()
-	if ended { // meanwhile
-		unwatch()
-		idle.Stop()
+	defer r.unlock()
+	r.unwatch = unwatch
+	if !r.ended {
+		r.idle = time.AfterFunc(r.silence(), func() { r.give(ErrIdle) })
 	}
 }
 
-// give ends the reply for its caller; the service may continue it.
-func (r *Reply) give(err error) {
-	r.finish(func(r *Reply) { r.err = &ReplyError{Partial: string(r.text), Err: err} })
-}
-
-// finish ends the reply, unless it has ended.
-func (r *Reply) finish(how func(*Reply)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// unlock releases the mutex, and stops watching the context of a reply that has
+// ended. That calls the context, which may be the caller's own code.
+func (r *Reply) unlock() {
+	var unwatch func() bool
 	if r.ended {
-		return
+		unwatch, r.unwatch = r.unwatch, nil
 	}
-	how(r)
+	r.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
+}
+
+// silence returns how long the service may say nothing.
+func (r *Reply) silence() time.Duration {
+	if len(r.approvals) > 0 {
+		return r.session.conf.approval
+	}
+	return r.session.conf.idle
+}
+
+// give ends the reply for its caller; the service may continue it. It reports
+// whether the reply was incomplete.
+func (r *Reply) give(err error) bool {
+	r.mu.Lock()
+	defer r.unlock()
+	return r.finish(err, false)
+}
+
+// lose ends the reply of a session that has ended.
+func (r *Reply) lose(err error, unsent bool) {
+	r.mu.Lock()
+	defer r.unlock()
+	r.finish(err, unsent)
+}
+
+// finish ends the reply, unless it has ended. The caller holds the mutex, and
+// releases it with unlock.
+func (r *Reply) finish(cause error, unsent bool) bool {
+	if r.ended {
+		return false
+	}
+	failed := &ReplyError{Err: cause, unsent: unsent, failed: cause == nil}
+	for _, p := range r.speakers {
+		switch {
+		case p.err == nil || !p.wanted:
+		case failed.Err == nil:
+			failed.Detail, failed.Err = p.err.Run.Error, p.err
+		default:
+			failed.Err = fmt.Errorf("%w; %w", failed.Err, p.err)
+		}
+	}
+	if failed.Err != nil {
+		if cause != nil && len(r.expected) > 0 {
+			failed.Missing = r.pending(r.agents)
+		}
+		failed.Partial = r.text()
+		r.err = failed
+	}
 	r.ended = true
 	close(r.over)
-	if r.unwatch != nil {
-		r.unwatch()
+	if r.idle != nil {
 		r.idle.Stop()
 	}
-}
-
-// settle records that the service has completed the reply.
-func (r *Reply) settle() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.gone {
-		r.gone = true
-		close(r.settled)
-	}
+	return true
 }
 
 func (r *Reply) isOver() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ended
+}
+
+func (r *Reply) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// idleAt returns when the service has said nothing for too long.
+func (r *Reply) idleAt() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last.Add(r.session.conf.idle)
+}
+
+// begin records that the message is being written.
+func (r *Reply) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun = true
+}
+
+func (r *Reply) isBegun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.begun
 }
 
 // sent records that the message is written.
@@ -124,29 +210,26 @@ func (r *Reply) isWritten() bool {
 	}
 }
 
-// alive restarts the idle timeout.
-func (r *Reply) alive() {
+// take handles a message from the service. It does not wait for the caller; a
+// slow caller receives larger chunks.
+func (r *Reply) take(f *frame) {
+	r.sent() // the service is quicker than the writer
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.idle != nil && !r.ended {
-		r.idle.Reset(r.session.conf.idle)
+	defer r.unlock()
+	r.last = time.Now()
+	switch {
+	case f.isReply():
+		if p := r.speaker(f.agent); p != nil {
+			r.say(p, f)
+		}
+	case f.kind == "error":
+		r.fail(f)
+	case f.isProgress() && !r.ended:
+		r.progress(f)
 	}
-}
-
-// add adds a chunk. It does not wait for the caller; a slow caller receives
-// larger chunks.
-func (r *Reply) add(chunk string) {
-	r.alive()
-	r.mu.Lock()
-	tooLarge := int64(len(r.text)+len(chunk)) > r.session.conf.maxMessage ||
-		(!r.unbounded && len(r.text)+len(chunk)-r.read > maxUnread)
-	if !r.ended && !tooLarge {
-		r.text = append(r.text, chunk...)
-	}
-	r.mu.Unlock()
-	if tooLarge {
-		r.give(ErrTooLarge)
-		return
+	r.alive(f)
+	if !r.ended && r.answered() {
+		r.finish(nil, false)
 	}
 	select {
 	case r.wake <- struct{}{}:
@@ -154,88 +237,125 @@ func (r *Reply) add(chunk string) {
 	}
 }
 
-func (r *Reply) unknown(data []byte) {
-	r.alive()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.ended && len(r.others) < maxUnknown && len(data) <= maxUnknownBytes {
-		r.others = append(r.others, data)
+// alive restarts the idle timeout, or suspends it.
+func (r *Reply) alive(f *frame) {
+	switch {
+	case f.approval():
+		if r.approvals == nil {
+			r.approvals = make(map[string]bool)
+		}
+		r.approvals[f.agent] = true
+	case f.kind == "ack":
+	case f.agent == "":
+		clear(r.approvals)
+	default:
+		delete(r.approvals, f.agent)
+		delete(r.approvals, "")
+	}
+	if r.idle != nil && !r.ended {
+		r.idle.Reset(r.silence())
 	}
 }
 
-// next returns what was received since the last call, and whether the reply has
-// ended.
-func (r *Reply) next() (chunk string, ended bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	chunk = string(r.text[r.read:])
-	r.read = len(r.text)
-	if r.ended && chunk == "" {
-		return "", true, r.err
-	}
-	return chunk, false, nil
-}
-
-// Chunks yields the reply as it is received. Chunks that arrive faster than
-// they are read are merged. An agent with output guardrails sends a single
-// chunk, and a session without streaming yields the complete text only. If the
-// reply is incomplete, the last pair has a [*ReplyError], which holds the text
-// received so far.
-//
-// The chunks can be ranged over only once. Leaving the loop abandons the reply;
-// the session continues.
-func (r *Reply) Chunks() iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		if r.session == nil || !r.begin() {
-			yield("", ErrConsumed)
+// say adds a message to what an agent says.
+func (r *Reply) say(p *speaker, f *frame) {
+	kept := p.wanted && !r.ended
+	switch f.kind {
+	case "stream_start":
+		if kept {
+			r.consumer.add(Event{Type: f.kind, Raw: r.session.mask.Bytes(f.data)}, p)
+		}
+		return
+	case "stream_chunk":
+		chunk, _ := f.text("chunk", "content", "text", "delta")
+		if !kept || !r.room(len(chunk)) {
 			return
 		}
-		whole := false
-		defer func() {
-			if !whole {
-				r.give(ErrAbandoned)
-			}
-		}()
-		some := false
-		for {
-			chunk, ended, err := r.next()
-			switch {
-			case ended && err != nil:
-				whole = true
-				yield("", err)
-				return
-			case ended:
-				whole = true
-				if full := r.answer().Text; !some && full != "" {
-					yield(full, nil)
-				}
-				return
-			case chunk != "":
-				some = true
-				if !yield(chunk, nil) {
-					return
-				}
-				continue
-			}
-			select {
-			case <-r.wake:
-			case <-r.over:
-			}
+		r.consumer.addChunk(p, len(chunk))
+		p.text = append(p.text, chunk...)
+		r.size += len(chunk)
+		return
+	}
+	p.ended = true
+	if !kept {
+		return
+	}
+	p.err, p.raw, p.usage = r.session.failure(f, p.agent), f.data, f.tokens()
+	if p.err != nil {
+		p.raw = r.session.mask.Bytes(f.data)
+	}
+	e := Event{Type: f.kind, Raw: p.raw}
+	if full, whole := f.full(); whole && p.err == nil {
+		p.full = &full
+		if len(p.text) == 0 {
+			e.Text = full
+		}
+	}
+	r.consumer.add(e, p)
+}
+
+// fail handles an error: of one agent, or of all that have not ended.
+func (r *Reply) fail(f *frame) {
+	names := []string{f.agent}
+	if f.agent == "" && len(r.expected) > 0 {
+		names = r.pending(r.expected)
+	}
+	for _, name := range names {
+		p := r.speaker(name)
+		if p == nil {
+			continue
+		}
+		p.ended = true
+		if p.wanted && !r.ended {
+			p.err, p.raw = r.session.failure(f, p.agent), r.session.mask.Bytes(f.data)
+			r.consumer.add(Event{Type: f.kind, Raw: p.raw}, p)
 		}
 	}
 }
 
-func (r *Reply) begin() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first := !r.ranged
-	r.ranged = true
-	return first
+// progress handles a message of a type that is not documented.
+func (r *Reply) progress(f *frame) {
+	raw := r.session.mask.Bytes(f.data)
+	if len(r.others) < maxUnknown && len(raw) <= maxUnknownBytes {
+		r.others = append(r.others, raw)
+	}
+	named := len(r.expected) == 0 || f.agent == "" || slices.Contains(r.agents, r.nameOf(f.agent))
+	if named && r.room(len(raw)) {
+		r.consumer.add(Event{Type: r.session.mask.Line(f.kind, maxName), Agent: f.agent, Raw: raw}, nil)
+	}
+}
+
+// room ends the reply if size more bytes are too many.
+func (r *Reply) room(size int) bool {
+	if int64(r.size+size) > r.session.conf.maxMessage {
+		r.finish(ErrTooLarge, false)
+		return false
+	}
+	if r.consumer.backlog(r.size)+size <= maxUnread {
+		return true
+	}
+	if r.unbounded {
+		r.consumer.drop()
+		return true
+	}
+	r.finish(ErrTooLarge, false)
+	return false
+}
+
+// text returns what the agents have said. The caller holds the mutex.
+func (r *Reply) text() string {
+	var texts []string
+	for _, p := range r.speakers {
+		if whole := p.whole(); p.wanted && whole != "" {
+			texts = append(texts, whole)
+		}
+	}
+	return strings.Join(texts, separator)
 }
 
 // Wait waits for the end of the reply and returns the complete answer. It can
-// be called after ranging over the chunks, or instead of that. The answer is
-// never nil: with an error, it holds what was received so far.
+// be called after ranging over the chunks or the events, or instead of that.
+// The answer is never nil: with an error, it holds what was received so far.
 func (r *Reply) Wait() (*Answer, error) {
 	if r.session == nil {
 		return &Answer{}, ErrConsumed
@@ -244,18 +364,35 @@ func (r *Reply) Wait() (*Answer, error) {
 	r.unbounded = true
 	r.mu.Unlock()
 	<-r.over
-	r.mu.Lock()
-	err := r.err
-	r.mu.Unlock()
-	return r.answer(), err
+	return r.answer(), r.failure()
 }
 
 func (r *Reply) answer() *Answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := &Answer{Text: string(r.text), TokenUsage: r.usage, Raw: r.raw, Unknown: r.others}
-	if r.full != nil {
-		a.Text = *r.full
+	a := &Answer{Unknown: r.others}
+	for _, p := range r.speakers {
+		if !p.wanted {
+			continue
+		}
+		one := Answer{Agent: p.agent, Text: p.whole(), TokenUsage: p.usage, Raw: p.raw}
+		if p.err != nil {
+			one.Err = p.err
+		}
+		a.Answers = append(a.Answers, one)
+		a.Raw = p.raw
+		a.TokenUsage.Input += p.usage.Input
+		a.TokenUsage.Output += p.usage.Output
+		a.TokenUsage.Thinking += p.usage.Thinking
+		a.TokenUsage.Cached += p.usage.Cached
+		a.TokenUsage.Total += p.usage.Total
 	}
+	if len(a.Answers) == 1 {
+		a.Agent = a.Answers[0].Agent
+	}
+	if len(a.Answers) < 2 && len(r.agents) < 2 {
+		a.Answers = nil
+	}
+	a.Text = r.text()
 	return a
 }

@@ -2,13 +2,12 @@ package chat
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -20,35 +19,40 @@ const (
 	writeTime    = 30 * time.Second // for one message, plus
 	writeRate    = 64 << 10         // one second per this many bytes
 	closeTime    = 500 * time.Millisecond
+	abandonTime  = 50 * time.Millisecond // to close during a reply
 	pingInterval = 30 * time.Second
 	pingTimeout  = 10 * time.Second
 	idleTime     = 5 * time.Minute
+	approvalTime = 7 * 24 * time.Hour
 	maxMessage   = 16 << 20
 	maxDetail    = 500 // characters
+	maxOpen      = 16  // replies that the service has not ended
 	idPrefix     = "connic-go-"
 )
 
-// A Session is a conversation with an agent over one connection. It is safe for
-// concurrent use, has one reply at a time and two goroutines of its own, and
-// must be closed.
+// A Session is a conversation with the agents of a connector over one
+// connection. It is safe for concurrent use, has one reply at a time and two
+// goroutines of its own, and must be closed.
 type Session struct {
-	conn *websocket.Conn
-	wire net.Conn // under conn; nil if the transport does not show it
-	id   string
-	conf config
-	mask *mask.Mask
+	conn   *websocket.Conn
+	wire   *wire // under conn
+	id     string
+	agents []string
+	conf   config
+	mask   *mask.Mask
 
 	ctx    context.Context // of the connection
 	cancel context.CancelFunc
 	out    chan outgoing
-	loops  sync.WaitGroup
+	loops  atomic.Int32  // that have returned
 	done   chan struct{} // closed when the session has ended
-	quiet  chan struct{} // closed when nothing more is written
+	gone   chan struct{} // closed when both loops have returned
 
 	mu      sync.Mutex
-	err     error  // why it has ended
-	current *Reply // the reply that has not ended
+	err     error // why it has ended
+	replies inbox
 	sent    int
+	moved   chan struct{} // closed when an agent has ended; nil if nobody waits for it
 }
 
 type outgoing struct {
@@ -60,6 +64,10 @@ func (s *Session) line(text string) string { return s.mask.Line(text, maxDetail)
 
 // ID returns the id of the run that represents the whole session.
 func (s *Session) ID() string { return s.id }
+
+// Agents returns the names of the agents that answer each message, as the
+// service has named them. It is empty if the service did not.
+func (s *Session) Agents() []string { return slices.Clone(s.agents) }
 
 // Done returns a channel that is closed when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.done }
@@ -75,55 +83,63 @@ func (s *Session) Err() error {
 // Format implements [fmt.Formatter]: a Session prints as its id.
 func (s *Session) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "chat.Session(%s)", s.id) }
 
-// Close ends the session and any incomplete reply. It takes at most a second,
-// and may be called from any goroutine and more than once.
+// Close ends the session and any incomplete reply. It waits up to half a second
+// for the service to close the connection too, or 50 ms during a reply, and may
+// be called from any goroutine and more than once.
 func (s *Session) Close() error {
-	s.end(ErrClosed)
-	// A peer that has gone does not complete the closing handshake, for which
-	// the library waits 5 s.
-	timer := time.AfterFunc(closeTime, s.abort)
+	limit := closeTime
+	if s.end(ErrClosed) {
+		limit = abandonTime
+	}
+	timer := time.AfterFunc(limit, func() {
+		s.cancel()
+		s.wire.abort()
+	})
 	defer timer.Stop()
-	_ = s.conn.Close(websocket.StatusNormalClosure, "")
-	s.cancel()
-	s.loops.Wait()
+	bound := time.NewTimer(2 * closeTime)
+	defer bound.Stop()
+	select {
+	case <-s.gone:
+	case <-bound.C: // a transport that is not one of net/http may close slowly
+	}
 	return nil
 }
 
-// abort closes the underlying connection. Closing TLS would send a close
-// notification first, and wait for the peer to read it.
-func (s *Session) abort() {
-	s.cancel()
-	switch wire := s.wire.(type) {
-	case nil:
-	case *tls.Conn:
-		_ = wire.NetConn().Close()
-	default:
-		_ = wire.Close()
-	}
-}
-
-// end records why the session has ended. The first reason wins.
-func (s *Session) end(err error) {
+// end records why the session has ended. The first reason wins. It reports
+// whether a reply was incomplete.
+func (s *Session) end(err error) (incomplete bool) {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	s.err = err
-	reply := s.current
-	s.current = nil
+	open := s.replies.open
+	s.replies.open = nil
 	close(s.done)
 	s.mu.Unlock()
-	if reply != nil {
-		reply.finish(func(r *Reply) { r.err = &ReplyError{Partial: string(r.text), Err: err} })
-		reply.settle()
+	for _, r := range open {
+		if r.isWritten() { // the writer ends the one that it is writing
+			incomplete = r.give(err) || incomplete
+		} else {
+			incomplete = true
+		}
+	}
+	return incomplete
+}
+
+// exit is called when a loop returns.
+func (s *Session) exit() {
+	s.cancel() // a reader without a writer is useless
+	if s.loops.Add(1) == 2 {
+		close(s.gone)
 	}
 }
 
 // read is the only reader of the connection. It never waits for a consumer, so
 // that pings are answered whatever the caller does.
 func (s *Session) read() {
-	defer s.cancel() // ends the writer too
+	defer s.exit()
 	for {
 		_, data, err := s.conn.Read(s.ctx)
 		if err != nil {
@@ -146,15 +162,19 @@ func (s *Session) endOf(err error) error {
 	}
 }
 
-// write is the only writer of the connection.
+// write is the only writer of the connection, and closes it.
 func (s *Session) write() {
-	defer close(s.quiet)
-	defer s.cancel() // a reader without a writer is useless
+	defer s.exit()
+	defer func() { _ = s.conn.CloseNow() }()
 	ticker := time.NewTicker(s.conf.interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-s.ctx.Done():
+			return
+		case <-s.done:
+			// The library waits 5 s for a peer that does not respond; see Close.
+			_ = s.conn.Close(websocket.StatusNormalClosure, "")
 			return
 		case <-ticker.C:
 			ctx, stop := context.WithTimeout(s.ctx, s.conf.timeout)
@@ -165,30 +185,52 @@ func (s *Session) write() {
 				return
 			}
 		case m := <-s.out:
-			limit := writeTime + time.Duration(len(m.data)/writeRate)*time.Second
-			ctx, stop := context.WithTimeout(s.ctx, limit)
-			err := s.conn.Write(ctx, websocket.MessageText, m.data)
-			stop()
-			if err != nil {
-				s.end(fmt.Errorf("%w: %w", ErrLost, s.mask.Error(err)))
+			if err := s.writeMessage(m); err != nil {
 				return
 			}
-			m.reply.sent()
 		}
 	}
 }
 
+// writeMessage writes a message, and ends its reply if the session has ended.
+func (s *Session) writeMessage(m outgoing) error {
+	m.reply.begin()
+	limit := writeTime + time.Duration(len(m.data)/writeRate)*time.Second
+	ctx, stop := context.WithTimeout(s.ctx, limit)
+	defer stop()
+	before := s.wire.written.Load()
+	err := s.conn.Write(ctx, websocket.MessageText, m.data)
+	if err == nil {
+		m.reply.sent()
+	} else {
+		s.end(fmt.Errorf("%w: %w", ErrLost, s.mask.Error(err)))
+	}
+	if ended := s.Err(); ended != nil {
+		m.reply.lose(ended, err != nil && s.wire.written.Load() == before)
+	}
+	return err
+}
+
 // Send sends a message and returns its reply as soon as the message is written.
 // The context applies to the reply: when it ends, the reply ends, but not the
-// session. The service cannot stop a reply, so the rest of an abandoned reply
-// is discarded, and the next Send waits for its end. While a reply is being
-// read, Send returns [ErrBusy].
+// session. While a reply is being read, Send returns [ErrBusy].
+//
+// The service cannot stop a reply. The rest of an abandoned reply is discarded,
+// and the next Send waits for its end, or until nothing was received for the
+// idle timeout. If the messages of the service do not say which message they
+// respond to, Send waits for the idle timeout at most, and then returns
+// [ErrBusy]: the rest could not be told from the next reply.
 //
 // If a [*ReplyError] matches [connic.ErrOutcomeUnknown], the message may have
 // been received.
 func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	if ctx == nil {
 		return nil, argument("context", "is nil")
+	}
+	for _, name := range m.Agents {
+		if name == "" || (len(s.agents) > 0 && !slices.Contains(s.agents, name)) {
+			return nil, argument("agents", "has a name that is not one of the agents of the session")
+		}
 	}
 	s.mu.Lock()
 	s.sent++
@@ -198,11 +240,19 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newReply(s, id)
+	r := newReply(s, id, m.Agents)
 	if err := s.enter(ctx, r); err != nil {
 		return nil, err
 	}
+	returned := false
+	defer func() {
+		if !returned { // the context has panicked
+			s.leave(r)
+			r.give(ErrAbandoned)
+		}
+	}()
 	unsent := func(err error) (*Reply, error) {
+		returned = true
 		s.leave(r)
 		return nil, &ReplyError{Err: err, unsent: true}
 	}
@@ -214,21 +264,15 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 		return unsent(s.Err())
 	}
 	r.watch(ctx)
+	returned = true
 	select {
 	case <-r.written:
-		return r, nil
-	case <-r.over: // the complete reply came first, or the context or the session has ended
-		if s.Err() != nil { // the writer ends too, and knows whether it wrote the message
-			select {
-			case <-r.written:
-			case <-s.quiet:
-			}
+	case <-r.over:
+		if !r.isWritten() {
+			return nil, r.failure()
 		}
-		if _, err := r.Wait(); err != nil && !r.isWritten() {
-			return nil, err
-		}
-		return r, nil
 	}
+	return r, nil
 }
 
 // Ask sends a message and waits for the complete answer. See [Session.Send].
@@ -240,77 +284,77 @@ func (s *Session) Ask(ctx context.Context, m Message) (*Answer, error) {
 	return r.Wait()
 }
 
-// enter makes r the current reply once the previous one has ended.
+// enter makes r the current reply once it can be told from the earlier ones.
 func (s *Session) enter(ctx context.Context, r *Reply) error {
+	limit := time.Now().Add(s.conf.idle)
 	for {
 		if ctx.Err() != nil {
 			return &ReplyError{Err: causeOf(ctx), unsent: true}
 		}
 		s.mu.Lock()
-		before := s.current
-		switch {
-		case s.err != nil:
+		if s.err != nil {
 			s.mu.Unlock()
 			return &ReplyError{Err: s.err, unsent: true}
-		case before == nil:
-			s.current = r
+		}
+		busy, until := s.replies.blocking(r, time.Now(), limit)
+		if busy {
+			s.mu.Unlock()
+			return ErrBusy
+		}
+		if until.IsZero() {
+			s.replies.add(r)
 			s.mu.Unlock()
 			return nil
 		}
-		s.mu.Unlock()
-		if !before.isOver() {
-			return ErrBusy
+		if s.moved == nil {
+			s.moved = make(chan struct{})
 		}
-		select { // its caller has abandoned it, and the rest is discarded
-		case <-before.settled:
+		moved := s.moved
+		s.mu.Unlock()
+		timer := time.NewTimer(time.Until(until))
+		select {
+		case <-moved:
+		case <-timer.C:
 		case <-ctx.Done():
 		case <-s.done:
 		}
+		timer.Stop()
 	}
 }
 
-// leave makes room for the next reply.
+// leave removes a reply whose message was not sent.
 func (s *Session) leave(r *Reply) {
 	s.mu.Lock()
-	if s.current == r {
-		s.current = nil
+	defer s.mu.Unlock()
+	if !r.isBegun() {
+		s.replies.remove(r)
 	}
-	s.mu.Unlock()
-	r.settle()
+	s.wake()
+}
+
+// wake wakes the callers that wait for an earlier reply. The caller holds the
+// mutex.
+func (s *Session) wake() {
+	if s.moved != nil {
+		close(s.moved)
+		s.moved = nil
+	}
 }
 
 // take handles a message from the service.
 func (s *Session) take(data []byte) {
+	f := s.parse(data)
 	s.mu.Lock()
-	r := s.current
+	r := s.replies.route(&f)
 	s.mu.Unlock()
-	e := parseEvent(data)
-	// A message id of ours that is not the current one belongs to an earlier
-	// reply.
-	if r == nil || (e.id != r.id && strings.HasPrefix(e.id, idPrefix)) {
+	if r == nil {
 		return
 	}
-	r.sent() // the service is quicker than the writer
-	switch e.kind {
-	case "ack", "stream_start":
-		r.alive()
-	case "stream_chunk":
-		chunk, _ := e.text("content", "chunk", "text", "delta")
-		r.add(chunk)
-	case "stream_end", "response":
-		full, whole := e.text("full_response", "response", "content", "text", "message", "output")
-		r.finish(func(r *Reply) {
-			if whole {
-				r.full = &full
-			}
-			r.usage, r.raw = e.tokens(), data
-		})
-		s.leave(r)
-	case "error":
-		detail, _ := e.text("message", "error", "detail", "content", "text")
-		r.finish(func(r *Reply) { r.err = &ReplyError{Partial: string(r.text), Detail: s.line(detail)} })
-		s.leave(r)
-	default:
-		r.unknown(data)
+	r.take(&f)
+	if f.kind == "stream_end" || f.kind == "response" || f.kind == "error" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.replies.ended(&f, r)
+		s.wake()
 	}
 }

@@ -3,7 +3,6 @@ package chat_test
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,69 +13,34 @@ import (
 	"github.com/coder/websocket"
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/contrib/chat"
+	"github.com/connic-go/connic/contrib/chat/chattest"
 )
-
-// pipes is a listener whose connections are pipes, for virtual time.
-type pipes struct {
-	accept chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.accept:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.accept <- far:
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // virtually runs f in virtual time, with a session whose service follows a script.
 func virtually(t *testing.T, do script, f func(*testing.T, *chat.Session), opts ...chat.Option) {
 	t.Helper()
+	virtuallyConnected(t, `{"type": "connected", "connector_run_id": "cr-1"}`, do, f, opts...)
+}
+
+// virtuallyConnected is virtually with the first message of the service.
+func virtuallyConnected(t *testing.T, connected string, do script, f func(*testing.T, *chat.Session), opts ...chat.Option) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}
-		base, end := context.WithCancel(t.Context())
-		server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		service := chattest.Client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, err := websocket.Accept(w, r, nil)
 			if err != nil {
 				return
 			}
 			defer func() { _ = c.CloseNow() }()
-			say(base, c, `{"type": "connected", "connector_run_id": "cr-1"}`)
-			do(base, c)
-		})}
-		var serving sync.WaitGroup
-		serving.Go(func() { _ = server.Serve(p) })
-		transport := &http.Transport{DialContext: p.dial}
-		s, err := chat.Dial(t.Context(), "ws://localhost/x", canary, append(opts, chat.WithHTTPClient(&http.Client{Transport: transport}))...)
+			say(r.Context(), c, connected)
+			do(r.Context(), c)
+		}))
+		s, err := chat.Dial(t.Context(), "ws://localhost/x", canary, append(opts, chat.WithHTTPClient(service))...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f(t, s)
 		_ = s.Close()
-		end()
-		_ = server.Close()
-		transport.CloseIdleConnections()
-		serving.Wait()
 	})
 }
 
@@ -84,8 +48,8 @@ func virtually(t *testing.T, do script, f func(*testing.T, *chat.Session), opts 
 func TestClose(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]script{
-		"polite": func(ctx context.Context, c *websocket.Conn) { hear(ctx, c); hear(ctx, c) },
-		"deaf":   func(ctx context.Context, c *websocket.Conn) { hear(ctx, c); <-ctx.Done() },
+		"reads":         func(ctx context.Context, c *websocket.Conn) { hear(ctx, c); hear(ctx, c) },
+		"does not read": func(ctx context.Context, c *websocket.Conn) { hear(ctx, c); <-ctx.Done() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

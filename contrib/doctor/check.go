@@ -34,7 +34,7 @@ const (
 	Bad     Verdict = "failed"
 )
 
-// A Line is one thing that was checked.
+// A Line is the result of one check.
 type Line struct {
 	Name    string  `json:"name"`
 	Verdict Verdict `json:"verdict"`
@@ -91,7 +91,8 @@ type checking struct {
 
 // Check determines what a client can do: which project it reaches, which
 // environments exist, what its key may read, and the state of the quota and the
-// clock. It sends at most [CheckRequests] requests, all of them reads; what a
+// clock. It sends at most [CheckRequests] requests, all of them reads, whatever
+// the client retries or follows otherwise; what a
 // key may write cannot be determined without writing, and Check says so. base
 // is the base URL of the client, used to detect a proxy. The error is that of a
 // context that ended.
@@ -120,9 +121,9 @@ func Check(ctx context.Context, client *connic.Client, base string) (*Checkup, e
 func (c *checking) get(ctx context.Context, path string, query url.Values, out any) error {
 	var response connic.Response
 	began := time.Now()
-	err := c.client.Do(ctx, http.MethodGet, path, query, nil, out, connic.CaptureResponse(&response))
+	err := c.client.Do(ctx, http.MethodGet, path, query, nil, out, connic.CaptureResponse(&response), connic.WithMaxAttempts(1))
 	ended := time.Now()
-	c.Requests += max(response.Attempts, 1)
+	c.Requests += response.Attempts
 	if response.StatusCode == 0 {
 		return err
 	}
@@ -173,6 +174,8 @@ func (c *checking) project(ctx context.Context) bool {
 	case errors.Is(err, connic.ErrUnauthorized):
 		c.add("key", Bad, "The service does not know the key, or it was revoked.", "Make one under Project Settings, API Keys, and set CONNIC_API_KEY.")
 		return false
+	case redirected(err) != "":
+		c.add("project", Caution, redirected(err), "")
 	case errors.Is(err, connic.ErrForbidden):
 		c.add("project", Caution, "The key may not read the project, or belongs to another one.", "See CONNIC_PROJECT_ID.")
 	case errors.Is(err, connic.ErrNotFound):
@@ -182,6 +185,16 @@ func (c *checking) project(ctx context.Context) bool {
 		return false
 	}
 	return true
+}
+
+// redirected describes a redirect, or returns "" if err is none. A check does
+// not follow redirects: that would be a request more for each.
+func redirected(err error) string {
+	var answer *connic.Error
+	if !errors.As(err, &answer) || answer.StatusCode < 300 || answer.StatusCode >= 400 {
+		return ""
+	}
+	return "The service redirects the path to " + answer.Location + ". Calls follow that if only a trailing slash differs, with a request more."
 }
 
 // advice returns what to do about a request without a response.
@@ -207,9 +220,12 @@ func (c *checking) environments(ctx context.Context) string {
 		Default bool   `json:"is_default"`
 	}
 	if err := c.get(ctx, "/environments", nil, &list); err != nil {
-		if errors.Is(err, connic.ErrForbidden) {
+		switch {
+		case errors.Is(err, connic.ErrForbidden):
 			c.add("environments", Caution, "The key may not list them.", "Set the environment's id with connic.WithEnvironment.")
-		} else {
+		case redirected(err) != "":
+			c.add("environments", Caution, redirected(err), "")
+		default:
 			c.add("environments", Bad, "They cannot be listed: "+err.Error()+".", "")
 		}
 		return ""
@@ -260,6 +276,8 @@ func (c *checking) section(ctx context.Context, at api.Op, environment string) {
 		c.add(name, Caution, "The key may not, or the operation is not part of the public API.", "Give it "+name+" under Project Settings, API Keys, if it is needed.")
 	case errors.Is(err, connic.ErrNotFound):
 		c.add(name, Caution, "There is nothing at "+op.Route+".", "Run connic-doctor drift; connic.WithRoute("+fmt.Sprintf("%q", op.Name)+", …) corrects it.")
+	case redirected(err) != "":
+		c.add(name, Caution, redirected(err), "")
 	case errors.Is(err, connic.ErrRateLimited):
 		c.add(name, Note, "Not known: the quota is spent.", "")
 	default:

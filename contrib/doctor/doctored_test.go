@@ -8,7 +8,7 @@ import (
 	"github.com/connic-go/connic/docs"
 )
 
-// doctored is a copy of the document in which one thing was changed.
+// doctored is a copy of the document with one change.
 type doctored struct {
 	name string
 	edit func(d edited)
@@ -285,7 +285,7 @@ var cases = []doctored{
 		id: "field-moved", op: "runs.get", subject: "cost", text: "is under billing.cost", severity: Warning,
 	},
 	{
-		name: "field of a part gone", edit: func(d edited) { delete(d.fields("Span"), "metadata_json") },
+		name: "field of a nested object gone", edit: func(d edited) { delete(d.fields("Span"), "metadata_json") },
 		id: "response-optional-property-removed", op: "runs.get", subject: "traces.metadata_json", text: "no field traces.metadata_json", severity: Warning,
 	},
 	{

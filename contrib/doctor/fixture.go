@@ -13,6 +13,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // A Fixture is a response of the service without private data: its structure is
@@ -65,9 +66,10 @@ func redact(op *api.Operation, query url.Values, r *connic.Response, schema obje
 	f := Fixture{Operation: op.Name, Status: r.StatusCode, Query: slices.Sorted(keysOf(query))}
 	for name := range r.Header {
 		if name == "Content-Type" {
-			f.ContentType, _, _ = strings.Cut(r.Header.Get(name), ";")
+			kind, _, _ := strings.Cut(r.Header.Get(name), ";")
+			f.ContentType = mask.Line(kind, maxText)
 		} else {
-			f.Headers = append(f.Headers, name)
+			f.Headers = append(f.Headers, mask.Line(name, maxText))
 		}
 	}
 	slices.Sort(f.Headers)
@@ -78,7 +80,7 @@ func redact(op *api.Operation, query url.Values, r *connic.Response, schema obje
 		f.Body = json.RawMessage(`"not JSON"`)
 		return f
 	}
-	x := &redactor{ids: make(map[string]string)}
+	x := &redactor{ids: make(map[string]string), names: namesOf(schema)}
 	clean := x.value("", value, schema)
 	text, err := json.Marshal(clean)
 	if err != nil { // it was decoded from JSON
@@ -89,7 +91,59 @@ func redact(op *api.Operation, query url.Values, r *connic.Response, schema obje
 }
 
 // A redactor replaces private data. Equal ids get equal replacements.
-type redactor struct{ ids map[string]string }
+type redactor struct {
+	ids   map[string]string
+	names map[string]bool
+}
+
+// wrappers lists names that services give to the member that holds a list.
+var wrappers = []string{"items", "data", "results", "result", "rows", "records", "list", "entries", "values", "content", "page", "pages", "next", "total"}
+
+// namesOf returns the names that may be shown wherever they occur: those of the
+// fields in a schema, and of wrappers. Any other name below a field that the
+// client does not know may be a user's, as in {"spend_by_customer": {"acme": 5}}.
+func namesOf(schema object) map[string]bool {
+	names := make(map[string]bool)
+	for _, name := range slices.Concat(wrappers, pagingNames) {
+		names[name] = true
+	}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, v := range v {
+				walk(v)
+			}
+		case object:
+			for key, inner := range v {
+				if properties, ok := inner.(object); ok && key == "properties" {
+					for name := range properties {
+						names[name] = true
+					}
+					for _, p := range properties {
+						walk(p)
+					}
+					continue
+				}
+				walk(inner)
+			}
+		}
+	}
+	walk(schema)
+	for _, name := range list(schema["x-list-names"]) {
+		names[text(name)] = true
+	}
+	return names
+}
+
+// isWord reports whether s has the form of a word of the API, and not that of a
+// secret.
+func isWord(form *regexp.Regexp, s string) bool { return form.MatchString(s) && mask.Text(s) == s }
+
+// described reports whether a schema names the members of an object.
+func described(schema object) bool {
+	return schema["properties"] != nil || len(list(schema["anyOf"])) > 0
+}
 
 var (
 	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?$`)
@@ -108,10 +162,10 @@ func (x *redactor) value(name string, v any, schema object) any {
 	case object:
 		clean := make(object, len(v))
 		// In free-form JSON the keys are the user's too.
-		free := schema["x-go"] != nil && schema["properties"] == nil && len(list(schema["anyOf"])) == 0
+		free := schema["x-go"] != nil && !described(schema)
 		for i, key := range slices.Sorted(keysOf(v)) {
 			inner := x.value(key, v[key], within(schema, key))
-			if free || !apiKey.MatchString(key) {
+			if free || !isWord(apiKey, key) || !described(schema) && !x.names[key] {
 				key = fmt.Sprintf("key%d", i+1)
 			}
 			clean[key] = inner
@@ -157,9 +211,9 @@ func (x *redactor) text(name, s string, schema object) string {
 	switch {
 	case s == "":
 		return s
-	case slices.ContainsFunc(known, func(k any) bool { return strings.EqualFold(text(k), s) }), len(known) > 0 && word.MatchString(s):
+	case slices.ContainsFunc(known, func(k any) bool { return strings.EqualFold(text(k), s) }), len(known) > 0 && isWord(word, s):
 		return s
-	case schema["type"] != nil && slices.Contains(tokens, name) && word.MatchString(s): // one of the API's own
+	case schema["type"] != nil && slices.Contains(tokens, name) && isWord(word, s): // one of the API's own
 		return s
 	case instant.MatchString(s):
 		return sameInstant(s)

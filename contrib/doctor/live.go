@@ -84,8 +84,8 @@ func probes() []probe {
 
 // Live requests what a client would read, with GET only, and compares the
 // responses with the client's document. It sends [LiveOptions.Requests]
-// requests, or fewer if lists are empty. Its error is that of a context that
-// ended, or of Keep.
+// requests, or fewer if lists are empty, whatever the client retries or follows
+// otherwise. Its error is that of a context that ended, or of Keep.
 func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error) {
 	doc, err := own()
 	if err != nil {
@@ -191,8 +191,8 @@ func (l *live) schema(op *api.Operation) object {
 // send sends one request and returns the body of a success, or nil.
 func (l *live) send(ctx context.Context, op *api.Operation, path string, query url.Values, keep bool) ([]byte, error) {
 	var response connic.Response
-	err := l.client.Do(ctx, http.MethodGet, path, query, nil, nil, connic.CaptureResponse(&response))
-	l.report.Requests += max(response.Attempts, 1)
+	err := l.client.Do(ctx, http.MethodGet, path, query, nil, nil, connic.CaptureResponse(&response), connic.WithMaxAttempts(1))
+	l.report.Requests += response.Attempts
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -223,15 +223,19 @@ func (l *live) refused(op *api.Operation, result *Result, err error) {
 	if errors.As(err, &refusal) && refusal.Detail != "" {
 		detail = " Its message: " + refusal.Detail
 	}
-	switch result.Status {
-	case http.StatusForbidden:
+	switch {
+	case result.Status < 400:
+		l.add(op, Warning, "redirected", strconv.Itoa(result.Status), redirected(err),
+			"Look up its path in the API reference, and use connic.WithRoute.")
+		return
+	case result.Status == http.StatusForbidden:
 		l.add(op, Warning, "forbidden", "403", "The key lacks "+op.Section+" "+op.Access+", or the operation is not part of the public API."+detail, "")
-	case http.StatusUnauthorized:
+	case result.Status == http.StatusUnauthorized:
 		l.add(op, Error, "unauthorized", "401", "The key is unknown or no longer valid."+detail, "")
-	case http.StatusNotFound:
+	case result.Status == http.StatusNotFound:
 		l.add(op, Error, "not-found", "404", "There is nothing at "+op.Route+"."+detail,
 			"Look up its path in the API reference, and use connic.WithRoute.")
-	case http.StatusUnprocessableEntity, http.StatusBadRequest:
+	case result.Status == http.StatusUnprocessableEntity, result.Status == http.StatusBadRequest:
 		l.add(op, Error, "refused", strconv.Itoa(result.Status), "The service does not accept the request."+detail, "")
 	default:
 		l.add(op, Error, "status", strconv.Itoa(result.Status), "The service responded with an error."+detail, "")
@@ -246,7 +250,7 @@ func (l *live) refused(op *api.Operation, result *Result, err error) {
 
 // compare compares responses with the schema of their operation.
 func (l *live) compare(op *api.Operation, at api.Op, schema object, answers [][]byte) {
-	seen := &sight{live: l, op: op, told: make(map[string]bool)}
+	seen := &inspection{live: l, op: op, told: make(map[string]bool)}
 	names := list(schema["x-list-names"])
 	own := schema
 	if inner := list(schema["anyOf"]); len(names) > 0 {
@@ -288,6 +292,9 @@ func (l *live) compare(op *api.Operation, at api.Op, schema object, answers [][]
 	seen.objects("", own, objects)
 }
 
+// pagingNames lists the members of a list's envelope that say how it is paged.
+var pagingNames = []string{"next_cursor", "next", "has_more", "total", "offset", "page", "pages"}
+
 // list finds the list in a response, and reports its envelope and paging.
 func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok bool) {
 	result := l.results[op.Name]
@@ -297,7 +304,7 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 		return v, true
 	case object:
 		var paging []string
-		for _, name := range []string{"next_cursor", "next", "has_more", "total", "offset", "page", "pages"} {
+		for _, name := range pagingNames {
 			if _, ok := v[name]; ok {
 				paging = append(paging, name)
 			}
@@ -319,7 +326,7 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 				return items, true
 			}
 			for deeper, inner := range sorted(member(v, name)) {
-				if items, ok := inner.([]any); ok && apiKey.MatchString(deeper) {
+				if items, ok := inner.([]any); ok && namesOf(l.schema(op))[deeper] {
 					result.Envelope = name + "." + deeper
 					l.add(op, Error, "envelope", result.Envelope, "The list is under "+result.Envelope+", which the client does not read.",
 						"Client.Do decodes it into your own type.")

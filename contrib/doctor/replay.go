@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
@@ -24,7 +25,32 @@ func Replay(ctx context.Context, f *Fixture) (any, error) {
 		return nil, err
 	}
 	defer func() { _ = client.Close() }()
-	return calls[op.Op](ctx, client)
+	return calls[op.Op](ctx, client, f.id(op.Op))
+}
+
+// id returns the identity of the object in a fixture, wrapped or not, since the
+// client refuses another object than the one requested.
+func (f *Fixture) id(op api.Op) string {
+	const unnamed = "x" // of an object whose response does not name it
+	at := slices.IndexFunc(probes(), func(p probe) bool { return p.op == op })
+	var body object
+	if json.Unmarshal(f.Body, &body) != nil || at < 0 {
+		return unnamed
+	}
+	objects := []object{body}
+	for _, inner := range sorted(body) {
+		if o, ok := inner.(object); ok {
+			objects = append(objects, o)
+		}
+	}
+	for _, o := range objects {
+		for _, name := range probes()[at].field {
+			if id := text(o[name]); id != "" {
+				return id
+			}
+		}
+	}
+	return unnamed
 }
 
 // RoundTrip implements [http.RoundTripper]. It returns the fixture as the
@@ -70,40 +96,64 @@ func pageOf[T any](p *connic.Page[T], err error) (any, error) {
 
 func one[T any](v *T, err error) (any, error) { return v, err }
 
-type call func(ctx context.Context, c *connic.Client) (any, error)
+type call func(ctx context.Context, c *connic.Client, id string) (any, error)
 
 // calls lists the typed reads of the operations.
 var calls = map[api.Op]call{
-	api.ProjectGet:       func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Project.Get(ctx)) },
-	api.EnvironmentsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Environments.List(ctx)) },
-	api.AgentsList:       func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Agents.List(ctx, nil)) },
-	api.AgentsGet:        func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Agents.Get(ctx, "x")) },
-	api.RunsList:         func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Runs.List(ctx, nil)) },
-	api.RunsGet:          func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Runs.Get(ctx, "x")) },
-	api.KnowledgeList:    func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Knowledge.List(ctx, nil)) },
-	api.KnowledgeGet:     func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Knowledge.Get(ctx, "x", nil)) },
-	api.KnowledgeNamespaces: func(ctx context.Context, c *connic.Client) (any, error) {
+	api.ProjectGet: func(ctx context.Context, c *connic.Client, _ string) (any, error) { return one(c.Project.Get(ctx)) },
+	api.EnvironmentsList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Environments.List(ctx))
+	},
+	api.AgentsList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Agents.List(ctx, nil))
+	},
+	api.AgentsGet: func(ctx context.Context, c *connic.Client, id string) (any, error) { return one(c.Agents.Get(ctx, id)) },
+	api.RunsList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Runs.List(ctx, nil))
+	},
+	api.RunsGet: func(ctx context.Context, c *connic.Client, id string) (any, error) { return one(c.Runs.Get(ctx, id)) },
+	api.KnowledgeList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Knowledge.List(ctx, nil))
+	},
+	api.KnowledgeGet: func(ctx context.Context, c *connic.Client, id string) (any, error) {
+		return one(c.Knowledge.Get(ctx, id, nil))
+	},
+	api.KnowledgeNamespaces: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
 		return pageOf(c.Knowledge.Namespaces(ctx, nil))
 	},
-	api.KnowledgeJobsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Knowledge.Jobs(ctx, nil)) },
-	api.KnowledgeJobsGet: func(ctx context.Context, c *connic.Client) (any, error) {
-		return one(c.Knowledge.GetJob(ctx, "x", nil))
+	api.KnowledgeJobsList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Knowledge.Jobs(ctx, nil))
 	},
-	api.JudgesList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Judges.List(ctx, nil)) },
-	api.JudgesGet:  func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Judges.Get(ctx, "x")) },
-	api.JudgesEvaluations: func(ctx context.Context, c *connic.Client) (any, error) {
-		return pageOf(c.Judges.Evaluations(ctx, "x", nil))
+	api.KnowledgeJobsGet: func(ctx context.Context, c *connic.Client, id string) (any, error) {
+		return one(c.Knowledge.GetJob(ctx, id, nil))
 	},
-	api.BudgetsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Budgets.List(ctx, nil)) },
-	api.BudgetsGet:  func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Budgets.Get(ctx, "x")) },
-	api.BudgetsUsage: func(ctx context.Context, c *connic.Client) (any, error) {
+	api.JudgesList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Judges.List(ctx, nil))
+	},
+	api.JudgesGet: func(ctx context.Context, c *connic.Client, id string) (any, error) { return one(c.Judges.Get(ctx, id)) },
+	api.JudgesEvaluations: func(ctx context.Context, c *connic.Client, id string) (any, error) {
+		return pageOf(c.Judges.Evaluations(ctx, id, nil))
+	},
+	api.BudgetsList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Budgets.List(ctx, nil))
+	},
+	api.BudgetsGet: func(ctx context.Context, c *connic.Client, id string) (any, error) {
+		return one(c.Budgets.Get(ctx, id))
+	},
+	api.BudgetsUsage: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
 		usage, err := c.Budgets.Usage(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
 		return usage.Rows, nil
 	},
-	api.AuditLogsList:   func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.AuditLogs.List(ctx, nil)) },
-	api.DeploymentsList: func(ctx context.Context, c *connic.Client) (any, error) { return pageOf(c.Deployments.List(ctx, nil)) },
-	api.DeploymentsGet:  func(ctx context.Context, c *connic.Client) (any, error) { return one(c.Deployments.Get(ctx, "x")) },
+	api.AuditLogsList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.AuditLogs.List(ctx, nil))
+	},
+	api.DeploymentsList: func(ctx context.Context, c *connic.Client, _ string) (any, error) {
+		return pageOf(c.Deployments.List(ctx, nil))
+	},
+	api.DeploymentsGet: func(ctx context.Context, c *connic.Client, id string) (any, error) {
+		return one(c.Deployments.Get(ctx, id))
+	},
 }

@@ -204,7 +204,8 @@ func (r *Report) routes() []string {
 	return lines
 }
 
-// cell escapes a text for a table cell.
+// cell escapes a text for a table cell, in which it becomes neither a link nor an
+// image, HTML or a mention.
 func cell(s string) string {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;").Replace(s)
+	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;", "[", "&#91;", "]", "&#93;", "@", "&#64;", "`", "&#96;").Replace(s)
 }

@@ -42,8 +42,8 @@ var costs = []struct {
 	limit float64
 }{
 	{"no provider", func() []connic.Option { return Options() }, 1},
-	{"not sampled", func() []connic.Option { return unsampled() }, 8},
-	{"not sampled, with metrics", func() []connic.Option { return unsampled(sdkmetric.WithReader(sdkmetric.NewManualReader())) }, 8},
+	{"not sampled", func() []connic.Option { return unsampled() }, 6},
+	{"not sampled, with metrics", func() []connic.Option { return unsampled(sdkmetric.WithReader(sdkmetric.NewManualReader())) }, 6},
 }
 
 func unsampled(opts ...sdkmetric.Option) []connic.Option {

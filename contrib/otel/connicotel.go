@@ -24,6 +24,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/inject"
+	"github.com/connic-go/connic/internal/mask"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -32,6 +33,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 )
+
+// maxURL limits the characters of a URL in a span.
+const maxURL = 2048
 
 const scope = "github.com/connic-go/connic/contrib/otel"
 
@@ -82,8 +86,9 @@ type telemetry struct {
 	config
 	tracer trace.Tracer
 	starts cache[method, *start]
-	global trace.TracerProvider // if it is the one in use
-	idle   atomic.Int32         // calls left that skip creating a span
+	opts   []trace.SpanStartOption // of every span
+	global trace.TracerProvider    // if it is the one in use
+	idle   atomic.Int32            // calls left that skip creating a span
 	metrics
 }
 
@@ -98,6 +103,7 @@ func Options(opts ...Option) []connic.Option {
 	c := newConfig(opts)
 	t := &telemetry{
 		config:  c,
+		opts:    []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)},
 		tracer:  c.tracers.Tracer(scope, trace.WithInstrumentationVersion(connic.Version)),
 		metrics: newMetrics(c.meters.Meter(scope, metric.WithInstrumentationVersion(connic.Version))),
 	}
@@ -130,11 +136,11 @@ func (k *call) Value(key any) any {
 	return k.Context.Value(key)
 }
 
-// start holds the start options of an operation's spans. Its attributes are
-// those that samplers see: few, and the same for every call.
+// start holds what is the same for all spans of an operation. Samplers see the
+// name and the kind; the attributes are set only if the span records.
 type start struct {
-	name string
-	opts []trace.SpanStartOption
+	name  string
+	attrs []attribute.KeyValue
 }
 
 // begin starts the span of a call.
@@ -156,17 +162,17 @@ func (t *telemetry) start(ctx context.Context, op connic.Operation) (context.Con
 	key := method{op.Method, op.Route}
 	s, ok := t.starts.get(key)
 	if !ok {
-		s = &start{op.Method + " " + op.Route, []trace.SpanStartOption{
-			trace.WithSpanKind(trace.SpanKindClient),
-			trace.WithAttributes(
-				attribute.String("connic.operation", op.Name),
-				attribute.String("http.request.method", op.Method),
-				attribute.String("url.template", op.Route),
-			),
+		s = &start{op.Method + " " + op.Route, []attribute.KeyValue{
+			attribute.String("connic.operation", op.Name),
+			attribute.String("http.request.method", op.Method),
+			attribute.String("url.template", op.Route),
 		}}
 		t.starts.put(key, s)
 	}
-	with, span := t.tracer.Start(ctx, s.name, s.opts...)
+	with, span := t.tracer.Start(ctx, s.name, t.opts...)
+	if span.IsRecording() {
+		span.SetAttributes(s.attrs...)
+	}
 	if unset && !span.IsRecording() && !span.SpanContext().IsValid() {
 		t.idle.Store(idleCalls)
 	}
@@ -183,7 +189,7 @@ func (k *call) Inject(r *http.Request) {
 		if k.span.IsRecording() {
 			k.span.SetAttributes(
 				attribute.String("server.address", k.host), attribute.Int("server.port", k.port),
-				attribute.String("url.full", (&url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path}).String()),
+				attribute.String("url.full", mask.Line((&url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path}).String(), maxURL)),
 			)
 		}
 	}

@@ -173,7 +173,7 @@ func TestTraceContextGoesOut(t *testing.T) {
 		t.Errorf("traceparent %q, want %q", sent.Get("Traceparent"), want)
 	}
 	if sent.Get("Baggage") != "" {
-		t.Error("baggage left the house")
+		t.Error("baggage was sent")
 	}
 	client := r.srv.Client(Options(WithTracerProvider(r.tracer), WithMeterProvider(r.meter), WithPropagator(nil))...)
 	if _, err := client.Project.Get(ctx); err != nil {
@@ -312,7 +312,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 	for _, secret := range []string{key, query, body} {
 		if strings.Contains(all, secret) {
-			t.Errorf("%s left the house: %s", secret, all)
+			t.Errorf("%s was exported: %s", secret, all)
 		}
 	}
 }
@@ -353,7 +353,7 @@ func TestTheCallersRequestIsNotChanged(t *testing.T) {
 	}
 }
 
-// panicking is a propagator of somebody else.
+// panicking is a propagator that panics.
 type panicking struct{ propagation.TraceContext }
 
 func (panicking) Inject(context.Context, propagation.TextMapCarrier) { panic("mine") }

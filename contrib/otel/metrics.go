@@ -48,7 +48,7 @@ func newMetrics(m metric.Meter) metrics {
 	return metrics{
 		requests: histogram("http.client.request.duration", "Duration of HTTP client requests.", requestBounds),
 		calls:    histogram("connic.client.call.duration", "Duration of calls, with their waits and all attempts.", callBounds),
-		queue:    histogram("connic.client.queue.duration", "Time that a call stood in line for the rate limit.", callBounds),
+		queue:    histogram("connic.client.queue.duration", "Time that a call waited for the rate limit.", callBounds),
 		retries:  counter("connic.client.retries", "{request}", "Requests that were sent again."),
 		refusals: counter("connic.client.refusals", "{request}", "Requests refused for the rate limit, by the service or by the client itself."),
 		sets:     new(cache[set, *labels]),

@@ -169,7 +169,7 @@ func (e *export) steps(ctx context.Context, parent trace.Span, start time.Time, 
 			top.at = end
 		}
 		if strings.EqualFold(node.Type, "log") {
-			top.span.AddEvent(cmpName(node.Name, "log"), trace.WithTimestamp(begin), trace.WithAttributes(e.stepAttributes(node.Span, estimated)...))
+			top.span.AddEvent(firstName(node.Name, "log"), trace.WithTimestamp(begin), trace.WithAttributes(e.stepAttributes(node.Span, estimated)...))
 			stack = append(stack, level{ctx: top.ctx, span: top.span, nodes: node.Children, at: begin})
 			continue
 		}
@@ -195,7 +195,7 @@ func (e *export) describe(s *connic.Span, estimated bool) (title string, kind tr
 	model, _ := meta.Model.(string)
 	switch kindOf := strings.ToLower(s.Type); {
 	case strings.Contains(kindOf, "tool"):
-		tool = cmpName(tool, s.Name)
+		tool = firstName(tool, s.Name)
 		return strings.TrimSpace("execute_tool " + tool), trace.SpanKindInternal,
 			append(attrs, genOperation.String("execute_tool"), genTool.String(tool))
 	case strings.Contains(kindOf, "llm"), strings.Contains(kindOf, "model"):
@@ -210,7 +210,7 @@ func (e *export) describe(s *connic.Span, estimated bool) (title string, kind tr
 		return strings.TrimSpace("invoke_agent " + agent), trace.SpanKindInternal,
 			append(attrs, genOperation.String("invoke_agent"), genProvider.String(provider), genAgent.String(agent))
 	}
-	return cmpName(s.Name, cmpName(s.Type, "step")), trace.SpanKindInternal, attrs
+	return firstName(s.Name, s.Type, "step"), trace.SpanKindInternal, attrs
 }
 
 func (e *export) stepAttributes(s *connic.Span, estimated bool) []attribute.KeyValue {
@@ -293,11 +293,14 @@ func bounds(run *connic.Run) (start, end time.Time) {
 // name makes a name suitable as a label: one short line without a key.
 func name(s string) string { return mask.Line(s, maxName) }
 
-func cmpName(s, otherwise string) string {
-	if s = name(s); s == "" {
-		return otherwise
+// firstName returns the first of several names that is not empty.
+func firstName(names ...string) string {
+	for _, s := range names {
+		if s = name(s); s != "" {
+			return s
+		}
 	}
-	return s
+	return ""
 }
 
 // cut truncates a text for an attribute.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/connic-go/connic"
 	"go.opentelemetry.io/otel/codes"
@@ -132,6 +133,42 @@ func TestARunBecomesSpans(t *testing.T) {
 	for id, s := range spans {
 		if text := fmt.Sprint(s.Attributes(), s.Events(), s.Status()); strings.Contains(text, "secret") {
 			t.Errorf("%s tells a text: %s", id, text)
+		}
+	}
+}
+
+// No name leaves as it came, whatever step has it in whatever place.
+func TestNamesAreMasked(t *testing.T) {
+	t.Parallel()
+	const key = "cnc_0123456789abcdef"
+	bad := key + "\n\x1b[2J" + strings.Repeat("x", 2000)
+	run := &connic.Run{
+		ID: bad, AgentName: bad, Status: connic.RunStatus(bad), ParentRunID: bad, EnvironmentID: bad, DeploymentID: bad, ConnectorID: bad,
+		Currency: bad, Cost: connic.MustDecimal("1"), Error: bad, Output: bad,
+	}
+	meta := fmt.Sprintf(`{"tool_name": %q, "model": %[1]q}`, strings.Repeat("x", 1000)+key)
+	for i, kind := range []string{"tool", "llm", "agent", "step", "log", bad} {
+		for j, metadata := range []string{"", meta, `{"tool_name": ""}`} {
+			for k, name := range []string{bad, ""} {
+				run.Traces = append(run.Traces, connic.Span{ID: fmt.Sprint(i, j, k, bad), Name: name, Type: kind, Status: bad, Metadata: metadata})
+			}
+		}
+	}
+	for _, s := range exportTo(t.Context(), t, run) {
+		texts := []string{s.Name(), s.Status().Description}
+		for _, v := range values(s.Attributes()) {
+			texts = append(texts, v)
+		}
+		for _, e := range s.Events() {
+			texts = append(texts, e.Name)
+			for _, v := range values(e.Attributes) {
+				texts = append(texts, v)
+			}
+		}
+		for _, text := range texts {
+			if strings.Contains(text, "456789") || strings.ContainsAny(text, "\n\x1b") || utf8.RuneCountInString(text) > maxName+len("execute_tool ") {
+				t.Errorf("%.80q leaves with %d bytes", text, len(text))
+			}
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 var shift = redis.NewScript(`
 local S = cmsgpack.unpack(redis.call('GET', KEYS[1]))
 local by = tonumber(ARGV[1])
-for _, k in ipairs({'t', 'pu', 'xa', 'se', 'lr', 'bu', 'xu'}) do if S[k] and S[k] > 0 then S[k] = S[k] + by end end
-for k, t in pairs(S.f) do S.f[k] = t + by end
+for _, k in ipairs({'t', 'pu', 'xa', 'se', 'lr', 'bu', 'xu', 'cu'}) do if S[k] and S[k] > 0 then S[k] = S[k] + by end end
+for _, times in ipairs({S.f, S.m}) do for k, t in pairs(times) do times[k] = t + by end end
 for _, P in pairs(S.p) do
   P.d, P.x, P.g = P.d + by, P.x + by, P.g + by
   for _, E in ipairs(P.e) do E[2] = E[2] + by end

@@ -1,22 +1,23 @@
 package redisquota
 
 import (
-	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/governor"
 )
 
 // alone is the state of a limiter whose store is unreachable.
 type alone struct {
 	cause error
-	local connic.Limiter // shares the quota by learning from 429s
-	most  int            // the process's part of a window
-	slots time.Duration  // at least between two admissions; 0 unless most is 1
+	local *governor.Governor // shares the quota by learning from 429s
+	most  int                // the process's part of a window
+	gap   time.Duration      // at least between two attempts
+	last  time.Time          // when an attempt last began or ended
+	learn bool               // the gap follows from refusals: the number of processes is not known
 
-	reserved int // what the local limiter keeps for looks
+	reserved int // what the local limiter reserves for polls
 
 	probeAt time.Time
 	backoff time.Duration
@@ -30,15 +31,22 @@ const careful = 0.9
 
 // fall makes the limiter work alone. The mutex is held.
 func (l *limiter) fall(now time.Time, cause error) {
-	a := &alone{cause: cause, most: l.n, backoff: l.hold / 120}
-	if l.processes > 1 && now.Sub(l.seen) < 2*l.hold {
-		part := careful * float64(l.n) / float64(l.processes)
-		a.most = max(1, int(part))
+	a := &alone{cause: cause, most: l.n, backoff: l.hold / 120, learn: true}
+	if len(l.ended) > 0 {
+		a.last = l.ended[len(l.ended)-1].ended
+	}
+	if k := max(l.known, l.assumed); k > 1 {
+		part := careful * float64(l.n) / float64(k)
+		a.most, a.learn = max(1, int(part)), false
 		if part < 1 {
-			a.slots = time.Duration(float64(l.hold) / part)
+			// Not all at once.
+			a.gap = time.Duration(float64(l.hold) / part)
+			if at := now.Add(-rand.N(a.gap)); at.After(a.last) { //nolint:gosec // spreads load, guards nothing
+				a.last = at
+			}
 		}
 	}
-	a.local = connic.NewLimiter(a.most, l.window)
+	a.local = governor.New(a.most, l.window)
 	a.failed(now, cause, l.hold)
 	l.alone, l.lost, l.told, l.left = a, true, 0, [lanes]int{}
 	l.events.add(l.observer, Event{Kind: EventFallback, Err: cause, Processes: l.processes})
@@ -86,10 +94,8 @@ func (l *limiter) dispatch(now time.Time) time.Time {
 // when to try again.
 func (l *limiter) admitAlone(now time.Time) time.Time {
 	a := l.alone
-	if reserver, ok := a.local.(connic.Reserver); ok && a.reserved != l.reserved {
-		reserver.Reserve(l.reserved - a.reserved)
-		a.reserved = l.reserved
-	}
+	a.local.Reserve(l.reserved - a.reserved)
+	a.reserved = l.reserved
 	for {
 		candidates := l.candidates()
 		if len(candidates) == 0 {
@@ -103,24 +109,22 @@ func (l *limiter) admitAlone(now time.Time) time.Time {
 			admitted := false
 			at = never
 			for _, lane := range candidates {
-				w := l.lines[lane].first
-				// NoWait makes it return at once. Waiters are queued here.
-				permit, err := a.local.Acquire(context.Background(), connic.Admission{Lane: w.lane, Again: w.again, NoWait: true})
-				if err == nil {
+				permit, again, why, ok := a.local.Try(governor.Lane(l.lines[lane].first.lane), l.lines[calls].len > 0)
+				if ok {
 					l.last++
+					a.last = now
 					t := trip{id: l.last, lane: lane, pauses: l.pauses, permit: permit, by: a.local}
 					if !l.grant(lane, t, now) { // its deadline had passed
-						a.local.Release(permit, connic.Outcome{Kind: connic.OutcomeNotSent})
+						a.local.Release(permit, governor.NotSent, 0)
 					}
 					admitted = true
 					break
 				}
-				wait := l.hold / 200
-				var limit *connic.LimitError
-				if errors.As(err, &limit) {
-					reason, wait = limit.Reason, max(limit.Wait, wait)
+				reason = connic.Reason(why)
+				if soon := now.Add(l.hold / 200); again.Before(soon) {
+					again = soon
 				}
-				if again := now.Add(wait); again.Before(at) {
+				if again.Before(at) {
 					at = again
 				}
 			}
@@ -148,11 +152,11 @@ func (l *limiter) waitAlone(now, at time.Time, reason connic.Reason) {
 	}
 }
 
-// candidates returns the lanes that have waiters, in order of precedence: polls
-// and calls are in order of arrival.
+// candidates returns the lanes that have waiters, in order of precedence. Polls and
+// calls are in order of arrival if they cannot have half of the part each.
 func (l *limiter) candidates() (waiting []int) {
 	order := [lanes]int{cancels, polls, calls, lows}
-	if p, c := l.lines[polls].first, l.lines[calls].first; p != nil && c != nil && c.since.Before(p.since) {
+	if p, c := l.lines[polls].first, l.lines[calls].first; l.alone.most < 2 && p != nil && c != nil && c.since.Before(p.since) {
 		order[1], order[2] = calls, polls
 	}
 	for _, lane := range order {
@@ -163,24 +167,42 @@ func (l *limiter) candidates() (waiting []int) {
 	return waiting
 }
 
-// partAt returns when the process's part allows another admission: now, or in
-// the future.
+// partAt returns when the process's part allows another admission.
 func (l *limiter) partAt(now time.Time) time.Time {
 	a := l.alone
+	at := a.last.Add(a.gap)
 	if l.counting(now) >= a.most {
+		freed := now.Add(l.hold / 60) // all in flight: a Release comes first
 		for i := range l.ended {
 			if t := &l.ended[i]; t.kind != connic.OutcomeNotSent && now.Sub(t.ended) < l.hold {
-				return t.ended.Add(max(l.hold, a.slots))
+				freed = t.ended.Add(l.hold)
+				break
 			}
 		}
-		return now.Add(l.hold / 60) // all in flight: a Release comes first
-	}
-	if a.slots > 0 {
-		for i := len(l.ended) - 1; i >= 0; i-- {
-			if t := &l.ended[i]; t.kind != connic.OutcomeNotSent {
-				return t.ended.Add(a.slots)
-			}
+		if freed.After(at) {
+			at = freed
 		}
 	}
-	return now
+	return at
+}
+
+// ended takes the end of an attempt into account. Where slots of the quota are
+// returned one by one, many processes that each ask for the next one exceed it:
+// the gap grows with refusals that name a short wait, and shrinks with answers.
+func (a *alone) ended(now time.Time, o connic.Outcome, n int, hold time.Duration) {
+	if o.Kind != connic.OutcomeNotSent {
+		a.last = now
+	}
+	if !a.learn {
+		return
+	}
+	unit := hold / time.Duration(n)
+	switch {
+	case o.Kind == connic.OutcomeRefused && o.RetryAfter < hold/12:
+		a.gap = min(max(2*a.gap, unit), hold/2)
+	case o.Kind == connic.OutcomeAnswered:
+		if a.gap -= a.gap / 8; a.gap < unit/2 {
+			a.gap = 0
+		}
+	}
 }

@@ -66,17 +66,6 @@ func TestAStoreThatGoesAndComesBack(t *testing.T) {
 			func(t *testing.T, f *fixture) { f.must(t, f.admin.ConfigSet(t.Context(), "maxmemory", "1").Err()) },
 			func(t *testing.T, f *fixture) { f.must(t, f.admin.ConfigSet(t.Context(), "maxmemory", "0").Err()) },
 		},
-		"another type": {
-			func(t *testing.T, f *fixture) {
-				f.must(t, f.admin.Del(t.Context(), f.l.store.key).Err())
-				f.must(t, f.admin.LPush(t.Context(), f.l.store.key, "x").Err())
-			},
-			func(t *testing.T, f *fixture) { f.must(t, f.admin.Del(t.Context(), f.l.store.key).Err()) },
-		},
-		"not ours": {
-			func(t *testing.T, f *fixture) { f.must(t, f.admin.Set(t.Context(), f.l.store.key, "x", 0).Err()) },
-			func(t *testing.T, f *fixture) { f.must(t, f.admin.Del(t.Context(), f.l.store.key).Err()) },
-		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -305,4 +294,50 @@ func TestAClientThroughASharedLimiter(t *testing.T) {
 	if s := client.RateLimit(); s.Limit != 10 || s.InFlight != 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Errors of the store may quote the options of the client.
+func TestThePasswordIsNotInErrors(t *testing.T) {
+	t.Parallel()
+	const password = "correct-horse-battery"
+	cause := errors.New("cannot dial redis://default:" + password + "@store:6379\nat all")
+	for name, rdb := range map[string]redis.UniversalClient{
+		"client":  redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Password: password}),
+		"cluster": redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, Password: password}),
+		"ring":    redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}, Password: password}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			defer rdb.Close()
+			rdb.AddHook(failing{cause})
+			events := make(chan Event, 10)
+			l := newLimiter(t, rdb, 10, time.Second, WithObserver(func(e Event) { events <- e }))
+			l.Release(acquire(t, l, connic.LaneCall), answered)
+			event := <-events
+			if !errors.Is(event.Err, cause) {
+				t.Errorf("the event has %v", event.Err)
+			}
+			for _, text := range []string{event.Err.Error(), l.Status().Fallback} {
+				if strings.Contains(text, password) || strings.Contains(text, "\n") || !strings.Contains(text, "cannot dial") {
+					t.Errorf("%q", text)
+				}
+			}
+		})
+	}
+}
+
+// failing is a hook whose commands fail.
+type failing struct{ err error }
+
+func (failing) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (f failing) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		cmd.SetErr(f.err)
+		return f.err
+	}
+}
+
+func (failing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/redis/go-redis/v9"
 )
 
 func TestLanesWithinAProcess(t *testing.T) {
@@ -54,15 +55,15 @@ func TestLanesAcrossProcesses(t *testing.T) {
 		t.Errorf("a poll got %v", r.give)
 	}
 	b.last = 100
-	// B waits for something, and has three places reserved, of which its poll has
-	// one: calls of anybody get seven.
-	b.reserve = 3
+	// B waits for something: its poll has one slot and it reserves two more, so that
+	// calls of anybody get seven.
+	b.reserve = 2
 	b.step([lanes]int{}, []trip{{id: 1, lane: polls}}, nil)
 	if r := a.step([lanes]int{calls: 20, lows: 5}, nil, nil); r.give[calls] != n-3 || r.give[lows] != 0 {
-		t.Errorf("beside two reserved places calls and lows got %v", r.give)
+		t.Errorf("beside two reserved slots calls and lows got %v", r.give)
 	}
 	if r := b.step([lanes]int{polls: 1, calls: 5}, []trip{{id: 1, lane: polls}}, nil); r.give[polls] != 1 || r.give[calls] != 0 {
-		t.Errorf("with two reserved places left a poll and calls got %v", r.give)
+		t.Errorf("with two reserved slots left a poll and calls got %v", r.give)
 	}
 	// A reserve lapses with the process.
 	c := newRaw(t, rdb, "c", n, 1200*time.Millisecond)
@@ -72,7 +73,7 @@ func TestLanesAcrossProcesses(t *testing.T) {
 	d := newRaw(t, rdb, "d", n, 1200*time.Millisecond)
 	d.store.key = c.store.key
 	if r := d.step([lanes]int{calls: 20}, nil, nil); r.give[calls] != n-5 {
-		t.Errorf("beside five reserved places calls got %d", r.give[calls])
+		t.Errorf("beside five reserved slots calls got %d", r.give[calls])
 	}
 	eventually(t, "the reserve lapses", func() bool {
 		d.last += 20
@@ -118,7 +119,7 @@ func TestLowGoesOnlyWhereNoCallWaits(t *testing.T) {
 	}
 }
 
-func TestPlacesForLooksAreKeptInTheFleet(t *testing.T) {
+func TestSlotsForPollsAreReservedInTheFleet(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	a, b := newLimiter(t, dial(t, srv), 10, time.Minute), newLimiter(t, dial(t, srv), 10, time.Minute)
@@ -127,20 +128,29 @@ func TestPlacesForLooksAreKeptInTheFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Release(p, answered)
-	look := newRaw(t, dial(t, srv), "look", 10, time.Minute)
+	other := newRaw(t, dial(t, srv), "other", 10, time.Minute)
 	eventually(t, "the store knows", func() bool {
-		look.last += 20
-		return look.step([lanes]int{calls: 10}, nil, nil).give[calls] == 10-1-3
+		other.last += 20
+		return other.step([lanes]int{calls: 10}, nil, nil).give[calls] == 10-1-3
 	})
-	look.step([lanes]int{}, nil, nil)
+	other.step([lanes]int{}, nil, nil)
 	for range 6 {
 		b.Release(acquire(t, b, connic.LaneCall), answered)
 	}
 	if _, err := b.Acquire(t.Context(), connic.Admission{NoWait: true}); err == nil {
-		t.Error("a call got a place that is kept for a look")
+		t.Error("a call got a reserved slot")
 	}
 	a.Release(acquire(t, a, connic.LanePoll), answered)
+	eventually(t, "the ends are reported", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return !a.busy && a.told == len(a.ended)
+	})
 	a.Reserve(-3)
+	eventually(t, "others may use them", func() bool {
+		other.last += 20
+		return other.step([lanes]int{calls: 10}, nil, nil).give[calls] == 2
+	})
 	if n := a.Status().Reserved; n != 0 {
 		t.Errorf("%d are reserved after all were given back", n)
 	}
@@ -176,5 +186,53 @@ func TestProcessesGetEqualParts(t *testing.T) {
 		if got != 10 {
 			t.Errorf("process %d got %d of 60, want a sixth", i, got)
 		}
+	}
+}
+
+// Polls have at most half of the quota while calls wait, and calls have the rest at
+// once.
+func TestPollsLeaveHalfToCalls(t *testing.T) {
+	t.Parallel()
+	rdb := dial(t, startRedis(t))
+	const n, hold = 60, 10 * time.Minute
+	a, b := newRaw(t, rdb, "a", n, hold), newRaw(t, rdb, "b", n, hold)
+	a.reserve = n
+	r := a.step([lanes]int{polls: 60, calls: 10}, nil, nil)
+	if r.give[polls] != 30 || r.give[calls] != 10 {
+		t.Errorf("60 polls and 10 calls got %v, want 30 and 10", r.give)
+	}
+	b.reserve = n
+	if r := b.step([lanes]int{calls: 60}, nil, nil); r.give[calls] != 20 {
+		t.Errorf("beside 30 polls calls got %v, want the other half", r.give)
+	}
+	var ends []trip
+	for id := range 30 {
+		ends = append(ends, trip{id: uint64(id + 1), lane: polls, ended: time.Now().Add(time.Minute - hold)})
+	}
+	a.last = 100
+	a.step([lanes]int{}, nil, ends)
+	if r := b.step([lanes]int{polls: 5}, nil, nil); r.give[polls] != 0 || r.wait > time.Minute {
+		t.Errorf("polls beyond their half got %v, and are to ask in %v", r.give, r.wait)
+	}
+	// Where no call waits, they have all.
+	c := newRaw(t, rdb, "c", n, hold)
+	c.store.key = "connic:{polls}:quota"
+	if r := c.step([lanes]int{polls: 60}, nil, nil); r.give[polls] != n {
+		t.Errorf("without calls polls got %v", r.give)
+	}
+}
+
+// Reservations may be released before they are made: only their sum counts.
+func TestReservationsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(t, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}), 10, time.Minute)
+	l.Reserve(-3)
+	l.Reserve(3)
+	if s := l.Status(); s.Reserved != 0 {
+		t.Errorf("%d slots are reserved for nobody", s.Reserved)
+	}
+	l.Reserve(4)
+	if s := l.Status(); s.Reserved != 4 {
+		t.Errorf("%d slots are reserved, want 4", s.Reserved)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/governor"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -19,15 +20,16 @@ const (
 	// maxPause bounds what one Retry-After can do to the whole fleet: after it, an
 	// attempt goes and asks again.
 	maxPause = 10 * time.Minute
-	// patience is how many windows an attempt of the low lane waits before it is a
+	// lowWindows is how many windows an attempt of the low lane waits before it is a
 	// call like any other.
-	patience = 4
+	lowWindows = 4
 )
 
 // limiter is the Limiter: one mutex, one line per lane, one timer, and at most one
 // step under way.
 type limiter struct {
 	config
+	mask  *mask.Mask
 	hold  time.Duration // an admission counts for so long after its end
 	lease time.Duration // an admission that nobody reports counts as ended after so long
 	lazy  time.Duration // an end may wait so long for a step that takes it along
@@ -60,9 +62,12 @@ type limiter struct {
 	seen      time.Time // its answer
 	answer    reply
 	processes int
+	known     int // the number of processes to reckon with when the store is gone
+	knownAt   time.Time
 	lost      bool // the store may not know everything
 	refusals  int
-	reserved  int // places that are kept for looks at what this process waits for
+	reserved  int // slots for polls of what this process waits for
+	kept      int // those of the last step
 
 	alone  *alone // works without the store
 	events events
@@ -74,8 +79,8 @@ type trip struct {
 	lane   int
 	pauses int64
 	// permit is of the limiter that admitted it while there was no store.
-	permit connic.Permit
-	by     connic.Limiter
+	permit uint64
+	by     *governor.Governor
 
 	ended time.Time
 	kind  connic.OutcomeKind
@@ -160,7 +165,7 @@ func (l *limiter) leave(w *waiter) {
 		return
 	}
 	if w.err == nil {
-		l.reserved = max(0, l.reserved-w.follow)
+		l.reserved -= w.follow
 	}
 	l.mu.Unlock()
 	if w.err == nil {
@@ -168,11 +173,14 @@ func (l *limiter) leave(w *waiter) {
 	}
 }
 
-// Reserve implements [connic.Reserver]: the places are kept in the whole fleet.
-func (l *limiter) Reserve(places int) {
+// Reserve implements [connic.Reserver]: the slots are reserved in the whole fleet.
+func (l *limiter) Reserve(slots int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reserved = max(0, l.reserved+places)
+	l.reserved += slots
+	if slots < 0 {
+		l.advance(time.Now())
+	}
 }
 
 // Release implements [connic.Limiter].
@@ -198,7 +206,10 @@ func (l *limiter) Release(p connic.Permit, o connic.Outcome) {
 	l.urgent = l.urgent || o.Kind == connic.OutcomeRefused || o.Kind == connic.OutcomeNotSent
 	if t.by != nil {
 		// It locks nothing that calls back, and is asked under the mutex as well.
-		t.by.Release(t.permit, o)
+		t.by.Release(t.permit, governor.Kind(o.Kind), o.RetryAfter)
+		if a := l.alone; a != nil && a.local == t.by {
+			a.ended(now, o, l.n, l.hold)
+		}
 		t.by = nil
 	}
 	l.ended = append(l.ended, t)
@@ -230,13 +241,13 @@ func (l *limiter) Status() connic.RateLimitStatus {
 	defer l.mu.Unlock()
 	s := connic.RateLimitStatus{
 		Limit: l.n, Window: l.window, Used: l.answer.used, InFlight: len(l.open),
-		Waiting: l.waiting() - l.lines[polls].len, Polling: l.lines[polls].len, Reserved: l.reserved, Refusals: l.refusals,
+		Waiting: l.waiting() - l.lines[polls].len, Polling: l.lines[polls].len, Reserved: max(0, l.reserved), Refusals: l.refusals,
 	}
 	if now.Sub(l.seen) >= l.hold {
 		s.Used = 0
 	}
 	if a := l.alone; a != nil {
-		s.Used, s.Fallback = l.counting(now), mask.Line("the store of the shared quota: "+a.cause.Error(), 256)
+		s.Used, s.Fallback = l.counting(now), l.mask.Line("the store of the shared quota: "+a.cause.Error(), 256)
 	}
 	s.Used = max(s.Used, len(l.open))
 	if l.processes > 1 {

@@ -144,8 +144,8 @@ func TestARefusalStopsTheFleet(t *testing.T) {
 	p := acquire(t, a, connic.LaneCall)
 	a.Release(p, connic.Outcome{Kind: connic.OutcomeRefused, RetryAfter: time.Second})
 	end := time.Now().Add(time.Second - 10*time.Millisecond)
-	look := newRaw(t, dial(t, srv), "look", 20, 2*time.Second)
-	eventually(t, "the store knows of the pause", func() bool { return look.step([lanes]int{}, nil, nil).pause > 0 })
+	other := newRaw(t, dial(t, srv), "other", 20, 2*time.Second)
+	eventually(t, "the store knows of the pause", func() bool { return other.step([lanes]int{}, nil, nil).pause > 0 })
 
 	permits := make(chan connic.Permit, 3)
 	for range 3 {

@@ -30,6 +30,7 @@ type waiter struct {
 	lane       connic.Lane
 	notice     chan notice // nil: nobody wants to know
 	told       bool
+	asked      bool // a step has asked for it
 }
 
 type notice struct {

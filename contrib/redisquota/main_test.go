@@ -24,9 +24,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience of a test that waits for something to happen. Nothing is asserted about
+// testTimeout limits a wait for something to happen. Nothing is asserted about
 // how long it took.
-const patienceOfTests = 30 * time.Second
+const testTimeout = 30 * time.Second
 
 func startRedis(t *testing.T, args ...string) *redistest.Server {
 	t.Helper()
@@ -43,7 +43,8 @@ func dial(t *testing.T, srv *redistest.Server) *redis.Client {
 
 func newLimiter(t *testing.T, rdb redis.UniversalClient, n int, window time.Duration, opts ...Option) *limiter {
 	t.Helper()
-	l, err := New(rdb, "test", append([]Option{WithQuota(n, window)}, opts...)...)
+	// A busy machine answers late.
+	l, err := New(rdb, "test", append([]Option{WithQuota(n, window), WithStoreTimeout(5 * time.Second)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func newLimiter(t *testing.T, rdb redis.UniversalClient, n int, window time.Dura
 // acquire takes one permit.
 func acquire(t *testing.T, l connic.Limiter, lane connic.Lane) connic.Permit {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patienceOfTests)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	p, err := l.Acquire(ctx, connic.Admission{Lane: lane})
 	if err != nil {
@@ -67,7 +68,7 @@ var answered = connic.Outcome{Kind: connic.OutcomeAnswered}
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patienceOfTests); !condition(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(testTimeout); !condition(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

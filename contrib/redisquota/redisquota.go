@@ -16,7 +16,9 @@
 //
 // If the store is unreachable or slow, or has lost its data, the Limiter works
 // alone until the store is back: it stays within its part of the quota, and no
-// call fails because of the store. Status and events report this.
+// call fails because of the store. Status and events report this. A process that
+// has never reached the store knows its part from [WithProcesses] only; without
+// that, it finds it by 429s.
 //
 // It needs Redis 5 or newer, or a server that speaks its protocol and runs Lua
 // scripts with cmsgpack. Cluster, Sentinel and TLS are those of the given
@@ -31,6 +33,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -41,8 +44,12 @@ const (
 	defaultBudget = 250 * time.Millisecond
 )
 
-// maxQuota limits the state, all of which is read and written by every step.
-const maxQuota = 1000
+// The state is limited: all of it is read and written by every step.
+const (
+	maxQuota     = 1000
+	maxProcesses = 1000
+	maxWindow    = 24 * time.Hour
+)
 
 // An Option configures a Limiter.
 type Option func(*config) error
@@ -51,6 +58,7 @@ type config struct {
 	n        int
 	window   time.Duration
 	budget   time.Duration
+	assumed  int // WithProcesses
 	observer func(Event)
 }
 
@@ -60,7 +68,7 @@ type config struct {
 // window apply.
 func WithQuota(n int, per time.Duration) Option {
 	return func(c *config) error {
-		if n < 1 || n > maxQuota || per < time.Second || per > 24*time.Hour {
+		if n < 1 || n > maxQuota || per < time.Second || per > maxWindow {
 			return errors.New("redisquota: WithQuota needs 1 to 1000 requests in a second to a day")
 		}
 		c.n, c.window = n, per
@@ -80,6 +88,20 @@ func WithStoreTimeout(d time.Duration) Option {
 	}
 }
 
+// WithProcesses sets how many processes share the quota, at most 1000. It is used
+// while the store cannot be reached: each process then stays within its part of
+// the quota, even if it has never reached the store. The number that the store
+// reported last applies if it is larger.
+func WithProcesses(n int) Option {
+	return func(c *config) error {
+		if n < 1 || n > maxProcesses {
+			return errors.New("redisquota: WithProcesses needs 1 to 1000 processes")
+		}
+		c.assumed = n
+		return nil
+	}
+}
+
 // WithObserver calls f when the Limiter loses its store and when the store is
 // back. f runs on a separate goroutine, one event at a time. Panics of f are
 // recovered and discarded.
@@ -93,7 +115,8 @@ func WithObserver(f func(Event)) Option {
 // An Event is a change in the connection between the Limiter and its store.
 type Event struct {
 	Kind EventKind
-	// Err is the reason (EventFallback).
+	// Err is the reason (EventFallback), on one line and without the password of
+	// the Redis client.
 	Err error
 	// Processes is the number of processes that shared the quota when the store
 	// last reported it, or 0 if it never did.
@@ -117,7 +140,8 @@ const (
 //
 // rdb is not closed, and its options are not modified. Each Limiter has at most
 // one command in flight. The state of a key is one Redis string,
-// connic:{key}:quota, which expires two windows after its last use.
+// connic:{key}:quota, which expires ten windows after its last use. A value that
+// is not such a state is replaced.
 //
 // The Limiter need not be closed: it has no goroutine and no timer while
 // nothing is queued or in flight.
@@ -148,10 +172,24 @@ func New(rdb redis.UniversalClient, key string, opts ...Option) (connic.Limiter,
 	}
 	hold := conf.window + min(margin, conf.window/50)
 	return &limiter{
-		config: conf, hold: hold, lease: hold / 12, lazy: hold / 60,
+		config: conf, mask: mask.New(passwords(rdb)...), hold: hold, lease: hold / 12, lazy: hold / 60,
 		store: store{rdb: rdb, key: "connic:{" + key + "}:quota", process: hex.EncodeToString(id[:])},
 		open:  make(map[uint64]trip),
 	}, nil
+}
+
+// passwords returns those of a client's options. Errors of the store and of hooks
+// may quote them.
+func passwords(rdb redis.UniversalClient) []string {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		return []string{c.Options().Password}
+	case *redis.ClusterClient:
+		return []string{c.Options().Password}
+	case *redis.Ring:
+		return []string{c.Options().Password}
+	}
+	return nil
 }
 
 // margin is added to the window to allow for clocks that drift. Network delays

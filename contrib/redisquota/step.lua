@@ -4,22 +4,47 @@
 -- the store's clock since 2023-11-14, below 2^53 for centuries.
 --
 -- KEYS: 1 the state
--- ARGV: 1 process, 2 number of the step, 3 quota, 4 hold, 5 lease, 6 places
---       kept for looks, 7 settle (1: the state may have been lost), 8 processes known,
+-- ARGV: 1 process, 2 number of the step, 3 quota, 4 hold, 5 lease, 6 slots
+--       reserved for polls, 7 settle (1: the state may have been lost), 8 processes known,
 --       9 rest of a known pause, 10 first id of the grants, 11-14 demand by lane
 --       (cancel, poll, call, low), 15 number of open admissions, each: id, poll;
 --       then the number of ended ones, each: id, poll, age, kind, pause number,
 --       Retry-After
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1700000000) * 1000000 + tonumber(clock[2])
-local raw = redis.call('GET', KEYS[1])
-local S
-if raw then
-  S = cmsgpack.unpack(raw)
-  if S.v ~= 1 then return redis.error_reply('CONNIC the state has another format') end
-else
-  S = {v = 1, e = ARGV[1] .. '.' .. ARGV[2], t = now, pu = 0, pn = 0, xa = 0, se = 0, sk = 0, lr = 0, f = {}, p = {}}
+local DAY, MAX_PAUSE = 86400e6, 600e6
+local function read()
+  local raw = redis.pcall('GET', KEYS[1])
+  if type(raw) ~= 'string' then return nil end
+  local ok, S = pcall(cmsgpack.unpack, raw)
+  if not ok or type(S) ~= 'table' or S.v ~= 1 then return nil end
+  local function number(x, low, high) return type(x) == 'number' and x >= low and x <= high end
+  local function every(list, check)
+    if type(list) ~= 'table' then return false end
+    for _, x in pairs(list) do if not check(x) then return false end end
+    return true
+  end
+  if not number(S.t, 0, 2 ^ 53) then return nil end
+  -- Nothing lies further in the future of its writer than two windows.
+  local function time(x) return number(x, -2 ^ 53, S.t + 2 * DAY) end
+  local function count(x) return number(x, 0, 2 ^ 53) end
+  local function optional(x, check) return x == nil or check(x) end
+  local fine = type(S.e) == 'string' and time(S.pu) and S.pu <= S.t + MAX_PAUSE and count(S.pn) and time(S.xa) and time(S.se) and
+    count(S.sk) and time(S.lr) and optional(S.ln, function(x) return number(x, 1, 1000) end) and optional(S.xb, count) and
+    optional(S.cu, time) and (not S.bi or time(S.bu)) and (not S.x or time(S.xu)) and every(S.f, time) and every(S.m or {}, time) and
+    every(S.p, function(P)
+      return type(P) == 'table' and count(P.s) and number(P.n, 1, 1000) and number(P.h, 1, 1.001 * DAY) and time(P.x) and
+        count(P.k) and time(P.g) and time(P.d) and every(P.w, count) and #P.w == 4 and every(P.e, function(E)
+          return type(E) == 'table' and count(E[1]) and time(E[2]) and count(E[3]) and count(E[4])
+        end)
+    end)
+  return fine and S or nil
 end
+-- A state that is missing, or is none that this script writes, is replaced.
+local S = read() or {
+  v = 1, e = ARGV[1] .. '.' .. ARGV[2], t = now, pu = 0, pn = 0, xa = 0, se = 0, sk = 0, lr = 0, f = {}, p = {},
+}
+S.m = S.m or {} -- when each process was seen last
 
 local at = 0
 local function arg()
@@ -39,8 +64,10 @@ local ANSWERED, NOT_ACCEPTED, FAILED, NOT_SENT = 0, 1, 2, 3
 -- A clock that was set back, or another server's: everything moves with it.
 local back = S.t - now
 if back > 0 then
-  for _, k in ipairs({'pu', 'xa', 'se', 'lr', 'bu', 'xu'}) do if S[k] then S[k] = S[k] - back end end
-  for k, t in pairs(S.f) do S.f[k] = t - back end
+  for _, k in ipairs({'pu', 'xa', 'se', 'lr', 'bu', 'xu', 'cu'}) do if S[k] then S[k] = S[k] - back end end
+  for _, times in ipairs({S.f, S.m}) do
+    for k, t in pairs(times) do times[k] = t - back end
+  end
   for _, P in pairs(S.p) do
     P.d, P.x, P.g = P.d - back, P.x - back, P.g - back
     for _, E in ipairs(P.e) do E[2] = E[2] - back end
@@ -105,12 +132,12 @@ for _ = 1, arg() do
 end
 if pause > 0 then S.pu = math.max(S.pu, now + pause) end
 if settle == 1 then
-  S.se, S.sk = now + hold, math.max(S.sk, known)
+  S.se, S.sk = now + hold, math.max(S.se > now and S.sk or 0, known)
 end
 
 -- What counts.
 local used, polls, served, open, size, waiting = 0, 0, 0, 0, 0, 0
-local held, total, own, all, first = {}, 0, {}, {}, nil
+local held, total, own, all, first, firstPoll = {}, 0, {}, {}, nil, nil
 for name, Q in pairs(S.p) do
   local kept, count = {}, 0
   for _, E in ipairs(Q.e) do
@@ -128,6 +155,7 @@ for name, Q in pairs(S.p) do
       elseif not first or until_ < first then
         first = until_
       end
+      if E[3] == 1 and (not firstPoll or until_ < firstPoll) then firstPoll = until_ end
       all[#all + 1] = until_
       if Q == P then own[#own + 1] = until_ end
     end
@@ -142,6 +170,14 @@ end
 table.sort(all)
 table.sort(own)
 
+-- A process that is quiet may come back: it is remembered for ten windows.
+local remembered = 0
+for name, t in pairs(S.m) do
+  if t + 10 * hold > now and name ~= me then remembered = remembered + 1 else S.m[name] = nil end
+end
+if remembered < 1000 then S.m[me] = now end
+remembered = math.max(size, math.min(1000, remembered + 1))
+
 if fresh then
   S.pn, S.b, S.bi = S.pn + 1, true, nil
   S.ln = math.max(math.ceil(n / 10), math.min(served - open, (S.ln or n) - 1))
@@ -149,7 +185,7 @@ if fresh then
   S.xa = now + S.xb
   S.lr, S.f = now, {}
 end
--- Strangers are gone when the fleet has had the quota for two windows without a 429.
+-- Other programs are gone when the fleet has had the quota for two windows without a 429.
 if S.ln and S.ln >= n and now >= S.lr + 2 * hold then S.ln, S.xb = nil, nil end
 
 -- What a process waits for holds others back only around the instant that it was
@@ -168,7 +204,7 @@ elseif S.b then
 elseif free == 0 and n > used and not S.x and now >= S.xa then
   free, exploring = 1, true -- beyond the learnt share one at a time
 end
--- Beside strangers few are in flight at once, and one at a time near the end of
+-- Beside other programs few are in flight at once, and one at a time near the end of
 -- what they leave: a 429 stops the others before they are sent. A window without a
 -- 429 may mean that they are gone.
 local bounded = false
@@ -197,30 +233,28 @@ end
 local give = {0, 0, 0, 0}
 give[1] = math.min(asked[1], free)
 local room = free - give[1]
--- Looks go first, up to half of the quota; and what waits have reserved of that is
--- kept for them.
-local looks, kept = polls + want[2], 0
+-- Polls go first, up to half of the quota; and what waits have reserved of that is
+-- kept for them. They go beyond it like calls, unless calls need the rest.
+local kept, beyond = 0, want[3] == 0 and now >= (S.cu or 0)
 for _, Q in pairs(S.p) do
-  if near(Q) then
-    room = room - Q.w[1]
-    looks = looks + Q.w[2]
-  end
+  if near(Q) then room = room - Q.w[1] end
+  if Q ~= P and Q.d > now and Q.w[3] > 0 then beyond = false end
   if Q.x + hold + lease > now then kept = kept + Q.k end
 end
-local half = math.floor(n / 2)
-local part = math.max(0, math.min(half, math.max(kept, looks)) - polls)
+local half = math.max(1, math.floor(n / 2))
+local part = math.max(0, half - polls)
 give[2] = math.max(0, math.min(asked[2], part, room))
 room = room - give[2]
-room = math.max(0, room - math.max(0, math.min(half, kept) - polls - give[2]))
+room = math.max(0, room - math.max(0, math.min(kept, part - give[2], math.floor(n / 2))))
 
--- Calls: as if water filled the processes to one level. Looks beyond their
--- half are calls too.
-local function calls(Q) return Q.w[3] + math.max(0, Q.w[2] - part) end
+-- Calls: the slots are divided so that all processes reach one level.
+local function excess(count) return beyond and math.max(0, count - part) or 0 end
+local function calls(Q) return Q.w[3] + excess(Q.w[2]) end
 P.w = {want[1], want[2], want[3], want[4]}
 local demand, lows = {}, 1
 for name, Q in pairs(S.p) do
   if Q == P then
-    demand[name] = asked[3] + math.max(0, asked[2] - part)
+    demand[name] = asked[3] + excess(asked[2])
   elseif near(Q) then
     demand[name] = calls(Q)
     if Q.w[4] > 0 then lows = lows + 1 end
@@ -257,9 +291,8 @@ local due = math.max(0, math.min(demand[me], level - here))
 if due < demand[me] and here + due <= level and before < rest then due = due + 1 end
 due = math.min(due, room)
 room = room - due
-local fromPolls = math.min(due, math.max(0, asked[2] - give[2]))
-give[2] = give[2] + fromPolls
-give[3] = due - fromPolls
+give[3] = math.min(due, asked[3])
+give[2] = give[2] + due - give[3]
 -- Low goes where no call waits anywhere.
 local spare = room - unclaimed - (rest > 0 and before or 0)
 if asked[4] > 0 and asked[3] == give[3] and spare > 0 then
@@ -284,6 +317,7 @@ end
 -- where it is the process's own admissions that stop to count.
 local left = {want[1] - give[1], want[2] - give[2], want[3] - give[3], want[4] - give[4]}
 local more = left[1] + left[2] + left[3] + left[4]
+if left[3] > 0 and polls + give[2] >= half then S.cu = now + hold end
 local gather = hold / 100 -- so long for several at once
 local wait = 0
 if more > 0 then
@@ -315,12 +349,18 @@ if more > 0 then
     sooner(own[1])
     sooner(S.se)
   else
+    local queued = left[3] + left[2]
+    if left[2] > 0 and not beyond and part <= give[2] then
+      -- Polls have their half.
+      queued = left[3]
+      sooner(firstPoll)
+    end
     if left[1] > 0 or (left[2] > 0 and part > give[2]) then sooner(nth(all, need, 1)) end
-    if left[3] + left[2] > 0 then
+    if queued > 0 then
       -- What is free when others' stop to count is theirs more likely than not, if
       -- it is about the time when the process's own do.
-      local any, mine_ = nth(all, need + before, left[3] + left[2]), nil
-      if own[1] then mine_ = math.max(nth(own, 1, left[3] + left[2]), nth(all, need, 1)) end
+      local any, mine_ = nth(all, need + before, queued), nil
+      if own[1] then mine_ = math.max(nth(own, 1, queued), nth(all, need, 1)) end
       if mine_ and (own[1] - any < hold / 50 or (here + due >= level and before >= rest)) then
         sooner(mine_)
       else
@@ -342,7 +382,8 @@ end
 P.r = {
   S.e, S.pn, math.max(0, S.pu - now), give[1], give[2], give[3], give[4], math.ceil(wait),
   used + granted, open + granted, size, first and math.max(0, first - now) or 0, S.ln or n, waiting, since,
+  remembered,
 }
-local keep = math.max(2 * hold + lease, S.pu - now + hold)
+local keep = math.max(10 * hold, S.pu - now + hold)
 redis.call('SET', KEYS[1], cmsgpack.pack(S), 'PX', math.ceil(keep / 1000))
 return P.r

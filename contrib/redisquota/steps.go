@@ -48,7 +48,7 @@ func (l *limiter) tick() {
 
 // promote makes calls of what has waited in the low lane for long.
 func (l *limiter) promote(now time.Time) {
-	for w := l.lines[lows].first; w != nil && now.Sub(w.since) >= patience*l.window; w = l.lines[lows].first {
+	for w := l.lines[lows].first; w != nil && now.Sub(w.since) >= lowWindows*l.window; w = l.lines[lows].first {
 		w.line.remove(w)
 		l.lines[calls].insert(w, true)
 	}
@@ -78,6 +78,9 @@ func (l *limiter) stepAt(now time.Time) time.Time {
 	if l.lost || l.urgent {
 		sooner(now)
 	}
+	if l.kept > 0 && l.reserved <= 0 { // others may use them
+		sooner(l.stepped.Add(l.lazy))
+	}
 	return at
 }
 
@@ -85,13 +88,16 @@ func (l *limiter) stepAt(now time.Time) time.Time {
 func (l *limiter) start(now time.Time) {
 	l.number++
 	st := &step{
-		number: l.number, quota: l.n, hold: l.hold, lease: l.lease, reserve: l.reserved,
-		settle: l.lost, processes: l.processes, first: l.last + 1, sent: now,
+		number: l.number, quota: l.n, hold: l.hold, lease: l.lease, reserve: min(max(0, l.reserved), l.n),
+		settle: l.lost, processes: max(l.known, l.assumed), first: l.last + 1, sent: now,
 		open: make([]trip, 0, len(l.open)),
 	}
 	if l.alone == nil { // and not to see whether the store is back
 		for i := range l.lines {
-			st.want[i] = min(l.lines[i].len, l.n)
+			for w := l.lines[i].first; w != nil && st.want[i] < l.n; w = w.next {
+				w.asked = true
+				st.want[i]++
+			}
 			l.last += uint64(st.want[i])
 		}
 	}
@@ -106,6 +112,7 @@ func (l *limiter) start(now time.Time) {
 	st.ends = append(st.ends, l.ended[from:]...)
 	l.told, l.urgent = len(l.ended), false
 	l.busy, l.late, l.due = true, false, now.Add(l.budget)
+	l.kept = st.reserve
 	go l.exchange(st)
 }
 
@@ -140,6 +147,8 @@ func (l *limiter) receive(st *step, r *reply, err error) {
 		err = fmt.Errorf("an answer took %v", now.Sub(st.sent).Round(time.Millisecond))
 	case errors.Is(err, context.DeadlineExceeded):
 		err = l.noAnswer()
+	default:
+		err = l.mask.Error(err)
 	}
 	switch {
 	case err != nil:
@@ -187,6 +196,14 @@ func (l *limiter) forgotten(r *reply, now time.Time) bool {
 
 func (l *limiter) take(st *step, r *reply, now time.Time) {
 	l.epoch, l.pauses, l.asked, l.seen, l.answer, l.processes = r.epoch, r.pauses, st.sent, now, *r, r.processes
+	// Processes that were quiet for longer than the store remembers may come back: a
+	// lower number is taken over gradually.
+	switch {
+	case r.known >= l.known:
+		l.known, l.knownAt = min(r.known, maxProcesses), now
+	case now.Sub(l.knownAt) >= 10*l.hold:
+		l.known, l.knownAt = max(r.known, l.known-max(1, l.known/4)), now
+	}
 	if end := now.Add(r.pause); r.pause > 0 && end.After(l.paused) {
 		l.paused = end
 	}
@@ -219,7 +236,7 @@ func (l *limiter) deliver(st *step, r *reply, now time.Time) {
 		for w := l.lines[i].first; w != nil; {
 			following := w.next
 			switch {
-			case w.noWait && !w.since.After(st.sent):
+			case w.noWait && w.asked:
 				l.end(w, &connic.LimitError{Wait: r.wait, Reason: reason})
 			case !w.noWait:
 				w.tell(reason, r.wait)

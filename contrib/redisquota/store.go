@@ -50,14 +50,15 @@ type reply struct {
 	open      int
 	processes int
 	first     time.Duration // until the first admission stops to count; 0: none does
-	limit     int           // the quota, or what strangers leave of it
+	limit     int           // the quota, or what other programs leave of it
 	waiting   int
 	// since is the time since the process's previous step, by the store's clock; 0
 	// if the store does not know the process.
 	since time.Duration
+	known int // processes that used the quota within ten windows
 }
 
-const replyFields = 15
+const replyFields = 16
 
 func (s *store) run(ctx context.Context, st *step) (*reply, error) {
 	settle := 0
@@ -86,7 +87,7 @@ func (s *store) run(ctx context.Context, st *step) (*reply, error) {
 	return parse(values)
 }
 
-// parse reads an answer of the script.
+// parse reads an answer of the script. One with a value out of bounds is an error.
 func parse(values []any) (*reply, error) {
 	if len(values) < replyFields {
 		return nil, fmt.Errorf("the store answered %d values", len(values))
@@ -105,6 +106,10 @@ func parse(values []any) (*reply, error) {
 	r := &reply{
 		epoch: epoch, pauses: n[1], pause: us(n[2]), wait: us(n[7]), used: int(n[8]), open: int(n[9]),
 		processes: int(n[10]), first: us(n[11]), limit: int(n[12]), waiting: int(n[13]), since: us(n[14]),
+		known: int(n[15]),
+	}
+	if r.pause > maxPause || max(r.wait, r.first) > 2*maxWindow || max(r.used, r.open, r.processes, r.known) > 1<<20 {
+		return nil, errReply
 	}
 	for lane := range r.give {
 		r.give[lane] = int(n[3+lane])
@@ -112,4 +117,4 @@ func parse(values []any) (*reply, error) {
 	return r, nil
 }
 
-var errReply = errors.New("the store answered with something else than numbers")
+var errReply = errors.New("the store answered with something else than numbers within bounds")

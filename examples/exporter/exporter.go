@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -56,14 +57,17 @@ type runKey struct{ agent, environment, status string }
 // moneyKey are the labels of cost.
 type moneyKey struct{ agent, environment, currency string }
 
+// budgetKey are the labels of budgets.
+type budgetKey struct{ id, name, currency string }
+
 // A snapshot is the result of one poll.
 type snapshot struct {
 	at      time.Time
 	runs    map[runKey]int
 	tokens  map[[2]string]int64 // agent and kind
 	cost    map[moneyKey]connic.Decimal
-	budgets []*connic.Budget
-	whole   bool // all runs in the period were seen
+	budgets map[budgetKey]*connic.Budget // a list that changes may show one twice
+	whole   bool                         // all runs in the period were seen
 }
 
 // An exporter polls the service on its own schedule. A scrape sends no request.
@@ -112,7 +116,7 @@ func (e *exporter) pause(requests int) time.Duration {
 // first.
 func (e *exporter) look(ctx context.Context) (*snapshot, error) {
 	s := &snapshot{
-		at: time.Now(), runs: map[runKey]int{}, tokens: map[[2]string]int64{}, cost: map[moneyKey]connic.Decimal{}, whole: true,
+		at: time.Now(), runs: map[runKey]int{}, tokens: map[[2]string]int64{}, cost: map[moneyKey]connic.Decimal{}, budgets: map[budgetKey]*connic.Budget{}, whole: true,
 	}
 	seen := 0
 	for run, err := range e.client.Runs.All(ctx, &connic.RunListParams{CreatedAfter: s.at.Add(-e.conf.lookback)}, connic.WithLane(connic.LaneLow)) {
@@ -129,20 +133,28 @@ func (e *exporter) look(ctx context.Context) (*snapshot, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(s.budgets) == maxBudgets {
+		key := budgetKey{label(b.ID), label(b.Name), label(b.Currency)}
+		if _, twice := s.budgets[key]; !twice && len(s.budgets) == maxBudgets {
 			break
 		}
-		s.budgets = append(s.budgets, b)
+		s.budgets[key] = b
 	}
 	return s, nil
 }
 
+// maxLabel limits the characters of a label.
+const maxLabel = 200
+
+// label makes text from the service suitable as a label: one line of valid UTF-8
+// without keys.
+func label(s string) string { return mask.Line(s, maxLabel) }
+
 func (s *snapshot) add(run *connic.Run) {
-	agent, environment := run.AgentName, run.EnvironmentID
+	agent, environment := label(run.AgentName), label(run.EnvironmentID)
 	if len(s.runs) >= maxSeries {
 		agent, environment = "other", "other"
 	}
-	s.runs[runKey{agent, environment, cmp.Or(string(run.Status), "unknown")}]++
+	s.runs[runKey{agent, environment, cmp.Or(label(string(run.Status)), "unknown")}]++
 	u := run.TokenUsage
 	for kind, n := range map[string]int64{"input": u.Input, "output": u.Output, "thinking": u.Thinking, "cached": u.Cached} {
 		if n != 0 {
@@ -150,15 +162,12 @@ func (s *snapshot) add(run *connic.Run) {
 		}
 	}
 	if !run.Cost.IsZero() {
-		key := moneyKey{agent, environment, run.Currency}
+		key := moneyKey{agent, environment, label(run.Currency)}
 		s.cost[key] = s.cost[key].Add(run.Cost)
 	}
 }
 
-var names []string // of what Collect may send
-
 func desc(name, help string, labels ...string) *prometheus.Desc {
-	names = append(names, name)
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
@@ -214,10 +223,10 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 	for k, c := range s.cost {
 		gauge(cost, c.Float64(), k.agent, k.environment, k.currency)
 	}
-	for _, b := range s.budgets {
-		gauge(amount, b.Amount.Float64(), b.ID, b.Name, b.Currency)
+	for k, b := range s.budgets {
+		gauge(amount, b.Amount.Float64(), k.id, k.name, k.currency)
 		if !b.Spent.IsZero() {
-			gauge(spent, b.Spent.Float64(), b.ID, b.Name, b.Currency)
+			gauge(spent, b.Spent.Float64(), k.id, k.name, k.currency)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -78,6 +79,67 @@ func TestFigures(t *testing.T) {
 	}
 	if problems, err := testutil.CollectAndLint(e); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// A list that changes while it is read may show a budget twice, and names may be
+// anything: a scrape succeeds nevertheless.
+func TestOddBudgetsAndNames(t *testing.T) {
+	t.Parallel()
+	const key = "cnc_0123456789abcdef"
+	srv, _ := project(t)
+	wire := srv.Transport()
+	client := srv.Client(connic.WithHTTPClient(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := wire.RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		body := `{"items": [{"id": "b", "name": "n", "amount": "1", "spent": "1"}, {"id": "b", "name": "n", "amount": "2", "spent": "1"}, {"name": "x\u001b ` + key + `"}, {"name": "x\u001b ` + key + `"}]}`
+		if strings.HasSuffix(r.URL.Path, "/runs") {
+			run := `"agent_name": "a\n` + key + strings.Repeat("x", 1000) + `", "status": "completed", "cost": "1", "currency": "\u001b", "token_usage": {"input": 5}}`
+			body = `{"items": [{"id": "1", ` + run + `, {"id": "2", ` + run + `]}`
+		}
+		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		return resp, nil
+	})}))
+	c := newCounts()
+	e := newExporter(client, c, settings{interval: time.Hour, lookback: time.Hour, share: 0.1, pages: 10})
+	s, err := e.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.last.Store(s)
+	w := httptest.NewRecorder()
+	e.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	got := w.Body.String()
+	if w.Code != http.StatusOK || strings.Count(got, "\nconnic_budget_amount{") != 2 || strings.Count(got, "\nconnic_runs_recent{") != 1 || strings.Contains(got, "456789") {
+		t.Errorf("got %d\n%s", w.Code, got)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A request is answered without its body, of which there is no use. It hangs if
+// the server waits.
+func TestAnswersWithoutTheBody(t *testing.T) {
+	t.Parallel()
+	_, e := project(t)
+	server := httptest.NewServer(e.handler())
+	defer server.Close()
+	for path, want := range map[string]string{"GET /metrics": " 200 ", "POST /nowhere": " 404 "} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", path)
+		got, err := io.ReadAll(conn)
+		conn.Close()
+		if head, _, _ := strings.Cut(string(got), "\r\n"); err != nil || !strings.Contains(head, want) {
+			t.Errorf("%s: %q, %v", path, head, err)
+		}
 	}
 }
 
@@ -158,8 +220,11 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{"connic_client_requests_total": true, "connic_client_request_duration_seconds_bucket": true}
-	for _, d := range names {
-		known[d] = true
+	descs := make(chan *prometheus.Desc, 100)
+	new(exporter).Describe(descs)
+	close(descs)
+	for d := range descs {
+		known[strings.Split(d.String(), `"`)[1]] = true
 	}
 	asked := 0
 	for _, p := range board.Panels {

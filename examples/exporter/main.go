@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -29,7 +30,7 @@ func main() {
 	err := serve(ctx, *addr, conf)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "exporter:", err)
+		fmt.Fprintln(os.Stderr, "exporter:", mask.Line(err.Error(), 2000))
 		os.Exit(1)
 	}
 }
@@ -40,8 +41,12 @@ func serve(ctx context.Context, addr string, conf settings) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = client.Close() }()
 	e := newExporter(client, counts, conf)
-	srv := &http.Server{Addr: addr, Handler: e.handler(), ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{
+		Addr: addr, Handler: e.handler(), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
 	go e.run(ctx)
 	go func() {
 		<-ctx.Done()
@@ -57,6 +62,12 @@ func (e *exporter) handler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(e, e.counts.requests, e.counts.duration)
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return mux
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 { // no body is read: without this, the server waits for it before and after the response
+			w.Header().Set("Connection", "close")
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/connic-go/connic"
 )
@@ -40,7 +41,7 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 		os.Exit(2)
 	default:
-		fmt.Fprintln(os.Stderr, "quickstart:", explain(err))
+		fmt.Fprintln(os.Stderr, "quickstart:", clean(explain(err)))
 		os.Exit(1)
 	}
 }
@@ -83,10 +84,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		},
 		connic.WithProgress(func(e connic.WaitEvent) {
 			if e.Err != nil {
-				_, _ = fmt.Fprintf(progress, "  %4.1fs  %v\n", e.After.Seconds(), e.Err)
+				_, _ = fmt.Fprintf(progress, "  %4.1fs  %v\n", e.After.Seconds(), clean(e.Err.Error()))
 				return
 			}
-			_, _ = fmt.Fprintf(progress, "  %4.1fs  run %s is %s\n", e.After.Seconds(), e.ID, e.Status)
+			_, _ = fmt.Fprintf(progress, "  %4.1fs  run %s is %s\n", e.After.Seconds(), clean(e.ID), clean(e.Status))
 		}),
 		connic.WithPoll(time.Second, 10*time.Second),
 	)
@@ -103,7 +104,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func printRun(w io.Writer, run *connic.Run, quota connic.RateLimitStatus) {
-	_, _ = fmt.Fprintf(w, "\nAnswer\n  %s\n", strings.ReplaceAll(run.Output, "\n", "\n  "))
+	_, _ = fmt.Fprintf(w, "\nAnswer\n  %s\n", strings.ReplaceAll(clean(run.Output), "\n", "\n  "))
 	if len(run.Traces) > 0 {
 		_, _ = fmt.Fprintln(w, "\nSteps")
 		printSpans(w, run.SpanTree(), "  ")
@@ -111,16 +112,27 @@ func printRun(w io.Writer, run *connic.Run, quota connic.RateLimitStatus) {
 	t := run.TokenUsage
 	_, _ = fmt.Fprintf(w, "\nTokens  %d (input %d, output %d)\n", t.Total, t.Input, t.Output)
 	if run.Currency != "" {
-		_, _ = fmt.Fprintf(w, "Cost    %s %s\n", run.Cost, run.Currency)
+		_, _ = fmt.Fprintf(w, "Cost    %s %s\n", run.Cost, clean(run.Currency))
 	}
 	_, _ = fmt.Fprintf(w, "Quota   %d of %d requests used in the last %v\n", quota.Used, quota.Limit, quota.Window)
 }
 
 func printSpans(w io.Writer, nodes []*connic.SpanNode, indent string) {
 	for _, n := range nodes {
-		_, _ = fmt.Fprintf(w, "%s%s (%s, %s, %.0f ms)\n", indent, n.Name, n.Type, n.Status, n.DurationMS)
+		_, _ = fmt.Fprintf(w, "%s%s (%s, %s, %.0f ms)\n", indent, clean(n.Name), clean(n.Type), clean(n.Status), n.DurationMS)
 		printSpans(w, n.Children, indent+"  ")
 	}
+}
+
+// clean makes text from the service safe for a terminal: only line breaks
+// remain of what could move the cursor or reverse the text.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsGraphic(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // explain says how to fix an error.
@@ -128,6 +140,8 @@ func explain(err error) string {
 	var runErr *connic.RunError
 	var waitErr *connic.WaitError
 	switch {
+	case errors.Is(err, connic.ErrOutcomeUnknown):
+		return fmt.Sprintf("%v. Check the project's runs before you try again.", err)
 	case errors.As(err, &runErr):
 		return err.Error()
 	case errors.As(err, &waitErr):
@@ -138,8 +152,6 @@ func explain(err error) string {
 		return fmt.Sprintf("%v. Give the key that permission, or use one with full access.", err)
 	case errors.Is(err, connic.ErrNotFound):
 		return fmt.Sprintf("%v. Check the agent's name and CONNIC_PROJECT_ID.", err)
-	case errors.Is(err, connic.ErrOutcomeUnknown):
-		return fmt.Sprintf("%v. Check the project's runs before you try again.", err)
 	default:
 		return err.Error()
 	}

@@ -81,6 +81,15 @@ func TestQuickstartExplainsItself(t *testing.T) {
 	}
 }
 
+func TestQuickstartCleansItsOutput(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	printRun(&out, &connic.Run{Output: "a\nb\x1b[2J\u202e", Currency: "\r", Traces: []connic.Span{{Name: "\x1b", Type: "\a", Status: "\u009b"}}}, connic.RateLimitStatus{})
+	if got := out.String(); strings.ContainsAny(got, "\x1b\u202e\r\a\u009b") || !strings.Contains(got, "a\n  b?[2J?\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestQuickstartExplainsAWaitThatEnded(t *testing.T) {
 	t.Parallel()
 	err := &connic.WaitError{Kind: "run", ID: "run-7", Pending: []string{"run-7"}, Err: context.DeadlineExceeded}

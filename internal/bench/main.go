@@ -104,7 +104,7 @@ func table() error {
 		}
 	}
 	fmt.Println()
-	for _, line := range []func() error{livePages, crowd, heap, construction, admission} {
+	for _, line := range []func() error{livePages, concurrent, heap, construction, admission} {
 		if err := line(); err != nil {
 			return err
 		}
@@ -151,15 +151,15 @@ func livePages() error {
 	return nil
 }
 
-func crowd() error {
-	floor, client, err := cases.Crowd(10)
+func concurrent() error {
+	floor, client, err := cases.Concurrent(10)
 	if err != nil {
 		return err
 	}
 	r := float64(client.Time) / float64(floor.Time)
 	fmt.Printf("64 goroutines, loopback: %v and %v for %d requests, ratio %.2f%s; %d connections (%d)\n",
-		floor.Time.Round(time.Millisecond), client.Time.Round(time.Millisecond), measure.CrowdRequests,
-		r, mark(r, cases.CrowdTime), client.Connections, cases.Connections)
+		floor.Time.Round(time.Millisecond), client.Time.Round(time.Millisecond), measure.ConcurrentRequests,
+		r, mark(r, cases.ConcurrentTime), client.Connections, cases.Connections)
 	return nil
 }
 
@@ -211,6 +211,6 @@ func admission() error {
 		return err
 	}
 	fmt.Printf("admission: %v (%s), %.0f allocations (0); with 1,000 in line %v (%s)\n",
-		costs[0].Time, cases.AdmitTime, costs[0].Allocs, cases.AdmitCrowd(), cases.AdmitCrowdTime)
+		costs[0].Time, cases.AdmitTime, costs[0].Allocs, cases.AdmitQueued(), cases.AdmitQueuedTime)
 	return nil
 }

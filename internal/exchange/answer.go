@@ -17,6 +17,7 @@ import (
 // read reads the answer to its end and decodes it.
 func (x *Exchange) read(end *deadline, resp *http.Response) {
 	defer resp.Body.Close()
+	x.engine.kept.learn(resp, end.collected().connection())
 	limit := x.engine.MaxBody
 	if x.result != Succeeded {
 		limit = x.engine.MaxErrorBody
@@ -38,14 +39,14 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 		// Any part of an error body is sufficient.
 		x.refuse(resp, body)
 		body = x.failure.Body
-	case isTooLarge(err):
+	case int64(len(buf.b)) > limit:
 		x.result = Unreadable
 		x.fail(CauseDecode, x.undecodable(body, err))
-		x.Caller.Salvage(body)
+		x.Salvage(body)
 	case err != nil:
 		x.result = Broken
 		x.fail(CauseTransport, fmt.Errorf("the response was truncated: %w", err))
-		x.Caller.Salvage(body)
+		x.Salvage(body)
 	default:
 		if x.Memory != nil {
 			x.Memory.Size.Store(int64(len(body)))
@@ -53,7 +54,7 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 		d := &buf.decoder
 		d.Reset(body)
 		d.Context, d.KeepRaw = end, x.KeepRaw
-		err := x.Caller.Decode(d)
+		err := x.Decode(d)
 		switch {
 		case err == nil:
 		case end.Err() != nil: // it ended during decoding
@@ -62,22 +63,17 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 			if end.expired() {
 				x.err = ErrAttemptTimeout
 			}
-			x.Caller.Salvage(body)
+			x.Salvage(body)
 		default:
 			x.fail(CauseDecode, x.undecodable(body, err))
 			x.result = Unreadable
 			if errors.Is(err, lenient.ErrIncomplete) {
 				x.result = Broken
 			}
-			x.Caller.Salvage(body)
+			x.Salvage(body)
 		}
 	}
-	x.Caller.Received(resp, body)
-}
-
-func isTooLarge(err error) bool {
-	_, ok := err.(*TooLarge) //nolint:errorlint // made by readFrom
-	return ok
+	x.Received(resp, body)
 }
 
 func (x *Exchange) undecodable(body []byte, err error) *Undecodable {
@@ -98,9 +94,6 @@ func (x *Exchange) refuse(resp *http.Response, body []byte) {
 	if len(body) > 0 {
 		f.Body = m.Head(body, MaxErrorBody)
 		f.Detail, f.Fields = problem.Parse(f.Body)
-		if bytes.IndexByte(body, '\\') >= 0 { // the key may be escaped in the body
-			f.Detail = m.Text(f.Detail)
-		}
 	}
 	if f.Location, x.redirect = x.location(resp); x.redirect {
 		x.result = Failed

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"time"
@@ -27,7 +28,7 @@ func (t attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 		x.last = x.failure
 	}
 	refusedBefore := x.again && x.result == Refused
-	x.result, x.cause, x.resp, x.failure, x.err, x.redirect, x.stale = Final, CauseNone, nil, nil, nil, false, false
+	x.result, x.cause, x.resp, x.failure, x.err, x.redirect, x.stale, x.unexecuted = Final, CauseNone, nil, nil, nil, false, false, false
 	x.attempt(t.next, r, refusedBefore)
 	if x.again = x.judge(time.Now()); !x.again {
 		return settled, nil
@@ -78,7 +79,7 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 		return
 	}
 	asked := time.Now()
-	if err := x.Caller.Admit(x, refusedBefore); err != nil {
+	if err := x.Admit(x, refusedBefore); err != nil {
 		x.fail(CauseContext, err)
 		if refusal, ok := err.(*NotAdmitted); ok { //nolint:errorlint // made by the gate
 			x.fail(CauseGate, refusal.Err)
@@ -91,9 +92,6 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 		x.fail(CauseContext, err)
 		return
 	}
-	if e.Key.Slow && time.Since(asked) > KeyAge {
-		key = x.renew(key)
-	}
 	if x.notBefore != nil {
 		// Only a foreign gate can admit a refused attempt too early.
 		if err := Sleep(x, time.Until(*x.notBefore)); err != nil {
@@ -102,26 +100,31 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 		}
 		x.notBefore = nil
 	}
+	if e.Key.Slow && time.Since(asked) > keyAge {
+		key = x.renew(key)
+	}
 	end := &x.end
 	if x.attempts > 0 {
 		end = &deadline{Exchange: x} // something may still use the previous one
 		r = r.WithContext(end)
 	}
+	end.alive()
+	defer end.close()
 	if x.Body != nil {
 		if err := x.Body.set(r, end); err != nil {
 			x.fail(CauseBody, err)
 			return
 		}
+	} else if x.Class == api.Unsafe && e.kept.protocol.Load() == protocolHTTP2 {
+		r.Body = emptyBody{} // see Body.set
 	}
 	r.Header = x.header(key)
-	end.alive()
-	defer end.end(context.Canceled)
 	if e.Inject {
 		if in, ok := x.Value(inject.Key{}).(inject.Injector); ok {
 			in.Inject(r)
 		}
 	}
-	if landed := x.Caller.Sending(); landed != nil {
+	if landed := x.Sending(); landed != nil {
 		defer landed()
 	}
 	start := time.Now()
@@ -140,7 +143,7 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 	}
 	x.settle()
 	if x.Observed {
-		x.Caller.Observe(Event{Duration: time.Since(start), Outcome: x.outcome()})
+		x.Observe(Event{Duration: time.Since(start), Outcome: x.outcome()})
 	}
 }
 
@@ -165,7 +168,7 @@ func roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) 
 func (x *Exchange) release(end End, retryAfter time.Duration) {
 	if x.holds {
 		x.holds, x.sending = false, false
-		x.Caller.Release(end, retryAfter)
+		x.Release(end, retryAfter)
 	}
 }
 
@@ -213,11 +216,11 @@ func (x *Exchange) key() ([]string, error) {
 	return value, err
 }
 
-// A key that waited for its turn longer than KeyAge may have been replaced, and
+// A key that waited for its turn longer than keyAge may have been replaced, and
 // is asked for again. By then the attempt holds a slot of the quota, so the
 // source has only renewal to answer.
 const (
-	KeyAge  = 5 * time.Second
+	keyAge  = 5 * time.Second
 	renewal = time.Second
 )
 
@@ -231,7 +234,7 @@ func (x *Exchange) renew(old []string) []string {
 	return old
 }
 
-var errKeyTimeout = errors.New("the key source took longer than an attempt may (see WithTimeout)")
+var errKeyTimeout = fmt.Errorf("no key in time: %w", ErrAttemptTimeout)
 
 // header builds the headers of an attempt. Values common to all exchanges are
 // shared.
@@ -258,7 +261,7 @@ type attemptTimeout struct{}
 var ErrAttemptTimeout error = attemptTimeout{}
 
 func (attemptTimeout) Error() string {
-	return "the attempt timed out (see WithTimeout)"
+	return "the attempt timed out"
 }
 func (attemptTimeout) Timeout() bool   { return true }
 func (attemptTimeout) Temporary() bool { return true }
@@ -269,31 +272,39 @@ func (attemptTimeout) Is(target error) bool {
 // errResent is the cause of an attempt that net/http was about to send again.
 var errResent = errors.New("the connection was closed before the response arrived")
 
+// errUnexecuted is the cause of an attempt that the server has not executed.
+var errUnexecuted = errors.New("the server closed the connection without executing the request")
+
 // noAnswer classifies an attempt that ended without an answer.
 func (x *Exchange) noAnswer(end *deadline, err error) {
-	wire := end.watched()
+	seen := end.collected()
 	panicked, ran := end.ranAway()
 	if panicked != nil {
 		panic(panicked) //nolint:forbidigo // where the caller can recover from it
 	}
+	x.unexecuted = seen.unexecuted(err)
+	x.result = Broken
+	if x.unexecuted || seen.unsent(end.taken.Load()) {
+		x.result = Unsent
+	}
+	x.stale = seen.stale()
 	switch {
 	case ran:
 		err = errRunaway
 	case end.expired():
 		err = ErrAttemptTimeout
-	case wire.sentAgain():
+	case x.unexecuted:
+		err = errUnexecuted
+	case seen.sentAgain():
 		err = errResent
 	}
 	x.fail(CauseTransport, err)
-	x.stale = wire.stale()
-	switch {
-	case wire.unsent(), x.Class != api.Unsafe && dialError(err):
-		x.result = Unsent
-	default:
-		x.result = Broken
+	final := CertificateError(err)
+	if end.stream.tooShort() {
+		x.cause, final = CauseBody, true
 	}
 	// If the request may have been sent, the certificate is that of another connection.
-	if CertificateError(err) && (x.result == Unsent || x.Class != api.Unsafe) {
+	if final && (x.result == Unsent || x.Class != api.Unsafe) {
 		x.result = Final
 	}
 }
@@ -301,6 +312,8 @@ func (x *Exchange) noAnswer(end *deadline, err error) {
 // limitEnd returns how the attempt ended for the gate.
 func (x *Exchange) limitEnd(resp *http.Response) (End, time.Duration) {
 	switch {
+	case x.unexecuted: // the service has seen its headers
+		return EndAbandoned, 0
 	case resp == nil && x.result == Unsent:
 		return EndNotSent, 0
 	case x.result == Refused:

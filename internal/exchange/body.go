@@ -2,193 +2,88 @@ package exchange
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
-	"sync"
-
-	"github.com/connic-go/connic/internal/lenient"
 )
 
 // A Body is the body of the requests of an exchange.
 type Body struct {
 	ContentType []string
 	Encoded     []byte
-	Open        func() (io.Reader, error) // instead of Encoded
+	// Open, if not nil, is called for each attempt instead. The reader may have a
+	// method Len that returns its size. It is closed if it is an io.Closer.
+	Open func() (io.Reader, error)
+
+	most int64 // bytes that an attempt has taken of a reader
 }
 
 // set sets the body for an attempt. A streamed body keeps the attempt alive
 // while it is being read, however long that takes.
-func (b *Body) set(r *http.Request, end *deadline) (err error) {
-	r.GetBody = b.reader
-	if r.Body, err = b.reader(); err != nil {
-		return err
-	}
-	defer func() {
-		if b.Open != nil {
-			r.Body = &liveBody{r.Body, end}
-			r.GetBody = nil // net/http must not repeat the request by itself
-		}
-	}()
+func (b *Body) set(r *http.Request, end *deadline) error {
 	if b.Open == nil {
-		r.ContentLength = int64(len(b.Encoded))
-	} else if sized, ok := r.Body.(interface{ Len() int }); ok {
-		r.ContentLength = int64(sized.Len())
+		r.Body, r.ContentLength = end.encoded(), int64(len(b.Encoded))
+	} else {
+		reader, err := b.Open()
+		if err != nil {
+			return err
+		}
+		if sized, ok := reader.(interface{ Len() int }); ok {
+			r.ContentLength = int64(sized.Len())
+		}
+		end.stream = &stream{reader: reader, end: end}
+		r.Body = streamBody{end.stream}
+	}
+	// Over HTTP/2 net/http must not repeat the request, and says why it would
+	// only if it cannot.
+	if r.URL.Scheme != "https" || end.engine.kept.protocol.Load() == protocolHTTP1 {
+		r.GetBody = end.again
 	}
 	return nil
 }
 
-func (b *Body) reader() (io.ReadCloser, error) {
-	if b.Open == nil {
-		body := new(memoryBody)
-		body.Reset(b.Encoded)
-		return body, nil
+// again returns the body once more within an attempt, if it is certain that
+// nothing was sent: net/http asks for it after it has found that a kept connection
+// was closed.
+func (d *deadline) again() (io.ReadCloser, error) {
+	if !d.collected().reopen() {
+		return nil, errResent
 	}
-	content, err := b.Open()
-	if err != nil {
-		return nil, err
+	if d.stream == nil {
+		d.taken.Store(true)
+		return d.encoded(), nil
 	}
-	if closer, ok := content.(io.ReadCloser); ok {
-		return closer, nil
+	if d.taken.Load() {
+		return nil, errResent
 	}
-	if sized, ok := content.(sizedReader); ok {
-		return sizedBody{sized}, nil
-	}
-	return io.NopCloser(content), nil
+	return streamBody{d.stream}, nil
+}
+
+func (d *deadline) encoded() io.ReadCloser {
+	body := &memoryBody{end: d}
+	body.Reset(d.Body.Encoded)
+	return body
 }
 
 // memoryBody is a body in memory.
-type memoryBody struct{ bytes.Reader }
-
-func (*memoryBody) Close() error { return nil }
-
-// liveBody notifies its attempt whenever it is read.
-type liveBody struct {
-	io.ReadCloser
+type memoryBody struct {
+	bytes.Reader
 	end *deadline
 }
 
-func (b *liveBody) Read(p []byte) (n int, err error) {
-	b.end.alive()
-	returned := false
-	defer func() {
-		if !returned {
-			n, err = 0, b.end.runaway(recover())
-		}
-	}()
-	n, err = b.ReadCloser.Read(p)
-	returned = true
-	return n, err
+func (b *memoryBody) Read(p []byte) (int, error) {
+	b.end.taken.Store(true)
+	return b.Reader.Read(p)
 }
 
-func (b *liveBody) Close() (err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			err = b.end.runaway(recover())
-		}
-	}()
-	err = b.ReadCloser.Close()
-	returned = true
-	return err
+func (b *memoryBody) WriteTo(w io.Writer) (int64, error) {
+	b.end.taken.Store(true)
+	return b.Reader.WriteTo(w)
 }
 
-// errRunaway is the cause of an attempt whose body is read by code that does
-// not return.
-var errRunaway = errors.New("the code that reads the body did not return: it panicked or called runtime.Goexit")
+func (*memoryBody) Close() error { return nil }
 
-// runaway records that code did not return, and ends the attempt. panicked is
-// the value it panicked with, or nil if it called runtime.Goexit.
-func (d *deadline) runaway(panicked any) error {
-	d.mu.Lock()
-	d.ran, d.panicked = true, panicked
-	d.mu.Unlock()
-	d.abort()
-	return errRunaway
-}
+// emptyBody is a body that net/http does not know to be empty.
+type emptyBody struct{}
 
-type sizedReader interface {
-	io.Reader
-	Len() int
-}
-
-// sizedBody is a body of known size that need not be closed.
-type sizedBody struct{ sizedReader }
-
-func (sizedBody) Close() error { return nil }
-
-// sizeHint estimates the size of a body from its declared length, or from the
-// operation's last response.
-func sizeHint(declared, learned, limit int64) int {
-	const least = 1 << 10
-	hint := max(learned, least)
-	if declared >= 0 {
-		// One more byte, so that the end is detected without growing.
-		hint = max(min(declared, limit, max(learned, maxPooled))+1, least)
-	}
-	return int(min(hint, limit+1, 16<<20))
-}
-
-// buffer holds a body during decoding.
-type buffer struct {
-	b       []byte
-	decoder lenient.Decoder // of b
-}
-
-// readFrom reads r to its end, or fails with a *TooLarge beyond the limit.
-func (b *buffer) readFrom(r io.Reader, limit int64) error {
-	for empty := 0; ; {
-		if len(b.b) == cap(b.b) {
-			size := min(2*int64(cap(b.b)), limit+1)
-			grown := make([]byte, len(b.b), max(size, int64(len(b.b))+1))
-			copy(grown, b.b)
-			b.b = grown
-		}
-		// A reused buffer may be larger than the limit.
-		n, err := r.Read(b.b[len(b.b):min(int64(cap(b.b)), limit+1)])
-		b.b = b.b[:len(b.b)+n]
-		if int64(len(b.b)) > limit {
-			return &TooLarge{limit}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if empty++; n > 0 {
-			empty = 0
-		} else if empty == maxEmptyReads {
-			return io.ErrNoProgress
-		}
-	}
-}
-
-// maxEmptyReads is the maximum number of consecutive reads that return no data.
-const maxEmptyReads = 100
-
-// bufferPool pools buffers of moderate size.
-type bufferPool struct{ pool sync.Pool }
-
-var bodies bufferPool
-
-const maxPooled = 1 << 20
-
-func (p *bufferPool) get(size int) *buffer {
-	if b, ok := p.pool.Get().(*buffer); ok {
-		if cap(b.b) >= size {
-			return b
-		}
-		b.b = make([]byte, 0, size)
-		return b
-	}
-	return &buffer{b: make([]byte, 0, size)}
-}
-
-func (p *bufferPool) put(b *buffer) {
-	if cap(b.b) <= maxPooled {
-		b.b = b.b[:0]
-		b.decoder.Reset(nil)
-		p.pool.Put(b)
-	}
-}
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,16 +16,18 @@ type deadline struct {
 
 	mu        sync.Mutex
 	at        time.Time
-	caller    bool          // at is the deadline of the caller
 	done      chan struct{} // nil if Done was not called
 	err       error         // nil if it has not ended
-	timedOut  bool
 	timer     *time.Timer
 	detach    func() bool // from the caller's context
 	followers *follower
-	wire      *wire // nil if no transport asked for a trace
-	ran       bool  // the code that reads the body did not return
-	panicked  any   // but panicked with this
+	evidence  *evidence // nil if no transport asked for a trace
+	stream    *stream   // the body, if it is one
+	panicked  any       // what the code that reads the body panicked with
+	ran       bool      // it did not return
+	caller    bool      // at is the deadline of the caller
+	timedOut  bool
+	taken     atomic.Bool // something has taken from the body
 }
 
 // follower is work to do at the end of a deadline.
@@ -39,7 +42,7 @@ func (d *deadline) alive() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at, d.caller = time.Now().Add(d.Timeout), false
-	if end, ok := d.Exchange.Caller.Deadline(); ok && !end.After(d.at) {
+	if end, ok := d.Caller.Deadline(); ok && !end.After(d.at) {
 		d.at, d.caller = end, true
 	}
 }
@@ -64,8 +67,8 @@ func (d *deadline) Done() <-chan struct{} {
 		return d.done
 	}
 	d.timer = time.AfterFunc(time.Until(d.at), d.expire)
-	if d.Exchange.Caller.Done() != nil {
-		d.detach = context.AfterFunc(d.Exchange.Caller, func() { d.end(d.Exchange.Caller.Err()) })
+	if d.Caller.Done() != nil {
+		d.detach = context.AfterFunc(d.Caller, func() { d.end(d.Caller.Err()) })
 	}
 	return d.done
 }
@@ -78,7 +81,7 @@ func (d *deadline) Err() error {
 	if err != nil || asked {
 		return err
 	}
-	if err = d.Exchange.Caller.Err(); err == nil && !time.Now().Before(at) {
+	if err = d.Caller.Err(); err == nil && !time.Now().Before(at) {
 		d.expire()
 		err = context.DeadlineExceeded
 	}
@@ -103,7 +106,17 @@ func (d *deadline) expire() {
 func (d *deadline) expired() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.timedOut && d.Exchange.over() == nil
+	return d.timedOut && d.over() == nil
+}
+
+// runaway records that the code that reads the body did not return, and ends the
+// attempt. panicked is the value it panicked with, or nil if it called
+// runtime.Goexit.
+func (d *deadline) runaway(panicked any) {
+	d.mu.Lock()
+	d.ran, d.panicked = true, panicked
+	d.mu.Unlock()
+	d.abort()
 }
 
 // ranAway reports whether the code that reads the body did not return, and the
@@ -118,6 +131,15 @@ func (d *deadline) ranAway() (panicked any, ran bool) {
 func (d *deadline) end(err error) {
 	for f := d.finish(err); f != nil; f = f.next {
 		go f.do()
+	}
+}
+
+// close ends the attempt: its context, and what it holds.
+func (d *deadline) close() {
+	d.end(context.Canceled)
+	d.collected().close()
+	if d.stream != nil {
+		d.stream.finish()
 	}
 }
 

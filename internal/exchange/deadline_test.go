@@ -3,17 +3,14 @@ package exchange
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/connic-go/connic/internal/lenient"
 )
 
 func newDeadline(parent context.Context, timeout time.Duration) *deadline {
-	d := &deadline{Exchange: &Exchange{Caller: onlyContext{parent, nil}, Spec: Spec{Timeout: timeout}}}
+	d := &deadline{Exchange: &Exchange{Caller: &fake{Context: parent}, Spec: Spec{Timeout: timeout}}}
 	d.alive()
 	return d
 }
@@ -146,19 +143,4 @@ func TestDeadlineUnderContexts(t *testing.T) {
 		}
 		d.end(context.Canceled)
 	})
-}
-
-// onlyContext is a Caller that is a context, and nothing else.
-type onlyContext struct {
-	context.Context
-	rest
-}
-
-type rest interface {
-	Gate
-	Decode(d *lenient.Decoder) error
-	Salvage(body []byte)
-	Received(resp *http.Response, body []byte)
-	Observe(e Event)
-	Sending() func()
 }

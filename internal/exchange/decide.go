@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -135,7 +134,7 @@ func (x *Exchange) judge(now time.Time) bool {
 	}
 	x.wait = d.wait
 	if x.Observed {
-		x.Caller.Observe(Event{Retry: true, Wait: d.told, Reason: x.reason(), Outcome: x.outcome()})
+		x.Observe(Event{Retry: true, Wait: d.told, Reason: x.reason(), Outcome: x.outcome()})
 	}
 	return true
 }
@@ -156,7 +155,7 @@ func classify(status int) Result {
 	}
 }
 
-// Final reports whether a repeated request would meet the same status.
+// IsFinal reports whether a repeated request would meet the same status.
 func IsFinal(status int) bool { return classify(status) == Final }
 
 // CertificateError reports whether err says that the server failed to prove its
@@ -170,13 +169,6 @@ func CertificateError(err error) bool {
 	)
 	return errors.As(err, &verification) || errors.As(err, &authority) ||
 		errors.As(err, &hostname) || errors.As(err, &invalid)
-}
-
-// dialError reports whether err is a failure to connect.
-func dialError(err error) bool {
-	var dial *net.OpError
-	var dns *net.DNSError
-	return errors.As(err, &dns) || (errors.As(err, &dial) && dial.Op == "dial")
 }
 
 // backoff returns the wait before the nth retry. Full jitter keeps callers that

@@ -116,18 +116,23 @@ type Engine struct {
 	UserAgent    []string
 	MaxBody      int64
 	MaxErrorBody int64
-	Inject       bool // look for an inject.Injector in the context
-	NoH2C        bool // the transport speaks HTTP/1.1 wherever it has no TLS
+	Transport    *http.Transport // is closed with the Engine; nil if it is the user's
+	Inject       bool            // look for an inject.Injector in the context
+	noH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS; Start sets it for an *http.Transport
 
 	budget   budget
+	kept     kept
 	masking  sync.Once
-	masked   *mask.Mask
+	masked   atomic.Pointer[mask.Mask]
 	http     *retryablehttp.Client
 	template *http.Request // the starting point of every request
 }
 
 // Start sets up an Engine whose fields are set.
 func (e *Engine) Start(transport http.RoundTripper) {
+	if t, ok := transport.(*http.Transport); ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2()) {
+		e.noH2C = true
+	}
 	e.budget.init(e.Policy.Budget)
 	e.template = &http.Request{Method: http.MethodGet, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	e.http = &retryablehttp.Client{
@@ -137,8 +142,19 @@ func (e *Engine) Start(transport http.RoundTripper) {
 	}
 }
 
-// Hide makes the Engine hide what m does, instead of the key.
-func (e *Engine) Hide(m *mask.Mask) { e.masking.Do(func() { e.masked = m }) }
+// Close closes the idle connections of Transport. An Engine that becomes
+// unreachable without it does so too.
+func (e *Engine) Close() {
+	if e.Transport != nil {
+		e.Transport.CloseIdleConnections()
+	}
+}
+
+// Hide makes the Engine hide what m does from now on, instead of the key.
+func (e *Engine) Hide(m *mask.Mask) {
+	e.masking.Do(func() {})
+	e.masked.Store(m)
+}
 
 // Mask returns the mask of all texts. A fixed key is hidden by its value; the mask
 // is built on first use.
@@ -148,10 +164,10 @@ func (e *Engine) Mask() *mask.Mask {
 			return
 		}
 		if value, err := e.Key.Value(context.Background()); err == nil && len(value) == 1 {
-			e.masked = mask.New(strings.TrimPrefix(value[0], "Bearer "))
+			e.masked.Store(mask.New(strings.TrimPrefix(value[0], "Bearer ")))
 		}
 	})
-	return e.masked
+	return e.masked.Load()
 }
 
 // An Exchange is a request on its way, from its first attempt to its last. Its
@@ -172,21 +188,22 @@ type Exchange struct {
 	notBefore *time.Time
 
 	// The outcome of the last attempt.
-	resp     *http.Response // nil if there was no answer
-	result   Result
-	cause    Cause
-	again    bool      // another attempt follows
-	unknown  bool      // the request may have been executed
-	redirect bool      // repeat with a trailing slash added or removed
-	toggled  bool      // the path differs from the route by a trailing slash
-	turned   bool      // and does so because of a redirect
-	stale    bool      // the attempt used a connection that the server had closed
-	lost     bool      // an earlier attempt may have been executed, without an answer
-	holds    bool      // the exchange was admitted
-	sending  bool      // the attempt is with the transport
-	failure  *Response // an error answer
-	err      error     // any other failure
-	last     *Response // the last error answer of any earlier attempt
+	resp       *http.Response // nil if there was no answer
+	result     Result
+	cause      Cause
+	again      bool      // another attempt follows
+	unknown    bool      // the request may have been executed
+	redirect   bool      // repeat with a trailing slash added or removed
+	toggled    bool      // the path differs from the route by a trailing slash
+	turned     bool      // and does so because of a redirect
+	stale      bool      // the attempt used a connection that the server had closed
+	unexecuted bool      // the server has said that it did not execute the attempt
+	lost       bool      // an earlier attempt may have been executed, without an answer
+	holds      bool      // the exchange was admitted
+	sending    bool      // the attempt is with the transport
+	failure    *Response // an error answer
+	err        error     // any other failure
+	last       *Response // the last error answer of any earlier attempt
 
 	// Storage for the first attempt, to save allocations.
 	loop  retryablehttp.Request

@@ -27,7 +27,7 @@ const (
 	CauseResponse        // Outcome.Response
 	CauseDecode          // a success that cannot be decoded: Outcome.Err is an *Undecodable
 	CauseGate            // the gate refused it: Outcome.Err is the gate's
-	CauseBody            // the request's body cannot be made: Outcome.Err is the maker's
+	CauseBody            // the request's body cannot be made, or made again
 	CauseKey             // there is no key
 	CauseContext         // the caller's context ended
 	CauseTransport       // the connection, or the time limit of an attempt
@@ -84,11 +84,12 @@ func (x *Exchange) outcome() Outcome {
 	if x.failure != nil && x.cause == CauseNone {
 		o.Cause = CauseResponse
 	}
-	if o.Cause != CauseNone && o.Cause != CauseResponse {
+	switch o.Cause {
+	case CauseNone, CauseResponse:
+	case CauseDecode: // masked when it was made
 		o.Err = x.err
-		if o.Cause == CauseTransport || o.Cause == CauseContext || o.Cause == CauseKey {
-			o.Err = x.mask().Error(x.err)
-		}
+	default:
+		o.Err = x.mask().Error(x.err)
 	}
 	return o
 }

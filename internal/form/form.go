@@ -43,6 +43,7 @@ type Form struct {
 	buf     bytes.Buffer // writes to it cannot fail
 	writer  *multipart.Writer
 	parts   []part
+	few     [2]part // storage of parts
 	length  int64
 	unsized bool // the size of a file is unknown
 }
@@ -56,6 +57,7 @@ type part struct {
 // New returns an empty form.
 func New() *Form {
 	f := new(Form)
+	f.parts = f.few[:0]
 	f.writer = multipart.NewWriter(&f.buf)
 	return f
 }
@@ -112,6 +114,7 @@ type body struct {
 	parts  []part
 	text   int  // bytes read of the first part's text
 	ended  bool // the first part's file was read to its end
+	empty  int  // consecutive reads of it that returned nothing
 	length int
 	err    error
 
@@ -184,15 +187,21 @@ func (b *body) read(p []byte) (int, error) {
 			return 0, err
 		}
 		n, err := r.Read(p)
-		if err == io.EOF {
+		if b.empty++; n > 0 {
+			b.empty = 0
+		}
+		switch {
+		case err == io.EOF:
 			b.ended, err = true, nil
+		case err == nil && b.empty == maxEmptyReads:
+			err = io.ErrNoProgress
 		}
 		return n, err
 	}
 	if b.parts = b.parts[1:]; b.ended && len(b.parts) > 1 { // another file follows
 		b.closeFile(false)
 	}
-	b.text, b.ended = 0, false
+	b.text, b.ended, b.empty = 0, false, 0
 	return 0, nil
 }
 
@@ -226,3 +235,6 @@ func (e *exactly) Close() error {
 	pack.Close(e.r)
 	return nil
 }
+
+// maxEmptyReads is the maximum number of consecutive reads that return no data.
+const maxEmptyReads = 100

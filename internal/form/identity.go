@@ -23,28 +23,53 @@ type Identity struct {
 	changed atomic.Bool
 }
 
-// Identify reads a file to derive its identity. If ctx ends meanwhile, the
-// identity is of no use, and the error is nil: whoever sends the file sees the
-// error of ctx.
+// Identify reads a file to derive its identity, until ctx ends.
 func Identify(ctx context.Context, file File, hash func() hash.Hash) (*Identity, error) {
-	r, err := file.content()
+	return pack.Within(ctx, func() (*Identity, error) {
+		h := hash()
+		err := file.each(ctx, func(block []byte) bool {
+			h.Write(block)
+			return true
+		})
+		return &Identity{Sum: hex.EncodeToString(h.Sum(nil)), file: file, hash: hash}, err
+	})
+}
+
+// Measure returns how many bytes a file has, or a number above most if it has
+// more. It reads the file, until ctx ends.
+func Measure(ctx context.Context, file File, most int64) (int64, error) {
+	return pack.Within(ctx, func() (size int64, err error) {
+		err = file.each(ctx, func(block []byte) bool {
+			size += int64(len(block))
+			return size <= most
+		})
+		return size, err
+	})
+}
+
+// each reads a file in blocks, until next returns false.
+func (f *File) each(ctx context.Context, next func(block []byte) bool) error {
+	r, err := f.content()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer pack.Close(r)
-	h := hash()
 	block := make([]byte, 64<<10)
-	for ctx != nil && ctx.Err() == nil {
+	for empty := 0; ; {
 		n, err := r.Read(block)
-		h.Write(block[:n])
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
+		switch empty++; {
+		case !next(block[:n]) || err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case n > 0:
+			empty = 0
+		case empty == maxEmptyReads:
+			return io.ErrNoProgress
+		case ctx != nil && ctx.Err() != nil: // nobody waits for it any more
+			return ctx.Err()
 		}
 	}
-	return &Identity{Sum: hex.EncodeToString(h.Sum(nil)), file: file, hash: hash}, nil
 }
 
 // Changed reports whether the content was found to have changed.

@@ -14,7 +14,7 @@ type flights struct {
 	unused      []int32 // indexes into all
 	inFlight    int
 	fresh       int
-	looking     int    // number in the lane Poll
+	polling     int    // number in the lane Poll
 	first, last int32  // the fresh ones, as indexes plus one; 0 if none
 	epoch       uint32 // counts the pauses
 }
@@ -49,7 +49,7 @@ func (s *flights) launch(now time.Time, lane Lane) uint64 {
 	s.last = i + 1
 	s.inFlight++
 	if lane == Poll {
-		s.looking++
+		s.polling++
 	}
 	s.fresh++
 	return uint64(f.serial)<<32 | uint64(i)
@@ -66,7 +66,7 @@ func (s *flights) land(permit uint64) (f flight, current, ok bool) {
 	s.all[i].serial++
 	s.inFlight--
 	if s.all[i].lane == Poll {
-		s.looking--
+		s.polling--
 	}
 	s.unused = append(s.unused, int32(i))
 	return s.all[i], s.all[i].epoch == s.epoch, true

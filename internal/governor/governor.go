@@ -19,7 +19,7 @@ type Lane uint8
 // The lanes. The values are those of the public type.
 const (
 	Call   Lane = iota // in order of arrival
-	Poll               // polls: ahead of calls while they use less than half of the window
+	Poll               // polls: ahead of calls, up to half of the window
 	Cancel             // ahead of all others, at most three in a row
 	Low                // behind all others, but not forever
 	lanes
@@ -124,9 +124,10 @@ type Governor struct {
 	soonest time.Time // no waiter has to go earlier; zero if none has a deadline
 	timer   *time.Timer
 
-	reserved int       // slots of the window reserved for polls
-	cancels  int       // admitted in a row while others waited
-	lowAt    time.Time // when the low lane last went ahead of the others
+	reserved  int       // slots of the window reserved for polls
+	contended time.Time // when a call last waited while polls had used their half
+	cancels   int       // admitted in a row while others waited
+	lowAt     time.Time // when the low lane last went ahead of the others
 
 	answers     int // limits the initial burst; at most n
 	refusals    int
@@ -164,26 +165,55 @@ func (g *Governor) Acquire(ctx context.Context, a Admission) (uint64, error) {
 		a.Lane = Call
 	}
 	now := time.Now()
-	g.mu.Lock()
-	if g.waiting == 0 && a.Spare == 0 {
-		if _, _, ok := g.turn(now, a.Lane); ok {
-			id := g.admit(now, a.Lane)
-			g.reserved += a.Follow
-			g.mu.Unlock()
-			return id, nil
+	w := waiter{lane: a.Lane, again: a.Again, follow: a.Follow}
+	if deadline, ok := ctx.Deadline(); ok {
+		if w.latest = deadline.Add(-a.Spare); a.NoWait && now.After(w.latest) {
+			return 0, &Refusal{Reason: Late, Deadline: true}
 		}
 	}
+	first := w.attempt(now, g.hold)
+	first.noWait = a.NoWait
+	var id uint64
+	var err error
+	g.mu.Lock()
+	ok := a.NoWait
+	if ok {
+		id, err = g.try(now, first)
+	} else if g.waiting == 0 && a.Spare == 0 {
+		if _, _, ok = g.turn(now, first); ok {
+			id = g.admit(now, a.Lane)
+		}
+	}
+	if ok && err == nil {
+		g.reserved += a.Follow
+	}
 	g.mu.Unlock()
-	return g.queue(ctx, a)
+	if ok {
+		return id, err
+	}
+	return g.queue(ctx, a, w.latest)
+}
+
+// Try admits an attempt if one that can wait may go now. If not, it returns why,
+// and when to ask again; the zero time means after the next Release. It is for
+// callers that keep a queue of their own; calls says whether it has calls.
+func (g *Governor) Try(lane Lane, calls bool) (permit uint64, at time.Time, reason Reason, ok bool) {
+	if lane >= lanes {
+		lane = Call
+	}
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at, reason, ok = g.turn(now, attempt{lane: lane, calls: calls}); ok {
+		permit = g.admit(now, lane)
+	}
+	return permit, at, reason, ok
 }
 
 // queue waits for the turn of an attempt.
-func (g *Governor) queue(ctx context.Context, a Admission) (uint64, error) {
-	w := &waiter{lane: a.Lane, again: a.Again, follow: a.Follow, ready: make(chan struct{})}
-	if deadline, ok := ctx.Deadline(); ok {
-		w.latest = deadline.Add(-a.Spare)
-	}
-	reason, wait := g.join(w, a.NoWait, a.Queued != nil)
+func (g *Governor) queue(ctx context.Context, a Admission, latest time.Time) (uint64, error) {
+	w := &waiter{lane: a.Lane, again: a.Again, follow: a.Follow, latest: latest, ready: make(chan struct{})}
+	reason, wait := g.join(w, a.Queued != nil)
 	// Whatever the caller's code does, do not lose the waiter or its permit.
 	taken := false
 	defer func() {
@@ -227,7 +257,7 @@ func (g *Governor) Release(permit uint64, kind Kind, retryAfter time.Duration) {
 		return
 	}
 	if g.n > 0 && kind != NotSent {
-		g.ended(trip{end: now, refused: kind == Refused, look: f.lane == Poll})
+		g.ended(trip{end: now, refused: kind == Refused, poll: f.lane == Poll})
 	}
 	switch kind {
 	case Answered:
@@ -276,13 +306,14 @@ func (g *Governor) refused(now time.Time, current bool, wait time.Duration) {
 }
 
 // Reserve reserves that many additional slots of the window for polls; a
-// negative number releases slots. At most half of the window is reserved. Calls
-// may arrive in any order: only their sum counts.
-func (g *Governor) Reserve(places int) {
+// negative number releases slots. Those reserved and those that polls have used
+// are at most half of the window. Calls may arrive in any order: only their sum
+// counts.
+func (g *Governor) Reserve(slots int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.reserved += places
-	if places < 0 {
+	g.reserved += slots
+	if slots < 0 {
 		g.dispatch(time.Now())
 	}
 }
@@ -296,7 +327,7 @@ func (g *Governor) Status() Status {
 	s := Status{
 		Limit: g.n, Window: g.window, Used: g.used + g.inFlight, InFlight: g.inFlight,
 		Waiting: g.waiting - g.lines[Poll].len, Polling: g.lines[Poll].len,
-		Reserved: g.keep(Call), Refusals: g.refusals,
+		Reserved: g.keep(attempt{}), Refusals: g.refusals,
 	}
 	if g.sharing.active && !g.sharing.over(now, g.hold) {
 		s.Shared, s.ShareOfWindow = true, g.sharing.share

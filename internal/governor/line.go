@@ -17,6 +17,10 @@ type waiter struct {
 	refusal    *Refusal
 }
 
+func (w *waiter) attempt(now time.Time, hold time.Duration) attempt {
+	return attempt{lane: w.lane, collect: w.follow > 0 && !w.latest.IsZero() && w.latest.Before(now.Add(hold))}
+}
+
 func (w *waiter) settled() bool {
 	select {
 	case <-w.ready:
@@ -75,7 +79,7 @@ func (l *line) remove(w *waiter) {
 // join queues w behind the others of its lane or, if it was refused before,
 // ahead of all that were not. It returns why w waits and the minimum wait. If
 // tell is set, w does not go before told is called.
-func (g *Governor) join(w *waiter, noWait, tell bool) (reason Reason, wait time.Duration) {
+func (g *Governor) join(w *waiter, tell bool) (reason Reason, wait time.Duration) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -97,19 +101,34 @@ func (g *Governor) join(w *waiter, noWait, tell bool) (reason Reason, wait time.
 	if w.line == nil {
 		return "", 0
 	}
-	_, reason, ok := g.turn(now, w.lane)
+	_, reason, ok := g.turn(now, w.attempt(now, g.hold))
 	if ok {
 		reason = Line
 	}
-	first := g.earliest(now, w.lane, ahead)
+	first := g.earliest(now, w.attempt(now, g.hold), ahead)
 	wait = first.Sub(now)
 	w.telling = tell
-	if noWait {
-		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason})
-	} else if late := w.tooLate(now, first, reason); late != nil {
+	if late := w.tooLate(now, first, reason); late != nil {
 		g.refuse(w, late)
 	}
 	return reason, wait
+}
+
+// try admits an attempt that does not wait, to a slot that is free beyond what
+// those in the queue need.
+func (g *Governor) try(now time.Time, a attempt) (uint64, error) {
+	_, reason, ok := g.turn(now, a)
+	ahead := g.waiting
+	if a.lane == Cancel {
+		ahead = g.lines[Cancel].len
+	}
+	if ok && g.n > 0 && ahead >= g.n-g.used-g.inFlight-g.keep(a) {
+		reason, ok = Line, false
+	}
+	if !ok {
+		return 0, &Refusal{Wait: max(0, g.earliest(now, a, g.lines[a.lane].len).Sub(now)), Reason: reason}
+	}
+	return g.admit(now, a.lane), nil
 }
 
 // told allows a waiter to go once its Queued callback has returned.
@@ -163,7 +182,7 @@ func (g *Governor) giveUp(w *waiter, reason Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if w.line != nil {
-		wait := g.earliest(now, w.lane, 0).Sub(now)
+		wait := g.earliest(now, w.attempt(now, g.hold), 0).Sub(now)
 		g.refuse(w, &Refusal{Wait: max(0, wait), Reason: reason, Deadline: true})
 		g.dispatch(now)
 	}
@@ -175,10 +194,10 @@ func (g *Governor) sweep(now time.Time) {
 	g.soonest = time.Time{}
 	for lane := range g.lines {
 		ahead := 0
-		_, reason, _ := g.turn(now, Lane(lane))
+		_, reason, _ := g.turn(now, attempt{lane: Lane(lane)})
 		for w := g.lines[lane].first; w != nil; {
 			following := w.next
-			if late := w.tooLate(now, g.earliest(now, Lane(lane), ahead), reason); late != nil {
+			if late := w.tooLate(now, g.earliest(now, w.attempt(now, g.hold), ahead), reason); late != nil {
 				g.refuse(w, late)
 			} else {
 				ahead++
@@ -210,29 +229,22 @@ func (g *Governor) candidates(now time.Time) (order [lanes]*waiter) {
 	}
 	call, poll := g.lines[Call].front(), g.lines[Poll].front()
 	low, cancel := g.lines[Low].front(), g.lines[Cancel].front()
-	patient := g.cancels >= inARow
+	yield := g.cancels >= inARow
 	aged := low != nil && now.Sub(low.since) >= g.window && now.Sub(g.lowAt) >= g.window/lowShare
-	if !patient {
+	if !yield {
 		add(cancel)
 	}
 	if aged {
 		add(low)
 	}
-	// Polls come first until they have half of the window, and calls after
-	// that.
+	// Polls come first: beside calls they have at most half of the window.
 	first, second := poll, call
-	if poll != nil && call != nil {
-		behind := g.looks+g.looking >= g.n/2
-		if g.n < 2 { // cannot be halved
-			behind = call.since.Before(poll.since)
-		}
-		if behind {
-			first, second = call, poll
-		}
+	if g.n < 2 && poll != nil && call != nil && call.since.Before(poll.since) { // it cannot be halved
+		first, second = call, poll
 	}
 	add(first)
 	add(second)
-	if patient {
+	if yield {
 		add(cancel)
 	}
 	if !aged {
@@ -256,7 +268,7 @@ func (g *Governor) dispatch(now time.Time) {
 				went = true
 				break
 			}
-			at, reason, ok := g.turn(now, w.lane)
+			at, reason, ok := g.turn(now, w.attempt(now, g.hold))
 			if ok {
 				g.went(w, now)
 				went = true
@@ -286,7 +298,7 @@ func (g *Governor) late(now time.Time) bool {
 		return false
 	}
 	for lane := range g.lines {
-		if n := g.lines[lane].len; n > 0 && g.earliest(now, Lane(lane), n-1).After(g.soonest) {
+		if n := g.lines[lane].len; n > 0 && g.earliest(now, attempt{lane: Lane(lane), collect: true}, n-1).After(g.soonest) {
 			return true
 		}
 	}
@@ -296,6 +308,9 @@ func (g *Governor) late(now time.Time) bool {
 // went admits a waiter.
 func (g *Governor) went(w *waiter, now time.Time) {
 	g.out(w)
+	if w.lane == Call && g.polls() <= 0 {
+		g.contended = now
+	}
 	switch {
 	case w.lane == Cancel && g.waiting > g.lines[Cancel].len:
 		g.cancels++

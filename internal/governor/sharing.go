@@ -24,11 +24,11 @@ const (
 	// keep is the fraction of its last yield that a limiter claims before it
 	// probes for more.
 	keep = 0.8
-	// A limiter that has at least 1/small of the quota, and more than patience
+	// A limiter that has at least 1/small of the quota, and more than backlog
 	// times its share queued, probes in only this fraction of the windows.
-	looking  = 0.1
-	small    = 6
-	patience = 2
+	probeRate = 0.1
+	small     = 6
+	backlog   = 2
 	// With less than a share queued, it also probes within a window: first
 	// after window/soonest, then after twice as long, and so on.
 	soonest = 8
@@ -44,9 +44,9 @@ type sharing struct {
 	// limiter's own stops counting, which keeps all limiters in step with what
 	// they release.
 	rolling bool
-	share   int // the yield of the last window
-	claim   int // remainder to claim before the next probe
-	patient bool
+	share   int           // the yield of the last window
+	claim   int           // remainder to claim before the next probe
+	skip    bool          // makes no probe in this window
 	opened  time.Time     // when a window last opened all at once
 	got     int           // responses since then
 	claimed time.Time     // when an attempt within the share was last admitted
@@ -68,12 +68,12 @@ func (s *sharing) stop(window time.Duration) {
 // of attempts that count and the number of slots to leave for others.
 func (s *sharing) within(counting, keep int) bool {
 	turned := counting+keep < s.share
-	return s.claim > keep && (turned || !s.rolling) || s.patient && turned
+	return s.claim > keep && (turned || !s.rolling) || s.skip && turned
 }
 
-// look returns when to probe for more than the share.
-func (s *sharing) look(waiting int, pausedUntil time.Time, hold time.Duration) time.Time {
-	if s.patient && waiting > patience*s.share {
+// probe returns when to probe for more than the share.
+func (s *sharing) probe(waiting int, pausedUntil time.Time, hold time.Duration) time.Time {
+	if s.skip && waiting > backlog*s.share {
 		return s.since.Add(hold)
 	}
 	if soon := pausedUntil.Add(s.soon); waiting <= s.share && soon.Before(s.since) {
@@ -122,10 +122,10 @@ func (s *sharing) refused(now time.Time, long bool, served int, pausedUntil time
 	least := max(s.n/10, 1)
 	s.active = true
 	s.rolling = s.rolling || !long
-	s.patient = served >= s.n/small && rand.Float64() >= looking //nolint:gosec // spreads load, guards nothing
+	s.skip = served >= s.n/small && rand.Float64() >= probeRate //nolint:gosec // spreads load, guards nothing
 	s.share = max(served, least)
 	s.claim = s.share
-	if !s.patient {
+	if !s.skip {
 		s.claim = max(int(keep*float64(served)), least)
 	}
 	if s.rolling {

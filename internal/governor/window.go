@@ -9,7 +9,7 @@ import (
 type trip struct {
 	end     time.Time
 	refused bool
-	look    bool
+	poll    bool
 }
 
 // trips is a ring of the round trips that count, oldest first. It grows to n.
@@ -17,7 +17,7 @@ type trips struct {
 	ring       []trip
 	head, used int
 	served     int // those not refused
-	looks      int // those in the lane Poll
+	polled     int // those in the lane Poll
 }
 
 // ended records a round trip.
@@ -33,8 +33,8 @@ func (g *Governor) ended(t trip) {
 	if !t.refused {
 		g.served++
 	}
-	if t.look {
-		g.looks++
+	if t.poll {
+		g.polled++
 	}
 }
 
@@ -44,8 +44,8 @@ func (g *Governor) expire(now time.Time) {
 		if !g.ring[g.head].refused {
 			g.served--
 		}
-		if g.ring[g.head].look {
-			g.looks--
+		if g.ring[g.head].poll {
+			g.polled--
 		}
 		g.head = (g.head + 1) % len(g.ring)
 		g.used--
@@ -65,13 +65,27 @@ func (g *Governor) oldest() time.Time {
 	return g.freed(0)
 }
 
-// keep returns how many slots an attempt in the lane must leave for polls.
-func (g *Governor) keep(lane Lane) int {
-	kept := max(0, min(g.reserved, g.n/2))
+// polls returns how many more polls the window admits beside calls.
+func (g *Governor) polls() int {
+	n := g.n
+	if g.sharing.active {
+		n = min(n, g.sharing.share)
+	}
+	return max(1, n/2) - g.polled - g.polling
+}
+
+// keep returns how many slots an attempt must leave for polls: those reserved, as
+// far as polls may still use them.
+func (g *Governor) keep(a attempt) int {
+	kept := min(g.reserved, g.n/2)
+	if !a.collect {
+		kept = min(kept, g.polls())
+	}
 	if g.sharing.active {
 		kept = min(kept, g.sharing.share/4)
 	}
-	switch lane {
+	kept = max(0, kept)
+	switch a.lane {
 	case Poll:
 		return 0
 	case Cancel:
@@ -81,31 +95,51 @@ func (g *Governor) keep(lane Lane) int {
 	}
 }
 
-// turn reports whether an attempt in the lane may go now. If not, it returns
-// the reason and when to ask again; the zero time means after the next Release.
-func (g *Governor) turn(now time.Time, lane Lane) (at time.Time, reason Reason, ok bool) {
+// attempt is what decides when an attempt may go.
+type attempt struct {
+	lane Lane
+	// noWait attempts are not held back until responses to others confirm that
+	// the quota is available.
+	noWait bool
+	// collect is set if what the attempt starts has to be polled within the
+	// window: it takes no slot on which the polls of others rely.
+	collect bool
+	// calls is set if calls are queued elsewhere.
+	calls bool
+}
+
+// turn reports whether an attempt may go now. If not, it returns the reason and
+// when to ask again; the zero time means after the next Release.
+func (g *Governor) turn(now time.Time, a attempt) (at time.Time, reason Reason, ok bool) {
 	g.expire(now)
 	matures := g.mature(now, g.slow)
 	if now.Before(g.pausedUntil) {
 		return g.pausedUntil, Paused, false
 	}
-	keep := g.keep(lane)
+	keep := g.keep(a)
 	if g.n > 0 {
 		if free := g.n - g.used - g.inFlight; free <= 0 {
 			return g.oldest(), Window, false
 		} else if free <= keep {
 			return g.oldest(), Reserved, false
+		} else if a.lane == Poll && g.polls() <= 0 && (a.calls || g.lines[Call].len > 0 || now.Sub(g.contended) < g.hold) {
+			return g.oldest(), Window, false
 		}
 	}
 	bound := g.burst()
+	if a.noWait {
+		bound = math.MaxInt
+	}
 	if s := &g.sharing; s.active {
 		if s.over(now, g.hold) {
 			s.stop(g.window)
 			g.answers = 0
 		} else {
-			bound = sharedFlight
+			if !a.noWait {
+				bound = sharedFlight
+			}
 			if !s.within(g.served+g.fresh, keep) {
-				if at = s.look(g.lines[Call].len, g.pausedUntil, g.hold); now.Before(at) {
+				if at = s.probe(g.lines[Call].len, g.pausedUntil, g.hold); now.Before(at) {
 					if first := g.oldest(); !first.IsZero() && first.Before(at) {
 						at = first
 					}
@@ -154,18 +188,18 @@ func (g *Governor) burst() int {
 	return max(4, int(math.Ceil(0.07*n+0.85*c*c/n)))
 }
 
-// earliest returns the earliest time at which a waiter of the lane can go if
-// ahead others of its lane go first. Attempts in flight may end unsent and
+// earliest returns the earliest time at which an attempt can go if ahead others
+// of its lane go first. Attempts in flight may end unsent and
 // return their slots at once, so they do not count. All waiters ahead, and the
 // slots reserved for polls in this window only, are assumed to be needed.
-func (g *Governor) earliest(now time.Time, lane Lane, ahead int) time.Time {
+func (g *Governor) earliest(now time.Time, a attempt, ahead int) time.Time {
 	at := now
 	if g.n > 0 {
 		// Some of the slots that the lane may use are free. The others are
 		// returned in the order in which the round trips ended, and so on in
 		// each window. Slots reserved for others now may be free in the next
 		// window.
-		places := max(1, g.n-g.keep(lane))
+		places := max(1, g.n-g.keep(a))
 		rounds, place := 0, ahead
 		if rest := ahead - places; rest >= 0 {
 			rounds, place = 1+rest/g.n, min(rest%g.n, places-1)

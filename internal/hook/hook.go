@@ -70,10 +70,17 @@ func Parse(raw, secret string) (*Hook, *Problem) {
 	return h, nil
 }
 
+// minSecret is the least number of characters of a secret that package mask can
+// hide.
+const minSecret = 8
+
 func checkSecret(s string) (trimmed, reason string) {
 	trimmed = strings.TrimSpace(s)
 	if trimmed == "" && s != "" {
 		return "", "is blank; pass an empty one for a connector without authentication"
+	}
+	if n := len(trimmed); n > 0 && n < minSecret {
+		return "", "has fewer than 8 characters, so it could not be told from other text and hidden"
 	}
 	for i := range len(trimmed) {
 		if c := trimmed[i]; c < ' ' || c > '~' {

@@ -114,12 +114,12 @@ func (d *Decoder) Decode(v any) error {
 		err = p.decode(d, target)
 	case d.data[d.i] == 'n':
 		if err = d.Skip(); err == nil {
-			err = fmt.Errorf("%w: null", ErrOther)
+			err = &FieldError{Err: fmt.Errorf("%w: null", ErrOther)}
 		}
 	default:
 		var known bool
 		if known, err = d.object(target, p, reflect.Value{}); err == nil && !known {
-			err = fmt.Errorf("%w: it has none of the expected fields", ErrOther)
+			err = &FieldError{Err: fmt.Errorf("%w: it has none of the expected fields", ErrOther)}
 		}
 	}
 	return d.End(err)

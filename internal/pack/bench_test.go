@@ -64,7 +64,7 @@ func benchmark(b *testing.B, run func(tb testing.TB, dir string, names []string)
 
 func packBody(tb testing.TB, dir string, _ []string) {
 	tb.Helper()
-	a, err := Tree(tb.Context(), os.DirFS(dir))
+	a, err := Selection{}.Tree(tb.Context(), os.DirFS(dir))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func FuzzFile(f *testing.F) {
 	add(tar.Header{Name: "agents/.env"}, tar.Header{Name: "agents/__pycache__/a.py"}, tar.Header{Name: "agents/pipe.py", Typeflag: tar.TypeFifo})
 	f.Add([]byte("\x1f\x8b"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a, err := File(t.Context(), "x.tar.gz", func() (io.Reader, error) { return bytes.NewReader(b), nil })
+		a, err := Selection{}.File(t.Context(), "x.tar.gz", func() (io.Reader, error) { return bytes.NewReader(b), nil })
 		if err != nil {
 			return
 		}
@@ -132,7 +132,7 @@ func FuzzTree(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a, err := Tree(t.Context(), tree)
+		a, err := Selection{}.Tree(t.Context(), tree)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func FuzzTree(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := File(t.Context(), "x", func() (io.Reader, error) { return bytes.NewReader(b), nil }); err != nil {
+		if _, err := (Selection{}).File(t.Context(), "x", func() (io.Reader, error) { return bytes.NewReader(b), nil }); err != nil {
 			t.Fatalf("%q makes an archive that is refused: %v", []string{one, two}, err)
 		}
 		for name, got := range files {

@@ -21,11 +21,6 @@ type given struct {
 	file   *original
 }
 
-// File returns an existing archive by the usual rules.
-func File(ctx context.Context, name string, open func() (io.Reader, error)) (*Archive, error) {
-	return Selection{}.File(ctx, name, open)
-}
-
 // Read returns the files of a tar.gz that was received, by name. It accepts what
 // [Selection.File] does.
 func (s Selection) Read(archive []byte) (map[string]string, error) {

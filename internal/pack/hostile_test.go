@@ -32,7 +32,7 @@ func sent(t *testing.T, a *Archive) ([]byte, error) {
 // packedFiles makes the archive of a tree, and unpacks it.
 func packedFiles(t *testing.T, fsys fs.FS) (map[string]string, error) {
 	t.Helper()
-	a, err := Tree(t.Context(), fsys)
+	a, err := Selection{}.Tree(t.Context(), fsys)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func TestLinksThatComeAfterTheCheck(t *testing.T) {
 		} {
 			dir, secret := disk(t)
 			fsys := open(t, dir)
-			a, err := Tree(t.Context(), fsys)
+			a, err := Selection{}.Tree(t.Context(), fsys)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +336,7 @@ func TestHardLinksAreRefused(t *testing.T) {
 	_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "agents/a.yaml"})
 	_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: "agents/b.yaml", Linkname: "/etc/passwd"})
 	_, _ = w.Close(), z.Close()
-	_, err := File(t.Context(), "x", func() (io.Reader, error) { return bytes.NewReader(b.Bytes()), nil })
+	_, err := Selection{}.File(t.Context(), "x", func() (io.Reader, error) { return bytes.NewReader(b.Bytes()), nil })
 	if !breaks(err, "agents/b.yaml is a hard link") {
 		t.Error(err)
 	}
@@ -366,7 +366,7 @@ func TestAContextThatEndsWhileATreeIsRead(t *testing.T) {
 		}
 		return entries
 	}}
-	if _, err := Tree(ctx, fsys); !errors.Is(err, context.Canceled) {
+	if _, err := (Selection{}).Tree(ctx, fsys); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -401,11 +401,11 @@ func TestArchivesThatUnpackToVeryMuch(t *testing.T) {
 		return func() (io.Reader, error) { return bytes.NewReader(b), nil }
 	}
 	b := bomb(t, 26<<20)
-	if _, err := File(t.Context(), "x", open(b)); !breaks(err, "all files together are 27262976 bytes") {
+	if _, err := (Selection{}).File(t.Context(), "x", open(b)); !breaks(err, "all files together are 27262976 bytes") {
 		t.Error(err)
 	}
 	b = bomb(t, maxUnpacked+1<<20)
-	if _, err := File(t.Context(), "x", open(b)); !errors.Is(err, errUnpacked) {
+	if _, err := (Selection{}).File(t.Context(), "x", open(b)); !errors.Is(err, errUnpacked) {
 		t.Error(err)
 	}
 	// Many entries, each with something wrong.
@@ -416,7 +416,7 @@ func TestArchivesThatUnpackToVeryMuch(t *testing.T) {
 		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "docs/" + strings.Repeat("x", 4*maxShown)})
 	}
 	_, _ = w.Close(), z.Close()
-	_, err := File(t.Context(), "x", open(many.Bytes()))
+	_, err := Selection{}.File(t.Context(), "x", open(many.Bytes()))
 	var rule *RuleError
 	if !errors.As(err, &rule) || len(rule.Problems) != maxProblems || len(rule.Problems[0].Path) != maxShown {
 		t.Errorf("%.200v", err)

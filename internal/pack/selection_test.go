@@ -70,7 +70,7 @@ func TestSelection(t *testing.T) {
 		if _, err := test.selection.File(t.Context(), "x", open); err != nil {
 			t.Errorf("%s: the archive is refused: %v", name, err)
 		}
-		_, err = File(t.Context(), "x", open)
+		_, err = Selection{}.File(t.Context(), "x", open)
 		switch name {
 		case "included":
 			if !breaks(err, "apps is a folder of a project by the vendor's documentation") || strings.Count(err.Error(), "apps") != 1 {
@@ -90,7 +90,7 @@ func TestWhatIsLeftOutIsBounded(t *testing.T) {
 	for i := range 2 * maxLeftOut {
 		m[string(rune('a'+i%26))+strings.Repeat("x", i)+".md"] = &fstest.MapFile{}
 	}
-	a, err := Tree(t.Context(), m)
+	a, err := Selection{}.Tree(t.Context(), m)
 	if err != nil || len(a.LeftOut()) != maxLeftOut {
 		t.Errorf("%d names, %v", len(a.LeftOut()), err)
 	}

@@ -30,9 +30,6 @@ type tree struct {
 	limits limits
 }
 
-// Tree returns the archive of a project folder by the usual rules.
-func Tree(ctx context.Context, fsys fs.FS) (*Archive, error) { return Selection{}.Tree(ctx, fsys) }
-
 // Tree returns the archive of a project folder. The same tree always produces
 // the same archive. If the project breaks a rule, the error is a [*RuleError].
 //

@@ -48,7 +48,7 @@ func TestNamedPipesDoNotBlock(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	a, err := Tree(t.Context(), os.DirFS(dir))
+	a, err := Selection{}.Tree(t.Context(), os.DirFS(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,15 +3,13 @@ package watch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/connic-go/connic/internal/exchange"
-	"github.com/connic-go/connic/internal/mask"
 )
 
-// hedgeAfter is how long a poll may go without a response before the same request
+// hedgeAfter is how long a request of a poll may go without a response before it
 // is sent a second time: one hanging connection must not delay all waits by the
 // time limit of an attempt, 60 s.
 const hedgeAfter = 10 * time.Second
@@ -30,16 +28,16 @@ func ask[T, V any](ctx context.Context, w *Watch[T], send func(context.Context, 
 	}
 	var (
 		overtaken atomic.Pointer[response]
-		sent      time.Time
-		patience  = max(hedgeAfter, 2*w.took)
+		sent      atomic.Pointer[time.Time] // of the first request
+		delay     = w.count()
 	)
 	first, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	again := func(second context.Context) (done bool) {
-		r := response{err: fmt.Errorf("%w: it called runtime.Goexit", ErrPanicked)}
+		r := response{err: errGoexit}
 		defer func() {
 			if failed := recover(); failed != nil {
-				r.err = fmt.Errorf("%w: %s", ErrPanicked, mask.Text(fmt.Sprint(failed)))
+				r.err = panicked(failed)
 			}
 			if done = r.err == nil || errors.Is(r.err, ErrPanicked); done {
 				overtaken.Store(&r)
@@ -47,19 +45,22 @@ func ask[T, V any](ctx context.Context, w *Watch[T], send func(context.Context, 
 			}
 		}()
 		w.count()
-		r.value, r.err = send(second, Ask{Timeout: min(patience, w.Timeout)})
+		r.value, r.err = send(second, Ask{Timeout: min(delay, w.conf.Timeout)})
+		w.mu.Lock()
+		w.unlock()
 		return
 	}
 	hedge := func() (landed func()) {
-		sent = time.Now()
+		now := time.Now()
+		sent.Store(&now)
 		second, cancel := context.WithCancelCause(ctx)
-		timer := time.AfterFunc(patience, func() {
-			if !w.hedging.CompareAndSwap(false, true) {
+		timer := time.AfterFunc(delay, func() {
+			if !w.repeated.CompareAndSwap(false, true) {
 				return // an earlier one is still in the hands of a transport
 			}
-			defer w.hedging.Store(false)
+			defer w.repeated.Store(false)
 			for began := time.Now(); !again(second); began = time.Now() {
-				if exchange.Sleep(second, patience-time.Since(began)) != nil {
+				if exchange.Sleep(second, delay-time.Since(began)) != nil {
 					return
 				}
 			}
@@ -69,14 +70,25 @@ func ask[T, V any](ctx context.Context, w *Watch[T], send func(context.Context, 
 			cancel(errOvertaken)
 		}
 	}
-	w.count()
 	value, err := send(first, Ask{Sending: hedge})
-	w.took = 0
-	if r := overtaken.Load(); r != nil {
-		return r.value, r.err
+	var took time.Duration
+	r, at := overtaken.Load(), sent.Load()
+	if r != nil {
+		value, err = r.value, r.err
+	} else if err == nil && at != nil {
+		took = time.Since(*at)
 	}
-	if err == nil {
-		w.took = time.Since(sent)
-	}
+	w.mu.Lock()
+	w.took = took
+	w.unlock() // its slot is not needed again
 	return value, err
+}
+
+// count records a request. It returns after which time to send it again.
+func (w *Watch[T]) count() (hedge time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cost++
+	w.sent = append(w.sent, time.Now())
+	return max(hedgeAfter, 2*w.took)
 }

@@ -1,19 +1,17 @@
-// Package chattest is a WebSocket connector for tests, in front of an agent of
-// package connictest. The runs that its messages start are like all others.
+// Package chattest is a WebSocket connector for tests, in front of agents of
+// package connictest. The runs that its messages start are like all others, and
+// each session is a run too.
 package chattest
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/connictest"
 )
@@ -26,12 +24,20 @@ type TB interface {
 
 // A Server is a WebSocket connector. Set its fields before it serves.
 type Server struct {
+	// Agents are the names of the agents, in the order of the connectors that
+	// New was called with. The first message of a session has them. If it is
+	// nil, that names no agents, and answers have the names that package
+	// connictest knows.
+	Agents []string
 	// Split divides an output into the chunks that are streamed. If it is nil,
 	// the output is divided after each space. If it returns no chunks, the
 	// connector does not stream.
 	Split func(output string) []string
 	// Pause is the time between chunks.
 	Pause time.Duration
+	// Events returns the progress events of an agent's answer to a message, in
+	// the order in which they are sent. A nil Events sends none.
+	Events func(agent, message string) []Event
 	// MaxMessages is the number of messages after which a session ends. 0 means
 	// 100.
 	MaxMessages int
@@ -39,21 +45,31 @@ type Server struct {
 	// hour.
 	Idle time.Duration
 
-	hook     *connictest.Connector
+	hooks    []*connictest.Connector
 	listener *httptest.Server
-	mu       sync.Mutex
-	sessions int
 }
 
-// New returns a Server that runs the first agent of a connector and requires
-// the connector's secret. It is an [http.Handler] for any path.
-func New(hook *connictest.Connector) *Server { return &Server{hook: hook} }
+// An Event is a progress event. The types and the keys that the service uses
+// are not documented.
+type Event struct {
+	Type  string         // such as "tool_call"
+	Data  map[string]any // the other keys; type, id and agent are added, unless they are set
+	After int            // the number of chunks that precede it
+	Pause time.Duration  // the time before it
+}
+
+// New returns a Server that runs the first agent of each connector, all at the
+// same time, and requires the secret of the first one. It is an [http.Handler]
+// for any path.
+func New(hook *connictest.Connector, more ...*connictest.Connector) *Server {
+	return &Server{hooks: append([]*connictest.Connector{hook}, more...)}
+}
 
 // NewServer returns a Server that listens on a loopback address. It is closed
 // by t.Cleanup.
-func NewServer(t TB, hook *connictest.Connector) *Server {
+func NewServer(t TB, hook *connictest.Connector, more ...*connictest.Connector) *Server {
 	t.Helper()
-	s := New(hook)
+	s := New(hook, more...)
 	s.listener = httptest.NewServer(s)
 	t.Cleanup(func() {
 		s.listener.CloseClientConnections()
@@ -66,9 +82,15 @@ func NewServer(t TB, hook *connictest.Connector) *Server {
 func (s *Server) URL() string { return "ws" + strings.TrimPrefix(s.listener.URL, "http") + "/chat" }
 
 // Secret returns the secret of the connector.
-func (s *Server) Secret() connector.Secret { return s.hook.Secret() }
+func (s *Server) Secret() connector.Secret { return s.hooks[0].Secret() }
 
-type object map[string]any
+// name returns the name of an agent, or "" if it is not set.
+func (s *Server) name(i int) string {
+	if i < len(s.Agents) {
+		return s.Agents[i]
+	}
+	return ""
+}
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -93,124 +115,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.mu.Lock()
-	s.sessions++
-	id := fmt.Sprintf("connector-run-%d", s.sessions)
-	s.mu.Unlock()
-	session := session{server: s, conn: conn}
-	if session.send(ctx, object{"type": "connected", "connector_run_id": id}) == nil {
-		session.serve(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	connected := object{"type": "connected", "connector_run_id": s.hooks[0].Session(ctx)}
+	if len(s.Agents) > 0 {
+		connected["agents"] = s.Agents
 	}
-}
-
-// A session is one connection.
-type session struct {
-	server  *Server
-	conn    *websocket.Conn
-	history []object
-}
-
-func (c *session) send(ctx context.Context, m object) error {
-	data, err := json.Marshal(m)
-	if err != nil {
-		return err
+	c := session{server: s, conn: conn}
+	if c.send(ctx, connected) == nil {
+		c.serve(ctx)
 	}
-	return c.conn.Write(ctx, websocket.MessageText, data)
-}
-
-type message struct {
-	Type    string `json:"type"`
-	ID      any    `json:"id"`
-	Payload struct {
-		Message string          `json:"message"`
-		Context json.RawMessage `json:"context"`
-		Files   []connic.File   `json:"files"`
-	} `json:"payload"`
-}
-
-func (c *session) serve(ctx context.Context) {
-	most, idle := c.server.MaxMessages, c.server.Idle
-	if most == 0 {
-		most = 100
-	}
-	if idle == 0 {
-		idle = time.Hour
-	}
-	for range most {
-		wait, stop := context.WithCancel(ctx)
-		timer := time.AfterFunc(idle, func() { _ = c.conn.Close(websocket.StatusNormalClosure, "Idle timeout") })
-		_, data, err := c.conn.Read(wait)
-		timer.Stop()
-		stop()
-		if err != nil {
-			return
-		}
-		var m message
-		if err := json.Unmarshal(data, &m); err != nil || m.Type != "message" {
-			err = c.send(ctx, object{"type": "error", "message": "Expected a message"})
-			if err != nil {
-				return
-			}
-			continue
-		}
-		if c.answer(ctx, m) != nil {
-			return
-		}
-	}
-	_ = c.conn.Close(websocket.StatusNormalClosure, "Message limit reached")
-}
-
-// answer runs the agent. The key history of its payload contains the
-// conversation so far.
-func (c *session) answer(ctx context.Context, m message) error {
-	if err := c.send(ctx, object{"type": "ack", "id": m.ID}); err != nil {
-		return err
-	}
-	input := object{"message": m.Payload.Message}
-	if len(m.Payload.Context) > 0 {
-		input["context"] = m.Payload.Context
-	}
-	if len(m.Payload.Files) > 0 {
-		input["files"] = m.Payload.Files
-	}
-	if len(c.history) > 0 {
-		input["history"] = c.history
-	}
-	body, err := json.Marshal(input)
-	if err != nil {
-		return err
-	}
-	run, err := c.server.hook.Perform(ctx, body)
-	if err != nil {
-		return err
-	}
-	if run.Status != connic.RunCompleted {
-		return c.send(ctx, object{"type": "error", "id": m.ID, "message": run.Error})
-	}
-	c.history = append(c.history, object{"role": "user", "content": m.Payload.Message}, object{"role": "assistant", "content": run.Output})
-	usage := object{"input": run.TokenUsage.Input, "output": run.TokenUsage.Output, "total": run.TokenUsage.Total}
-	split := c.server.Split
-	if split == nil {
-		split = func(output string) []string { return strings.SplitAfter(output, " ") }
-	}
-	chunks := split(run.Output)
-	if len(chunks) == 0 {
-		return c.send(ctx, object{"type": "response", "id": m.ID, "response": run.Output, "token_usage": usage})
-	}
-	if err := c.send(ctx, object{"type": "stream_start", "id": m.ID}); err != nil {
-		return err
-	}
-	for _, chunk := range chunks {
-		if err := c.send(ctx, object{"type": "stream_chunk", "id": m.ID, "content": chunk}); err != nil {
-			return err
-		}
-		if c.server.Pause > 0 {
-			select {
-			case <-time.After(c.server.Pause):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	}
-	return c.send(ctx, object{"type": "stream_end", "id": m.ID, "full_response": run.Output, "token_usage": usage})
 }

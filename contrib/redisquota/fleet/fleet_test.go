@@ -21,7 +21,7 @@ import (
 // The demand is five minutes on a machine that does nothing else; the figures of
 // such a run stand in docs/fleet.md. Otherwise the runs are short, and what depends
 // on the speed of the machine is logged and not asserted.
-var full = flag.Bool("full", false, "saturate each server model for five minutes, and assert the part of the quota; a stranger takes half for a minute")
+var full = flag.Bool("full", false, "saturate each server model for five minutes, and assert the part of the quota; another program takes half for a minute")
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(workerEnv); spec != "" {
@@ -244,7 +244,7 @@ func (p *proxy) serve(ctx context.Context, client net.Conn, to string) {
 	}
 }
 
-func TestAStrangerTakesHalf(t *testing.T) {
+func TestAnotherProgramTakesHalf(t *testing.T) {
 	t.Parallel()
 	// Two windows are too few for a figure of a tenth.
 	period, sizes, most := 4*window, []int{4}, 0.2
@@ -269,7 +269,7 @@ func TestAStrangerTakesHalf(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// In the first two windows the fleet has to learn of the stranger.
+				// In the first two windows the fleet has to learn of the other program.
 				learnt := r.Requests[0].Add(2 * window)
 				accepted, denied := after(r.Requests, learnt), after(r.Denied, learnt)
 				refused := float64(denied) / float64(max(1, accepted+denied))
@@ -281,7 +281,7 @@ func TestAStrangerTakesHalf(t *testing.T) {
 				if refused > most {
 					t.Errorf("%.1f %% were refused after two windows, more than %.0f %%", 100*refused, 100*most)
 				}
-				// A full window at once, of which half is the stranger's, and some more.
+				// A full window at once, of which half is the other program's, and some more.
 				if r.Refusals-denied > quota*2/3 {
 					t.Errorf("%d were refused before the fleet knew", r.Refusals-denied)
 				}
@@ -296,8 +296,8 @@ func TestAStrangerTakesHalf(t *testing.T) {
 	}
 }
 
-// When the stranger stops, the fleet has the whole quota again two windows later.
-func TestAStrangerGoes(t *testing.T) {
+// When the other program stops, the fleet has the whole quota again two windows later.
+func TestAnotherProgramStops(t *testing.T) {
 	t.Parallel()
 	for _, model := range models {
 		if !*full && model.window != connictest.SlidingWindow {

@@ -41,16 +41,16 @@ func main() {
 	}
 	period := flag.Duration("for", time.Minute, "how long each run lasts")
 	sizes := flag.String("processes", "1 4 20", "sizes of the fleet")
-	seats := flag.String("limiters", "redisquota none redis_rate", "limiters")
+	limiters := flag.String("limiters", "redisquota none redis_rate", "limiters")
 	only := flag.String("server", "", "only the server models with this in their name")
 	flag.Parse()
-	if err := table(*period, strings.Fields(*sizes), strings.Fields(*seats), *only); err != nil {
+	if err := table(*period, strings.Fields(*sizes), strings.Fields(*limiters), *only); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func table(period time.Duration, sizes, seats []string, only string) error {
+func table(period time.Duration, sizes, limiters []string, only string) error {
 	store, err := redistest.Start()
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func table(period time.Duration, sizes, seats []string, only string) error {
 	defer store.Stop()
 	fmt.Println("| limiter | processes | server | accepted | 429s | of the quota | fairness | store operations per admission | failed |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-	for _, seat := range seats {
+	for _, limiter := range limiters {
 		for _, size := range sizes {
 			var n int
 			if _, err := fmt.Sscan(size, &n); err != nil {
@@ -69,12 +69,12 @@ func table(period time.Duration, sizes, seats []string, only string) error {
 					continue
 				}
 				r, err := run(context.Background(), fleet{
-					Processes: n, Window: model.window, Limiter: seat, Redis: store.Addr, For: period,
+					Processes: n, Window: model.window, Limiter: limiter, Redis: store.Addr, For: period,
 				}, nil)
 				if err != nil {
 					return err
 				}
-				fmt.Printf("| %s | %d | %s | %d | %.2f %% | %.1f %% | %.3f | %.2f | %d |\n", seat, n, model.name,
+				fmt.Printf("| %s | %d | %s | %d | %.2f %% | %.1f %% | %.3f | %.2f | %d |\n", limiter, n, model.name,
 					r.Accepted, 100*r.Refused, 100*r.Share, r.Fairness, r.Operations, r.Failed)
 			}
 		}

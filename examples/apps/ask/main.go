@@ -41,7 +41,7 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 		os.Exit(2)
 	default:
-		fmt.Fprintln(os.Stderr, "ask:", err)
+		fmt.Fprintln(os.Stderr, "ask:", progress.Clean(err.Error()))
 		os.Exit(1)
 	}
 }
@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 
 // logger writes text on a terminal, and JSON elsewhere.
 func logger(out io.Writer, verbose bool) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	options := &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: cleanAttr}
 	if verbose {
 		options.Level = slog.LevelDebug
 	}
@@ -93,6 +93,17 @@ func logger(out io.Writer, verbose bool) *slog.Logger {
 		return slog.New(slog.NewTextHandler(out, options))
 	}
 	return slog.New(slog.NewJSONHandler(out, options))
+}
+
+// cleanAttr cleans the texts of a log entry: errors quote the service.
+func cleanAttr(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(progress.Clean(v))
+	case error:
+		a.Value = slog.StringValue(progress.Clean(v.Error()))
+	}
+	return a
 }
 
 // abortTime is the time allowed for questions that are aborted: for
@@ -127,9 +138,9 @@ func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Dur
 	s.Log.Info("draining", "open", s.open.Load())
 	pause(lame)
 
-	patience, done := context.WithTimeout(open, drain)
+	bounded, done := context.WithTimeout(open, drain)
 	defer done()
-	err := h.Shutdown(patience)
+	err := h.Shutdown(bounded)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.Log.Warn("cancelling open questions", "open", s.open.Load())
 		cut(errShutdown)

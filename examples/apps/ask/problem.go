@@ -62,6 +62,8 @@ func classify(err, cause error) *Problem {
 		started *connic.WaitError
 	)
 	switch {
+	case errors.Is(err, connic.ErrOutcomeUnknown): // whatever else it is: asking again may start a second run
+		return &Problem{Status: http.StatusBadGateway, Message: "no response came; the question may have been asked nevertheless"}
 	case errors.Is(cause, errShutdown):
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the service is shutting down", RetryAfter: 5 * time.Second}
 	case errors.As(err, &bad):
@@ -77,8 +79,6 @@ func classify(err, cause error) *Problem {
 		// right.
 		wait, _ := connic.RetryAfter(err)
 		return &Problem{Status: http.StatusTooManyRequests, Message: "too many questions for the project's quota", RetryAfter: cmp.Or(wait, 10*time.Second)}
-	case errors.Is(err, connic.ErrOutcomeUnknown):
-		return &Problem{Status: http.StatusBadGateway, Message: "no response came; the question may have been asked nevertheless"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Problem{Status: http.StatusGatewayTimeout, Message: "the agent could not be reached in time"}
 	case errors.Is(err, connic.ErrForbidden):

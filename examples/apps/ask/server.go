@@ -49,7 +49,47 @@ func (s *server) handler() http.Handler {
 	mux.Handle("POST /ask", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.ask)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
-	return mux
+	return unreadCloses(mux)
+}
+
+// unreadCloses closes the connection after a response to a request whose body
+// was not read. The server would wait for the body before it responds
+// otherwise, and also after that, for as long as the caller cares to send it.
+func unreadCloses(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		body := &watchedBody{ReadCloser: r.Body}
+		r.Body = body
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+		w.Header().Set("Connection", "close")
+		body.ended = func() {
+			w.Header().Del("Connection")
+			_ = control.SetReadDeadline(time.Time{})
+		}
+		next.ServeHTTP(w, r)
+		if body.ended != nil {
+			_ = control.SetReadDeadline(time.Now())
+		}
+	})
+}
+
+// watchedBody calls ended when it has been read to its end.
+type watchedBody struct {
+	io.ReadCloser
+	ended func()
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) && b.ended != nil {
+		b.ended()
+		b.ended = nil
+	}
+	return n, err
 }
 
 // ready reports whether new questions are accepted, and the state of the quota.
@@ -82,13 +122,18 @@ type Answer struct {
 func (s *server) ask(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	log := s.Log.With("caller", r.RemoteAddr)
-	n := s.open.Add(1)
-	defer s.open.Add(-1)
-	if n > int64(s.Callers) {
-		fail(w, log, &Problem{Status: http.StatusServiceUnavailable, Message: "too many questions are open", RetryAfter: 5 * time.Second})
+	tooMany := &Problem{Status: http.StatusServiceUnavailable, Message: "too many questions are open", RetryAfter: 5 * time.Second}
+	if s.open.Load() >= int64(s.Callers) {
+		fail(w, log, tooMany)
 		return
 	}
 	question, problem := readQuestion(w, r)
+	// Count from here on: a caller that sends slowly must not keep others out.
+	n := s.open.Add(1)
+	defer s.open.Add(-1)
+	if problem == nil && n > int64(s.Callers) {
+		problem = tooMany
+	}
 	if problem != nil {
 		fail(w, log, problem)
 		return
@@ -217,12 +262,9 @@ func readQuestion(w http.ResponseWriter, r *http.Request) (string, *Problem) {
 	if err != nil || kind != "application/json" {
 		return "", &Problem{Status: http.StatusUnsupportedMediaType, Message: "the Content-Type is not application/json"}
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	// Read the body to its end; otherwise the server does not notice when the
 	// caller disconnects.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = control.SetReadDeadline(time.Time{})
 	if err != nil {
 		if errors.As(err, new(*http.MaxBytesError)) {
 			return "", &Problem{Status: http.StatusRequestEntityTooLarge, Message: "the request is too large"}

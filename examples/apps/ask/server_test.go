@@ -227,7 +227,7 @@ func TestStream(t *testing.T) {
 			}
 			return "approved\n\nevent: answer\ndata: forged", nil
 		})
-		for range 60 { // somebody else uses up the quota, so the question stands in line
+		for range 60 { // another program uses up the quota, so the question is queued
 			_, _ = w.server.Client.Project.Get(t.Context())
 		}
 		go func() {
@@ -337,12 +337,12 @@ func TestErrors(t *testing.T) {
 		retryAfter string
 		text       string
 	}{
-		"the quota has no place in time": {quotaAway: true, timeout: 20 * time.Second, want: 429, retryAfter: "61", text: "quota"},
-		"too slow":                       {agent: forever, timeout: 20 * time.Second, want: 504, text: "took too long"},
-		"the agent fails":                {agent: fails, want: 502, text: "failed"},
-		"no permission":                  {key: []string{"runs:read"}, want: 403},
-		"the answer is lost":             {fault: connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1}, want: 502, text: "may have been asked"},
-		"the quota is gone for long":     {fault: connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "600", Times: -1}, want: 429, retryAfter: "600"},
+		"the quota has no slot in time": {quotaAway: true, timeout: 20 * time.Second, want: 429, retryAfter: "61", text: "quota"},
+		"too slow":                      {agent: forever, timeout: 20 * time.Second, want: 504, text: "took too long"},
+		"the agent fails":               {agent: fails, want: 502, text: "failed"},
+		"no permission":                 {key: []string{"runs:read"}, want: 403},
+		"the answer is lost":            {fault: connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1}, want: 502, text: "may have been asked"},
+		"the quota is gone for long":    {fault: connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "600", Times: -1}, want: 429, retryAfter: "600"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -405,7 +405,7 @@ func forever(ctx context.Context, _ connictest.Input) (any, error) {
 }
 
 func fails(context.Context, connictest.Input) (any, error) {
-	return nil, errors.New("the secret of the house")
+	return nil, errors.New("the secret of the agent")
 }
 
 // SIGTERM lets open questions end, and takes no new ones.

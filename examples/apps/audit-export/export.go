@@ -82,8 +82,8 @@ func (x *exporter) catchUp(ctx context.Context) error {
 func (x *exporter) fetch(ctx context.Context, s *spool) error {
 	params := x.conf.params
 	params.From = s.head.Since
-	if oldest := s.oldest(); !oldest.IsZero() {
-		params.To = oldest.Add(overlap)
+	if at := s.reached(); !at.IsZero() {
+		params.To = at.Add(overlap)
 	}
 	for e, err := range x.client.AuditLogs.All(ctx, &params, connic.KeepRaw()) {
 		if err != nil {
@@ -97,7 +97,11 @@ func (x *exporter) fetch(ctx context.Context, s *spool) error {
 		if err != nil {
 			return err
 		}
-		if _, old := x.state.Recent[key]; old || s.has(key) {
+		if _, old := x.state.Recent[key]; old {
+			x.state.seen(key, e.Timestamp)
+			continue
+		}
+		if s.has(key) {
 			continue
 		}
 		if err := s.add(line, key, e.Timestamp); err != nil {
@@ -172,6 +176,7 @@ func (x *exporter) follow(ctx context.Context) (err error) {
 			return err
 		}
 		if _, old := x.state.Recent[key]; old {
+			x.state.seen(key, e.Timestamp)
 			continue
 		}
 		if _, err := x.out.Write(line); err != nil {

@@ -110,11 +110,12 @@ func (s *spool) add(line []byte, key string, at time.Time) error {
 	return err
 }
 
-// oldest returns the time of the oldest entry, or the zero time if there is
-// none.
-func (s *spool) oldest() (at time.Time) {
-	for _, i := range s.items {
-		if !i.at.IsZero() && (at.IsZero() || i.at.Before(at)) {
+// reached returns a time after which all entries are in the spool, or the zero
+// time: the latest of the last page. The times of single entries may be wrong.
+func (s *spool) reached() (at time.Time) {
+	const page = 100
+	for _, i := range s.items[max(0, len(s.items)-page):] {
+		if i.at.After(at) {
 			at = i.at
 		}
 	}

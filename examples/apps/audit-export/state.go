@@ -20,7 +20,9 @@ const overlap = 2 * time.Minute
 type state struct {
 	// Query identifies the export by what was requested.
 	Query string `json:"query"`
-	// Through is the time of the newest exported entry.
+	// Through is the time of the newest exported entry. Entries that are dated
+	// ahead of the local clock do not count: they are written by several
+	// machines, and one with a wrong clock would end the export until then.
 	Through time.Time `json:"through,omitzero"`
 	// Recent holds the entries that the next export will receive again.
 	Recent map[string]time.Time `json:"recent,omitempty"`
@@ -64,10 +66,11 @@ func openState(conf options) (*state, error) {
 	return s, nil
 }
 
-// seen records an exported entry.
+// seen records an exported entry, also when it is received again: it may have
+// been ahead of the local clock the first time.
 func (s *state) seen(key string, at time.Time) {
 	s.Recent[key] = at
-	if at.After(s.Through) {
+	if at.After(s.Through) && !at.After(time.Now().Add(overlap)) {
 		s.Through = at
 	}
 }
@@ -122,7 +125,7 @@ func openOutput(conf options, s *state, stdout io.Writer) (*output, error) {
 		switch {
 		case o.size > 0 && conf.state == "":
 			err = fmt.Errorf("%s exists; use -state to resume an export", conf.out)
-		case o.size > 0 && s.Through.IsZero() && !s.Open:
+		case o.size > 0 && s.Size == 0 && !s.Open:
 			err = fmt.Errorf("%s exists, and %s is new: use a state and an output that belong together", conf.out, conf.state)
 		case s.Open && o.size > s.Size:
 			if err = f.Truncate(s.Size); err == nil {

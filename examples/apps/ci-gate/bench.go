@@ -99,7 +99,7 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 		b.gate.judged(r, nil, fmt.Errorf("not judged, because it cannot be noted down: %w", err))
 		return true
 	}
-	call := patient(ctx)
+	call := graced(ctx)
 	defer call.done()
 	e, err := b.gate.client.Judges.Evaluate(call, judge, r.RunID)
 	switch {

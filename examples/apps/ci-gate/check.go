@@ -11,22 +11,22 @@ import (
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
-// parts holds the components of a gate.
-type parts struct {
+// setup holds what a gate needs.
+type setup struct {
 	client *connic.Client
 	suite  *Suite
 	line   *progress.Line
 }
 
-func newParts(client *connic.Client, suite *Suite, line *progress.Line) parts {
-	return parts{client, suite, line}
+func newSetup(client *connic.Client, suite *Suite, line *progress.Line) setup {
+	return setup{client, suite, line}
 }
 
 var errTimeout = errors.New("the time of -timeout is over")
 
 // check runs a gate, writes its reports, and returns the exit code. It writes
 // the reports in any case, with whatever is known.
-func check(ctx context.Context, p parts, name string, conf options, stdout io.Writer) int {
+func check(ctx context.Context, p setup, name string, conf options, stdout io.Writer) int {
 	var j *journal
 	if conf.state != "" {
 		var err error
@@ -47,7 +47,7 @@ func check(ctx context.Context, p parts, name string, conf options, stdout io.Wr
 		return exitUsage
 	}
 	p.line.Done()
-	r := &report{suite: name, results: g.results, cost: g.purse.total(), unpriced: g.purse.unpriced, took: time.Since(begin), err: err}
+	r := &report{suite: name, results: g.results, cost: g.limit.total(), unpriced: g.limit.unpriced, took: time.Since(begin), err: err}
 	code := r.code(ctx)
 	settled := g.settled()
 	if failed := r.write(conf, stdout); failed != nil {

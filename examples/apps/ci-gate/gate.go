@@ -57,7 +57,7 @@ type gate struct {
 	mu      sync.Mutex
 	results []*Result
 	byRun   map[string]*Result
-	purse   *purse
+	limit   *costLimit
 	judges  *bench
 	stop    context.CancelCauseFunc
 	started int
@@ -67,7 +67,7 @@ type gate struct {
 func newGate(client *connic.Client, suite *Suite, j *journal, line *progress.Line) *gate {
 	g := &gate{
 		client: client, suite: suite, journal: j, line: line,
-		byRun: make(map[string]*Result), purse: newPurse(suite),
+		byRun: make(map[string]*Result), limit: newCostLimit(suite),
 	}
 	for _, c := range suite.Cases {
 		g.results = append(g.results, &Result{Case: c, record: j.recall(c)})
@@ -119,7 +119,7 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 		}
 	}
 	regained := func(r *Result) {
-		g.purse.regain()
+		g.limit.regain()
 		pass(r)
 	}
 	if g.again {
@@ -134,23 +134,23 @@ func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error
 			continue
 		case r.record.RunID != "": // from an earlier process
 			r.RunID = r.record.RunID
-			g.purse.adopt()
+			g.limit.adopt()
 			pass(r)
 			continue
 		case !r.record.Began.IsZero():
-			g.purse.adopt()
-			g.purse.lose()
+			g.limit.adopt()
+			g.limit.lose()
 			unknown = append(unknown, r)
 			continue
 		}
-		if refused = g.purse.start(ctx); refused != nil {
+		if refused = g.limit.start(ctx); refused != nil {
 			break
 		}
 		places <- struct{}{}
 		waiting.Go(func() {
 			defer func() { <-places }()
 			if lost := g.trigger(ctx, r); lost {
-				g.purse.lose()
+				g.limit.lose()
 				g.mu.Lock()
 				unknown = append(unknown, r)
 				g.mu.Unlock()
@@ -171,15 +171,15 @@ func (g *gate) askAgain(ctx context.Context, regained func(*Result)) {
 	var lost []*Result
 	for _, r := range g.results {
 		if r.record.RunID == "" && !r.record.Began.IsZero() {
-			g.purse.adopt()
-			g.purse.lose()
+			g.limit.adopt()
+			g.limit.lose()
 			lost = append(lost, r)
 		}
 	}
 	rest, err := g.find(ctx, lost, regained)
 	for _, r := range rest {
-		g.purse.regain()
-		_ = g.purse.end(nil)
+		g.limit.regain()
+		_ = g.limit.end(nil)
 		if err == nil { // without a search it is not known
 			r.record = record{}
 		}
@@ -197,7 +197,7 @@ func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 		g.fail(r, fmt.Errorf("not started, because it cannot be noted down: %w", err))
 		return false
 	}
-	call := patient(ctx)
+	call := graced(ctx)
 	defer call.done()
 	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.marked(g.suite.Marker, record.Marker))
 	switch {
@@ -220,7 +220,7 @@ func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
 		err = errors.Join(err, failed)
 	}
 	if ctx.Err() != nil {
-		_ = g.purse.end(nil) // it remains unstarted
+		_ = g.limit.end(nil) // it remains unstarted
 		return false
 	}
 	g.fail(r, err)
@@ -241,7 +241,7 @@ func (g *gate) adopt(r *Result) {
 
 // fail ends a case that has no run.
 func (g *gate) fail(r *Result, err error) {
-	_ = g.purse.end(nil)
+	_ = g.limit.end(nil)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r.Verdict, r.Why = Errored, err.Error()
@@ -273,8 +273,8 @@ func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
 // finish handles a run that has ended or cannot be retrieved.
 func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error) {
 	if run == nil {
-		g.purse.lose() // its cost is not known
-	} else if crossed := g.purse.end(run); crossed != nil {
+		g.limit.lose() // its cost is not known
+	} else if crossed := g.limit.end(run); crossed != nil {
 		g.stop(crossed)
 	}
 	g.mu.Lock()
@@ -341,7 +341,7 @@ func (g *gate) show() {
 	g.mu.Lock()
 	started, ended, all := g.started, g.ended, len(g.results)
 	g.mu.Unlock()
-	g.line.Show("%d of %d cases started, %d done, cost %s", started, all, ended, g.purse.total())
+	g.line.Show("%d of %d cases started, %d done, cost %s", started, all, ended, g.limit.total())
 }
 
 // close settles open cases when the gate ends. Runs in progress are left to the

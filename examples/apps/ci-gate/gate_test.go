@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,8 +15,8 @@ import (
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
-// house is a fake with an agent, and the reports of a gate.
-type house struct {
+// fixture is a fake with an agent, and the reports of a gate.
+type fixture struct {
 	t      *testing.T
 	fake   *connictest.Server
 	client *connic.Client
@@ -26,11 +24,11 @@ type house struct {
 	table  strings.Builder
 }
 
-// inHouse runs a test in virtual time.
-func inHouse(t *testing.T, test func(t *testing.T, h *house)) {
+// inBubble runs a test in virtual time.
+func inBubble(t *testing.T, test func(t *testing.T, h *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &house{t: t, fake: connictest.New()}
+		h := &fixture{t: t, fake: connictest.New()}
 		h.client = h.fake.Client(connic.WithTransport(tellFlight))
 		h.fake.Agent("support", echo)
 		test(t, h)
@@ -50,16 +48,16 @@ func echo(ctx context.Context, in connictest.Input) (any, error) {
 }
 
 // check runs a gate and returns its exit code.
-func (h *house) check(ctx context.Context, suite *Suite, conf options) int {
+func (h *fixture) check(ctx context.Context, suite *Suite, conf options) int {
 	h.t.Helper()
 	if conf.timeout == 0 {
 		conf.timeout = time.Hour
 	}
 	h.table.Reset()
-	return check(ctx, newParts(h.client, suite, progress.New(&h.said)), "cases", conf, &h.table)
+	return check(ctx, newSetup(h.client, suite, progress.New(&h.said)), "cases", conf, &h.table)
 }
 
-func (h *house) expect(code, want int, texts ...string) {
+func (h *fixture) expect(code, want int, texts ...string) {
 	h.t.Helper()
 	out := h.table.String()
 	if code != want {
@@ -75,7 +73,7 @@ func (h *house) expect(code, want int, texts ...string) {
 	}
 }
 
-func (h *house) executed(op string, want int) {
+func (h *fixture) executed(op string, want int) {
 	h.t.Helper()
 	if got := h.fake.Executions(op); got != want {
 		h.t.Errorf("%s was executed %d times, want %d", op, got, want)
@@ -116,7 +114,7 @@ func interruptedAfter(t *testing.T, d time.Duration) context.Context {
 // asked once, and each has its verdict.
 func TestHardTimes(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Spend(40)
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", Nth: 4, After: true, Drop: true})
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", Nth: 9, After: true, Truncate: 5})
@@ -135,7 +133,7 @@ func TestHardTimes(t *testing.T) {
 // A run that may be somebody else's is nobody's.
 func TestAmbiguousRun(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		other := h.fake.Client()
 		h.fake.Agent("support", func(ctx context.Context, in connictest.Input) (any, error) {
 			if in.Message == "message 0" {
@@ -157,7 +155,7 @@ func TestAmbiguousRun(t *testing.T) {
 // Cases with the same input can have each other's runs.
 func TestLostTwins(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: 2})
 		suite := parse(t, "cases:\n- {name: a, message: same}\n- {name: b, message: same}\n- {name: c, payload: {x: 1, y: [2.50]}}\n")
 		code := h.check(t.Context(), suite, options{})
@@ -168,7 +166,7 @@ func TestLostTwins(t *testing.T) {
 
 func TestLostPayload(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1})
 		code := h.check(t.Context(), parse(t, "cases:\n- {name: c, payload: {y: [2.50], x: '1'}}\n"), options{})
 		h.expect(code, exitPassed, "1 of 1 cases passed")
@@ -176,10 +174,10 @@ func TestLostPayload(t *testing.T) {
 	})
 }
 
-// With a marker a run is told from a stranger's that asks the same.
+// A marker distinguishes a run from another one with the same input.
 func TestLostMarked(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		other := h.fake.Client()
 		if _, err := other.Agents.Trigger(t.Context(), "support", connic.TriggerRequest{Payload: map[string]int{"x": 1}}); err != nil {
 			t.Fatal(err)
@@ -194,105 +192,9 @@ func TestLostMarked(t *testing.T) {
 	})
 }
 
-// Ctrl-C, and on from there: no run is started twice, none is lost.
-func TestInterrupted(t *testing.T) {
-	t.Parallel()
-	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Second, 6 * time.Second, 61 * time.Second, 66 * time.Second} {
-		t.Run(after.String(), func(t *testing.T) {
-			t.Parallel()
-			state := filepath.Join(t.TempDir(), "state")
-			inHouse(t, func(t *testing.T, h *house) {
-				h.fake.Fault(connictest.Fault{Op: "agents.trigger", Latency: 100 * time.Millisecond, Times: -1})
-				suite := cases(t, 100, "")
-				ctx := interruptedAfter(t, after)
-				code := h.check(ctx, suite, options{state: state})
-				h.expect(code, exitInterrupted, "The gate ended early")
-				h.executed("runs.cancel", 0)
-				if !strings.Contains(h.said.String(), "start again with -state") {
-					t.Error("it does not say how to go on")
-				}
-				code = h.check(t.Context(), suite, options{state: state})
-				h.expect(code, exitPassed, "100 of 100 cases passed")
-				h.executed("agents.trigger", 100)
-				if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("the state is still there: %v", err)
-				}
-			})
-		})
-	}
-}
-
-// Without a state nobody could collect what goes on, so it is cancelled.
-func TestInterruptedWithoutState(t *testing.T) {
-	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
-		ctx := interruptedAfter(t, 3*time.Second)
-		code := h.check(ctx, cases(t, 20, ""), options{})
-		h.expect(code, exitInterrupted, "the run was cancelled", "0 of 20 cases passed")
-		h.executed("runs.cancel", 20)
-	})
-}
-
-// The process dies between the request and its answer.
-func TestCrashed(t *testing.T) {
-	t.Parallel()
-	state := filepath.Join(t.TempDir(), "state")
-	inHouse(t, func(t *testing.T, h *house) {
-		suite := cases(t, 3, "")
-		j, err := openJournal(state)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range suite.Cases[:2] { // the second request never left
-			if err := j.note(c, record{Began: time.Now()}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := h.client.Agents.Trigger(t.Context(), "support", suite.Cases[0].request); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(j.file, `{"case": "half a li`); err != nil {
-			t.Fatal(err)
-		}
-		if err := j.close(false); err != nil {
-			t.Fatal(err)
-		}
-		code := h.check(t.Context(), suite, options{state: state})
-		h.expect(code, exitIncomplete, "2 of 3 cases passed, 1 without a result", "one may have been started")
-		h.executed("agents.trigger", 2)
-
-		// It stays that way until somebody has looked: starting again asks for nothing.
-		code = h.check(t.Context(), suite, options{state: state})
-		h.expect(code, exitIncomplete, "2 of 3 cases passed, 1 without a result")
-		h.executed("agents.trigger", 2)
-
-		h.fake.Fault(connictest.Fault{Op: "runs.list", Status: 403, Times: -1})
-		h.check(t.Context(), suite, options{state: state, again: true})
-		h.executed("agents.trigger", 2) // who has not looked does not know
-		h.fake.ClearFaults()
-
-		code = h.check(t.Context(), suite, options{state: state, again: true})
-		h.expect(code, exitPassed, "3 of 3 cases passed")
-		h.executed("agents.trigger", 3)
-	})
-}
-
-// A case that has changed is another one.
-func TestChangedCase(t *testing.T) {
-	t.Parallel()
-	state := filepath.Join(t.TempDir(), "state")
-	inHouse(t, func(t *testing.T, h *house) {
-		ctx := interruptedAfter(t, 3*time.Second)
-		h.expect(h.check(ctx, parse(t, "cases: [{name: a, message: x}]"), options{state: state}), exitInterrupted, "the run is still in progress")
-		code := h.check(t.Context(), parse(t, "cases: [{name: a, message: y}]"), options{state: state})
-		h.expect(code, exitPassed)
-		h.executed("agents.trigger", 2)
-	})
-}
-
 func TestCostWithEstimate(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		code := h.check(t.Context(), cases(t, 20, "max_cost: 0.05 EUR\ncase_cost: 0.02 EUR"), options{})
 		h.expect(code, exitIncomplete, "the bound on the cost is reached", "cost 0.04 EUR", "16 not started")
 		h.executed("agents.trigger", 4)
@@ -302,7 +204,7 @@ func TestCostWithEstimate(t *testing.T) {
 // A lost trigger counts as a run, and keeps nobody waiting.
 func TestCostOfALostRun(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", Drop: true, Times: 2})
 		code := h.check(t.Context(), cases(t, 20, "max_cost: 0.05 EUR\ncase_cost: 0.02 EUR"), options{timeout: 10 * time.Minute})
 		h.expect(code, exitIncomplete, "the bound on the cost is reached", "2 without a result")
@@ -317,7 +219,7 @@ func TestCostCrossed(t *testing.T) {
 	for name, head := range map[string]string{"too much": "max_cost: 0.03 EUR", "another currency": "max_cost: 9 USD"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inHouse(t, func(t *testing.T, h *house) {
+			inBubble(t, func(t *testing.T, h *fixture) {
 				h.fake.Agent("support", func(ctx context.Context, in connictest.Input) (any, error) {
 					if in.Message > "message 4" {
 						<-ctx.Done()
@@ -344,7 +246,7 @@ cases:
 - {name: broken, message: broken}
 `
 
-func (h *house) judge(name string) {
+func (h *fixture) judge(name string) {
 	h.t.Helper()
 	h.fake.Judge(name, func(ctx context.Context, in connictest.JudgeInput) (map[string]connictest.Score, error) {
 		select {
@@ -370,7 +272,7 @@ func (h *house) judge(name string) {
 
 func TestJudged(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.judge("quality")
 		h.judge("other")
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluate", Nth: 2, After: true, Drop: true})
@@ -385,7 +287,7 @@ func TestJudged(t *testing.T) {
 func TestJudgeIsAskedOnce(t *testing.T) {
 	t.Parallel()
 	state := filepath.Join(t.TempDir(), "state")
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.judge("quality")
 		suite := parse(t, "judge: {name: quality, min: 0.8}\ncases: [{name: good, message: good}, {name: also, message: also good}]")
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluate", After: true, Drop: true})
@@ -400,7 +302,7 @@ func TestJudgeIsAskedOnce(t *testing.T) {
 // An evaluation that was never made is missed, and not asked for again.
 func TestJudgeIsNotReached(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.judge("quality")
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluate", Drop: true, Times: -1})
 		code := h.check(t.Context(), parse(t, "judge: {name: quality, min: 0.8}\ncases: [{name: good, message: good}]"), options{})
@@ -411,7 +313,7 @@ func TestJudgeIsNotReached(t *testing.T) {
 // What cannot be judged is not asked.
 func TestUnknownJudge(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		code := h.check(t.Context(), parse(t, judgedCases), options{})
 		h.expect(code, exitUsage)
 		h.executed("agents.trigger", 0)
@@ -424,7 +326,7 @@ func TestUnknownJudge(t *testing.T) {
 // A key that is revoked under way ends the gate soon, with what is known.
 func TestRevokedKey(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		key := h.fake.Key()
 		h.client = h.fake.ClientWithKey(key, connic.WithTransport(tellFlight))
 		go func() {
@@ -442,7 +344,7 @@ func TestRevokedKey(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Agent("support", func(ctx context.Context, _ connictest.Input) (any, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -455,7 +357,7 @@ func TestTimeout(t *testing.T) {
 // What the quota leaves no time for is not started.
 func TestTimeoutInLine(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		code := h.check(t.Context(), cases(t, 150, ""), options{timeout: 90 * time.Second})
 		h.expect(code, exitIncomplete, " not started; cost")
 		if got := h.fake.Executions("agents.trigger"); got > 120 || strings.Contains(h.table.String(), "without a result") {
@@ -466,7 +368,7 @@ func TestTimeoutInLine(t *testing.T) {
 
 func TestUnknownAgent(t *testing.T) {
 	t.Parallel()
-	inHouse(t, func(t *testing.T, h *house) {
+	inBubble(t, func(t *testing.T, h *fixture) {
 		suite := cases(t, 3, "")
 		suite.Agent = "nobody"
 		h.expect(h.check(t.Context(), suite, options{}), exitIncomplete, "404 Not Found", "3 without a result")
@@ -476,7 +378,7 @@ func TestUnknownAgent(t *testing.T) {
 func TestExample(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := &house{t: t, fake: connictest.New()}
+		h := &fixture{t: t, fake: connictest.New()}
 		furnish(h.fake)
 		h.client = h.fake.Client(connic.WithTransport(tellFlight))
 		suite, err := parseSuite(example, false, ".")

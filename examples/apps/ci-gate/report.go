@@ -14,6 +14,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/jstemmer/go-junit-report/v2/junit"
 )
 
@@ -182,9 +183,10 @@ func (r *report) junit(out io.Writer) error {
 	return all.WriteXML(out)
 }
 
-// xmlText removes what XML cannot represent even as an entity. The writer does
+// xmlText removes keys, and what XML cannot represent even as an entity. The writer does
 // not check CDATA sections.
 func xmlText(s string) string {
+	s = mask.Text(s)
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t', r == '\n', r >= 0x20 && r < 0xfffe && r != utf8.RuneError, r >= 0x10000:

@@ -154,7 +154,15 @@ func (c *Case) prepare(suite *Suite, folder string) error {
 		if kind == "" {
 			kind = "application/octet-stream"
 		}
-		data, err := os.ReadFile(filepath.Join(folder, name))
+		path := filepath.Join(folder, name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() { // a pipe would hang
+			return fmt.Errorf("%s is not a regular file", name)
+		}
+		data, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}

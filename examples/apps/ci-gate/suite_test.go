@@ -77,6 +77,7 @@ func TestBadSuites(t *testing.T) {
 		"agent: a\ncases: [{name: n, message: m, expect: {contains: ''}}]":            "empty",
 		"agent: a\ncases: [{name: n, message: m, expect: {status: running}}]":         "cannot end",
 		"agent: a\ncases: [{name: n, message: m, files: [absent.pdf]}]":               "absent.pdf",
+		"agent: a\ncases: [{name: n, message: m, files: [.]}]":                        "not a regular file",
 		"agent: a\ncases: [{name: n, message: m, judge: {name: j, min: 7}}]":          "at most 1",
 		"agent: a\njudge: {min: 0.5}\ncases: [{name: n, message: m}]":                 "has no name",
 		"agent: a\nmax_cost: 0.5\ncases: [{name: n, message: m}]":                     "max_cost",

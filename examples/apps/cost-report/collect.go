@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
 // A Report holds everything to be reported.
@@ -85,14 +86,28 @@ func collect(ctx context.Context, client *connic.Client, p period) (*Report, err
 	switch {
 	case err == nil:
 		for _, e := range environments.Items {
-			r.names[e.ID] = e.Name
+			r.names[progress.Clean(e.ID)] = progress.Clean(e.Name)
 		}
 	case errors.Is(err, connic.ErrForbidden), errors.Is(err, connic.ErrNotFound):
 		r.note("the key may not list environments, so they have no names here")
 	default:
 		return nil, err
 	}
+	r.clean()
 	return r, nil
+}
+
+// clean cleans the texts of the service, which go to the table, the CSV and the
+// page.
+func (r *Report) clean() {
+	for _, u := range []*connic.Usage{{Rows: r.Rows}, r.ByDay, r.Agents, r.Places, r.month} {
+		for _, row := range u.Rows {
+			row.AgentName, row.EnvironmentID, row.Currency = progress.Clean(row.AgentName), progress.Clean(row.EnvironmentID), progress.Clean(row.Currency)
+		}
+	}
+	for _, b := range r.Budgets {
+		b.Name, b.AgentName, b.EnvironmentID, b.Currency = progress.Clean(b.Name), progress.Clean(b.AgentName), progress.Clean(b.EnvironmentID), progress.Clean(b.Currency)
+	}
 }
 
 const maxBudgets = 10_000

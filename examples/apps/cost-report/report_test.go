@@ -87,10 +87,10 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// A spreadsheet takes no name for a formula, and gets every digit.
+// A spreadsheet takes no name for a formula, and gets every digit and no key.
 func TestCSV(t *testing.T) {
 	t.Parallel()
-	r := report(t, november, row("2026-11-02", "=HYPERLINK(\"x\")", "env-production", "0.10", "EUR"), row("2026-11-03", "a,b\n", "env-test", "3", "USD"))
+	r := report(t, november, row("2026-11-02", "=HYPERLINK(\"x\")", "env-production", "0.10", "EUR"), row("2026-11-03", "a,b\ncnc_0123456789abcdef", "env-test", "3", "USD"))
 	got, err := csv.NewReader(strings.NewReader(text(t, r.writeCSV))).ReadAll()
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestCSV(t *testing.T) {
 	want := [][]string{
 		{"date", "agent", "environment", "environment_id", "currency", "total_cost", "judge_cost", "runs", "tokens"},
 		{"2026-11-02", "'=HYPERLINK(\"x\")", "production", "env-production", "EUR", "0.10", "0", "2", "15"},
-		{"2026-11-03", "a,b\n", "test", "env-test", "USD", "3", "0", "2", "15"},
+		{"2026-11-03", "a,b cnc_…", "test", "env-test", "USD", "3", "0", "2", "15"},
 	}
 	if !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("got  %q\nwant %q", got, want)

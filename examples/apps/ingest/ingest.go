@@ -110,6 +110,10 @@ func (j *job) uploadAll(ctx context.Context) error {
 	docs := func(yield func(connic.Document) bool) {
 		for _, f := range j.upload {
 			d, err := j.document(f)
+			if ctx.Err() != nil {
+				j.stop = ctx.Err()
+				return
+			}
 			if err != nil {
 				j.fail(f.path, err)
 				continue
@@ -278,6 +282,7 @@ func reason(err error) string {
 func bar(what string, done, all, failed int) string {
 	const width = 24
 	full := width
+	done = min(done, all) // files that could not be read count as failed, and are not among all
 	if all > 0 {
 		full = width * done / all
 	}

@@ -128,7 +128,7 @@ func TestDryRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.run(t.Context(), tree("a.md", "ONE", "c\x1b[2J.md", "three"), exitDone,
-			"changed  a.md\nnew      c?[2J.md\ndelete   b.md\nwould upload 2 and delete 1; 0 unchanged, 0 left out\n")
+			"changed  a.md\nnew      c\\x1b[2J.md\ndelete   b.md\nwould upload 2 and delete 1; 0 unchanged, 0 left out\n")
 		if again, err := os.ReadFile(d.conf.state); err != nil || !bytes.Equal(again, state) {
 			t.Errorf("the state changed, %v", err)
 		}

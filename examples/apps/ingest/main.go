@@ -141,6 +141,7 @@ func ingest(ctx context.Context, client *connic.Client, fsys fs.FS, conf options
 		}
 		return code
 	}
+	fsys = interruptible{fsys, ctx}
 	environment, err := find(ctx, client, conf.environment)
 	if err != nil {
 		return bad(exitUsage, err)
@@ -149,8 +150,8 @@ func ingest(ctx context.Context, client *connic.Client, fsys fs.FS, conf options
 	if j.state, err = openState(conf.state, j.where); err != nil {
 		return bad(exitUsage, err)
 	}
-	if j.found, err = scan(fsys); err != nil {
-		return bad(exitUsage, err)
+	if j.found, err = scan(fsys); cmp.Or(err, ctx.Err()) != nil {
+		return bad(exitUsage, cmp.Or(err, ctx.Err()))
 	}
 	if j.state.fresh {
 		if err := j.adopt(ctx); err != nil {

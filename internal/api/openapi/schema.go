@@ -235,8 +235,9 @@ func describe(s object, mark api.Mark, doc string) {
 	}
 }
 
-// Limits of Go's integers on 64-bit machines.
-const maxInt64 = 1<<63 - 1
+// maxInt64 limits an int on 64-bit machines. It is typed: an int has 32 bits
+// where the generator may run.
+const maxInt64 int64 = 1<<63 - 1
 
 // schema returns the schema of a type expression.
 func (g *generator) schema(expression string, d direction) (object, error) {

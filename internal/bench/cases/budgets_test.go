@@ -72,13 +72,13 @@ func TestBudgets(t *testing.T) { //nolint:paralleltest // it counts what the pro
 	}
 }
 
-// TestConnectionsOfACrowd tries again where there were more: net/http gives a
+// TestConnectionsOfManyGoroutines tries again where there were more: net/http gives a
 // connection up if the goroutine that wrote to it is not scheduled for 50 ms
 // after the answer, which a busy machine brings about now and then.
-func TestConnectionsOfACrowd(t *testing.T) { //nolint:paralleltest // it opens 128 connections
+func TestConnectionsOfManyGoroutines(t *testing.T) { //nolint:paralleltest // it opens 128 connections
 	var opened []int64
 	for range 3 {
-		_, client, err := Crowd(1)
+		_, client, err := Concurrent(1)
 		if err != nil {
 			t.Fatal(err)
 		}

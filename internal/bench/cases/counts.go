@@ -11,7 +11,7 @@ import (
 	"github.com/connic-go/connic/internal/bench/measure"
 )
 
-// FloorSide and ClientSide are the sides of a crowd, each with its own
+// FloorSide and ClientSide are the sides of [Concurrent], each with its own
 // transport. The pool of the floor keeps 64 connections.
 func FloorSide(url string) (call func() error, done func(), err error) {
 	ctx := context.Background()
@@ -35,9 +35,9 @@ func ClientSide(url string) (call func() error, done func(), err error) {
 	}, func() { _ = client.Close() }, nil
 }
 
-// Crowd makes calls from 64 goroutines over loopback.
-func Crowd(rounds int) (floor, client measure.Crowded, err error) {
-	found, err := measure.Crowd(worst.run(0, ""), rounds, FloorSide, ClientSide)
+// Concurrent makes calls from 64 goroutines over loopback.
+func Concurrent(rounds int) (floor, client measure.ConcurrentCost, err error) {
+	found, err := measure.Concurrent(worst.run(0, ""), rounds, FloorSide, ClientSide)
 	if err != nil {
 		return floor, client, err
 	}
@@ -101,9 +101,9 @@ func Admit() func() error {
 	}
 }
 
-// AdmitCrowd returns how long an admission takes while 1,000 goroutines are
+// AdmitQueued returns how long an admission takes while 1,000 goroutines are
 // queued.
-func AdmitCrowd() time.Duration {
+func AdmitQueued() time.Duration {
 	const waiters, each = 1000, 100
 	ctx := context.Background()
 	narrow := connic.NewLimiter(1, time.Nanosecond) // admits one at a time

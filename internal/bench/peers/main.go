@@ -49,7 +49,7 @@ type calls struct {
 
 const (
 	base    = "https://api.example.com"
-	missing = "Not found: no such thing"
+	missing = "Not found: no such item"
 	auth    = "Bearer token-of-the-benchmark"
 	text    = "The west region did best in the third quarter, with 72300 in all, and the north came second. "
 )
@@ -61,7 +61,7 @@ type contest struct {
 	name  string
 	who   []string
 	calls []func() error
-	out   []string // peers that cannot take part
+	out   []string // peers that cannot be compared
 }
 
 var contests = [...]string{"GET 1 KB, memory", "list of 100, memory", "404 with its message, memory"}
@@ -116,7 +116,7 @@ func run() error {
 			fmt.Println(line)
 		}
 	}
-	return crowd(peers)
+	return concurrent(peers)
 }
 
 func printRow(name string, r, own measure.Ratio) {
@@ -175,19 +175,19 @@ func (*peer) floor(transport http.RoundTripper, url string) *measure.Floor {
 	return &measure.Floor{HTTP: &http.Client{Transport: transport}, Base: url, Authorization: auth, Problem: measure.Message}
 }
 
-// crowd calls each client with its defaults from 64 goroutines, in turn.
-func crowd(peers []peer) error {
+// concurrent calls each client with its defaults from 64 goroutines, in turn.
+func concurrent(peers []peer) error {
 	const rounds = 5
-	type found struct{ floor, client measure.Crowded }
+	type found struct{ floor, client measure.ConcurrentCost }
 	best := make([]found, 1+len(peers))
 	for range rounds {
 		for i := range best {
 			var now found
 			var err error
 			if i == 0 {
-				now.floor, now.client, err = cases.Crowd(1)
+				now.floor, now.client, err = cases.Concurrent(1)
 			} else {
-				now.floor, now.client, err = peers[i-1].crowd()
+				now.floor, now.client, err = peers[i-1].concurrent()
 			}
 			if err != nil {
 				return err
@@ -195,7 +195,7 @@ func crowd(peers []peer) error {
 			best[i].floor, best[i].client = better(best[i].floor, now.floor), better(best[i].client, now.client)
 		}
 	}
-	fmt.Printf("\n64 goroutines, client as shipped, %d requests: time, connections\n", measure.CrowdRequests)
+	fmt.Printf("\n64 goroutines, client as shipped, %d requests: time, connections\n", measure.ConcurrentRequests)
 	own := float64(best[0].client.Time) / float64(best[0].floor.Time)
 	for i, b := range best {
 		name, mark := "connic", ""
@@ -211,15 +211,15 @@ func crowd(peers []peer) error {
 	return nil
 }
 
-func better(a, b measure.Crowded) measure.Crowded {
+func better(a, b measure.ConcurrentCost) measure.ConcurrentCost {
 	if a.Time == 0 {
 		return b
 	}
-	return measure.Crowded{Time: min(a.Time, b.Time), Connections: max(a.Connections, b.Connections)}
+	return measure.ConcurrentCost{Time: min(a.Time, b.Time), Connections: max(a.Connections, b.Connections)}
 }
 
-// crowd is one round of the floor and the client.
-func (p *peer) crowd() (floor, client measure.Crowded, err error) {
+// concurrent is one round of the floor and the client.
+func (p *peer) concurrent() (floor, client measure.ConcurrentCost, err error) {
 	body, err := json.Marshal(p.item)
 	if err != nil {
 		return floor, client, err
@@ -235,7 +235,7 @@ func (p *peer) crowd() (floor, client measure.Crowded, err error) {
 		c, err := p.open(nil, url)
 		return c.get, c.done, err
 	}
-	found, err := measure.Crowd(string(body), 1, byHand, asShipped)
+	found, err := measure.Concurrent(string(body), 1, byHand, asShipped)
 	if err != nil {
 		return floor, client, fmt.Errorf("%s: %w", p.name, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ var page []byte
 
 const (
 	maxVisitors = 100
+	maxIdle     = 10 * time.Minute // of a visitor, after which the session is closed
 	maxText     = 64 << 10
 	writeTime   = 10 * time.Second // per event: a browser that does not read is disconnected
 	comment     = 15 * time.Second // proxies cut idle streams
@@ -34,7 +36,18 @@ type forwarder struct {
 	base   context.Context // ends with the server, so that open streams do not delay its shutdown
 
 	mu       sync.Mutex
-	visitors map[string]*chat.Session
+	visitors map[string]*visitor
+	dialing  int
+}
+
+// A visitor is a browser with a session.
+type visitor struct {
+	session *chat.Session
+	idle    *time.Timer // closes the session
+}
+
+func newVisitor(session *chat.Session) *visitor {
+	return &visitor{session, time.AfterFunc(maxIdle, func() { _ = session.Close() })}
 }
 
 func (f *forwarder) routes() http.Handler {
@@ -63,12 +76,14 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(f.base, cancel)()
 
-	session, begun, err := f.session(ctx, w, r)
+	v, begun, err := f.visitor(ctx, w, r)
 	if err != nil {
 		f.logger.Error("no session", "err", err)
 		http.Error(w, "not available", http.StatusServiceUnavailable)
 		return
 	}
+	v.idle.Stop()
+	defer v.idle.Reset(maxIdle)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
@@ -84,7 +99,7 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 	if begun {
 		s.event("new", struct{}{})
 	}
-	if err := s.forward(ctx, session, question.Text); err != nil {
+	if err := s.forward(ctx, v.session, question.Text); err != nil {
 		// The status was sent with the first event. The text from the service
 		// goes to the log only.
 		id := rand.Text()[:8]
@@ -94,40 +109,50 @@ func (f *forwarder) ask(w http.ResponseWriter, r *http.Request) {
 	s.event("end", struct{}{})
 }
 
-// session returns the visitor's session, and whether it is a new one.
-func (f *forwarder) session(ctx context.Context, w http.ResponseWriter, r *http.Request) (session *chat.Session, begun bool, err error) {
+// visitor returns the visitor who has sent a request, and whether the session is
+// not the one of the cookie.
+func (f *forwarder) visitor(ctx context.Context, w http.ResponseWriter, r *http.Request) (v *visitor, begun bool, err error) {
 	id := ""
 	if cookie, err := r.Cookie("visitor"); err == nil {
 		id = cookie.Value
 	}
 	f.mu.Lock()
-	session = f.visitors[id]
-	full := len(f.visitors) >= maxVisitors
-	f.mu.Unlock()
-	if session != nil && session.Err() == nil {
-		return session, false, nil
+	v = f.visitors[id]
+	if v != nil && v.session.Err() == nil {
+		f.mu.Unlock()
+		return v, false, nil
 	}
-	if full && session == nil {
+	if len(f.visitors)+f.dialing >= maxVisitors {
+		f.mu.Unlock()
 		return nil, false, errors.New("too many visitors")
 	}
-	if session, err = f.dial(ctx); err != nil {
-		return nil, false, err
-	}
+	f.dialing++ // they may all come at once
+	f.mu.Unlock()
 	begun = id != ""
 	id = rand.Text()
+	session, err := f.dial(ctx)
 	f.mu.Lock()
-	f.visitors[id] = session
+	f.dialing--
+	if err == nil {
+		v = newVisitor(session)
+		f.visitors[id] = v
+	}
 	f.mu.Unlock()
-	context.AfterFunc(f.base, func() { _ = session.Close() })
+	if err != nil {
+		return nil, false, err
+	}
+	stop := context.AfterFunc(f.base, func() { _ = session.Close() })
 	go func() {
 		<-session.Done()
+		stop()
+		v.idle.Stop()
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		delete(f.visitors, id)
 	}()
 	//nolint:gosec // Secure has to be set where the page is served over https; here it is loopback
 	http.SetCookie(w, &http.Cookie{Name: "visitor", Value: id, HttpOnly: true, SameSite: http.SameSiteStrictMode, Path: "/"})
-	return session, begun, nil
+	return v, begun, nil
 }
 
 // A stream writes events. It is used by a single goroutine.
@@ -157,6 +182,8 @@ func (s *stream) write(text string) {
 	_ = s.control.SetWriteDeadline(time.Time{})
 }
 
+// forward forwards the reply to a text: the chunks of each agent, progress
+// events, and the complete answers.
 func (s *stream) forward(ctx context.Context, session *chat.Session, text string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -164,15 +191,15 @@ func (s *stream) forward(ctx context.Context, session *chat.Session, text string
 	if err != nil {
 		return err
 	}
-	chunks := make(chan string)
+	events := make(chan chat.Event)
 	go func() {
-		defer close(chunks)
-		for chunk, err := range reply.Chunks() {
+		defer close(events)
+		for e, err := range reply.Events() {
 			if err != nil {
 				return // Wait returns it too
 			}
 			select {
-			case chunks <- chunk:
+			case events <- e:
 			case <-ctx.Done():
 				return
 			}
@@ -182,18 +209,40 @@ func (s *stream) forward(ctx context.Context, session *chat.Session, text string
 	defer silence.Stop()
 	for s.err == nil {
 		select {
-		case chunk, more := <-chunks:
+		case e, more := <-events:
 			if !more {
-				answer, err := reply.Wait()
-				if err == nil {
-					s.event("answer", map[string]any{"text": answer.Text, "tokens": answer.TokenUsage.Total})
-				}
-				return err
+				return s.answers(reply.Wait())
 			}
-			s.event("chunk", map[string]string{"text": chunk})
+			switch e.Type {
+			case "", "stream_start", "error": // the end follows
+			case "stream_chunk", "stream_end", "response":
+				if e.Text != "" {
+					s.event("chunk", map[string]string{"agent": e.Agent, "text": e.Text})
+				}
+			default: // its keys are for the log of the service, not for a visitor
+				s.event("progress", map[string]string{"agent": e.Agent, "type": e.Type})
+			}
 		case <-silence.C:
 			s.write(": still here\n\n")
 		}
 	}
 	return s.err
+}
+
+// answers writes the answers that are complete.
+func (s *stream) answers(answer *chat.Answer, err error) error {
+	all := answer.Answers
+	if len(all) == 0 && err == nil {
+		all = []chat.Answer{*answer}
+	}
+	var failed *chat.ReplyError
+	// Without a detail an answer is incomplete, and perhaps not known whose.
+	unknown := errors.As(err, &failed) && len(failed.Missing) == 0 && failed.Detail == ""
+	for _, one := range all {
+		if one.Err != nil || unknown || (failed != nil && slices.Contains(failed.Missing, one.Agent)) {
+			continue
+		}
+		s.event("answer", map[string]any{"agent": one.Agent, "text": one.Text, "tokens": one.TokenUsage.Total})
+	}
+	return err
 }

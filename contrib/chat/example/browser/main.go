@@ -1,7 +1,7 @@
 // Browser hands a conversation with an agent on to a web page, as server-sent events.
 //
-// Without configuration it brings its own service, the fake of package connictest, with an
-// agent in it that repeats what it hears:
+// Without configuration it brings its own service, the fake of package connictest, with two
+// agents in it, which answer at the same time:
 //
 //	go run ./example/browser
 //
@@ -56,9 +56,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			in.Tokens(connic.TokenUsage{Input: int64(len(strings.Fields(in.Message))), Output: 4})
 			return "You said: " + in.Message, nil
 		})
+		srv.Agent("count", func(_ context.Context, in connictest.Input) (any, error) {
+			words := len(strings.Fields(in.Message))
+			in.Tokens(connic.TokenUsage{Input: int64(words), Output: 8})
+			return fmt.Sprintf("That has %d words, and %d letters.", words, len([]rune(in.Message))), nil
+		})
 		hook := srv.Connector("echo")
-		fake := chattest.New(hook)
-		fake.Pause = 50 * time.Millisecond
+		fake := chattest.New(hook, srv.Connector("count"))
+		fake.Agents, fake.Pause = []string{"echo", "count"}, 50*time.Millisecond
+		fake.Events = func(agent, _ string) []chattest.Event {
+			if agent == "echo" {
+				return nil
+			}
+			return []chattest.Event{{Type: "tool_call", Pause: time.Second, Data: map[string]any{"tool": "count_words"}}}
+		}
 		service := httptest.NewServer(fake)
 		defer service.Close()
 		defer service.CloseClientConnections()
@@ -69,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer end()
 	f := &forwarder{
 		dial:   func(ctx context.Context) (*chat.Session, error) { return chat.Dial(ctx, url, secret) },
-		logger: slog.New(slog.NewTextHandler(stderr, nil)), base: base, visitors: make(map[string]*chat.Session),
+		logger: slog.New(slog.NewTextHandler(stderr, nil)), base: base, visitors: make(map[string]*visitor),
 	}
 	server := &http.Server{Handler: f.routes(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
 	server.RegisterOnShutdown(end)

@@ -62,7 +62,7 @@ func TestAConversationInABrowser(t *testing.T) {
 	first := post(t, client, url, `{"text": "data: x\n\nevent: end\r\u2028</script>"}`)
 	for _, want := range []string{
 		"200 OK", `event: chunk
-data: {"text":"You `, "event: answer\n", "event: end\ndata: {}\n\n", `\n\nevent: `, `\u003c/script\u003e`,
+data: {"agent":"echo","text":"You `, "event: answer\n", "event: end\ndata: {}\n\n", `\n\nevent: `, `\u003c/script\u003e`,
 	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("%q is not in %q", want, first)
@@ -75,8 +75,8 @@ data: {"text":"You `, "event: answer\n", "event: end\ndata: {}\n\n", `\n\nevent:
 		t.Errorf("%q", second)
 	}
 	// A visitor whose session is gone is told so.
-	stranger := &http.Client{Transport: cookie("visitor=gone")}
-	if got := post(t, stranger, url, `{"text": "again"}`); !strings.Contains(got, "event: new\n") {
+	returning := &http.Client{Transport: cookie("visitor=gone")}
+	if got := post(t, returning, url, `{"text": "again"}`); !strings.Contains(got, "event: new\n") {
 		t.Errorf("%q", got)
 	}
 	for _, bad := range []string{"", "{}", "text", `{"text": "` + strings.Repeat("x", maxText) + `"}`} {
@@ -122,7 +122,7 @@ func TestNothingIsPaidForAWriterThatCannotFlush(t *testing.T) {
 		dial: func(ctx context.Context) (*chat.Session, error) {
 			return chat.Dial(ctx, service.URL(), service.Secret())
 		},
-		logger: slog.New(slog.DiscardHandler), base: t.Context(), visitors: make(map[string]*chat.Session),
+		logger: slog.New(slog.DiscardHandler), base: t.Context(), visitors: make(map[string]*visitor),
 	}
 	w := httptest.NewRecorder()
 	f.ask(unflushable{w}, httptest.NewRequest(http.MethodPost, "/ask", strings.NewReader(`{"text": "m"}`)))
@@ -145,7 +145,7 @@ func TestABrowserThatLeaves(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = session.Close() })
 	f := &forwarder{
-		logger: slog.New(slog.DiscardHandler), base: t.Context(), visitors: map[string]*chat.Session{"me": session},
+		logger: slog.New(slog.DiscardHandler), base: t.Context(), visitors: map[string]*visitor{"me": newVisitor(session)},
 	}
 	left := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

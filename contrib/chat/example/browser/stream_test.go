@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,7 +35,7 @@ func forwarding(t *testing.T, url, secret string, opts ...chat.Option) (f *forwa
 	t.Cleanup(func() { _ = session.Close() })
 	return &forwarder{
 		dial: dial, logger: slog.New(slog.NewTextHandler(log, nil)), base: t.Context(),
-		visitors: map[string]*chat.Session{"me": session},
+		visitors: map[string]*visitor{"me": newVisitor(session)},
 	}, log
 }
 
@@ -51,48 +50,11 @@ func virtually(t *testing.T, said string, split func(string) []string, f func(*t
 		hook := srv.Connector("talk")
 		service := chattest.New(hook)
 		service.Split, service.Pause = split, 100*time.Millisecond
-		p := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}
-		server := &http.Server{Handler: service, ReadHeaderTimeout: time.Minute}
-		var serving sync.WaitGroup
-		serving.Go(func() { _ = server.Serve(p) })
-		transport := &http.Transport{DialContext: p.dial}
-		forward, log := forwarding(t, "ws://localhost/x", string(hook.Secret()), chat.WithHTTPClient(&http.Client{Transport: transport}))
-		session := forward.visitors["me"]
+		forward, log := forwarding(t, "ws://localhost/x", string(hook.Secret()), chat.WithHTTPClient(chattest.Client(t, service)))
+		session := forward.visitors["me"].session
 		f(t, forward, log)
 		_ = session.Close()
-		close(p.closed)
-		_ = server.Close()
-		transport.CloseIdleConnections()
-		serving.Wait()
 	})
-}
-
-// pipes is a listener whose connections are pipes, for virtual time.
-type pipes struct {
-	accept chan net.Conn
-	closed chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.accept:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.accept <- far:
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // question is a request of the visitor.

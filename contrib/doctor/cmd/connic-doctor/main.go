@@ -34,6 +34,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	p := program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, client: connic.NewFromEnv}
 	status := p.run(ctx, os.Args[1:])
 	stop()
@@ -160,7 +161,7 @@ func (p program) drift(ctx context.Context, args []string) (int, error) {
 	if *live {
 		report, err = p.live(ctx, doctor.LiveOptions{Items: *items}, *fixtures, *yes)
 	} else {
-		report, err = p.document(flags.Arg(0))
+		report, err = p.document(ctx, flags.Arg(0))
 	}
 	if err != nil {
 		return unknown, err
@@ -179,7 +180,7 @@ func (p program) drift(ctx context.Context, args []string) (int, error) {
 }
 
 // document compares a file, or standard input for "-".
-func (p program) document(name string) (*doctor.Report, error) {
+func (p program) document(ctx context.Context, name string) (*doctor.Report, error) {
 	in := p.in
 	if u, err := url.Parse(name); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
 		return nil, errors.New("drift takes a file: download the document from the API reference first")
@@ -192,7 +193,7 @@ func (p program) document(name string) (*doctor.Report, error) {
 		defer func() { _ = file.Close() }()
 		in = file
 	}
-	text, err := io.ReadAll(io.LimitReader(in, doctor.MaxDocument+1))
+	text, err := await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(in, doctor.MaxDocument+1)) })
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +207,7 @@ func (p program) live(ctx context.Context, o doctor.LiveOptions, fixtures string
 	}
 	defer func() { _ = client.Close() }()
 	_, _ = fmt.Fprintf(p.err, "At most %d requests, all of them reads.\n", o.Requests())
-	if o.Requests() > askAbove && !yes && !p.agreed() {
+	if o.Requests() > askAbove && !yes && !p.agreed(ctx) {
 		return nil, errors.New("nothing was sent")
 	}
 	if fixtures != "" {
@@ -215,10 +216,31 @@ func (p program) live(ctx context.Context, o doctor.LiveOptions, fixtures string
 	return doctor.Live(ctx, client, o)
 }
 
+// await calls f, and returns earlier if ctx ends: a read from a terminal or a
+// pipe may not.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	results := make(chan result, 1)
+	go func() {
+		value, err := f()
+		results <- result{value, err}
+	}()
+	select {
+	case r := <-results:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
 // agreed asks the user. No answer means no.
-func (p program) agreed() bool {
+func (p program) agreed(ctx context.Context) bool {
 	_, _ = fmt.Fprint(p.err, "Continue? [y/N] ")
-	line, _ := bufio.NewReader(p.in).ReadString('\n')
+	line, _ := await(ctx, func() (string, error) { return bufio.NewReader(p.in).ReadString('\n') })
 	return strings.EqualFold(strings.TrimSpace(line), "y")
 }
 

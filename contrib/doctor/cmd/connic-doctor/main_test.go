@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +81,27 @@ func TestCommands(t *testing.T) {
 		if status != test.status || !strings.Contains(out, test.out) || !strings.Contains(complaints, test.err) {
 			t.Errorf("%s: status %d, want %d\n%.2000s\n%s", test.args, status, test.status, out, complaints)
 		}
+	}
+}
+
+// A terminal or a pipe that says nothing ends with the program's context.
+func TestInputThatHangs(t *testing.T) {
+	t.Parallel()
+	srv := connictest.New()
+	defer srv.Close()
+	for _, args := range []string{"drift -", "drift -live -items 3"} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		in, write := io.Pipe()
+		var stderr bytes.Buffer
+		p := program{
+			in: in, out: io.Discard, err: &stderr, env: func(string) string { return "" },
+			client: func(opts ...connic.Option) (*connic.Client, error) { return srv.Client(opts...), nil },
+		}
+		interrupt()
+		if status := p.run(ctx, strings.Fields(args)); status != unknown || len(srv.Requests()) > 0 {
+			t.Errorf("%s: status %d, %d requests", args, status, len(srv.Requests()))
+		}
+		write.Close()
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 const (
@@ -92,19 +92,12 @@ func (l *Line) clear() {
 	}
 }
 
-// Clean returns foreign text as one line. Control characters, and characters
-// that change the direction of text, become spaces or question marks.
-func Clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t' || r == '\u2028' || r == '\u2029':
-			return ' '
-		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError:
-			return '?'
-		}
-		return r
-	}, s)
-}
+// maxClean limits the characters of a line.
+const maxClean = 4000
+
+// Clean returns foreign text as one line without keys. Control characters, and
+// characters that change the direction of text, are written as escapes.
+func Clean(s string) string { return mask.Line(s, maxClean) }
 
 // cut truncates a text to n characters.
 func cut(s string, n int) string {

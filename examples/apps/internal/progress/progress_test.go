@@ -23,7 +23,7 @@ func TestPlainLines(t *testing.T) {
 		}
 		line.Say("that was\nall\x1b[2J")
 		line.Done()
-		if want := "0 of 12\n5 of 12\n10 of 12\nthat was all?[2J\n"; out.String() != want {
+		if want := "0 of 12\n5 of 12\n10 of 12\nthat was all\\x1b[2J\n"; out.String() != want {
 			t.Errorf("got %q, want %q", out.String(), want)
 		}
 	})
@@ -34,7 +34,7 @@ func sleep(d time.Duration) { <-time.After(d) }
 // What comes from elsewhere cannot move the cursor or turn the text around.
 func TestClean(t *testing.T) {
 	t.Parallel()
-	if got := progress.Clean("a\r\nb\x1b]0;x\a\u202ec\xff"); got != "a  b?]0;x??c?" {
+	if got := progress.Clean("a\r\nb\x1b]0;x\a\u202ec\xff cnc_0123456789abcdef"); strings.Contains(got, "456789") || !strings.HasPrefix(got, `a b\x1b]0;x\a\u202ec`+"\ufffd") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -12,10 +12,10 @@ import (
 
 var errCost = errors.New("the bound on the cost is reached")
 
-// A purse keeps the cost within its limit. The cost of a run is known when it
+// A costLimit keeps the cost within its limit. The cost of a run is known when it
 // has ended. Until then it counts with the estimate, or with the maximum cost
 // of a run so far if that is more.
-type purse struct {
+type costLimit struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
 	bound    connic.Money // no currency: no limit
@@ -26,15 +26,15 @@ type purse struct {
 	unpriced int // runs that ended without reporting their cost
 }
 
-func newPurse(s *Suite) *purse {
-	p := &purse{bound: s.MaxCost.Money, estimate: s.CaseCost.Amount}
+func newCostLimit(s *Suite) *costLimit {
+	p := &costLimit{bound: s.MaxCost.Money, estimate: s.CaseCost.Amount}
 	p.changed = sync.NewCond(&p.mu)
 	return p
 }
 
 // start waits until one more run is within the limit. Without an estimate it
 // does not wait, and only what has already been spent counts.
-func (p *purse) start(ctx context.Context) error {
+func (p *costLimit) start(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -60,7 +60,7 @@ func (p *purse) start(ctx context.Context) error {
 }
 
 // expected returns what will have been spent when that many runs have ended.
-func (p *purse) expected(open int) connic.Decimal {
+func (p *costLimit) expected(open int) connic.Decimal {
 	sum := p.spent.In(p.bound.Currency).Amount
 	for range open {
 		sum = sum.Add(p.estimate)
@@ -69,7 +69,7 @@ func (p *purse) expected(open int) connic.Decimal {
 }
 
 // adopt counts a run that is already in progress.
-func (p *purse) adopt() {
+func (p *costLimit) adopt() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open++
@@ -77,12 +77,12 @@ func (p *purse) adopt() {
 
 // lose counts a run in progress as one whose end may never be seen. It may cost
 // as much as others, but is not waited for.
-func (p *purse) lose() { p.move(1) }
+func (p *costLimit) lose() { p.move(1) }
 
 // regain counts a lost run as one in progress.
-func (p *purse) regain() { p.move(-1) }
+func (p *costLimit) regain() { p.move(-1) }
 
-func (p *purse) move(n int) {
+func (p *costLimit) move(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lost += n
@@ -92,7 +92,7 @@ func (p *purse) move(n int) {
 
 // end records the cost of a run; nil is a run that was not started. It returns
 // an error if the limit is exceeded.
-func (p *purse) end(run *connic.Run) error {
+func (p *costLimit) end(run *connic.Run) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.changed.Broadcast()
@@ -111,7 +111,7 @@ func (p *purse) end(run *connic.Run) error {
 	return p.err()
 }
 
-func (p *purse) err() error {
+func (p *costLimit) err() error {
 	if p.bound.Currency == "" {
 		return nil
 	}
@@ -126,7 +126,7 @@ func (p *purse) err() error {
 	return nil
 }
 
-func (p *purse) total() connic.Sums {
+func (p *costLimit) total() connic.Sums {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.spent

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	crowdSize  = 64
-	crowdCalls = 150 // per goroutine
+	goroutines = 64
+	callsEach  = 150 // per goroutine
 )
 
-// CrowdRequests is the number of requests that the goroutines of [Crowd] make
+// ConcurrentRequests is the number of requests that the goroutines of [Concurrent] make
 // per round.
-const CrowdRequests = crowdSize * crowdCalls
+const ConcurrentRequests = goroutines * callsEach
 
-// Crowded is the result of [Crowd] for one side.
-type Crowded struct {
+// ConcurrentCost is the result of [Concurrent] for one side.
+type ConcurrentCost struct {
 	Time        time.Duration // of the shortest round
 	Connections int64         // maximum opened in a round
 }
@@ -25,49 +25,49 @@ type Crowded struct {
 // function that closes the client.
 type Side func(url string) (call func() error, done func(), err error)
 
-// Crowd makes 9,600 requests over loopback from 64 goroutines, for each side in
+// Concurrent makes 9,600 requests over loopback from 64 goroutines, for each side in
 // turn. All responses are the same. Each side has a new server in each round: a
 // transport may still dial after the last of its calls has returned, and that
 // must not count for the next round.
-func Crowd(body string, rounds int, sides ...Side) ([]Crowded, error) {
-	found := make([]Crowded, len(sides))
+func Concurrent(body string, rounds int, sides ...Side) ([]ConcurrentCost, error) {
+	found := make([]ConcurrentCost, len(sides))
 	for r := range rounds {
 		for i, side := range sides {
-			c, err := crowdOf(body, side)
+			c, err := concurrentCost(body, side)
 			if err != nil {
 				return nil, err
 			}
 			if r == 0 {
 				found[i] = c
 			}
-			found[i] = Crowded{min(found[i].Time, c.Time), max(found[i].Connections, c.Connections)}
+			found[i] = ConcurrentCost{min(found[i].Time, c.Time), max(found[i].Connections, c.Connections)}
 		}
 	}
 	return found, nil
 }
 
-func crowdOf(body string, side Side) (Crowded, error) {
+func concurrentCost(body string, side Side) (ConcurrentCost, error) {
 	server, err := NewWire(http.StatusOK, body)
 	if err != nil {
-		return Crowded{}, err
+		return ConcurrentCost{}, err
 	}
 	defer server.Close()
 	call, done, err := side(server.URL())
 	if err != nil {
-		return Crowded{}, err
+		return ConcurrentCost{}, err
 	}
 	defer done()
 	took, err := together(call)
-	return Crowded{took, server.opened.Load()}, err
+	return ConcurrentCost{took, server.opened.Load()}, err
 }
 
 func together(call func() error) (time.Duration, error) {
 	var wg sync.WaitGroup
-	failed := make(chan error, crowdSize)
+	failed := make(chan error, goroutines)
 	start := time.Now()
-	for range crowdSize {
+	for range goroutines {
 		wg.Go(func() {
-			for range crowdCalls {
+			for range callsEach {
 				if err := call(); err != nil {
 					failed <- err
 					return

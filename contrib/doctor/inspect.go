@@ -10,14 +10,14 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// A sight collects what was seen in the responses of an operation.
-type sight struct {
+// An inspection collects what was seen in the responses of an operation.
+type inspection struct {
 	*live
 	op   *api.Operation
 	told map[string]bool // so that each difference is reported once
 }
 
-func (s *sight) say(severity Severity, id, subject, format string, args ...any) {
+func (s *inspection) say(severity Severity, id, subject, format string, args ...any) {
 	if s.told[id+subject] {
 		return
 	}
@@ -26,7 +26,7 @@ func (s *sight) say(severity Severity, id, subject, format string, args ...any) 
 }
 
 // objects compares objects of one kind with their schema.
-func (s *sight) objects(path string, schema object, objects []object) {
+func (s *inspection) objects(path string, schema object, objects []object) {
 	properties := member(schema, "properties")
 	if len(properties) == 0 || len(objects) == 0 {
 		return
@@ -106,7 +106,7 @@ var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
 
 // value compares a value with its schema: its type, and whether it is one of
 // the known words.
-func (s *sight) value(where string, schema object, v any) {
+func (s *inspection) value(where string, schema object, v any) {
 	types := list(schema["type"])
 	of := typeOf(v)
 	if len(types) == 0 || of == "null" || slices.Contains(types, any(of)) || of == "integer" && slices.Contains(types, any("number")) {

@@ -16,23 +16,24 @@ type flight struct{}
 
 // The states of a request.
 const (
-	waiting int32 = iota // for its turn, or for a retry
-	flying               // in progress
-	given                // given up before it was sent
+	waiting int32 = iota // not sent, or refused for the rate limit
+	flying               // sent: only the client knows whether it was executed
+	given                // given up while it was waiting
 )
 
-// A patience is a context for a request that costs money. When ctx ends, a
+// A gracedCall is a context for a request that costs money. When ctx ends, a
 // queued request is not sent, and a request in progress gets the time of grace.
 // It needs a client with [tellFlight].
-type patience struct {
+type gracedCall struct {
 	context.Context
+	outer  context.Context
 	state  atomic.Int32
 	cancel context.CancelCauseFunc
 	done   func()
 }
 
-func patient(ctx context.Context) *patience {
-	p := new(patience)
+func graced(ctx context.Context) *gracedCall {
+	p := &gracedCall{outer: ctx}
 	call := context.WithValue(context.WithoutCancel(ctx), flight{}, p)
 	late := func() {}
 	if at, ok := ctx.Deadline(); ok { // so that no one is queued for nothing
@@ -56,24 +57,27 @@ func patient(ctx context.Context) *patience {
 	return p
 }
 
-// gaveUp reports whether the request was certainly not sent, even if the
-// client, which cannot know that, says otherwise. Whatever was sent earlier was
-// refused; otherwise the client would not have retried.
-func (p *patience) gaveUp() bool { return p.state.Load() == given }
+// gaveUp reports whether the request was certainly not executed, even if the
+// client, which cannot know that, says otherwise.
+func (p *gracedCall) gaveUp() bool { return p.state.Load() == given }
 
-// tellFlight is a transport that records the state of a [patience].
+// tellFlight is a transport that records the state of a [gracedCall].
 func tellFlight(next http.RoundTripper) http.RoundTripper {
 	return transport(func(req *http.Request) (*http.Response, error) {
-		p, ok := req.Context().Value(flight{}).(*patience)
+		p, ok := req.Context().Value(flight{}).(*gracedCall)
 		if !ok {
 			return next.RoundTrip(req)
 		}
-		if !p.state.CompareAndSwap(waiting, flying) {
+		if !p.state.CompareAndSwap(waiting, flying) && p.outer.Err() != nil {
+			// Given up, or sent again: then the client knows that no earlier
+			// attempt was executed.
+			p.state.Store(given)
+			p.cancel(context.Cause(p.outer))
 			return nil, context.Canceled
 		}
 		resp, err := next.RoundTrip(req)
-		if err != nil || resp.StatusCode >= 300 {
-			p.state.Store(waiting) // the body of a successful response is still to come
+		if err == nil && resp.StatusCode == http.StatusTooManyRequests {
+			p.state.Store(waiting)
 		}
 		return resp, err
 	})
