@@ -92,7 +92,7 @@ func TestL2FollowUnderForeignClocks(t *testing.T) {
 				if seed++; perMinute == 1000 && seed%3 != 0 {
 					continue // it takes a second
 				}
-				r := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a seed that is repeated
+				r := rand.New(rand.NewPCG(seed, 2))
 				since := seed%2 == 0
 				name := fmt.Sprintf("%v, %d a minute, %d strays, since %v", skew, perMinute, strays, since)
 				t.Run(name, func(t *testing.T) {

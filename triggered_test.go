@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,6 +214,7 @@ func TestSettleTriggered(t *testing.T) {
 		client := srv.Client(connic.WithoutRateLimit(), connic.WithTimeout(30*time.Second))
 		since := time.Now()
 		var searches []connic.RunSearch
+		var mu sync.Mutex
 		want := make(map[string]string)
 		start := func(req connic.TriggerRequest, marker string) {
 			result, err := client.Agents.Trigger(context.WithoutCancel(t.Context()), "a", req)
@@ -220,6 +222,8 @@ func TestSettleTriggered(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			want[marker] = result.RunID
 		}
 		for i := range 10 {
@@ -237,6 +241,8 @@ func TestSettleTriggered(t *testing.T) {
 		if err != nil || len(found) != 6 {
 			t.Errorf("%d found, %v", len(found), err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		for marker, id := range want {
 			if runs := found[marker]; len(runs) != 1 || runs[0].ID != id {
 				t.Errorf("%s: %v, want %s", marker, runs, id)
