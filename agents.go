@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"time"
@@ -53,26 +54,16 @@ type AgentListParams struct {
 	Limit, Offset int
 }
 
-func (s *AgentsService) listing(p *AgentListParams) (listing[Agent], AgentListParams) {
-	var params AgentListParams
-	if p != nil {
-		params = *p
+func (s *AgentsService) listing(p *AgentListParams) listing[Agent] {
+	if p == nil {
+		p = new(AgentListParams)
 	}
-	if params.EnvironmentID == "" {
-		params.EnvironmentID = s.scope().environment
+	l := listing[Agent]{
+		scope: s.scope(), request: request{op: api.AgentsList}, name: "agents", id: func(a *Agent) string { return a.ID + "\x00" + a.Name + "\x00" + a.EnvironmentID },
+		limit: p.Limit, offset: p.Offset,
 	}
-	return listing[Agent]{
-		name:  "agents",
-		id:    func(a *Agent) string { return a.ID + "\x00" + a.Name + "\x00" + a.EnvironmentID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *AgentsService) page(ctx context.Context, l *listing[Agent], p AgentListParams, opts []RequestOption) (*Page[Agent], error) {
-	r := request{op: api.AgentsList}
-	r.query.add("environment_id", p.EnvironmentID)
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	l.request.query.add("environment_id", cmp.Or(p.EnvironmentID, l.scope.environment))
+	return l
 }
 
 // List returns one page of agents. It costs one request.
@@ -81,21 +72,19 @@ func (s *AgentsService) page(ctx context.Context, l *listing[Agent], p AgentList
 //	Access: agents read
 //	Status: assumed
 func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...RequestOption) (*Page[Agent], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the agents, starting at the given offset. It costs one
-// request per Limit agents; the default Limit is 100.
+// All iterates over the agents, starting at the given offset. Agents may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// agents, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/agents
 //	Access: agents read
 //	Status: assumed
 func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...RequestOption) iter.Seq2[*Agent, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "agents.list", func(ctx context.Context, l *listing[Agent]) (*Page[Agent], error) {
-		return s.page(ctx, l, params, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // Get returns the agent with the given name in the client's environment, if the

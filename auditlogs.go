@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/list"
 )
 
 // AuditLogsService reads the project's audit log, which is immutable. It needs
@@ -62,30 +63,25 @@ type AuditLogListParams struct {
 	Offset       int
 }
 
-func (s *AuditLogsService) listing(p *AuditLogListParams) (listing[AuditEntry], AuditLogListParams) {
-	var params AuditLogListParams
-	if p != nil {
-		params = *p
+func (s *AuditLogsService) listing(p *AuditLogListParams) listing[AuditEntry] {
+	if p == nil {
+		p = new(AuditLogListParams)
 	}
-	return listing[AuditEntry]{
-		name: "audit_logs", id: func(e *AuditEntry) string { return e.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry], p AuditLogListParams, opts []RequestOption) (*Page[AuditEntry], error) {
+	l := listing[AuditEntry]{
+		scope: s.scope(), request: request{op: api.AuditLogsList}, name: "audit_logs", id: func(e *AuditEntry) string { return e.ID },
+		limit: p.Limit, offset: p.Offset,
+	}
 	if !p.From.IsZero() && !p.To.IsZero() && p.To.Before(p.From) {
-		return nil, &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "to", Reason: "is before from"}
+		l.err = &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "to", Reason: "is before from"}
 	}
-	r := request{op: api.AuditLogsList}
-	r.query.add("action", p.Action)
-	r.query.add("resource_type", p.ResourceType)
-	r.query.add("resource_id", p.ResourceID)
-	r.query.add("actor", p.Actor)
-	r.query.addTime("from", p.From)
-	r.query.addTime("to", p.To)
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	q := &l.request.query
+	q.add("action", p.Action)
+	q.add("resource_type", p.ResourceType)
+	q.add("resource_id", p.ResourceID)
+	q.add("actor", p.Actor)
+	q.addTime("from", p.From)
+	q.addTime("to", p.To)
+	return l
 }
 
 // List returns one page of the audit log, newest first. It costs one request.
@@ -94,30 +90,31 @@ func (s *AuditLogsService) page(ctx context.Context, l *listing[AuditEntry], p A
 //	Access: audit-logs read
 //	Status: assumed
 func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) (*Page[AuditEntry], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
 // All iterates over the audit log, newest first, starting at the given offset.
-// Entries added during the iteration shift the others; All skips those that
-// were already on the previous page. It costs one request per Limit entries;
-// the default Limit is 100.
+// Entries may be added and deleted during the iteration: each of the others is
+// yielded once, or the iteration ends with [ErrPageLoop]. It costs one request
+// per Limit entries, and a few more if the list changes; the default Limit is
+// 100.
 //
 //	API:    GET /projects/{project}/audit-logs
 //	Access: audit-logs read
 //	Status: assumed
 func (s *AuditLogsService) All(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) iter.Seq2[*AuditEntry, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "audit_logs.list", func(ctx context.Context, l *listing[AuditEntry]) (*Page[AuditEntry], error) {
-		return s.page(ctx, l, params, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
-// followOverlap is how far each poll reaches back before the newest entry seen
-// so far: entries are written by several machines, and some arrive late.
-const followOverlap = 2 * time.Minute
-
 const (
+	// followLate is how late an entry may appear: they are written by several
+	// machines.
+	followLate = 2 * time.Minute
+	// followSettled is how many entries in a row, all older than that, end a poll.
+	// Some that are dated in the future may stand above newer ones.
+	followSettled = 25
+	// followKept is how long an entry is remembered after a poll has listed it.
+	followKept    = 5 * followLate
 	followInitial = 5 * time.Second
 	followMax     = 30 * time.Second
 )
@@ -125,121 +122,214 @@ const (
 // Follow iterates over the audit log as it grows, oldest entry first. It begins
 // with the entries since p.From, or with the current end of the log if p is nil
 // or p.From is zero. It ends when the context ends, whose error is in the last
-// pair. Each entry is yielded once, provided that it is no older than two
-// minutes when it appears. To, Limit and Offset are ignored.
+// pair. Each entry is yielded once, provided that it appears no later than two
+// minutes after its time. To, Limit and Offset are ignored.
 //
-// A poll that fails temporarily is repeated; any other error ends the
-// iteration. Polls use [LaneLow] and cost one request each, plus one per 100
-// new entries. They are 5 s apart after new entries, and then at growing
-// intervals of up to 30 s (see [WithPoll]).
+// The clock of the service may differ from the local one. If it does, the
+// difference should be the same for most entries.
+//
+// A poll that fails temporarily is repeated. The refusal of the key or of the
+// client itself ends the iteration, as does any other refusal that lasts for 15
+// s, or [WithPollFailures]. Polls use [LaneLow] and cost one request each, plus
+// one per 100 entries of the last two minutes. They are 5 s apart after new
+// entries, and then at growing intervals of up to 30 s (see [WithPoll]).
 //
 //	API:    GET /projects/{project}/audit-logs
 //	Access: audit-logs read
 //	Status: assumed
 func (s *AuditLogsService) Follow(ctx context.Context, p *AuditLogListParams, opts ...WaitOption) iter.Seq2[*AuditEntry, error] {
 	conf := newWaitConfig(append([]WaitOption{WithPoll(followInitial, followMax)}, opts...))
+	var params AuditLogListParams
+	if p != nil {
+		params = *p
+	}
+	params.To, params.Limit, params.Offset = time.Time{}, pageLimit, 0
+	l := s.listing(&params)
+	l.id, l.request.lane = auditKey, LaneLow
 	return func(yield func(*AuditEntry, error) bool) {
 		if ctx == nil {
 			yield(nil, &ArgumentError{Op: api.Table[api.AuditLogsList].Name, Arg: "context", Reason: "is nil"})
 			return
 		}
-		f := auditFollower{service: s, conf: conf, seen: make(map[string]time.Time)}
-		if p != nil {
-			f.params = *p
-		}
-		f.params.To, f.params.Limit, f.params.Offset = time.Time{}, 0, 0
-		f.run(ctx, yield)
+		f := follower{listing: l, opts: conf.request, begin: params.From, known: make(map[string]listed)}
+		f.run(ctx, &conf, yield)
 	}
 }
 
-// auditFollower keeps track of the entries it has yielded.
-type auditFollower struct {
-	service *AuditLogsService
-	conf    waitConfig
-	params  AuditLogListParams
-	newest  time.Time            // the time of the newest entry so far
-	seen    map[string]time.Time // by auditKey: entries that the next poll may return again
+// A follower polls the audit log. What is new it decides by what it has listed
+// before, and when that was by the local clock: the timestamp of an entry says
+// nothing about the others.
+type follower struct {
+	listing listing[AuditEntry]
+	opts    []RequestOption
+	begin   time.Time         // entries with earlier timestamps are not yielded
+	last    time.Time         // when the last poll that succeeded began
+	known   map[string]listed // by auditKey
+	whole   bool              // it has read the log to its end, all of which is known
+	longest int               // see list.Walk
+	ahead   []time.Duration   // of the local clock: the timestamps of the latest entries
 }
 
-func (f *auditFollower) run(ctx context.Context, yield func(*AuditEntry, error) bool) {
-	interval := f.conf.initial
-	skip := f.params.From.IsZero() // skip existing entries
+// listed is an entry with its timestamp, and when it was first and last listed.
+type listed struct{ timestamp, first, last time.Time }
+
+func (f *follower) run(ctx context.Context, conf *waitConfig, yield func(*AuditEntry, error) bool) {
+	interval, failures := conf.initial, 0
+	var refused time.Time // since when all polls were refused
 	for {
-		fresh, err := f.look(ctx, skip)
+		fresh, err := f.poll(ctx)
 		switch {
 		case ctx.Err() != nil:
 			yield(nil, contextError(ctx))
 			return
-		case err != nil && (verdict(err, 0).Hopeless || errors.Is(err, ErrNotFound)):
-			yield(nil, err)
-			return
 		case err == nil:
+			failures, refused = 0, time.Time{}
 			for _, e := range slices.Backward(fresh) {
-				if !skip && !yield(e, nil) {
+				if !yield(e, nil) {
 					return
 				}
 			}
-			if skip = false; len(fresh) > 0 {
-				interval = f.conf.initial
+			if len(fresh) > 0 {
+				interval = conf.initial
+			}
+		default:
+			failures++
+			v := verdict(err, 0)
+			if !v.Refused && !errors.Is(err, ErrPageLoop) {
+				refused = time.Time{}
+			} else if refused.IsZero() {
+				refused = time.Now()
+			}
+			if v.Hopeless || failures == conf.failures || !refused.IsZero() && time.Since(refused) >= missingFor {
+				yield(nil, err)
+				return
 			}
 		}
 		if err := sleep(ctx, jitter(interval)); err != nil {
 			yield(nil, contextError(ctx))
 			return
 		}
-		interval = min(time.Duration(float64(interval)*pollGrowth), f.conf.max)
+		interval = min(time.Duration(float64(interval)*pollGrowth), conf.max)
 	}
 }
 
-// look returns the new entries, newest first. It records them only if the whole
-// poll succeeds, so that none is lost. If existing entries are skipped, the
-// first poll reads a single page.
-func (f *auditFollower) look(ctx context.Context, first bool) ([]*AuditEntry, error) {
-	var since time.Time
-	if !f.newest.IsZero() {
-		since = f.newest.Add(-followOverlap)
+// poll returns the new entries, newest first. It records them only if the whole
+// poll succeeds, so that none is lost.
+func (f *follower) poll(ctx context.Context) ([]*AuditEntry, error) {
+	start, begin := time.Now(), f.begin
+	first := f.last.IsZero()
+	skip := first && begin.IsZero() // the entries that there are
+	latest := start                 // the timestamps of most entries are earlier
+	if n := len(f.ahead); n > 0 {
+		latest = start.Add(slices.Sorted(slices.Values(f.ahead))[n/10])
 	}
-	params := f.params
-	if since.After(params.From) {
-		params.From = since
-	}
-	opts := append([]RequestOption{WithLane(LaneLow)}, f.conf.request...)
+	settled := f.last.Add(-followLate)
 	var fresh []*AuditEntry
-	newest, known := f.newest, 0
-	for e, err := range f.service.All(ctx, &params, opts...) {
-		if err != nil {
-			return nil, err
+	var again []string
+	row, stopped := 0, false
+	w := list.NewWalk(auditKey, list.Position{})
+	w.Longest = f.longest
+	err := f.listing.walk(ctx, w, f.opts, func(e *AuditEntry) bool {
+		key := auditKey(e)
+		k, known := f.known[key]
+		early := !e.Timestamp.IsZero() && e.Timestamp.Before(begin)
+		switch {
+		case known:
+			again = append(again, key)
+		case skip || !early:
+			fresh = append(fresh, e)
 		}
-		// The service may not filter by time, so a page of old entries ends the
-		// poll. Entries seen before do not, because a late one may follow them.
-		old := !params.From.IsZero() && !e.Timestamp.IsZero() && e.Timestamp.Before(params.From)
-		_, seen := f.seen[auditKey(e)]
-		if old || seen && e.Timestamp.IsZero() {
-			if known++; known >= pageLimit {
-				break
+		if known && !k.first.After(settled) && !e.Timestamp.After(latest) || !known && early {
+			row++
+		} else {
+			row = 0
+		}
+		if skip && len(fresh) == pageLimit {
+			ahead := ahead(fresh, start)
+			if len(ahead) == 0 {
+				return false
+			}
+			begin = start.Add(middle(ahead) - followLate)
+			for row < pageLimit && fresh[pageLimit-1-row].Timestamp.Before(begin) {
+				row++
 			}
 		}
-		if old || seen {
-			continue
-		}
-		fresh = append(fresh, e)
-		if e.Timestamp.After(newest) {
-			newest = e.Timestamp
-		}
-		if first && len(fresh) >= pageLimit {
-			break
-		}
+		stopped = row >= followSettled
+		return !stopped && (row == 0 || !f.whole || len(again) < len(f.known))
+	})
+	if err != nil {
+		return nil, err
 	}
-	f.newest = newest
-	for _, e := range fresh {
-		f.seen[auditKey(e)] = e.Timestamp
+	f.record(fresh, again, start)
+	if stopped && skip {
+		f.begin = earlier(begin, start.Add(-followLate))
 	}
-	for id, at := range f.seen {
-		if !at.IsZero() && at.Before(newest.Add(-2*followOverlap)) {
-			delete(f.seen, id)
-		}
+	f.last, f.longest, f.whole = start, w.Longest, !stopped
+	if skip {
+		return nil, nil
 	}
 	return fresh, nil
+}
+
+// record notes the entries of a poll, and forgets those that polls have not
+// reached for a while.
+func (f *follower) record(fresh []*AuditEntry, again []string, start time.Time) {
+	now := time.Now()
+	latest := ahead(fresh[:min(len(fresh), pageLimit)], start)
+	for _, e := range fresh {
+		k := listed{e.Timestamp, now, now}
+		if f.last.IsZero() { // they are older than the poll
+			k.first = start.Add(-followLate)
+			if age := middle(latest) - e.Timestamp.Sub(start); age < 0 {
+				k.first = now
+			} else if !e.Timestamp.IsZero() {
+				k.first = start.Add(-age)
+			}
+		}
+		f.known[auditKey(e)] = k
+	}
+	slices.Reverse(latest)
+	f.ahead = append(f.ahead, latest...)
+	f.ahead = slices.Clone(f.ahead[max(0, len(f.ahead)-2*followSettled):])
+	for _, key := range again {
+		k := f.known[key]
+		k.last = now
+		f.known[key] = k
+	}
+	for key, k := range f.known {
+		if now.Sub(k.last) < followKept {
+			continue
+		}
+		delete(f.known, key)
+		if at := earlier(k.timestamp, start.Add(-followLate)); at.After(f.begin) {
+			f.begin = at
+		}
+	}
+}
+
+// ahead returns how far timestamps are ahead of the local clock.
+func ahead(entries []*AuditEntry, now time.Time) (all []time.Duration) {
+	for _, e := range entries {
+		if !e.Timestamp.IsZero() {
+			all = append(all, e.Timestamp.Sub(now))
+		}
+	}
+	return all
+}
+
+// middle returns the median, 0 if there is none.
+func middle(all []time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(all))[len(all)/2]
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // auditKey identifies an entry by its id or, if it has none, by its other

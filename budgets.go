@@ -130,20 +130,13 @@ type BudgetListParams struct {
 }
 
 func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget] {
-	var params BudgetListParams
-	if p != nil {
-		params = *p
+	if p == nil {
+		p = new(BudgetListParams)
 	}
 	return listing[Budget]{
-		name: "budgets", id: func(b *Budget) string { return b.ID },
-		limit: params.Limit, offset: params.Offset,
+		scope: s.scope(), request: request{op: api.BudgetsList}, name: "budgets", id: func(b *Budget) string { return b.ID },
+		limit: p.Limit, offset: p.Offset,
 	}
-}
-
-func (s *BudgetsService) page(ctx context.Context, l *listing[Budget], opts []RequestOption) (*Page[Budget], error) {
-	r := request{op: api.BudgetsList}
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
 }
 
 // List returns one page of budgets. It costs one request.
@@ -152,20 +145,19 @@ func (s *BudgetsService) page(ctx context.Context, l *listing[Budget], opts []Re
 //	Access: budgets read
 //	Status: assumed
 func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...RequestOption) (*Page[Budget], error) {
-	l := s.listing(p)
-	return s.page(ctx, &l, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the budgets, starting at the given offset. It costs one
-// request per Limit budgets; the default Limit is 100.
+// All iterates over the budgets, starting at the given offset. Budgets may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// budgets, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/budgets
 //	Access: budgets read
 //	Status: assumed
 func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...RequestOption) iter.Seq2[*Budget, error] {
-	return s.listing(p).all(ctx, "budgets.list", func(ctx context.Context, l *listing[Budget]) (*Page[Budget], error) {
-		return s.page(ctx, l, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // Get returns a budget. It costs one request.

@@ -28,6 +28,7 @@ var content = io.NewSectionReader(strings.NewReader("a text of 20 letters"), 0, 
 var arguments = []any{
 	connic.TriggerRequest{Message: "hi"},
 	connic.RunSearch{Marker: "x-1-marker", Since: time.Now()},
+	[]connic.RunSearch{{Marker: "x-1-marker", Since: time.Now()}},
 	connic.TextUpload{Content: "a text"},
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},
 	slices.Values([]connic.Document{connic.TextUpload{Content: "a text"}}),
@@ -133,7 +134,8 @@ func methods(t *testing.T) []source.Method {
 // an operation that has its own method.
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
-		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch"
+		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch" ||
+		strings.HasSuffix(m.Name, "Triggered")
 }
 
 // An operation is an operation, and a call that makes one request of it.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/list"
 )
 
 func FuzzRun(f *testing.F) {
@@ -62,9 +63,9 @@ func TestGoldenRunCutAtEveryByte(t *testing.T) {
 		}
 	}
 	page := `{"items":[` + whole + `,` + whole + `],"total":2,"has_more":false}`
-	l := listing[Run]{name: "runs", id: func(r *Run) string { return r.ID }}
+	runs := list.Kind[Run]{Name: "runs", ID: func(r *Run) string { return r.ID }, Item: decodeItem[Run]}
 	for cut := range len(page) {
-		if p, err := l.decode(lenient.New([]byte(page[:cut]))); err == nil {
+		if p, err := runs.Decode(lenient.New([]byte(page[:cut])), list.Position{}, 0); err == nil {
 			t.Errorf("F2: a page cut after %d bytes passes for %+v", cut, p)
 		}
 	}

@@ -163,23 +163,17 @@ type DeploymentListParams struct {
 	Limit, Offset int
 }
 
-func (s *DeploymentsService) listing(p *DeploymentListParams) (listing[Deployment], DeploymentListParams) {
-	var params DeploymentListParams
-	if p != nil {
-		params = *p
+func (s *DeploymentsService) listing(p *DeploymentListParams) listing[Deployment] {
+	if p == nil {
+		p = new(DeploymentListParams)
 	}
-	return listing[Deployment]{
-		name: "deployments", id: func(d *Deployment) string { return d.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment], p DeploymentListParams, opts []RequestOption) (*Page[Deployment], error) {
-	r := request{op: api.DeploymentsList}
-	r.query.add("environment_id", cmp.Or(p.EnvironmentID, s.scope().environment))
-	r.query.add("status", string(p.Status))
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	l := listing[Deployment]{
+		scope: s.scope(), request: request{op: api.DeploymentsList}, name: "deployments", id: func(d *Deployment) string { return d.ID },
+		limit: p.Limit, offset: p.Offset,
+	}
+	l.request.query.add("environment_id", cmp.Or(p.EnvironmentID, l.scope.environment))
+	l.request.query.add("status", string(p.Status))
+	return l
 }
 
 // List returns one page of deployments, presumably newest first. It costs one
@@ -189,21 +183,20 @@ func (s *DeploymentsService) page(ctx context.Context, l *listing[Deployment], p
 //	Access: deployments read
 //	Status: assumed
 func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) (*Page[Deployment], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the deployments, starting at the given offset. It costs one
-// request per Limit deployments; the default Limit is 100.
+// All iterates over the deployments, starting at the given offset. Deployments
+// may be added and deleted during the iteration: each of the others is yielded
+// once, or the iteration ends with [ErrPageLoop]. It costs one request per
+// Limit deployments, and a few more if the list changes; the default Limit is
+// 100.
 //
 //	API:    GET /projects/{project}/deployments
 //	Access: deployments read
 //	Status: assumed
 func (s *DeploymentsService) All(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) iter.Seq2[*Deployment, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "deployments.list", func(ctx context.Context, l *listing[Deployment]) (*Page[Deployment], error) {
-		return s.page(ctx, l, params, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // Get returns a deployment. It costs one request.
@@ -368,12 +361,9 @@ func (s *DeploymentsService) waiter(conf *waitConfig) *waiter[Deployment] {
 			return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, conf.asked(a))
 		},
 		List: func([]*Deployment) func(context.Context, watch.Position, watch.Ask) (watch.Page[Deployment], error) {
-			l, _ := s.listing(&DeploymentListParams{Limit: pageLimit})
-			return pages(conf, l, func(ctx context.Context, l *listing[Deployment], opts []RequestOption) (*Page[Deployment], error) {
-				r := request{op: api.DeploymentsList, lane: LanePoll}
-				l.query(&r.query)
-				return do(ctx, s.scope(), r, l.decode, opts)
-			})
+			l := s.listing(&DeploymentListParams{Limit: pageLimit})
+			l.request.query = nil // all environments
+			return pages(conf, l)
 		},
 		// A list may omit what tells how a deployment ended.
 		Partial: func(d *Deployment) bool { return d.Status == "" || !d.atWork() },

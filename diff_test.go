@@ -3,6 +3,8 @@ package connic_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"reflect"
 	"testing"
 
 	"github.com/connic-go/connic"
@@ -15,6 +17,21 @@ func TestDiff(t *testing.T) {
 		Criteria: []connic.Criterion{{Name: "clear", MaxScore: 5}},
 	}
 	budget := &connic.Budget{Name: "all", Amount: connic.MustDecimal("12.50"), Currency: "EUR"}
+	filtered := new(connic.Judge)
+	if err := json.Unmarshal([]byte(`{"name":"1.0","model":"2.00","filters":[{"field":"context.id","operator":"equals","value":9007199254740993}],`+
+		`"score_alert":{"threshold":2.50,"window":{"b":1e21,"a":[12345678901234567890,0.5,"x"]}}}`), filtered); err != nil {
+		t.Fatal(err)
+	}
+	filter := func(value any) connic.JudgeUpdate {
+		return connic.JudgeUpdate{Filters: connic.Set([]connic.RunFilter{{Field: "context.id", Operator: connic.FilterEquals, Value: value}})}
+	}
+	alert := func(window any) connic.JudgeUpdate {
+		return connic.JudgeUpdate{ScoreAlert: connic.Set(connic.ScoreAlert{Threshold: 2.5, Window: window})}
+	}
+	cleared := connic.JudgeUpdate{
+		SystemPrompt: connic.Null[string](), IncludeAgentSystemPrompt: connic.Null[bool](), SampleRate: connic.Null[float64](),
+		Filters: connic.Null[[]connic.RunFilter](), FilterExpression: connic.Null[string](), ScoreAlert: connic.Null[connic.ScoreAlert](),
+	}
 	for name, test := range map[string]struct {
 		got  []connic.Change
 		want string
@@ -30,11 +47,34 @@ func TestDiff(t *testing.T) {
 		"two":                  {judge.Diff(connic.JudgeUpdate{Name: connic.Set("t"), AgentName: connic.Set("s")}), `[name: "tone" → "t" agent_name: "support" → "s"]`},
 		"the same amount":      {budget.Diff(connic.BudgetUpdate{Amount: connic.Set(connic.MustDecimal("12.5"))}), "[]"},
 		"another amount":       {budget.Diff(connic.BudgetUpdate{Amount: connic.Set(connic.MustDecimal("13"))}), `[amount: "12.50" → "13"]`},
+		"all cleared already":  {new(connic.Judge).Diff(cleared), "[]"},
+		"cleared false":        {new(connic.Judge).Diff(connic.JudgeUpdate{IncludeAgentSystemPrompt: connic.Set(false)}), "[]"},
+		"unset":                {new(connic.Judge).Diff(connic.JudgeUpdate{SampleRate: connic.Set(20.0), SystemPrompt: connic.Set("s")}), `[system_prompt: null → "s" sample_rate: null → 20]`},
+		"unset of a budget":    {new(connic.Budget).Diff(connic.BudgetUpdate{AgentName: connic.Set("s"), Amount: connic.Set(connic.MustDecimal("0")), Enabled: connic.Set(true)}), `[agent_name: null → "s" amount: null → "0" enabled: false → true]`},
+		"another name":         {filtered.Diff(connic.JudgeUpdate{Name: connic.Set("1"), Model: connic.Set("2.0")}), `[name: "1.0" → "1" model: "2.00" → "2.0"]`},
+		"another budget":       {(&connic.Budget{Name: "2.0"}).Diff(connic.BudgetUpdate{Name: connic.Set("2.00")}), `[name: "2.0" → "2.00"]`},
+		"a long id":            {filtered.Diff(filter(int64(9007199254740993))), "[]"},
+		"another long id":      {filtered.Diff(filter(int64(9007199254740992))), `[filters: [{"field":"context.id","operator":"equals","value":9007199254740993}] → [{"field":"context.id","operator":"equals","value":9007199254740992}]]`},
+		"its text":             {filtered.Diff(filter("9007199254740993")), `[filters: [{"field":"context.id","operator":"equals","value":9007199254740993}] → [{"field":"context.id","operator":"equals","value":"9007199254740993"}]]`},
+		"any JSON":             {filtered.Diff(alert(json.RawMessage(`{"a":[12345678901234567890, 5e-1, "x"], "b": 1000000000000000000000}`))), "[]"},
+		"other JSON":           {filtered.Diff(alert("1h")), `[score_alert: {"threshold":2.5,"window":{"a":[12345678901234567890,0.5,"x"],"b":1e+21}} → {"threshold":2.5,"window":"1h"}]`},
 		"a text like a number": {budget.Diff(connic.BudgetUpdate{Name: connic.Set("12.5")}), `[name: "all" → "12.5"]`},
 	} {
 		if got := fmt.Sprint(test.got); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
+	}
+	// What was read is written back unchanged, and of the usual type.
+	var update connic.JudgeUpdate
+	const text = `{"filters":[{"field":"a","operator":"equals","value":1142857142857142857},{"field":"b","operator":"equals","value":[1,0.1,-0,1e3]}]}`
+	if err := json.Unmarshal([]byte(text), &update); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := json.Marshal(update); err != nil || string(raw) != `{"filters":[{"field":"a","operator":"equals","value":1142857142857142857},{"field":"b","operator":"equals","value":[1,0.1,-0,1000]}]}` {
+		t.Errorf("%s, %v", raw, err)
+	}
+	if filters, _ := update.Filters.Get(); !reflect.DeepEqual(filters[1].Value, []any{1.0, 0.1, math.Copysign(0, -1), 1000.0}) {
+		t.Errorf("%#v", filters[1].Value)
 	}
 	if raw, err := json.Marshal(judge.Diff(connic.JudgeUpdate{Name: connic.Set("t")})); err != nil || string(raw) != `[{"Field":"name","From":"tone","To":"t"}]` {
 		t.Errorf("as JSON it is %s, %v", raw, err)

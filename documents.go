@@ -72,6 +72,12 @@ func (v *Ingestion) UnmarshalJSON(data []byte) error { return decodeMethod(data,
 func (v *Judge) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
 
 // UnmarshalJSON implements [json.Unmarshaler].
+func (v *RunFilter) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *ScoreAlert) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
 func (v *Evaluation) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
 
 // UnmarshalJSON implements [json.Unmarshaler].

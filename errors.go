@@ -30,7 +30,7 @@ const (
 	ErrRateLimited  = sentinel("connic: rate limited")        // 429, or refused by the client itself for its own limit
 	ErrServer       = sentinel("connic: server error")        // 5xx
 	ErrTooLarge     = sentinel("connic: response too large")  // the response exceeds WithMaxResponseBytes
-	ErrPageLoop     = sentinel("connic: pages repeat")        // a list does not end
+	ErrPageLoop     = sentinel("connic: pages repeat")        // a list does not end, or changes faster than it can be read
 	ErrReadOnly     = sentinel("connic: client is read-only") // WithReadOnly
 	ErrClosed       = sentinel("connic: client is closed")    // called after Close
 

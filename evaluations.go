@@ -166,30 +166,22 @@ type EvaluationListParams struct {
 	Limit, Offset int
 }
 
-func (s *JudgesService) evaluations(p *EvaluationListParams) (listing[Evaluation], EvaluationListParams) {
-	var params EvaluationListParams
-	if p != nil {
-		params = *p
+func (s *JudgesService) evaluations(judgeID string, p *EvaluationListParams) listing[Evaluation] {
+	if p == nil {
+		p = new(EvaluationListParams)
 	}
-	return listing[Evaluation]{
-		name: "evaluations", id: func(e *Evaluation) string { return e.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *listing[Evaluation], p EvaluationListParams, lane Lane, opts []RequestOption) (*Page[Evaluation], error) {
-	r := request{op: api.JudgesEvaluations, id: judgeID, lane: lane}
-	r.query.add("run_id", p.RunID)
-	r.query.add("status", string(p.Status))
-	l.query(&r.query)
-	page, err := do(ctx, s.scope(), r, l.decode, opts)
-	if err != nil {
-		return nil, err
+	l := listing[Evaluation]{
+		scope: s.scope(), request: request{op: api.JudgesEvaluations, id: judgeID}, name: "evaluations",
+		id: func(e *Evaluation) string { return e.ID }, limit: p.Limit, offset: p.Offset,
+		complete: func(items []*Evaluation) {
+			for _, e := range items {
+				e.JudgeID = cmp.Or(e.JudgeID, judgeID)
+			}
+		},
 	}
-	for _, e := range page.Items {
-		e.JudgeID = cmp.Or(e.JudgeID, judgeID)
-	}
-	return page, nil
+	l.request.query.add("run_id", p.RunID)
+	l.request.query.add("status", string(p.Status))
+	return l
 }
 
 // Evaluations returns one page of a judge's evaluations, presumably newest
@@ -199,21 +191,20 @@ func (s *JudgesService) evaluationPage(ctx context.Context, judgeID string, l *l
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *EvaluationListParams, opts ...RequestOption) (*Page[Evaluation], error) {
-	l, params := s.evaluations(p)
-	return s.evaluationPage(ctx, judgeID, &l, params, LaneCall, opts)
+	return s.evaluations(judgeID, p).page(ctx, opts)
 }
 
 // AllEvaluations iterates over a judge's evaluations, starting at the given
-// offset. It costs one request per Limit evaluations; the default Limit is 100.
+// offset. Evaluations may be added and deleted during the iteration: each of
+// the others is yielded once, or the iteration ends with [ErrPageLoop]. It
+// costs one request per Limit evaluations, and a few more if the list changes;
+// the default Limit is 100.
 //
 //	API:    GET /projects/{project}/judges/{judge}/evaluations
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) AllEvaluations(ctx context.Context, judgeID string, p *EvaluationListParams, opts ...RequestOption) iter.Seq2[*Evaluation, error] {
-	l, params := s.evaluations(p)
-	return l.all(ctx, "judges.evaluations", func(ctx context.Context, l *listing[Evaluation]) (*Page[Evaluation], error) {
-		return s.evaluationPage(ctx, judgeID, l, params, LaneCall, opts)
-	})
+	return s.evaluations(judgeID, p).all(ctx, opts)
 }
 
 // Evaluate asks a judge to score a run, regardless of the judge's trigger mode,
@@ -378,17 +369,13 @@ func (s *JudgesService) newest(conf *waitConfig, judgeID string) func([]*Evaluat
 		if slices.ContainsFunc(last, func(e *Evaluation) bool { return e == nil || e.RunID != params.RunID }) {
 			params.RunID = ""
 		}
-		l, _ := s.evaluations(&params)
-		return pages(conf, l, func(ctx context.Context, l *listing[Evaluation], opts []RequestOption) (*Page[Evaluation], error) {
-			page, err := s.evaluationPage(ctx, judgeID, l, params, LanePoll, opts)
-			if err != nil {
-				return nil, err
+		l := s.evaluations(judgeID, &params)
+		l.complete = func(items []*Evaluation) {
+			for _, e := range items {
+				e.JudgeID, e.RunID = cmp.Or(e.JudgeID, judgeID), cmp.Or(e.RunID, params.RunID)
 			}
-			for _, e := range page.Items {
-				e.RunID = cmp.Or(e.RunID, params.RunID)
-			}
-			slices.SortStableFunc(page.Items, func(a, b *Evaluation) int { return b.CreatedAt.Compare(a.CreatedAt) })
-			return page, nil
-		})
+			slices.SortStableFunc(items, func(a, b *Evaluation) int { return b.CreatedAt.Compare(a.CreatedAt) })
+		}
+		return pages(conf, l)
 	}
 }

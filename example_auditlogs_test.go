@@ -50,8 +50,10 @@ func ExampleAuditLogsService_All() {
 	// judges.create by cnc_…cess, before: ""
 }
 
-// Changes are reported as they happen. To resume after a restart, store the
-// Timestamp of the last entry and pass it as From.
+// Changes are reported as they happen. To resume after a restart, store the ids
+// of the entries of the last minutes, and skip them. Pass as From the Timestamp
+// of the last entry, or the time of the restart if that is earlier, less two
+// minutes.
 func ExampleAuditLogsService_Follow() {
 	srv := connictest.New()
 	defer srv.Close()

@@ -120,16 +120,42 @@ func TestFollowEndsWhereNothingHelps(t *testing.T) {
 		client := must[*connic.Client](t)(connic.New("p", "cnc_audit_test_key", connic.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			return respondWith(r, status, `{"detail":"no"}`), nil
 		})})))
-		for code, sentinel := range map[int]error{http.StatusForbidden: connic.ErrForbidden, http.StatusNotFound: connic.ErrNotFound} {
+		start := time.Now()
+		for code, sentinel := range map[int]error{
+			http.StatusForbidden: connic.ErrForbidden, http.StatusNotFound: connic.ErrNotFound, http.StatusUnprocessableEntity: connic.ErrInvalid,
+			http.StatusBadRequest: nil, http.StatusMethodNotAllowed: nil,
+		} {
 			status = code
 			pairs := 0
 			for _, err := range client.AuditLogs.Follow(t.Context(), nil) {
-				if pairs++; !errors.Is(err, sentinel) {
+				var answer *connic.Error
+				if pairs++; !errors.As(err, &answer) || answer.StatusCode != code || sentinel != nil && !errors.Is(err, sentinel) {
 					t.Errorf("it yields %v", err)
 				}
 			}
 			if pairs != 1 {
 				t.Errorf("%d: %d pairs", code, pairs)
+			}
+			if took := time.Since(start); took > 30*time.Second {
+				t.Errorf("%d: it ends after %v", code, took)
+			}
+			start = time.Now()
+		}
+		// What stands in for the service for a while ends nothing, and a number of
+		// failures does if it is to.
+		requests := 0
+		client = must[*connic.Client](t)(connic.New("p", "cnc_audit_test_key", connic.WithRetry(connic.RetryPolicy{MaxAttempts: 1}), connic.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			switch requests++; {
+			case requests == 2 || requests == 3:
+				return respondWith(r, http.StatusBadRequest, ""), nil
+			case requests > 5:
+				return respondWith(r, http.StatusServiceUnavailable, ""), nil
+			}
+			return respondWith(r, http.StatusOK, "[]"), nil
+		})})))
+		for _, err := range client.AuditLogs.Follow(t.Context(), nil, connic.WithPollFailures(3)) {
+			if !errors.Is(err, connic.ErrServer) || requests != 8 {
+				t.Errorf("it ends with %v after %d requests", err, requests)
 			}
 		}
 	})

@@ -71,7 +71,9 @@ type RunFilter struct {
 	// context. The syntax for the latter is not known.
 	Field    string         `json:"field" api:"words"`
 	Operator FilterOperator `json:"operator" api:"words"`
-	// Value is any JSON value. FilterExists does not need one.
+	// Value is any JSON value. FilterExists does not need one. A number of the
+	// service that is no float64, such as a long id, is an
+	// [encoding/json.Number].
 	Value any `json:"value,omitempty" api:"words"`
 }
 
@@ -96,7 +98,8 @@ func (o FilterOperator) Known() bool {
 type ScoreAlert struct {
 	Threshold float64 `json:"threshold" api:"words"`
 	// Window is the extent of the rolling window. It is not documented whether
-	// it counts evaluations or measures time, so it may be any JSON value.
+	// it counts evaluations or measures time, so it may be any JSON value, as in
+	// RunFilter.
 	Window any `json:"window,omitempty" api:"words"`
 }
 
@@ -106,22 +109,16 @@ type JudgeListParams struct {
 	Limit, Offset int
 }
 
-func (s *JudgesService) listing(p *JudgeListParams) (listing[Judge], JudgeListParams) {
-	var params JudgeListParams
-	if p != nil {
-		params = *p
+func (s *JudgesService) listing(p *JudgeListParams) listing[Judge] {
+	if p == nil {
+		p = new(JudgeListParams)
 	}
-	return listing[Judge]{
-		name: "judges", id: func(j *Judge) string { return j.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *JudgesService) page(ctx context.Context, l *listing[Judge], p JudgeListParams, opts []RequestOption) (*Page[Judge], error) {
-	r := request{op: api.JudgesList}
-	r.query.add("agent_name", p.AgentName)
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	l := listing[Judge]{
+		scope: s.scope(), request: request{op: api.JudgesList}, name: "judges", id: func(j *Judge) string { return j.ID },
+		limit: p.Limit, offset: p.Offset,
+	}
+	l.request.query.add("agent_name", p.AgentName)
+	return l
 }
 
 // List returns one page of judges. It costs one request.
@@ -130,21 +127,19 @@ func (s *JudgesService) page(ctx context.Context, l *listing[Judge], p JudgeList
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...RequestOption) (*Page[Judge], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the judges, starting at the given offset. It costs one
-// request per Limit judges; the default Limit is 100.
+// All iterates over the judges, starting at the given offset. Judges may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// judges, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/judges
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...RequestOption) iter.Seq2[*Judge, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "judges.list", func(ctx context.Context, l *listing[Judge]) (*Page[Judge], error) {
-		return s.page(ctx, l, params, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // Get returns a judge. It costs one request.

@@ -131,31 +131,22 @@ type EntryListParams struct {
 	Limit, Offset int
 }
 
-func (s *KnowledgeService) listing(p *EntryListParams) (listing[Entry], EntryListParams) {
-	var params EntryListParams
-	if p != nil {
-		params = *p
+func (s *KnowledgeService) listing(p *EntryListParams) listing[Entry] {
+	if p == nil {
+		p = new(EntryListParams)
 	}
-	return listing[Entry]{
-		name: "entries",
+	l := listing[Entry]{
+		scope: s.scope(), name: "entries", limit: p.Limit, offset: p.Offset,
 		id: func(e *Entry) string {
 			if e.EntryID == "" {
 				return ""
 			}
 			return e.Namespace + "\x00" + e.EntryID
 		},
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *KnowledgeService) page(ctx context.Context, l *listing[Entry], p EntryListParams, opts []RequestOption) (*Page[Entry], error) {
-	r, err := s.within(api.KnowledgeList, p.EnvironmentID, p.Namespace)
-	if err != nil {
-		return nil, err
 	}
-	r.query.add("namespace", p.Namespace)
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	l.request, l.err = s.within(api.KnowledgeList, p.EnvironmentID, p.Namespace)
+	l.request.query.add("namespace", p.Namespace)
+	return l
 }
 
 // List returns one page of entries. It costs one request.
@@ -164,21 +155,19 @@ func (s *KnowledgeService) page(ctx context.Context, l *listing[Entry], p EntryL
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ...RequestOption) (*Page[Entry], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
-// All iterates over the entries, starting at the given offset. It costs one
-// request per Limit entries; the default Limit is 100.
+// All iterates over the entries, starting at the given offset. Entries may be
+// added and deleted during the iteration: each of the others is yielded once,
+// or the iteration ends with [ErrPageLoop]. It costs one request per Limit
+// entries, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/knowledge
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) All(ctx context.Context, p *EntryListParams, opts ...RequestOption) iter.Seq2[*Entry, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "knowledge.list", func(ctx context.Context, l *listing[Entry]) (*Page[Entry], error) {
-		return s.page(ctx, l, params, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // EntryParams specifies where an entry is.
@@ -307,8 +296,7 @@ func (s *KnowledgeService) Namespaces(ctx context.Context, p *NamespaceListParam
 	default:
 		r.query.addInt("depth", params.Depth)
 	}
-	l := listing[Namespace]{
-		name: "namespaces", id: func(n *Namespace) string { return n.Name },
-	}
-	return do(ctx, s.scope(), r, l.decode, opts)
+	return listing[Namespace]{
+		scope: s.scope(), request: r, name: "namespaces", id: func(n *Namespace) string { return n.Name },
+	}.page(ctx, opts)
 }

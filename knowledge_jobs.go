@@ -63,26 +63,17 @@ type JobListParams struct {
 	Limit, Offset int
 }
 
-func (s *KnowledgeService) jobListing(p *JobListParams) (listing[Job], JobListParams) {
-	var params JobListParams
-	if p != nil {
-		params = *p
+func (s *KnowledgeService) jobListing(p *JobListParams) listing[Job] {
+	if p == nil {
+		p = new(JobListParams)
 	}
-	return listing[Job]{
-		name: "jobs", id: func(j *Job) string { return j.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobListParams, lane Lane, opts []RequestOption) (*Page[Job], error) {
-	r, err := s.begin(api.KnowledgeJobsList, p.EnvironmentID)
-	if err != nil {
-		return nil, err
+	l := listing[Job]{
+		scope: s.scope(), name: "jobs", id: func(j *Job) string { return j.ID },
+		limit: p.Limit, offset: p.Offset,
 	}
-	r.lane = lane
-	r.query.add("status", string(p.Status))
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	l.request, l.err = s.begin(api.KnowledgeJobsList, p.EnvironmentID)
+	l.request.query.add("status", string(p.Status))
+	return l
 }
 
 // Jobs returns one page of ingestion jobs. It costs one request.
@@ -91,21 +82,19 @@ func (s *KnowledgeService) jobPage(ctx context.Context, l *listing[Job], p JobLi
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...RequestOption) (*Page[Job], error) {
-	l, params := s.jobListing(p)
-	return s.jobPage(ctx, &l, params, LaneCall, opts)
+	return s.jobListing(p).page(ctx, opts)
 }
 
-// AllJobs iterates over the ingestion jobs, starting at the given offset. It
-// costs one request per Limit jobs; the default Limit is 100.
+// AllJobs iterates over the ingestion jobs, starting at the given offset. Jobs
+// may be added and deleted during the iteration: each of the others is yielded
+// once, or the iteration ends with [ErrPageLoop]. It costs one request per
+// Limit jobs, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/knowledge/jobs
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
-	l, params := s.jobListing(p)
-	return l.all(ctx, "knowledge.jobs_list", func(ctx context.Context, l *listing[Job]) (*Page[Job], error) {
-		return s.jobPage(ctx, l, params, LaneCall, opts)
-	})
+	return s.jobListing(p).all(ctx, opts)
 }
 
 // GetJob returns an ingestion job. It costs one request.
@@ -140,10 +129,7 @@ func (s *KnowledgeService) waiter(conf *waitConfig, p *KnowledgeParams) *waiter[
 			return s.getJob(ctx, id, &KnowledgeParams{EnvironmentID: environment}, LanePoll, conf.asked(a))
 		},
 		List: func([]*Job) func(context.Context, watch.Position, watch.Ask) (watch.Page[Job], error) {
-			l, params := s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit})
-			return pages(conf, l, func(ctx context.Context, l *listing[Job], opts []RequestOption) (*Page[Job], error) {
-				return s.jobPage(ctx, l, params, LanePoll, opts)
-			})
+			return pages(conf, s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit}))
 		},
 		Copy: (*Job).clone,
 	})

@@ -94,8 +94,7 @@ func (s *KnowledgeService) Query(ctx context.Context, q KnowledgeQuery, opts ...
 		return nil, err
 	}
 	r.body = body
-	l := listing[Match]{
-		name: "results", id: func(m *Match) string { return m.EntryID },
-	}
-	return do(ctx, s.scope(), r, l.decode, opts)
+	return listing[Match]{
+		scope: s.scope(), request: r, name: "results", id: func(m *Match) string { return m.EntryID },
+	}.page(ctx, opts)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/list"
 )
 
 // ProjectService reads the project that the client belongs to. The required
@@ -71,8 +72,8 @@ func (e *Environment) takesDeployments() bool { return e.Type != EnvironmentTest
 
 func (s *EnvironmentsService) listing() listing[Environment] {
 	return listing[Environment]{
-		name: "environments",
-		id:   func(e *Environment) string { return e.ID },
+		scope: s.scope(), request: request{op: api.EnvironmentsList}, name: "environments",
+		id: func(e *Environment) string { return e.ID },
 	}
 }
 
@@ -83,24 +84,19 @@ func (s *EnvironmentsService) listing() listing[Environment] {
 //	Access: undocumented
 //	Status: observed
 func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (*Page[Environment], error) {
-	l := s.listing()
-	return do(ctx, s.scope(), request{op: api.EnvironmentsList}, l.decode, opts)
+	return s.listing().page(ctx, opts)
 }
 
 // everything returns the environments of all pages, in the order of the
 // service.
 func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOption) ([]*Environment, error) {
-	first := true
-	pages := s.listing().all(ctx, "environments.list", func(ctx context.Context, l *listing[Environment]) (*Page[Environment], error) {
-		r := request{op: api.EnvironmentsList}
-		if !first { // the only known form of the request has no parameters
-			l.query(&r.query)
-		}
-		first = false
-		l.limit = 0
-		return do(ctx, s.scope(), r, l.decode, opts)
+	var all []*Environment
+	l := s.listing() // the only known form of the request has no parameters
+	err := l.walk(ctx, list.NewWalk(l.id, list.Position{}), opts, func(e *Environment) bool {
+		all = append(all, e)
+		return true
 	})
-	return Collect(pages, 0)
+	return all, err
 }
 
 // Find returns the deployable environment with the given name or id: it looks

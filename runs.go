@@ -223,31 +223,25 @@ type RunListParams struct {
 	Limit, Offset int
 }
 
-func (s *RunsService) listing(p *RunListParams) (listing[Run], RunListParams) {
-	var params RunListParams
-	if p != nil {
-		params = *p
-		params.Status = slices.Clone(p.Status)
+func (s *RunsService) listing(p *RunListParams) listing[Run] {
+	if p == nil {
+		p = new(RunListParams)
 	}
-	return listing[Run]{
-		name: "runs", id: func(r *Run) string { return r.ID },
-		limit: params.Limit, offset: params.Offset,
-	}, params
-}
-
-func (s *RunsService) page(ctx context.Context, l *listing[Run], p RunListParams, lane Lane, opts []RequestOption) (*Page[Run], error) {
-	r := request{op: api.RunsList, lane: lane}
-	r.query.add("agent_name", p.AgentName)
+	l := listing[Run]{
+		scope: s.scope(), request: request{op: api.RunsList}, name: "runs", id: func(r *Run) string { return r.ID },
+		limit: p.Limit, offset: p.Offset,
+	}
+	q := &l.request.query
+	q.add("agent_name", p.AgentName)
 	for _, status := range p.Status {
-		r.query.add("status", string(status))
+		q.add("status", string(status))
 	}
-	r.query.add("environment_id", p.EnvironmentID)
-	r.query.add("deployment_id", p.DeploymentID)
-	r.query.add("parent_run_id", p.ParentRunID)
-	r.query.addTime("created_after", p.CreatedAfter)
-	r.query.addTime("created_before", p.CreatedBefore)
-	l.query(&r.query)
-	return do(ctx, s.scope(), r, l.decode, opts)
+	q.add("environment_id", p.EnvironmentID)
+	q.add("deployment_id", p.DeploymentID)
+	q.add("parent_run_id", p.ParentRunID)
+	q.addTime("created_after", p.CreatedAfter)
+	q.addTime("created_before", p.CreatedBefore)
+	return l
 }
 
 // List returns one page of runs, newest first. It costs one request.
@@ -256,23 +250,19 @@ func (s *RunsService) page(ctx context.Context, l *listing[Run], p RunListParams
 //	Access: runs read
 //	Status: assumed
 func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...RequestOption) (*Page[Run], error) {
-	l, params := s.listing(p)
-	return s.page(ctx, &l, params, LaneCall, opts)
+	return s.listing(p).page(ctx, opts)
 }
 
 // All iterates over the runs, newest first, starting at the given offset. Runs
-// created during the iteration shift the others; All skips those that were
-// already on the previous page. It costs one request per Limit runs; the
-// default Limit is 100.
+// may be added and deleted during the iteration: each of the others is yielded
+// once, or the iteration ends with [ErrPageLoop]. It costs one request per
+// Limit runs, and a few more if the list changes; the default Limit is 100.
 //
 //	API:    GET /projects/{project}/runs
 //	Access: runs read
 //	Status: assumed
 func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...RequestOption) iter.Seq2[*Run, error] {
-	l, params := s.listing(p)
-	return l.all(ctx, "runs.list", func(ctx context.Context, l *listing[Run]) (*Page[Run], error) {
-		return s.page(ctx, l, params, LaneCall, opts)
-	})
+	return s.listing(p).all(ctx, opts)
 }
 
 // Get returns a run. It costs one request.

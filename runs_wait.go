@@ -29,10 +29,7 @@ func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
 		},
 		List: func(last []*Run) func(context.Context, watch.Position, watch.Ask) (watch.Page[Run], error) {
 			params := created(last)
-			l, _ := s.listing(&params)
-			return pages(conf, l, func(ctx context.Context, l *listing[Run], opts []RequestOption) (*Page[Run], error) {
-				return s.page(ctx, l, params, LanePoll, opts)
-			})
+			return pages(conf, s.listing(&params))
 		},
 		// A list may omit long fields.
 		Partial: func(r *Run) bool { return r.effectiveStatus() == RunCompleted && r.Output == "" },

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -134,7 +136,8 @@ func (c Change) String() string { return c.Field + ": " + string(c.From) + " →
 
 // Diff returns the changes that an update would make to j, in the order of the
 // fields of [JudgeUpdate]. It sends no request. Use it to send an update only
-// if something differs.
+// if something differs. A field that the service may omit is unset if it is
+// zero, and clearing it is no change.
 func (j *Judge) Diff(u JudgeUpdate) []Change { return diff(j, u) }
 
 // Diff returns the changes that an update would make to b, in the order of the
@@ -146,10 +149,12 @@ func (b *Budget) Diff(u BudgetUpdate) []Change { return diff(b, u) }
 // of the same name in the current value.
 func diff(current, update any) []Change {
 	have := make(map[string]reflect.Value)
+	unset := make(map[string]bool) // zero, which stands for nothing
 	v := reflect.Indirect(reflect.ValueOf(current))
 	for _, f := range reflect.VisibleFields(v.Type()) {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && f.IsExported() {
+		if name, options, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && f.IsExported() {
 			have[name] = v.FieldByIndex(f.Index)
+			unset[name] = have[name].IsZero() && (options != "" || f.Type.Kind() == reflect.String)
 		}
 	}
 	var changes []Change
@@ -163,15 +168,22 @@ func diff(current, update any) []Change {
 			continue
 		}
 		name, _, _ := strings.Cut(u.Type().Field(i).Tag.Get("json"), ",")
-		c := Change{Field: name, From: encoded(have[name].Interface()), To: encoded(to)}
-		if !sameJSON(c.From, c.To) {
+		from := have[name].Interface()
+		c := Change{Field: name, From: encoded(from), To: encoded(to)}
+		_, amount := from.(Decimal)
+		same := sameJSON(c.From, c.To, amount)
+		if unset[name] {
+			c.From = json.RawMessage("null")
+			same = same && !amount || empty(c.To)
+		}
+		if !same {
 			changes = append(changes, c)
 		}
 	}
 	return changes
 }
 
-// encoded returns v as JSON, and null for a zero value, as the service does.
+// encoded returns v as JSON.
 func encoded(v any) json.RawMessage {
 	raw, err := json.Marshal(v)
 	if err != nil { // a filter value that could not have been sent
@@ -180,17 +192,47 @@ func encoded(v any) json.RawMessage {
 	return raw
 }
 
-// sameJSON reports whether two values are equivalent. Empty values equal null,
-// and amounts are compared as numbers.
-func sameJSON(a, b json.RawMessage) bool {
+// sameJSON reports whether two values are equivalent. Empty values equal null.
+// Numbers are compared as such, and so is text if it is an amount.
+func sameJSON(a, b json.RawMessage, amount bool) bool {
 	if bytes.Equal(a, b) || empty(a) && empty(b) {
 		return true
 	}
-	var x, y Decimal
-	if a[0] == '"' && x.UnmarshalJSON(a) == nil && y.UnmarshalJSON(b) == nil {
-		return x.Cmp(y) == 0
+	if amount {
+		return sameNumber(string(a), string(b))
 	}
-	return false
+	return sameValue(generic(a), generic(b))
+}
+
+// generic returns a value as encoding/json decodes it, with exact numbers.
+func generic(raw json.RawMessage) (v any) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	_ = d.Decode(&v) // it was just encoded
+	return v
+}
+
+func sameValue(a, b any) bool {
+	switch x := a.(type) {
+	case json.Number:
+		y, ok := b.(json.Number)
+		return ok && sameNumber(x.String(), y.String())
+	case []any:
+		y, ok := b.([]any)
+		return ok && slices.EqualFunc(x, y, sameValue)
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		return ok && maps.EqualFunc(x, y, sameValue)
+	}
+	return a == b // both are strings, booleans or nil, or differ in their types
+}
+
+func sameNumber(a, b string) bool {
+	var x, y Decimal
+	if x.UnmarshalJSON([]byte(a)) != nil || y.UnmarshalJSON([]byte(b)) != nil {
+		return a == b
+	}
+	return x.Cmp(y) == 0
 }
 
 func empty(raw json.RawMessage) bool {

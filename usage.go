@@ -166,10 +166,9 @@ func (s *BudgetsService) Usage(ctx context.Context, p *UsageParams, opts ...Requ
 	r.query.add("group_by", string(params.GroupBy))
 	r.query.add("environment_id", params.EnvironmentID)
 	r.query.add("agent_name", params.AgentName)
-	l := listing[UsageRow]{
-		name: "usage", id: func(*UsageRow) string { return "" },
-	}
-	page, err := do(ctx, s.scope(), r, l.decode, opts)
+	page, err := listing[UsageRow]{
+		scope: s.scope(), request: r, name: "usage", id: func(*UsageRow) string { return "" },
+	}.page(ctx, opts)
 	if err != nil {
 		return nil, err
 	}

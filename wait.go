@@ -15,6 +15,7 @@ const (
 	pollMax     = 15 * time.Second
 	pollLeast   = 10 * time.Millisecond // shorter ones spin
 	pollGrowth  = watch.Growth
+	missingFor  = watch.MissingFor
 )
 
 // A WaitOption configures a wait.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/connic-go/connic/internal/exchange"
 	"github.com/connic-go/connic/internal/lenient"
+	"github.com/connic-go/connic/internal/list"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/route"
 	"github.com/connic-go/connic/internal/watch"
@@ -95,15 +96,17 @@ func (c *waitConfig) asked(a watch.Ask) []RequestOption {
 }
 
 // pages returns how a watch fetches the pages of a list.
-func pages[T any](conf *waitConfig, l listing[T], fetch func(context.Context, *listing[T], []RequestOption) (*Page[T], error)) func(context.Context, watch.Position, watch.Ask) (watch.Page[T], error) {
+func pages[T any](conf *waitConfig, l listing[T]) func(context.Context, watch.Position, watch.Ask) (watch.Page[T], error) {
+	l.keepBad, l.request.lane = true, LanePoll
 	return func(ctx context.Context, at watch.Position, a watch.Ask) (watch.Page[T], error) {
-		own := l
-		own.offset, own.cursor, own.keepBad = at.Offset, at.Cursor, true
-		p, err := fetch(ctx, &own, conf.asked(a))
+		p, err := l.fetch(ctx, list.Position(at), conf.asked(a))
 		if err != nil {
 			return watch.Page[T]{}, err
 		}
-		return watch.Page[T]{Items: p.Items, Row: l.id, Bad: undecodable(l.name, p.bad), More: p.HasNext(), Next: watch.Position{Offset: own.offset + len(p.Items), Cursor: p.NextCursor}}, nil
+		return watch.Page[T]{
+			Items: p.Items, Row: l.id, Bad: undecodable(l.name, p.Failure), More: p.HasNext(),
+			Next: watch.Position{Offset: at.Offset + len(p.Items), Cursor: p.NextCursor},
+		}, nil
 	}
 }
 

@@ -403,11 +403,19 @@ func TestAllWalksThePages(t *testing.T) {
 		}
 		t.Run(method+"/offset", func(t *testing.T) {
 			t.Parallel()
-			client, queries := answering(t, page(1, 2), page(2, 3), page(4, 4)) // a new item shifted the others
+			client, queries := answering(t, page(1, 2), page(2, 3), page(3, 4), page(4, 4)) // they overlap, since nothing shows a deletion
 			ids, err := l.all(t.Context(), client)
 			require.NoError(t, err)
 			assert.Equal(t, []string{"id1", "id2", "id3", "id4"}, ids)
-			assert.Equal(t, []url.Values{{"limit": {"2"}}, {"limit": {"2"}, "offset": {"2"}}, {"limit": {"2"}, "offset": {"4"}}}, *queries)
+			assert.Equal(t, []url.Values{{"limit": {"2"}}, {"limit": {"2"}, "offset": {"1"}}, {"limit": {"2"}, "offset": {"2"}}, {"limit": {"2"}, "offset": {"3"}}}, *queries)
+		})
+		t.Run(method+"/total", func(t *testing.T) {
+			t.Parallel()
+			client, queries := answering(t, `{"items": `+page(1, 2)+`, "total": 4}`, `{"items": `+page(3, 4)+`, "total": 4}`)
+			ids, err := l.all(t.Context(), client)
+			require.NoError(t, err)
+			assert.Equal(t, []string{"id1", "id2", "id3", "id4"}, ids)
+			assert.Equal(t, []url.Values{{"limit": {"2"}}, {"limit": {"2"}, "offset": {"2"}}}, *queries)
 		})
 		t.Run(method+"/cursor", func(t *testing.T) {
 			t.Parallel()

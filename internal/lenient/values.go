@@ -1,6 +1,7 @@
 package lenient
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"reflect"
@@ -207,7 +208,8 @@ func decodeForeign(d *Decoder, v reflect.Value) error {
 	return nil
 }
 
-// decodeStandard uses encoding/json.
+// decodeStandard uses encoding/json. A number in an interface is a float64 or,
+// if that would change it, a json.Number.
 func decodeStandard(d *Decoder, v reflect.Value) error {
 	start := d.skipSpace()
 	if err := d.Skip(); err != nil {
@@ -217,10 +219,43 @@ func decodeStandard(d *Decoder, v reflect.Value) error {
 	if err := d.Charge(len(raw)); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
+	standard := json.NewDecoder(bytes.NewReader(raw))
+	standard.UseNumber()
+	if err := standard.Decode(v.Addr().Interface()); err != nil {
 		return asField(err)
 	}
+	switch value := v.Addr().Interface().(type) {
+	case *any:
+		*value = exact(*value)
+	case *map[string]any:
+		exact(*value)
+	}
 	return nil
+}
+
+// exact replaces each json.Number in a value that a float64 holds exactly by
+// that.
+func exact(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, member := range v {
+			v[key] = exact(member)
+		}
+	case []any:
+		for i, element := range v {
+			v[i] = exact(element)
+		}
+	case json.Number:
+		// Every number of up to 15 digits is one that a float64 tells from all
+		// others of so many.
+		mantissa, _, _ := strings.Cut(strings.ToLower(v.String()), "e")
+		digits := strings.TrimLeft(strings.Trim(strings.Replace(mantissa, ".", "", 1), "-"), "0")
+		f, err := v.Float64()
+		if err == nil && (f == 0) == (strings.Trim(digits, "0") == "") && (len(digits) <= 15 || strconv.FormatFloat(f, 'f', -1, 64) == v.String()) {
+			return f
+		}
+	}
+	return value
 }
 
 // asField returns err as a FieldError.

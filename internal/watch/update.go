@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// missingFor is how long a refusal must persist before a wait ends: something
+// MissingFor is how long a refusal must persist before a wait ends: something
 // just created may not be visible yet, and a proxy may stand in for the service.
-const missingFor = 15 * time.Second
+const MissingFor = 15 * time.Second
 
 // An Update is the result of a poll for one wait.
 type Update[T any] struct {
@@ -48,7 +48,7 @@ func (f *failures) end(v Verdict, most int, now time.Time) bool {
 		f.refused = time.Time{}
 	case f.refused.IsZero():
 		f.refused = now
-	case now.Sub(f.refused) >= missingFor:
+	case now.Sub(f.refused) >= MissingFor:
 		return true
 	}
 	return v.Hopeless || most > 0 && f.n >= most

@@ -232,7 +232,7 @@ func TestForeignResponses(t *testing.T) {
 			}
 			o := wait(t.Context(), w, usual, id)[id]
 			took := time.Since(start)
-			if fine && (o.own == nil || o.own.ID != id) || !fine && (o.ended == nil || !errors.Is(o.ended.Err, errForeign) || took < missingFor || took > 2*missingFor) {
+			if fine && (o.own == nil || o.own.ID != id) || !fine && (o.ended == nil || !errors.Is(o.ended.Err, errForeign) || took < MissingFor || took > 2*MissingFor) {
 				t.Errorf("for %v: %+v, %+v after %v", lasts, o.own, o.ended, took)
 			}
 		})
