@@ -316,10 +316,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 			delete(ended, id)
 		}
 	}
-	err = errors.Join(errs...)
-	if len(errs) == 1 {
-		err = errs[0]
-	}
+	err = joined(errs)
 	// Whatever went wrong, name the runs that were started.
 	var missing []string
 	for _, id := range dispatch.RunIDs {

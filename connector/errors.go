@@ -128,3 +128,28 @@ const (
 	ErrNotJSON      = sentinel("connic: connector: the body is signed, but is not JSON")
 	ErrBusy         = sentinel("connic: connector: the same delivery is being handled")
 )
+
+// failures are the errors of several runs, in one line.
+type failures []error
+
+// joined returns the error of several runs, or nil if there is none.
+func joined(errs []error) error {
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return failures(errs)
+}
+
+func (f failures) Error() string {
+	texts := make([]string, len(f))
+	for i, err := range f {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap returns the errors.
+func (f failures) Unwrap() []error { return f }
