@@ -200,7 +200,7 @@ func decodeIngestion(sent string) func(*lenient.Decoder) (*Ingestion, error) {
 			if err := d.Decode(w); err != nil {
 				return nil, err
 			}
-			if i := w.ingestion(); i.EntryID == "" && i.JobID == "" {
+			if i := w.ingestion(); i.EntryID == "" && i.JobID == "" && (sent == "" || !i.Status.Known()) {
 				return nil, otherDocument("entry_id")
 			}
 		}

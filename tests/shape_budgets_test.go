@@ -33,8 +33,8 @@ var budgetShapes = []shape{
 		},
 	},
 	{
-		name: "get with values of other types", op: "budgets.get", method: "GET", path: "/budgets/b1",
-		call:   call1(func(ctx context.Context, c *connic.Client) (*connic.Budget, error) { return c.Budgets.Get(ctx, "b1") }),
+		name: "get with values of other types", op: "budgets.get", method: "GET", path: "/budgets/5",
+		call:   call1(func(ctx context.Context, c *connic.Client) (*connic.Budget, error) { return c.Budgets.Get(ctx, "5") }),
 		answer: `{"id": 5, "kind": "throttle", "period": "weekly", "amount": 1e2, "spent": 0.1, "enabled": "false", "resets_at": "2026-11-23"}`,
 		want: &connic.Budget{
 			ID: "5", Kind: "throttle", Period: "weekly", Amount: decimal("1e2"), Spent: decimal("0.1"), ResetsAt: day,

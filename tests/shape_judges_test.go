@@ -36,8 +36,8 @@ var judgeShapes = []shape{
 		},
 	},
 	{
-		name: "get with values of other types", op: "judges.get", method: "GET", path: "/judges/j1",
-		call: call1(func(ctx context.Context, c *connic.Client) (*connic.Judge, error) { return c.Judges.Get(ctx, "j1") }),
+		name: "get with values of other types", op: "judges.get", method: "GET", path: "/judges/7",
+		call: call1(func(ctx context.Context, c *connic.Client) (*connic.Judge, error) { return c.Judges.Get(ctx, "7") }),
 		answer: `{"id": 7, "name": "x", "sample_rate": "12.5", "enabled": "true", "criteria": [{"name": "a", "max_score": "10"}],
 			"filters": [{"field": "a", "operator": "matches_moon", "value": 3}], "trigger_mode": "hourly", "system_prompt": null,
 			"score_alert": {"threshold": "5", "window": "24h"}, "created_at": "2026-11-23 00:00:00", "updated_at": 1795392000}`,
@@ -136,7 +136,7 @@ var judgeShapes = []shape{
 		call: call1(func(ctx context.Context, c *connic.Client) (*connic.Evaluation, error) {
 			return c.Judges.Evaluate(ctx, "j1", "r1")
 		}),
-		body: `{"run_id": "r1"}`, answer: `{"message": "Evaluation started"}`,
+		body: `{"run_id": "r1"}`, answer: `{"status": "pending"}`,
 		want: &connic.Evaluation{JudgeID: "j1", RunID: "r1", Status: connic.EvaluationPending},
 	},
 	{

@@ -66,8 +66,8 @@ var knowledgeShapes = []shape{
 			return c.Knowledge.UploadText(ctx, connic.TextUpload{EnvironmentID: "e1", Content: "hello", Namespace: "docs", StableID: true})
 		}),
 		query: url.Values{"environment_id": {"e1"}},
-		body:  `{"content": "hello", "namespace": "docs", "entry_id": "` + stableText + `"}`, answer: `{}`,
-		want: &connic.Ingestion{EntryID: stableText},
+		body:  `{"content": "hello", "namespace": "docs", "entry_id": "` + stableText + `"}`, answer: `{"job_id": "j9"}`,
+		want: &connic.Ingestion{EntryID: stableText, JobID: "j9"},
 	},
 	{
 		name: "upload file", op: "knowledge.upload_file", method: "POST", path: "/knowledge/files",

@@ -54,8 +54,8 @@ var runShapes = []shape{
 		},
 	},
 	{
-		name: "get with values of other types", op: "runs.get", method: "GET", path: "/runs/r1",
-		call: call1(func(ctx context.Context, c *connic.Client) (*connic.Run, error) { return c.Runs.Get(ctx, "r1") }),
+		name: "get with values of other types", op: "runs.get", method: "GET", path: "/runs/17",
+		call: call1(func(ctx context.Context, c *connic.Client) (*connic.Run, error) { return c.Runs.Get(ctx, "17") }),
 		answer: `{"run_id": 17, "status": "completed", "output": {"answer": [1, 2]}, "duration_ms": "12.5", "cost": "0.10",
 			"created_at": 1795392000, "token_usage": {"input": "7", "output": 3.0}, "traces": [{"span_id": 1, "metadata_json": {"a": 1}}]}`,
 		want: &connic.Run{

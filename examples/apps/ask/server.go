@@ -196,7 +196,7 @@ func (s *server) put(ctx context.Context, question string, out *stream) (*connic
 		defer close(done)
 		run, err = s.triggerAndWait(context.WithValue(ctx, teller{}, tell), req,
 			connic.WithProgress(func(e connic.WaitEvent) {
-				if e.Err == nil {
+				if e.Err == nil && e.ID != "" { // it is not the trigger that is queued
 					tell(Status{RunID: e.ID, Status: e.Status, AfterMS: e.After.Milliseconds()})
 				}
 			}))
