@@ -18,6 +18,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/leaktest"
 )
 
 // The fault matrix (F1): every fault on every operation, once, twice and
@@ -203,19 +204,19 @@ func (m *matrixCase) call(t *testing.T, dial func(context.Context) (net.Conn, er
 		},
 	}
 	defer transport.CloseIdleConnections()
-	var told paper
+	var told leaktest.Record
 	client, err := connic.New("p", canary, connic.WithBaseURL("https://api.connic.test"), connic.WithEnvironment("e1"),
 		connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLimiter(open{}), quick,
-		connic.WithObserver(func(_ context.Context, e connic.Event) { _, _ = fmt.Fprintf(&told, "%+v %#v\n", e, e.Err) }))
+		connic.WithObserver(func(_ context.Context, e connic.Event) { told.Print(e, e.Err) }))
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	err = m.op.call(t.Context(), client)
 	m.check(t, err)
-	_, _ = fmt.Fprintf(&told, "%+v %#v\n", err, err)
-	if form, where := told.leak(); form != "" { // S1
-		t.Errorf("%s, %s: the key shows %s: %s", m.fault.name, m.op.Name, form, where)
+	told.Print(err)
+	if where := keySearch.In(told.String()); where != "" { // S1
+		t.Errorf("%s, %s: the key shows: %s", m.fault.name, m.op.Name, where)
 	}
 }
 
