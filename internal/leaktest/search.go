@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,8 +17,8 @@ import (
 // characters escaped as in JSON, Go, URLs or HTML, as numbers, and in hexadecimal
 // or base64. Half of a secret counts as the secret. It is safe for concurrent use.
 type Search struct {
-	folded []string // lower case; in the text or in what its escapes stand for
-	exact  []string // base64
+	// forms are those of the secrets, in lower case, by their first two bytes.
+	forms [1 << 16][]string
 }
 
 // least is the minimum length of what is searched for, so that nothing is found
@@ -35,14 +36,15 @@ func For(secrets ...string) *Search {
 		}
 		half := len(secret) / 2
 		for i := range len(secret) - half + 1 {
-			s.folded = append(s.folded, strings.ToLower(secret[i:i+half]))
+			s.add(secret[i : i+half])
 		}
 		for _, form := range []string{secret, strings.ToUpper(secret), strings.ToLower(secret)} {
 			head := form[:half]
-			s.folded = append(s.folded, hex.EncodeToString([]byte(head)), fmt.Sprintf("% x", head))
+			s.add(hex.EncodeToString([]byte(head)))
+			s.add(fmt.Sprintf("% x", head))
 			for _, format := range []string{"%d", "%#02x"} {
 				for _, between := range []string{" ", ",", ", "} {
-					s.folded = append(s.folded, numbers(head, format, between))
+					s.add(numbers(head, format, between))
 				}
 			}
 			if half < 2*least {
@@ -51,12 +53,23 @@ func For(secrets ...string) *Search {
 			for offset := range 3 {
 				core := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", offset) + head))
 				core = core[(8*offset+5)/6 : 8*(offset+len(head))/6] // what does not depend on its neighbors
-				s.exact = append(s.exact, core, strings.NewReplacer("+", "-", "/", "_").Replace(core))
+				s.add(core)
+				s.add(strings.NewReplacer("+", "-", "/", "_").Replace(core))
 			}
 		}
 	}
 	return s
 }
+
+func (s *Search) add(form string) {
+	form = strings.ToLower(form)
+	first := pair(form[0], form[1])
+	if !slices.Contains(s.forms[first], form) {
+		s.forms[first] = append(s.forms[first], form)
+	}
+}
+
+func pair(a, b byte) int { return int(a)<<8 | int(b) }
 
 func numbers(s, format, between string) string {
 	var all []string
@@ -83,19 +96,16 @@ func (s *Search) In(text string) string {
 }
 
 func (s *Search) in(text []byte) bool {
+	text = bytes.ToLower(text)
 	for range layers {
-		lower := bytes.ToLower(text)
-		for _, one := range s.folded {
-			if bytes.Contains(lower, []byte(one)) {
-				return true
+		for i := range max(0, len(text)-1) {
+			for _, form := range s.forms[pair(text[i], text[i+1])] {
+				if bytes.HasPrefix(text[i:], []byte(form)) {
+					return true
+				}
 			}
 		}
-		for _, one := range s.exact {
-			if bytes.Contains(text, []byte(one)) {
-				return true
-			}
-		}
-		plain := unescape(text)
+		plain := bytes.ToLower(unescape(text))
 		if len(plain) == len(text) {
 			break
 		}
@@ -106,11 +116,12 @@ func (s *Search) in(text []byte) bool {
 
 // unescape decodes one layer of escapes.
 func unescape(text []byte) []byte {
-	if !bytes.ContainsAny(text, `\%&`) {
-		return text
-	}
 	plain := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
+		if c := text[i]; c != '\\' && c != '%' && c != '&' {
+			plain = append(plain, c)
+			continue
+		}
 		rest := text[i:]
 		digits := 0 // position of two hexadecimal digits
 		switch {
