@@ -67,7 +67,12 @@ func (r *Record) print(v any) {
 
 // Loggers returns loggers that write to r, with and without JSON.
 func (r *Record) Loggers() []*slog.Logger {
-	opts := &slog.HandlerOptions{Level: slog.LevelDebug}
+	opts := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{} // its digits may be those of a secret
+		}
+		return a
+	}}
 	return []*slog.Logger{slog.New(slog.NewTextHandler(r, opts)), slog.New(slog.NewJSONHandler(r, opts))}
 }
 
