@@ -2,6 +2,7 @@ package connic_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -123,9 +124,10 @@ var wireFaults = []wireFault{
 
 // A matrixCase is one cell: a fault, an operation, and how often.
 type matrixCase struct {
-	fault *wireFault
-	op    operation
-	times int64 // how many attempts meet the fault; 1000 for all
+	fault  *wireFault
+	op     operation
+	times  int64  // how many attempts meet the fault; 1000 for all
+	golden string // the response of an attempt that meets none; golden if empty
 
 	dials, requests, executions atomic.Int64
 }
@@ -157,7 +159,7 @@ func (m *matrixCase) serve(conn net.Conn) {
 			continue
 		}
 		m.executions.Add(1)
-		status(200, "", golden)(conn)
+		status(200, "", cmp.Or(m.golden, golden))(conn)
 	}
 }
 
