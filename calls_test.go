@@ -152,7 +152,7 @@ func operations(t *testing.T) []operation {
 	for i := range api.Table {
 		op := &api.Table[i]
 		if op.Keyless {
-			continue // Login is no method
+			continue // Login is no method: see TestF6Logins
 		}
 		offering := slices.DeleteFunc(source.Of(all, op), composite)
 		if len(offering) == 0 {

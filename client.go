@@ -11,6 +11,7 @@ import (
 
 	"github.com/connic-go/connic/internal/environ"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/route"
 )
 
@@ -113,6 +114,8 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		own = newTransport(c.timeout, c.limiter)
 		next = own
 	}
+	transport := next
+	c.proxy = func() []string { return mask.ProxyPassword(transport, base) }
 	for _, wrap := range conf.middleware {
 		if next = wrap(next); next == nil {
 			return nil, badOption("WithTransport", "returned nil")
@@ -122,6 +125,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		Policy: exchange.Policy(c.retry), Key: c.credential.key(), UserAgent: userAgent(conf.application),
 		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Transport: own, Inject: c.callContext != nil,
 	}
+	c.conceal(string(key)) // empty if there is a source
 	c.engine.Start(next)
 	c.serve()
 	return c, nil

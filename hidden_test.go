@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/connic-go/connic/internal/leaktest"
 )
 
 // The service may repeat the key in what it says of work that failed, without the
@@ -63,7 +65,7 @@ func TestTheKeyInErrorsOfWork(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			text := err.Error()
-			if strings.Contains(text, rest[:8]) || !strings.Contains(text, "cnc_…") {
+			if leaktest.For(string(testKey)).In(text) != "" || !strings.Contains(text, "cnc_…") {
 				t.Errorf("%s: it is shown in %s", name, text)
 			}
 		})
@@ -92,7 +94,7 @@ func TestTheKeyInAStatus(t *testing.T) {
 		defer cancel()
 		_, err := c.TestRuns.Wait(ctx, "x1")
 		var wait *WaitError
-		if !errors.As(err, &wait) || strings.Contains(err.Error(), rest[:8]) || !strings.Contains(wait.LastStatus, "cnc_…") {
+		if !errors.As(err, &wait) || leaktest.For(string(testKey)).In(err.Error()) != "" || !strings.Contains(wait.LastStatus, "cnc_…") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api/coverage/source"
+	"github.com/connic-go/connic/internal/leaktest"
 )
 
 // garbled holds responses that net/http or the decoder cannot read and quotes
@@ -69,20 +70,20 @@ func TestS1TheKeyOnBrokenWires(t *testing.T) {
 			}
 			for i := range faults {
 				p := onBrokenWire(t, &faults[i], m)
-				if p.text.Len() < 100 {
+				if len(p.String()) < 100 {
 					t.Errorf("%s: it shows nothing", faults[i].name)
 				}
-				if form, where := p.leak(); form != "" {
-					t.Errorf("%s: it shows the key %s: %s", faults[i].name, form, where)
+				if where := keySearch.In(p.String()); where != "" {
+					t.Errorf("%s: it shows the key: %s", faults[i].name, where)
 				}
 			}
 		})
 	}
 }
 
-func onBrokenWire(t *testing.T, fault *wireFault, m source.Method) *paper {
+func onBrokenWire(t *testing.T, fault *wireFault, m source.Method) *leaktest.Record {
 	t.Helper()
-	p := new(paper)
+	p := new(leaktest.Record)
 	call := callOf(t, m)
 	synctest.Test(t, func(t *testing.T) {
 		served := &matrixCase{fault: fault, times: 1000}
@@ -98,13 +99,13 @@ func onBrokenWire(t *testing.T, fault *wireFault, m source.Method) *paper {
 			})
 			return near, nil
 		}}
-		c := must[*connic.Client](t)(connic.New("p", canary, append(p.options(),
+		c := must[*connic.Client](t)(connic.New("p", canary, append(reporting(p),
 			connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLimiter(open{}))...))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		err := call(ctx, c)
-		p.error(err)
-		reach(p, reflect.ValueOf(err))
+		p.Print(err)
+		p.Reach(err, ofTheUser...)
 		synctest.Wait() // a poll may be in progress whose last wait has ended
 		transport.CloseIdleConnections()
 		wg.Wait()
@@ -112,75 +113,9 @@ func onBrokenWire(t *testing.T, fault *wireFault, m source.Method) *paper {
 	return p
 }
 
-// reach writes every string that reflection can reach from v, like programs
-// that print values with all their unexported fields. It omits the data of runs
-// and similar items, which belongs to the user.
-func reach(w io.Writer, v reflect.Value) {
-	seen := make(map[uintptr]bool)
-	var walk func(v reflect.Value, depth int)
-	walk = func(v reflect.Value, depth int) {
-		if !v.IsValid() || depth > 30 {
-			return
-		}
-		switch v.Kind() {
-		case reflect.String:
-			_, _ = fmt.Fprintf(w, "%s\n", v.String())
-		case reflect.Pointer:
-			if v.IsNil() || seen[v.Pointer()] {
-				return
-			}
-			seen[v.Pointer()] = true
-			switch v.Type() {
-			case reflect.TypeFor[*connic.Run](), reflect.TypeFor[*connic.Job](), reflect.TypeFor[*connic.Evaluation](),
-				reflect.TypeFor[*connic.Deployment](), reflect.TypeFor[*connic.TestRun]():
-				return
-			}
-			walk(v.Elem(), depth+1)
-		case reflect.Interface:
-			walk(v.Elem(), depth+1)
-		case reflect.Struct:
-			for i := range v.NumField() {
-				walk(v.Field(i), depth+1)
-			}
-		case reflect.Map:
-			for key, value := range v.Seq2() {
-				walk(key, depth+1)
-				walk(value, depth+1)
-			}
-		case reflect.Slice, reflect.Array:
-			if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
-				_, _ = fmt.Fprintf(w, "%s\n", v.Bytes())
-				return
-			}
-			for i := range v.Len() {
-				walk(v.Index(i), depth+1)
-			}
-		default:
-		}
-	}
-	walk(v, 0)
-}
-
-func TestReachFindsWhatIsHidden(t *testing.T) {
-	t.Parallel()
-	type hidden struct {
-		text  string
-		bytes []byte
-		inner map[string]any
-		self  *hidden
-	}
-	one := &hidden{text: "x"}
-	one.self = one
-	for name, v := range map[string]any{
-		"a field": hidden{text: string(canary)}, "bytes": &hidden{bytes: []byte(canary)}, "a map": []any{hidden{inner: map[string]any{"a": []string{string(canary)}}}},
-		"a map's key": hidden{inner: map[string]any{string(canary): one}}, "an error": fmt.Errorf("a %w", errors.New(string(canary))),
-	} {
-		var p paper
-		reach(&p, reflect.ValueOf(v))
-		if form, _ := p.leak(); form == "" {
-			t.Errorf("nothing is found in %s", name)
-		}
-	}
+// ofTheUser are the types of runs and similar items, whose data belongs to the user.
+var ofTheUser = []reflect.Type{
+	reflect.TypeFor[connic.Run](), reflect.TypeFor[connic.Job](), reflect.TypeFor[connic.Evaluation](), reflect.TypeFor[connic.Deployment](), reflect.TypeFor[connic.TestRun](),
 }
 
 // TestS1TheKeyInPrintedOptions prints the values that a program uses to make
@@ -197,42 +132,36 @@ func TestS1TheKeyInPrintedOptions(t *testing.T) {
 		}),
 	}
 	for name, key := range map[string]connic.APIKey{"a key": canary, "a source": ""} {
-		var p paper
+		var p leaktest.Record
 		use := opts
 		if key != "" {
 			use = opts[1:]
 		}
 		c := must[*connic.Client](t)(connic.New("p", key, use...))
 		must[*connic.Run](t)(c.Runs.Get(t.Context(), "r1"))
-		p.print(opts)
-		p.print(c)
-		p.print(reflect.ValueOf(c).Elem().Interface()) // a copy, which has no method that redacts it
+		p.Print(opts, c, reflect.ValueOf(c).Elem().Interface()) // a copy has no method that redacts it
 		for i := range reflect.TypeFor[connic.Client]().NumField() {
 			if field := reflect.ValueOf(c).Elem().Field(i); field.CanInterface() {
-				p.print(field.Interface())
-				p.print(field.Elem().Interface())
+				p.Print(field.Interface(), field.Elem().Interface())
 			}
 		}
-		p.print(c.RateLimit())
-		p.print(limiter)
-		p.print(connic.Admission{})
-		p.print(must[connic.Permit](t)(limiter.Acquire(t.Context(), connic.Admission{})))
-		if form, where := p.leak(); form != "" {
-			t.Errorf("%s shows %s: %s", name, form, where)
+		p.Print(c.RateLimit(), limiter, connic.Admission{}, must[connic.Permit](t)(limiter.Acquire(t.Context(), connic.Admission{})))
+		if where := keySearch.In(p.String()); where != "" {
+			t.Errorf("%s shows: %s", name, where)
 		}
 	}
-	var p paper
+	var p leaktest.Record
 	for _, bad := range []string{" ", "\n", "\x00", "é", "\"", "\u2028"} {
 		broken := connic.APIKey(string(canary[:8]) + bad + string(canary[8:]))
 		_, err := connic.New("p", broken)
-		p.error(err)
+		p.Print(err)
 		_, err = connic.New("p", canary, connic.WithBaseURL("https://me:"+string(canary)+"@x"+bad))
-		p.error(err)
+		p.Print(err)
 		_, err = connic.New(string(broken), canary)
-		p.error(err)
+		p.Print(err)
 	}
-	if form, where := p.leak(); form != "" || p.text.Len() < 1000 {
-		t.Errorf("a refusal shows %s: %s", form, where)
+	if where := keySearch.In(p.String()); where != "" || len(p.String()) < 1000 {
+		t.Errorf("a refusal shows the key: %s", where)
 	}
 }
 
@@ -278,12 +207,11 @@ func captures(t *testing.T, answer echo) {
 		if code == 200 {
 			captured.Body = nil
 		}
-		var p paper
-		p.print(captured)
-		p.print(&captured)
-		reach(&p, reflect.ValueOf(captured))
-		if form, where := p.leak(); form != "" {
-			t.Errorf("%s: it shows the key %s: %s", method, form, where)
+		var p leaktest.Record
+		p.Print(captured, &captured)
+		p.Reach(captured)
+		if where := keySearch.In(p.String()); where != "" {
+			t.Errorf("%s: it shows the key: %s", method, where)
 		}
 	}
 }
@@ -320,21 +248,21 @@ func TestS1TheKeyInCauses(t *testing.T) {
 		"a key that is none": {connic.WithKeySource(connic.KeySourceFunc(func(context.Context) (connic.APIKey, error) { return "x" + canary, nil }))},
 	}
 	for name, opts := range tests {
-		var p paper
-		c := must[*connic.Client](t)(connic.New("p", canary, append(p.options(), append(opts, quick)...)...))
+		var p leaktest.Record
+		c := must[*connic.Client](t)(connic.New("p", canary, append(reporting(&p), append(opts, quick)...)...))
 		_, err := c.Runs.Get(t.Context(), "r1")
-		p.error(err)
-		reach(&p, reflect.ValueOf(err))
+		p.Print(err)
+		p.Reach(err)
 		_, second := c.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "x"})
-		p.error(second)
+		p.Print(second)
 		if err == nil || second == nil {
 			t.Errorf("%s: it does not fail", name)
 		}
 		if (name == "transport" || name == "key source" || name == "no proxy") && !errors.Is(err, refused) {
 			t.Errorf("%s: the cause is lost: %v", name, err)
 		}
-		if form, where := p.leak(); form != "" {
-			t.Errorf("%s: the key shows %s: %s", name, form, where)
+		if where := keySearch.In(p.String()); where != "" {
+			t.Errorf("%s: the key shows: %s", name, where)
 		}
 	}
 }
@@ -344,7 +272,7 @@ func TestS1TheKeyInCauses(t *testing.T) {
 func TestS1TheKeyInARequest(t *testing.T) {
 	t.Parallel()
 	for _, m := range methods(t) {
-		var p paper
+		var p leaktest.Record
 		sent := 0
 		synctest.Test(t, func(t *testing.T) {
 			transport := transportFunc(func(r *http.Request) (*http.Response, error) {
@@ -364,8 +292,8 @@ func TestS1TheKeyInARequest(t *testing.T) {
 			defer cancel()
 			_ = callOf(t, m)(ctx, c)
 		})
-		if form, where := p.leak(); form != "" || sent == 0 {
-			t.Errorf("%s: of %d requests one has the key %s: %s", m, sent, form, where)
+		if where := keySearch.In(p.String()); where != "" || sent == 0 {
+			t.Errorf("%s: of %d requests one has the key: %s", m, sent, where)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/route"
 )
@@ -108,7 +109,13 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 	if err != nil || host == "" {
 		host = "unknown"
 	}
-	start, err := do(ctx, &c.scope, request{op: api.LoginStart, body: map[string]string{"hostname": host}}, decodeInto[loginStart], nil)
+	decode := func(d *lenient.Decoder) (*loginStart, error) {
+		start := new(loginStart)
+		err := d.Decode(start)
+		c.conceal(start.DeviceCode) // whoever has it gets the key
+		return start, err
+	}
+	start, err := do(ctx, &c.scope, request{op: api.LoginStart, body: map[string]string{"hostname": host}}, decode, nil)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return "", "", fmt.Errorf("connic: login.start: the service offers no login; use a key from Project Settings → API Keys & MCP Auth: %w", err)
@@ -120,7 +127,6 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 		// Programs open this URL in a browser.
 		return "", "", errors.New("connic: login.start: the response has no https page to confirm the code")
 	}
-	c.engine.Hide(mask.New(start.DeviceCode)) // whoever has it gets the key
 	expires := time.Now().Add(seconds(start.ExpiresIn, loginExpiry, maxLoginExpiry))
 	if err := show(LoginPrompt{UserCode: start.UserCode, VerificationURL: start.VerificationURL, ExpiresAt: expires}); err != nil {
 		return "", "", err

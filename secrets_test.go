@@ -3,132 +3,31 @@ package connic_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api/coverage/source"
+	"github.com/connic-go/connic/internal/leaktest"
 )
 
-// secret is the part of the canary that its redacted form does not show.
-const secret = "9f8e7d6c"
+// keySearch finds the key of the tests.
+var keySearch = leaktest.For(string(canary))
 
-// leak returns the form in which a text contains the key, or "".
-func leak(text string) string {
-	forms := map[string]string{
-		"as it is": secret, "in hexadecimal": hex.EncodeToString([]byte(secret)), "as bytes": strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
-	}
-	for _, whole := range []string{string(canary), "Bearer " + string(canary), ":" + string(canary)} {
-		for shift := range 3 {
-			encoded := base64.StdEncoding.EncodeToString([]byte(whole[shift:]))
-			forms[fmt.Sprint("in base64 of ", whole[shift:])] = encoded[4 : len(encoded)-6]
-		}
-	}
-	lower := strings.ToLower(text)
-	for name, form := range forms {
-		if strings.Contains(text, form) || (name == "in hexadecimal" && strings.Contains(lower, form)) {
-			return name
-		}
-	}
-	return ""
-}
-
-func TestLeaksAreFound(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{
-		string(canary), fmt.Sprintf("%q", string(canary)), fmt.Sprintf("%x", string(canary)), fmt.Sprintf("%X", string(canary)), fmt.Sprintf("%d", []byte(canary)),
-		base64.StdEncoding.EncodeToString([]byte(canary)), base64.RawURLEncoding.EncodeToString([]byte("x:" + string(canary))),
-		base64.StdEncoding.EncodeToString([]byte("Authorization: Bearer " + string(canary))),
-	} {
-		if leak(text) == "" {
-			t.Errorf("nothing is found in %s", text)
-		}
-	}
-	if found := leak(fmt.Sprint(canary)); found != "" {
-		t.Errorf("the redacted key is found %s", found)
-	}
-}
-
-// paper collects whatever a call reveals.
-type paper struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (p *paper) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.Write(b)
-}
-
-// print writes a value in every form.
-func (p *paper) print(v any) {
-	_, _ = fmt.Fprintf(p, "%v %+v %#v %q %s\n", v, v, v, v, v)
-	if encoded, err := json.Marshal(v); err == nil {
-		_, _ = p.Write(encoded)
-	}
-	for _, logger := range p.loggers() {
-		logger.Error("shown", "value", v)
-	}
-}
-
-func (p *paper) loggers() []*slog.Logger {
-	opts := &slog.HandlerOptions{Level: slog.LevelDebug}
-	return []*slog.Logger{slog.New(slog.NewTextHandler(p, opts)), slog.New(slog.NewJSONHandler(p, opts))}
-}
-
-// error writes an error and the errors it wraps.
-func (p *paper) error(err error) {
-	if err == nil {
-		return
-	}
-	p.print(err)
-	p.print(errors.Join(errors.New("first"), err))
-	p.print(fmt.Errorf("wrapped: %w", err))
-	switch inner := err.(type) { //nolint:errorlint // it goes from error to error itself
-	case interface{ Unwrap() error }:
-		p.error(inner.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, e := range inner.Unwrap() {
-			p.error(e)
-		}
-	}
-}
-
-func (p *paper) leak() (form, where string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for line := range strings.Lines(p.text.String()) {
-		if form := leak(line); form != "" {
-			return form, line
-		}
-	}
-	return "", ""
-}
-
-// options make a client write everything it reports to p.
-func (p *paper) options() []connic.Option {
+// reporting makes a client write everything it reports to r.
+func reporting(r *leaktest.Record) []connic.Option {
 	return []connic.Option{
-		connic.WithLogger(p.loggers()[0]), connic.WithRetry(connic.RetryPolicy{MaxRefusals: 10}), connic.WithEnvironment("e-1"), connic.WithApplication("secrets", "1"),
-		connic.WithObserver(func(_ context.Context, e connic.Event) {
-			p.print(e)
-			p.error(e.Err)
-		}),
+		connic.WithLogger(r.Loggers()[0]), connic.WithRetry(connic.RetryPolicy{MaxRefusals: 10}), connic.WithEnvironment("e-1"), connic.WithApplication("secrets", "1"),
+		connic.WithObserver(func(_ context.Context, e connic.Event) { r.Print(e, e.Err) }),
 	}
 }
 
@@ -165,19 +64,15 @@ var echoes = map[string]echo{
 
 // shown makes one call of every method with a given response, and returns what
 // the calls reveal: errors, events and logs.
-func shown(t *testing.T, answer echo, opts ...connic.Option) map[string]*paper {
+func shown(t *testing.T, answer echo, opts ...connic.Option) map[string]*leaktest.Record {
 	t.Helper()
-	papers := make(map[string]*paper)
+	records := make(map[string]*leaktest.Record)
 	for _, m := range methods(t) {
-		p := new(paper)
-		papers[m.String()] = p
-		answered(t, answer, m, slices.Concat(p.options(), opts), func(c *connic.Client, err error) {
-			p.error(err)
-			p.print(c)
-			p.print(c.RateLimit())
-		})
+		r := new(leaktest.Record)
+		records[m.String()] = r
+		answered(t, answer, m, slices.Concat(reporting(r), opts), func(c *connic.Client, err error) { r.Print(err, c, c.RateLimit()) })
 	}
-	return papers
+	return records
 }
 
 // answered calls a method of a client whose service gives such an answer.
@@ -213,12 +108,12 @@ func TestS1TheKeyShowsNowhere(t *testing.T) {
 	for name, answer := range echoes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for method, p := range shown(t, answer) {
-				if p.text.Len() < 100 {
+			for method, r := range shown(t, answer) {
+				if len(r.String()) < 100 {
 					t.Errorf("%s shows nothing", method)
 				}
-				if form, where := p.leak(); form != "" {
-					t.Errorf("%s shows the key %s: %s", method, form, where)
+				if where := keySearch.In(r.String()); where != "" {
+					t.Errorf("%s shows the key: %s", method, where)
 				}
 			}
 		})
@@ -236,25 +131,21 @@ func TestS1TheKeyInErrorsOfOthers(t *testing.T) {
 		return "x" + canary, nil
 	}))
 	for name, opts := range map[string][]connic.Option{"transport": nil, "key source": {source}, "a key that is none": {wrong}} {
-		var p paper
+		var r leaktest.Record
 		synctest.Test(t, func(t *testing.T) {
 			transport := transportFunc(func(*http.Request) (*http.Response, error) { _, _, _, err := failing(""); return nil, err })
 			c := must[*connic.Client](t)(connic.New("p-1", canary, append(opts,
-				connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLogger(p.loggers()[1]))...))
+				connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLogger(r.Loggers()[1]))...))
 			_, err := c.Runs.Get(t.Context(), "r1")
-			_, _ = fmt.Fprintf(&p, "%v %+v %s %q\n", err, err, err, err)
-			p.loggers()[0].Error("failed", "error", err)
-			if encoded, jsonErr := json.Marshal(err); jsonErr == nil {
-				_, _ = p.Write(encoded)
-			}
+			r.Print(err)
 			_, err = c.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "x"})
-			_, _ = fmt.Fprintf(&p, "%v\n", err)
+			r.Print(err)
 			if name != "a key that is none" && !errors.Is(err, bad) {
 				t.Errorf("%s: the cause is lost: %v", name, err)
 			}
 		})
-		if form, where := p.leak(); form != "" {
-			t.Errorf("%s: the key shows %s: %s", name, form, where)
+		if where := keySearch.In(r.String()); where != "" {
+			t.Errorf("%s: the key shows: %s", name, where)
 		}
 	}
 }
@@ -264,11 +155,10 @@ func TestS1TheKeyInACapturedResponse(t *testing.T) {
 	c := scripted(t, func() string { return `{"id": "r1"}` })
 	var captured connic.Response
 	must[*connic.Run](t)(c.Runs.Get(t.Context(), "r1", connic.CaptureResponse(&captured)))
-	var p paper
-	p.print(captured)
-	p.print(&captured)
-	if form, where := p.leak(); form != "" || captured.StatusCode != 200 {
-		t.Errorf("it shows %s: %s", form, where)
+	var r leaktest.Record
+	r.Print(captured, &captured)
+	if where := keySearch.In(r.String()); where != "" || captured.StatusCode != 200 {
+		t.Errorf("it shows the key: %s", where)
 	}
 }
 

@@ -33,9 +33,14 @@ type Connector struct {
 	id     string
 
 	// The remaining fields are guarded by the mutex of the server.
-	secret  connector.Secret
+	secret  func() connector.Secret // not a field, which package fmt would print
 	agents  []string
 	inbound bool
+}
+
+// kept returns a function that returns a secret.
+func kept(secret connector.Secret) func() connector.Secret {
+	return func() connector.Secret { return secret }
 }
 
 // Connector adds a sync connector that is linked to the agents with the given
@@ -52,7 +57,7 @@ func (s *Server) Connector(agents ...string) *Connector {
 		}
 	}
 	c := &Connector{server: s, id: s.newID("connector"), agents: slices.Clone(agents)}
-	c.secret = connector.Secret("secret-of-" + c.id + "-0123456789abcdef")
+	c.secret = kept(connector.Secret("secret-of-" + c.id + "-0123456789abcdef"))
 	s.connectors = append(s.connectors, c)
 	return c
 }
@@ -70,7 +75,7 @@ func (c *Connector) Inbound() *Connector {
 func (c *Connector) WithoutSecret() *Connector {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
-	c.secret = ""
+	c.secret = kept("")
 	return c
 }
 
@@ -79,7 +84,7 @@ func (c *Connector) WithoutSecret() *Connector {
 func (c *Connector) Secret() connector.Secret {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
-	return c.secret
+	return c.secret()
 }
 
 // Path returns the path of c on its server.
@@ -188,8 +193,6 @@ func (s *Server) connectorAt(path string) (c *Connector, found bool) {
 
 // respond responds to a request to a connector, which is nil if unknown.
 func (c *Connector) respond(s *Server, r *http.Request, body []byte) answer {
-	query := r.URL.Query()
-	query.Del("secret")
 	op := ""
 	s.mu.Lock()
 	if c != nil {
@@ -199,8 +202,6 @@ func (c *Connector) respond(s *Server, r *http.Request, body []byte) answer {
 		}
 	}
 	request := s.note(op, r, body)
-	request.Query = query.Encode()
-	request.Header.Del("X-Connic-Secret")
 	f := s.nextFault(op)
 	s.mu.Unlock()
 	a := f.around(r.Context(), s, func() answer { return c.execute(s, op, r, body) })

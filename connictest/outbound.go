@@ -20,7 +20,7 @@ import (
 type Outbound struct {
 	server *Server
 	url    string
-	secret connector.Secret
+	secret func() connector.Secret
 	client *http.Client
 
 	// The remaining fields are guarded by the mutex of the server.
@@ -62,7 +62,7 @@ func (s *Server) Outbound(url string, client *http.Client, agents ...string) *Ou
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := &Outbound{server: s, url: url, client: client, agents: slices.Clone(agents)}
-	o.secret = connector.Secret("signing-" + s.newID("outbound") + "-0123456789abcdef")
+	o.secret = kept(connector.Secret("signing-" + s.newID("outbound") + "-0123456789abcdef"))
 	s.outbound = append(s.outbound, o)
 	return o
 }
@@ -97,7 +97,7 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Secret returns the secret that signs the deliveries.
-func (o *Outbound) Secret() connector.Secret { return o.secret }
+func (o *Outbound) Secret() connector.Secret { return o.secret() }
 
 // Fault sets a fault. Several faults apply to successive runs, in order.
 func (o *Outbound) Fault(f DeliveryFault) {
@@ -171,7 +171,7 @@ func (r *run) delivery() []byte {
 
 func (o *Outbound) deliver(runID string, body []byte, f DeliveryFault) {
 	s := o.server
-	d := OutboundDelivery{RunID: runID, Body: body, Header: connector.Sign(body, time.Now(), o.secret)}
+	d := OutboundDelivery{RunID: runID, Body: body, Header: connector.Sign(body, time.Now(), o.Secret())}
 	if f.Signature {
 		text := d.Header.Get(connector.SignatureHeader)
 		digit := "0"

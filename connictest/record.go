@@ -20,8 +20,8 @@ type Request struct {
 	Op     string // such as "runs.get"; empty for an unknown route
 	Method string
 	Path   string
-	Query  string
-	Header http.Header // without Authorization
+	Query  string      // without secret
+	Header http.Header // without Authorization and X-Connic-Secret
 	// Body is nil if it was longer than 4 MiB, or was discarded in favor of
 	// later ones.
 	Body   []byte
@@ -73,8 +73,14 @@ func (s *Server) Executions(op string) int {
 func (s *Server) note(op string, r *http.Request, body []byte) *Request {
 	header := r.Header.Clone()
 	header.Del("Authorization")
+	header.Del("X-Connic-Secret")
+	query := r.URL.RawQuery
+	if values := r.URL.Query(); values.Has("secret") {
+		values.Del("secret")
+		query = values.Encode()
+	}
 	request := &Request{
-		ID: s.newID("req"), Op: op, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Header: header,
+		ID: s.newID("req"), Op: op, Method: r.Method, Path: r.URL.Path, Query: query, Header: header,
 		Length: len(body), At: s.now(),
 	}
 	if len(body) <= maxBodyLength {

@@ -126,8 +126,10 @@ func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...O
 			return nil, err
 		}
 	}
-	s := &Session{conf: conf, mask: mask.New(h.Hidden()...), out: make(chan outgoing), done: make(chan struct{}), gone: make(chan struct{})}
-	if err := s.dial(ctx, h); err != nil {
+	shake := newHandshake(conf.client)
+	hidden := mask.NewLazy(func() []string { return mask.ProxyPassword(shake.next, h.URL) }, h.Hidden()...)
+	s := &Session{conf: conf, mask: hidden, out: make(chan outgoing), done: make(chan struct{}), gone: make(chan struct{})}
+	if err := s.dial(ctx, h, shake); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -136,11 +138,10 @@ func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...O
 	return s, nil
 }
 
-func (s *Session) dial(ctx context.Context, h *hook.Hook) error {
+func (s *Session) dial(ctx context.Context, h *hook.Hook, shake *handshake) error {
 	bounded, stop := context.WithTimeoutCause(ctx, dialTime, errors.New("the first message has not come within 10 s"))
 	defer stop()
 	fail := &DialError{Host: h.Host()}
-	shake := newHandshake(s.conf.client)
 	client := &http.Client{Transport: shake, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	header := http.Header{"User-Agent": {"connic-go/" + connic.Version}}
 	if h.Secret != "" {

@@ -296,36 +296,6 @@ func TestAClientThroughASharedLimiter(t *testing.T) {
 	}
 }
 
-// Errors of the store may quote the options of the client.
-func TestThePasswordIsNotInErrors(t *testing.T) {
-	t.Parallel()
-	const password = "correct-horse-battery"
-	cause := errors.New("cannot dial redis://default:" + password + "@store:6379\nat all")
-	for name, rdb := range map[string]redis.UniversalClient{
-		"client":  redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Password: password}),
-		"cluster": redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, Password: password}),
-		"ring":    redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}, Password: password}),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			defer rdb.Close()
-			rdb.AddHook(failing{cause})
-			events := make(chan Event, 10)
-			l := newLimiter(t, rdb, 10, time.Second, WithObserver(func(e Event) { events <- e }))
-			l.Release(acquire(t, l, connic.LaneCall), answered)
-			event := <-events
-			if !errors.Is(event.Err, cause) {
-				t.Errorf("the event has %v", event.Err)
-			}
-			for _, text := range []string{event.Err.Error(), l.Status().Fallback} {
-				if strings.Contains(text, password) || strings.Contains(text, "\n") || !strings.Contains(text, "cannot dial") {
-					t.Errorf("%q", text)
-				}
-			}
-		})
-	}
-}
-
 // failing is a hook whose commands fail.
 type failing struct{ err error }
 

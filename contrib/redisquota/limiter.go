@@ -29,11 +29,12 @@ const (
 // step under way.
 type limiter struct {
 	config
-	mask  *mask.Mask
-	hold  time.Duration // an admission counts for so long after its end
-	lease time.Duration // an admission that nobody reports counts as ended after so long
-	lazy  time.Duration // an end may wait so long for a step that takes it along
-	store store
+	mask    *mask.Mask
+	concise bool          // errors of the store may have a password that mask does not find
+	hold    time.Duration // an admission counts for so long after its end
+	lease   time.Duration // an admission that nobody reports counts as ended after so long
+	lazy    time.Duration // an end may wait so long for a step that takes it along
+	store   store
 
 	mu    sync.Mutex
 	lines [lanes]line

@@ -116,7 +116,8 @@ func WithObserver(f func(Event)) Option {
 type Event struct {
 	Kind EventKind
 	// Err is the reason (EventFallback), on one line and without the password of
-	// the Redis client.
+	// the Redis client. If that is not known, or has fewer than 8 characters, Err
+	// has no text of the store's, but matches what the error matches.
 	Err error
 	// Processes is the number of processes that shared the quota when the store
 	// last reported it, or 0 if it never did.
@@ -171,25 +172,12 @@ func New(rdb redis.UniversalClient, key string, opts ...Option) (connic.Limiter,
 		return nil, fmt.Errorf("redisquota: %w", err)
 	}
 	hold := conf.window + min(margin, conf.window/50)
+	password, known := credentials(rdb)
 	return &limiter{
-		config: conf, mask: mask.New(passwords(rdb)...), hold: hold, lease: hold / 12, lazy: hold / 60,
+		config: conf, mask: mask.New(password), concise: !known, hold: hold, lease: hold / 12, lazy: hold / 60,
 		store: store{rdb: rdb, key: "connic:{" + key + "}:quota", process: hex.EncodeToString(id[:])},
 		open:  make(map[uint64]trip),
 	}, nil
-}
-
-// passwords returns those of a client's options. Errors of the store and of hooks
-// may quote them.
-func passwords(rdb redis.UniversalClient) []string {
-	switch c := rdb.(type) {
-	case *redis.Client:
-		return []string{c.Options().Password}
-	case *redis.ClusterClient:
-		return []string{c.Options().Password}
-	case *redis.Ring:
-		return []string{c.Options().Password}
-	}
-	return nil
 }
 
 // margin is added to the window to allow for clocks that drift. Network delays

@@ -148,7 +148,7 @@ func (l *limiter) receive(st *step, r *reply, err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = l.noAnswer()
 	default:
-		err = l.mask.Error(err)
+		err = l.safe(err)
 	}
 	switch {
 	case err != nil:

@@ -13,8 +13,14 @@ func (m *Mask) Error(err error) error {
 	if err == nil || m.clean(err, depth) {
 		return err
 	}
+	return Replace(err, m.Line(err.Error(), 0))
+}
+
+// Replace returns an error with another text that matches what err matches, but
+// does not unwrap.
+func Replace(err error, text string) error {
 	return &masked{
-		text: m.Line(err.Error(), 0),
+		text: text,
 		is:   func(target error) bool { return errors.Is(err, target) },
 		as:   func(target any) bool { return errors.As(err, target) },
 	}

@@ -3,12 +3,15 @@
 //
 // It finds two kinds of secrets. Those with a known prefix (API keys, bridge
 // tokens) are found by the prefix, so a key that is no longer in use is found
-// too. Others are found by their value, which is given to a [Mask].
+// too, and the user and password of a URL by their place. Others are found by
+// their value, which is given to a [Mask].
 package mask
 
 import (
 	"bytes"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -33,22 +36,54 @@ type Mask struct {
 // parts of less than 8 bytes cannot be distinguished from other text and are
 // ignored.
 //
+// Of a secret that the end of a text cuts, it finds the first half and more.
+//
 // New is lazy: the work is done for the first text.
-func New(secrets ...string) *Mask {
-	l := &lazy{secrets: secrets}
+func New(secrets ...string) *Mask { return NewLazy(nil, secrets...) }
+
+// NewLazy is New with the secrets that more returns as well. It is called once,
+// for the first text.
+func NewLazy(more func() []string, secrets ...string) *Mask {
+	l := &lazy{secrets: secrets, more: more}
 	return &Mask{l.get}
 }
 
 // lazy builds its needles on first use.
 type lazy struct {
 	secrets []string
+	more    func() []string
 	once    sync.Once
 	needles *needles
 }
 
 func (l *lazy) get() *needles {
-	l.once.Do(func() { l.needles = makeNeedles(l.secrets) })
+	l.once.Do(func() {
+		secrets := l.secrets
+		defer func() { // more may be user code, which may panic or exit
+			_ = recover()
+			l.needles = makeNeedles(secrets)
+		}()
+		if l.more != nil {
+			secrets = append(l.more(), secrets...)
+		}
+	})
 	return l.needles
+}
+
+// ProxyPassword returns the password of the proxy through which a transport
+// reaches a URL, which proxies and net/http may repeat in a response or an error.
+// It returns nothing if there is none.
+func ProxyPassword(transport http.RoundTripper, target *url.URL) []string {
+	t, ok := transport.(*http.Transport)
+	if !ok || t.Proxy == nil {
+		return nil
+	}
+	proxy, err := t.Proxy(&http.Request{Method: http.MethodGet, URL: target, Host: target.Host, Header: http.Header{}})
+	if err != nil || proxy == nil {
+		return nil
+	}
+	password, _ := proxy.User.Password()
+	return []string{password}
 }
 
 // maxLine is how much of a text Line processes if the result is bounded.
@@ -61,15 +96,23 @@ func (m *Mask) Text(s string) string {
 			s = p.replace(s)
 		}
 	}
+	if strings.Contains(s, "@") {
+		s = userinfo().ReplaceAllString(s, "$1…@")
+	}
 	if m != nil {
 		s = m.needles().replace(s)
 	}
 	return s
 }
 
+// userinfo finds the user of a URL. Slashes may be escaped as in JSON or a query.
+var userinfo = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`((?::|%(?:25)*3[aA])(?:\\*/|%(?:25)*2[fF]){2})[^\s/?#@"'<>\\]+@`)
+})
+
 // Bytes returns a copy of b with the secrets in it replaced.
 func (m *Mask) Bytes(b []byte) []byte {
-	if !suspicious(b) && (m == nil || !mayBeIn(m.needles(), b)) {
+	if !suspicious(b) && bytes.IndexByte(b, '@') < 0 && (m == nil || !mayBeIn(m.needles(), b)) {
 		return bytes.Clone(b)
 	}
 	return []byte(m.Text(string(b)))

@@ -66,6 +66,9 @@ func pair(a, b byte) uint { return uint(fold(a))<<8 | uint(fold(b)) }
 // mayBeIn reports whether s may contain a needle: it has escapes, or the start
 // of a needle. Most strings have neither and need no copy.
 func mayBeIn[T string | []byte](n *needles, s T) bool {
+	if len(n.folded) == 0 {
+		return false
+	}
 	for i := 0; i+1 < len(s); i++ {
 		switch s[i] {
 		case '\\', '%', '&':
@@ -86,7 +89,7 @@ func begins[T string | []byte](n *needles, s T) bool {
 			for i < enough && i < len(s) && fold(s[i]) == fold(one.text[i]) {
 				i++
 			}
-			if i == enough {
+			if i == enough || i == len(s) && i >= one.half() {
 				return true
 			}
 		}
@@ -180,19 +183,48 @@ func (n *needles) replace(s string) string {
 	return b.String()
 }
 
+// half returns the minimum number of bytes that are found of a needle which the
+// end of a text cuts. Of base64 it takes less, since the first digits depend on
+// what is before the secret.
+func (n needle) half() int { return max(least/2, len(n.text)/2-2) }
+
+// cut returns the length of the start of the needle that ends a text.
+func (n needle) cut(text string) int {
+	for length := min(len(n.text)-1, len(text)); length >= n.half(); length-- {
+		if strings.HasSuffix(text, n.text[:length]) {
+			return length
+		}
+	}
+	return 0
+}
+
+// complete returns text without an escape that its end cuts.
+func complete(text string) string {
+	if i := strings.LastIndexAny(text, `\%&`); i >= 0 && len(text)-i < len(`\u0000`) {
+		return text[:i]
+	}
+	return text
+}
+
 // in finds the needle in lower-case text. at maps positions to the original.
 func (n needle) in(lowered []byte, at []int) (found []span) {
 	for from := 0; ; {
 		i := bytes.Index(lowered[from:], []byte(n.text))
+		end := from + i + len(n.text)
 		if i < 0 {
-			return found
+			whole := complete(string(lowered[from:]))
+			length := n.cut(whole)
+			if length == 0 {
+				return found
+			}
+			i, end = len(whole)-length, len(lowered)
 		}
 		i += from
-		from = i + len(n.text)
+		from = end
 		if at == nil {
-			found = append(found, span{i, from, n.instead})
+			found = append(found, span{i, end, n.instead})
 		} else {
-			found = append(found, span{at[i], at[from], n.instead})
+			found = append(found, span{at[i], at[end], n.instead})
 		}
 	}
 }
@@ -205,10 +237,14 @@ func (n needle) runs(s, lowered string) (found []span) {
 	}
 	for from := 0; ; {
 		i := strings.Index(in[from:], n.text)
-		if i < 0 {
-			return found
-		}
 		start, end := from+i, from+i+len(n.text)
+		if i < 0 {
+			length := n.cut(in[from:])
+			if length == 0 {
+				return found
+			}
+			start, end = len(s)-length, len(s)
+		}
 		for start > 0 && n.part(s[start-1]) {
 			start--
 		}

@@ -11,8 +11,9 @@ import (
 	"github.com/connic-go/connic/internal/mask"
 )
 
-// logged logs each request.
-func logged(next http.Handler, w io.Writer) http.Handler {
+// logged logs each request, without the given secrets.
+func logged(next http.Handler, w io.Writer, secrets ...string) http.Handler {
+	hidden := mask.New(secrets...)
 	var mu sync.Mutex
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		answer := &recorder{ResponseWriter: rw}
@@ -25,7 +26,7 @@ func logged(next http.Handler, w io.Writer) http.Handler {
 				status = strconv.Itoa(answer.status)
 			}
 			_, _ = fmt.Fprintf(w, "%s %s %s %s (%v) %s\n", start.Format(time.TimeOnly), r.Method,
-				masked(r.URL.RequestURI()), status, time.Since(start).Round(time.Millisecond), masked(r.Header.Get("Authorization")))
+				masked(hidden, r.URL.RequestURI()), status, time.Since(start).Round(time.Millisecond), masked(hidden, r.Header.Get("Authorization")))
 		}()
 		next.ServeHTTP(answer, r)
 	})
@@ -47,6 +48,6 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 // maxLogged is how much of a text of a request is logged, in bytes.
 const maxLogged = 1 << 10
 
-// masked removes keys, and anything that a terminal might interpret, from a
-// text.
-func masked(text string) string { return mask.Line(text, maxLogged) }
+// masked removes keys and hidden secrets, and anything that a terminal might
+// interpret, from a text.
+func masked(hidden *mask.Mask, text string) string { return hidden.Line(text, maxLogged) }

@@ -7,7 +7,7 @@
 // It has three agents: echo returns its message, slow does so after 5 s, and fail
 // fails. A configuration replaces them (see docs/guide/testing.md). Its first agent
 // has a sync and an inbound connector. The program prints the environment variables
-// for clients, logs each request to standard error with keys masked, and stops on
+// for clients, logs each request to standard error with keys and secrets masked, and stops on
 // SIGINT or SIGTERM. At /openapi.json it serves the OpenAPI document.
 package main
 
@@ -142,9 +142,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	sync, inbound := srv.Connector(config.Agents[0].Name), srv.Connector(config.Agents[0].Name).Inbound()
 	handler := withDocument(srv)
 	if !o.quiet {
-		handler = logged(handler, stderr)
+		handler = logged(handler, stderr, string(sync.Secret()), string(inbound.Secret()))
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
@@ -152,7 +153,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for _, c := range []struct {
 		mode string
 		*connictest.Connector
-	}{{"SYNC", srv.Connector(config.Agents[0].Name)}, {"INBOUND", srv.Connector(config.Agents[0].Name).Inbound()}} {
+	}{{"SYNC", sync}, {"INBOUND", inbound}} {
 		_, _ = fmt.Fprintf(stdout, "export %s_URL=http://%s%s\nexport %s_SECRET=%s\n", c.mode, listener.Addr(), c.Path(), c.mode, string(c.Secret()))
 	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -234,11 +234,11 @@ func TestMasked(t *testing.T) {
 		"a\x1b[2Jb":                        `a\x1b[2Jb`,
 		"a\nb":                             "a b",
 	} {
-		if got := masked(text); got != want {
+		if got := masked(nil, text); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got := masked(strings.Repeat("x", 1<<20)); len(got) > 2*maxLogged {
+	if got := masked(nil, strings.Repeat("x", 1<<20)); len(got) > 2*maxLogged {
 		t.Errorf("a line of %d bytes", len(got))
 	}
 }
