@@ -11,7 +11,6 @@ import (
 
 	"github.com/connic-go/connic/internal/environ"
 	"github.com/connic-go/connic/internal/exchange"
-	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/route"
 )
 
@@ -114,8 +113,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 		own = newTransport(c.timeout, c.limiter)
 		next = own
 	}
-	transport := next
-	c.proxy = func() []string { return mask.ProxyPassword(transport, base) }
+	innermost := next
 	for _, wrap := range conf.middleware {
 		if next = wrap(next); next == nil {
 			return nil, badOption("WithTransport", "returned nil")
@@ -124,8 +122,8 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	c.engine = exchange.Engine{
 		Policy: exchange.Policy(c.retry), Key: c.credential.key(), UserAgent: userAgent(conf.application),
 		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Transport: own, Inject: c.callContext != nil,
+		Innermost: innermost, Target: base,
 	}
-	c.conceal(string(key)) // empty if there is a source
 	c.engine.Start(next)
 	c.serve()
 	return c, nil
@@ -253,16 +251,12 @@ func (c *Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil 
 
 // newTransport returns the default transport of a client. It keeps every
 // connection for reuse, where net/http keeps two, and opens as many as the
-// Limiter admits attempts, at least 64.
+// Limiter admits attempts, at least 64, or 64 if it has no limit.
 //
 // All attempts may share one HTTP/2 connection, so a dead one must be detected
 // and abandoned before an attempt times out. A connection that is silent while
 // in use is pinged after a sixth of the timeout, and given up after another
 // sixth.
 func newTransport(timeout time.Duration, limiter Limiter) *http.Transport {
-	conns := limiter.Status().Limit
-	if conns > 0 { // otherwise the Limiter admits any number at once
-		conns = max(conns, 64)
-	}
-	return exchange.NewTransport(min(timeout, defaultTimeout)/6, conns)
+	return exchange.NewTransport(min(timeout, defaultTimeout)/6, max(limiter.Status().Limit, 64))
 }

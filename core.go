@@ -28,7 +28,6 @@ type core struct {
 	callContext func(context.Context, Operation) context.Context
 	readOnly    bool
 	routes      routes
-	proxy       func() []string // its password
 	watches     watches
 
 	unmade bool
@@ -38,9 +37,6 @@ type core struct {
 
 // mask returns the mask that hides secrets in text.
 func (c *core) mask() *mask.Mask { return c.engine.Mask() }
-
-// conceal makes the client hide a secret in all texts, and the password of its proxy.
-func (c *core) conceal(secret string) { c.engine.Hide(mask.NewLazy(c.proxy, secret)) }
 
 // scope is what the sections of a Client know of it: its core, and the
 // environment of calls that specify none.

@@ -112,7 +112,7 @@ func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (p
 	decode := func(d *lenient.Decoder) (*loginStart, error) {
 		start := new(loginStart)
 		err := d.Decode(start)
-		c.conceal(start.DeviceCode) // whoever has it gets the key
+		c.engine.Hide(start.DeviceCode) // whoever has it gets the key
 		return start, err
 	}
 	start, err := do(ctx, &c.scope, request{op: api.LoginStart, body: map[string]string{"hostname": host}}, decode, nil)

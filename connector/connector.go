@@ -138,8 +138,8 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	}
 
 	c := &Connector{
-		url:  func() url.URL { return *u },
-		mask: mask.New(parsed.Hidden()...), host: parsed.Host(),
+		url:         func() url.URL { return *u },
+		host:        parsed.Host(),
 		callTimeout: callTimeout, sendTimeout: sendTimeout, slots: make(chan struct{}, conf.maxInFlight),
 	}
 	c.engine.Policy, c.engine.UserAgent = policy, userAgent
@@ -147,7 +147,6 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 	if value := []string{parsed.Secret}; parsed.Secret != "" {
 		c.engine.Key = exchange.Key{Name: hook.SecretHeader, Value: func(context.Context) ([]string, error) { return value, nil }}
 	}
-	c.engine.Hide(c.mask)
 	var transport http.RoundTripper
 	if h := conf.client; h != nil {
 		transport = h.Transport
@@ -159,6 +158,9 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 		c.engine.Transport = newTransport(conf.maxInFlight)
 		transport = c.engine.Transport
 	}
+	c.engine.Innermost, c.engine.Target = transport, u
+	c.engine.Hide(parsed.Hidden()...)
+	c.mask = c.engine.Mask()
 	c.engine.Start(transport)
 	if conf.timeout > 0 {
 		c.callTimeout, c.sendTimeout = conf.timeout, conf.timeout

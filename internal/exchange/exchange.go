@@ -116,9 +116,11 @@ type Engine struct {
 	UserAgent    []string
 	MaxBody      int64
 	MaxErrorBody int64
-	Transport    *http.Transport // is closed with the Engine; nil if it is the user's
-	Inject       bool            // look for an inject.Injector in the context
-	noH2C        bool            // the transport speaks HTTP/1.1 wherever it has no TLS; Start sets it for an *http.Transport
+	Transport    *http.Transport   // is closed with the Engine; nil if it is the user's
+	Innermost    http.RoundTripper // the transport below those of the user, and the
+	Target       *url.URL          // URL that it reaches, perhaps by a proxy
+	Inject       bool              // look for an inject.Injector in the context
+	noH2C        bool              // the transport speaks HTTP/1.1 wherever it has no TLS; Start sets it for an *http.Transport
 
 	budget   budget
 	kept     kept
@@ -150,22 +152,26 @@ func (e *Engine) Close() {
 	}
 }
 
-// Hide makes the Engine hide what m does from now on, instead of the key.
-func (e *Engine) Hide(m *mask.Mask) {
+// Hide makes the Engine hide secrets from now on, instead of the key, and the
+// password of the proxy.
+func (e *Engine) Hide(secrets ...string) {
 	e.masking.Do(func() {})
-	e.masked.Store(m)
+	e.masked.Store(mask.NewLazy(e.proxyPassword, secrets...))
 }
 
-// Mask returns the mask of all texts. A fixed key is hidden by its value; the mask
-// is built on first use.
+func (e *Engine) proxyPassword() []string { return mask.ProxyPassword(e.Innermost, e.Target) }
+
+// Mask returns the mask of all texts. The key is hidden by its value if it is
+// fixed, and the password of the proxy; the mask is built on first use.
 func (e *Engine) Mask() *mask.Mask {
 	e.masking.Do(func() {
-		if e.Key.Slow || e.Key.Value == nil {
-			return
+		key := ""
+		if !e.Key.Slow && e.Key.Value != nil {
+			if value, err := e.Key.Value(context.Background()); err == nil && len(value) == 1 {
+				key = strings.TrimPrefix(value[0], "Bearer ")
+			}
 		}
-		if value, err := e.Key.Value(context.Background()); err == nil && len(value) == 1 {
-			e.masked.Store(mask.New(strings.TrimPrefix(value[0], "Bearer ")))
-		}
+		e.masked.Store(mask.NewLazy(e.proxyPassword, key))
 	})
 	return e.masked.Load()
 }
