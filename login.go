@@ -81,8 +81,8 @@ func seconds(n float64, assumed, most time.Duration) time.Duration {
 // service specifies another. Network errors and 5xx responses are retried at
 // the next interval.
 //
-// The device code, with which the key is obtained, appears in no error, event
-// or log.
+// The device code, with which the key is obtained, is hidden in errors, events
+// and logs from the response that names it on.
 func Login(ctx context.Context, show func(LoginPrompt) error, opts ...Option) (projectID string, key APIKey, err error) {
 	bad := func(arg, reason string) (string, APIKey, error) {
 		return "", "", &ArgumentError{Op: "login", Arg: arg, Reason: reason}
