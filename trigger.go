@@ -32,7 +32,7 @@ type File struct {
 }
 
 // encode returns the request body of a trigger.
-func (r *TriggerRequest) encode() (json.RawMessage, error) {
+func (r TriggerRequest) encode() (json.RawMessage, error) {
 	bad := func(arg, reason string) (json.RawMessage, error) {
 		return nil, &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: arg, Reason: reason}
 	}

@@ -2,6 +2,7 @@ package redisquota
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 
 	"github.com/connic-go/connic/internal/mask"
@@ -37,15 +38,15 @@ func (l *limiter) safe(err error) error {
 	if err == nil || !l.concise {
 		return l.mask.Error(err)
 	}
-	text := "the store failed"
+	texts := []string{"the store failed"}
 	var number syscall.Errno
 	if errors.As(err, &number) {
-		text += ": " + number.Error()
+		texts = append(texts, number.Error())
 	}
 	for _, code := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "READONLY", "LOADING", "OOM", "CLUSTERDOWN", "MASTERDOWN"} {
 		if redis.HasErrorPrefix(err, code) {
-			text += ": " + code
+			texts = append(texts, code)
 		}
 	}
-	return mask.Replace(err, text)
+	return mask.Replace(err, strings.Join(texts, ": "))
 }

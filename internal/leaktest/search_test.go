@@ -31,7 +31,7 @@ var spellings = map[string]func(string) string{
 	"query, all": func(s string) string { return each(s, "%%%02X") }, "query, twice": func(s string) string { return each(s, "%%25%02x") },
 	"HTML": html.EscapeString, "HTML, numbers": func(s string) string { return each(s, "&#%d;") },
 	"hexadecimal": func(s string) string { return fmt.Sprintf("%x", s) }, "HEXADECIMAL": func(s string) string { return fmt.Sprintf("%X", s) },
-	"spaced": func(s string) string { return fmt.Sprintf("% x", s) }, "numbers": func(s string) string { return fmt.Sprint([]byte(s)) },
+	"spaced": func(s string) string { return fmt.Sprintf("% x", s) }, "numbers": func(s string) string { return fmt.Sprintf("%d", []byte(s)) },
 	"Go":                   func(s string) string { return fmt.Sprintf("%#v", []byte(s)) },
 	"base64":               func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"base64 of a pair":     func(s string) string { return base64.RawStdEncoding.EncodeToString([]byte("me:" + s)) },
