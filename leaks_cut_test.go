@@ -94,7 +94,9 @@ func TestS12TheProxyPasswordShowsNowhere(t *testing.T) {
 		}
 	}
 	for name, find := range map[string]func(*http.Request) (*url.URL, error){
-		"no URL": func(*http.Request) (*url.URL, error) { return url.Parse(strings.Join([]string{"http://user:", proxyPassword, "@[::1"}, "")) },
+		"no URL": func(*http.Request) (*url.URL, error) {
+			return url.Parse(strings.Join([]string{"http://user:", proxyPassword, "@[::1"}, ""))
+		},
 		"in quotes": func(*http.Request) (*url.URL, error) {
 			return nil, fmt.Errorf("invalid proxy address %q: no port", "http://user:"+proxyPassword+"@proxy")
 		},
