@@ -247,6 +247,7 @@ func (f *follower) poll(ctx context.Context) ([]*AuditEntry, error) {
 		if skip && len(fresh) == pageLimit {
 			ahead := ahead(fresh, start)
 			if len(ahead) == 0 {
+				stopped = true
 				return false
 			}
 			begin = start.Add(middle(ahead) - followLate)
@@ -280,9 +281,10 @@ func (f *follower) record(fresh []*AuditEntry, again []string, start time.Time) 
 		k := listed{e.Timestamp, now, now}
 		if f.last.IsZero() { // they are older than the poll
 			k.first = start.Add(-followLate)
-			if age := middle(latest) - e.Timestamp.Sub(start); age < 0 {
+			if e.Timestamp.IsZero() {
+			} else if age := middle(latest) - e.Timestamp.Sub(start); age < 0 {
 				k.first = now
-			} else if !e.Timestamp.IsZero() {
+			} else {
 				k.first = start.Add(-age)
 			}
 		}

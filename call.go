@@ -299,8 +299,12 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 		return err
 	}
 	k.permit = permit
-	if k.options.admitted != nil && ctx.Err() == nil {
+	switch {
+	case k.options.admitted == nil:
+	case ctx.Err() == nil:
 		k.options.admitted()
+	default: // nothing is sent, and nothing follows it
+		quota{k.scope.limiter}.Reserve(-admission.Follow)
 	}
 	return nil
 }

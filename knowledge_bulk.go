@@ -169,6 +169,7 @@ func (b *bulkUpload) keyOf(d Document) (key entryKey, named bool) {
 
 type uploaded struct {
 	result *UploadResult
+	key    entryKey
 	err    error
 	// panicked is what the code behind a document panicked with, nil if it did not.
 	panicked any
@@ -211,7 +212,7 @@ func (b *bulkUpload) run(caller context.Context, docs iter.Seq[Document]) {
 		if named {
 			b.flying[key] = true
 		}
-		b.start(ctx, index, d)
+		b.start(ctx, index, d, key)
 	}
 	for b.running > 0 {
 		if !b.next() {
@@ -255,15 +256,17 @@ func (b *bulkUpload) refuse(index int, d Document) error {
 	return nil
 }
 
-func (b *bulkUpload) start(ctx context.Context, index int, d Document) {
+func (b *bulkUpload) start(ctx context.Context, index int, d Document, key entryKey) {
 	b.running++
 	go func() {
-		u := uploaded{result: newUploadResult(index, d), err: errRanAway}
+		u := uploaded{result: newUploadResult(index, d), key: key, err: errRanAway}
 		defer func() {
 			if u.err == errRanAway { //nolint:errorlint // the very same
 				u.panicked = recover()
 			}
-			b.progress.note(index, u.err)
+			if _, repeatable := d.entry(); !repeatable || !errors.Is(u.err, ErrOutcomeUnknown) {
+				b.progress.note(index, u.err)
+			}
 			b.results <- u
 		}()
 		ingestion, err := d.upload(ctx, b.service, b.opts)
@@ -283,9 +286,7 @@ var errRanAway = fmt.Errorf("connic: %s: the code that reads the document did no
 func (b *bulkUpload) next() bool {
 	u := <-b.results
 	b.running--
-	if key, named := b.keyOf(u.result.Document); named {
-		delete(b.flying, key)
-	}
+	delete(b.flying, u.key)
 	if u.panicked != nil {
 		panic(u.panicked) //nolint:forbidigo // here it can be recovered
 	}
@@ -306,6 +307,8 @@ func endsUploads(err error) bool {
 // [KnowledgeService.UploadAll] are done, by index. The zero value records none.
 // It is safe for concurrent use. It encodes as JSON, so that another process can
 // resume the upload: save it after the loop or, from time to time, within it.
+//
+// Encoding a zero value must not overlap its first use.
 //
 // Documents in flight when a process dies are not recorded. Use an EntryID or
 // StableID if that may happen. Copies share their state, except for copies of

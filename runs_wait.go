@@ -172,6 +172,9 @@ func (d *deadlines) add(ids ...string) {
 		return
 	}
 	for _, id := range ids {
+		if slices.ContainsFunc(d.runs, func(r deadline) bool { return r.id == id }) {
+			continue
+		}
 		d.runs = append(d.runs, deadline{id, time.Now().Add(d.after)})
 	}
 	d.arm()
@@ -226,7 +229,7 @@ func cancelRun(ctx context.Context, cancel func(context.Context, string) error, 
 	ctx, stop := context.WithTimeout(ctx, abortTimeout)
 	defer stop()
 	err := cancel(ctx, id)
-	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrConflict) {
 		return errEnded
 	}
 	return err

@@ -29,8 +29,14 @@ const markerPrefix = "connic-"
 func (r TriggerRequest) Marked() (marked TriggerRequest, marker string) {
 	marker = markerPrefix + rand.Text()
 	if r.Message != "" || r.Payload == nil {
-		r.Message = strings.TrimSpace("[" + marker + "]\n\n" + r.Message)
+		if r.Message != "" {
+			r.Message = "\n\n" + r.Message
+		}
+		r.Message = "[" + marker + "]" + r.Message
 	} else {
+		if p, ok := r.Payload.(markedPayload); ok {
+			r.Payload = p.payload
+		}
 		r.Payload = markedPayload{r.Payload, marker}
 	}
 	return r, marker
@@ -226,6 +232,11 @@ func (f *finder) scan(ctx context.Context) error {
 	})
 	if err = cmp.Or(failed, err); err != nil {
 		return err
+	}
+	for marker, runs := range f.found { // they were not inspected again
+		if len(found[marker]) == 0 {
+			found[marker] = runs
+		}
 	}
 	f.found = found
 	for marker, search := range f.searches {

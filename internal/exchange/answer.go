@@ -29,8 +29,15 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 	buf := bodies.get(sizeHint(resp.ContentLength, learned, limit))
 	defer bodies.put(buf)
 	err := buf.readFrom(resp.Body, limit)
-	if err != nil && end.expired() {
-		err = ErrAttemptTimeout
+	if err != nil {
+		switch panicked, ran := end.ranAway(); {
+		case panicked != nil:
+			panic(panicked) //nolint:forbidigo // where the caller can recover from it
+		case ran:
+			err = errRunaway
+		case end.expired():
+			err = ErrAttemptTimeout
+		}
 	}
 	body := bytes.TrimPrefix(buf.b, []byte("\ufeff"))
 
@@ -73,6 +80,9 @@ func (x *Exchange) read(end *deadline, resp *http.Response) {
 			x.Salvage(body)
 		}
 	}
+	if x.result != Succeeded && x.failure == nil {
+		body = x.mask().Head(body, MaxErrorBody)
+	}
 	x.Received(resp, body)
 }
 
@@ -113,28 +123,30 @@ func (x *Exchange) location(resp *http.Response) (string, bool) {
 	if err != nil {
 		return "(an invalid URL)", false
 	}
-	u = x.URL.ResolveReference(u)
-	own, there := x.URL.EscapedPath(), u.EscapedPath()
+	u = x.loop.Request.URL.ResolveReference(u)
+	own, there := x.loop.Request.URL.EscapedPath(), u.EscapedPath()
 	if x.Class == api.Safe && !x.turned && own != there && strings.TrimSuffix(own, "/") == strings.TrimSuffix(there, "/") {
 		x.turned = true
-		x.toggleSlash()
 		return "", true
 	}
 	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
 	return x.mask().Line(u.String(), MaxID), false
 }
 
-// toggleSlash adds or removes the trailing slash of the path.
-func (x *Exchange) toggleSlash() {
+// toggleSlash returns the URL with the trailing slash of its path added or
+// removed.
+func (x *Exchange) toggleSlash() *url.URL {
 	x.toggled = !x.toggled
+	u := *x.loop.Request.URL
 	toggle := func(path string) string {
 		if trimmed, ok := strings.CutSuffix(path, "/"); ok {
 			return trimmed
 		}
 		return path + "/"
 	}
-	x.URL.Path = toggle(x.URL.Path)
-	if x.URL.RawPath != "" {
-		x.URL.RawPath = toggle(x.URL.RawPath)
+	u.Path = toggle(u.Path)
+	if u.RawPath != "" {
+		u.RawPath = toggle(u.RawPath)
 	}
+	return &u
 }

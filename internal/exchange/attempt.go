@@ -36,7 +36,10 @@ func (t attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 	// retryablehttp waits on the context of the request, and that of this
 	// attempt has ended.
 	again := x.engine.template.WithContext(x)
-	again.Method, again.URL = x.Method, &x.URL
+	again.Method, again.URL = x.Method, x.loop.Request.URL
+	if x.redirect {
+		again.URL = x.toggleSlash() // a transport may still look at the other
+	}
 	x.loop.Request = again
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: again}, nil
 }

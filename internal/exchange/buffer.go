@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -35,7 +36,11 @@ func (b *buffer) readFrom(r io.Reader, limit int64) error {
 			b.b = grown
 		}
 		// A reused buffer may be larger than the limit.
-		n, err := r.Read(b.b[len(b.b):min(int64(cap(b.b)), limit+1)])
+		room := b.b[len(b.b):min(int64(cap(b.b)), limit+1)]
+		n, err := r.Read(room)
+		if n < 0 || n > len(room) {
+			return errors.New("the body was read by a reader that miscounts")
+		}
 		b.b = b.b[:len(b.b)+n]
 		if int64(len(b.b)) > limit {
 			return &TooLarge{limit}

@@ -175,8 +175,8 @@ func CertificateError(err error) bool {
 // failed together from returning together.
 func (p *Policy) backoff(n int, random float64) time.Duration {
 	most := p.MaxWait
-	if shift := n - 1; shift < 30 {
-		most = min(most, p.MinWait<<shift)
+	if shift := n - 1; shift < 30 && p.MinWait <= p.MaxWait>>shift {
+		most = p.MinWait << shift
 	}
 	return time.Duration(random * float64(most))
 }

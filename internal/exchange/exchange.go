@@ -220,13 +220,13 @@ type Exchange struct {
 // Run sends the request of x, and returns when it is settled.
 func (e *Engine) Run(x *Exchange, caller Caller) Outcome {
 	x.Caller, x.engine = caller, e
-	if x.Memory != nil && x.Memory.Slash.Load() {
-		x.toggleSlash()
-	}
 	x.end.Exchange = x
 	x.first = *e.template.WithContext(&x.end)
 	x.first.Method, x.first.URL = x.Method, &x.URL
 	x.loop.Request = &x.first
+	if x.Memory != nil && x.Memory.Slash.Load() {
+		x.first.URL = x.toggleSlash()
+	}
 	_, err := e.http.Do(&x.loop) //nolint:bodyclose // attempts read and close their bodies
 	x.settleAll(err)
 	if x.cause == CauseNone && x.result == Succeeded {

@@ -116,10 +116,12 @@ func (e *evidence) getConn(host string) {
 		// This is the first connection, or it is to another host, with which a
 		// RoundTripper supplied by the user may communicate, or nothing was
 		// written to the previous one.
+		// Repeated by a transport of the user's, perhaps with other headers.
+		again := e.got && !e.answer && e.host == e.target() && e.end.taken.Load()
+		e.left = e.left || (e.own || again) && !e.untouched()
 		e.host = host
 		e.earlier, e.answer = e.earlier || e.answer, false
 		e.asked = true
-		e.left = e.left || e.own && !e.untouched()
 		e.leave()
 		e.got, e.began, e.wrote, e.own, e.http1, e.refused = false, false, false, false, false, false
 	}

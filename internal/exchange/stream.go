@@ -186,7 +186,13 @@ func (s *stream) finish() {
 	case !began:
 		s.close()
 	case !busy:
-		for range s.reply { // until it is closed
+		for closed := false; !closed; {
+			select {
+			case _, more := <-s.reply:
+				closed = !more
+			case <-s.end.Exchange.Caller.Done(): // the reader's Close may hang
+				return
+			}
 		}
 		chunks.Put(s.buf)
 	}

@@ -112,6 +112,9 @@ func (k *Kind[T]) Decode(d *lenient.Decoder, at Position, limit int) (Page[T], e
 		return Page[T]{}, err
 	}
 	p.rows = len(p.Items)
+	if p.Limit <= 0 {
+		p.Limit = limit
+	}
 	if at.Cursor != "" && p.NextCursor == "" && p.More == nil {
 		p.More = new(bool) // there is no further cursor
 	}
@@ -247,8 +250,9 @@ func (k *Kind[T]) envelope(d *lenient.Decoder, p *Page[T]) error {
 		case "has_more":
 			return optional(d, &p.More)
 		case "next_cursor":
-			p.last = d.Peek() == 'n'
-			return optional(d, &p.NextCursor)
+			err := optional(d, &p.NextCursor)
+			p.last = p.NextCursor == ""
+			return err
 		case "next":
 			return p.next(d)
 		}

@@ -164,7 +164,7 @@ func (w *Walk[T]) turn(p *Page[T]) Turn {
 		return Turn{Loop: loop}
 	}
 	switch {
-	case same && w.pages == 2 && p.unpaged():
+	case same && w.pages == 2 && (p.unpaged() || p.last && p.Total < 0):
 		p.Items = nil
 		return Turn{End: true}
 	case p.sum != 0 && w.marked(p.sum):

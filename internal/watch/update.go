@@ -73,6 +73,8 @@ func (x *Wait[T]) deliver(u Update[T]) {
 	switch {
 	case !ends && !x.terms.Every:
 		return
+	case u.share == nil && len(x.ready) > 0 && x.ready[len(x.ready)-1].share == nil:
+		x.ready[len(x.ready)-1] = u
 	case u.share == nil:
 		x.ready = append(x.ready, u)
 	case u.share.queued > 0:

@@ -98,7 +98,9 @@ func (x *Wait[T]) add(ids []string) {
 		w.wake = make(chan struct{}, 1)
 		go w.run(w.wake)
 	}
-	w.poke()
+	if w.running {
+		w.poke()
+	}
 }
 
 // poke makes the goroutine reconsider when to poll.
