@@ -142,3 +142,15 @@ func TestRequestsThatAreRepeated(t *testing.T) {
 		}
 	}
 }
+
+func TestBackoffDoesNotOverflow(t *testing.T) {
+	t.Parallel()
+	for _, least := range []time.Duration{time.Second, 20 * time.Second, time.Minute, 10 * time.Minute} {
+		p := Policy{MinWait: least, MaxWait: time.Hour}
+		for n := 13; n < 80; n++ {
+			if wait := p.backoff(n, 1); wait != time.Hour {
+				t.Errorf("from %v: retry %d waits %v", least, n, wait)
+			}
+		}
+	}
+}
