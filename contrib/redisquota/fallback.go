@@ -10,7 +10,9 @@ import (
 
 // alone is the state of a limiter whose store is unreachable.
 type alone struct {
-	cause error
+	cause   error
+	cancels int // admitted in a row
+
 	local *governor.Governor // shares the quota by learning from 429s
 	most  int                // the process's part of a window
 	gap   time.Duration      // at least between two attempts
@@ -113,6 +115,9 @@ func (l *limiter) admitAlone(now time.Time) time.Time {
 				if ok {
 					l.last++
 					a.last = now
+					if a.cancels++; lane != cancels {
+						a.cancels = 0
+					}
 					t := trip{id: l.last, lane: lane, pauses: l.pauses, permit: permit, by: a.local}
 					if !l.grant(lane, t, now) { // its deadline had passed
 						a.local.Release(permit, governor.NotSent, 0)
@@ -152,12 +157,19 @@ func (l *limiter) waitAlone(now, at time.Time, reason connic.Reason) {
 	}
 }
 
+// inARow is the number of cancels that go before another lane has a turn.
+const inARow = 3
+
 // candidates returns the lanes that have waiters, in order of precedence. Polls and
 // calls are in order of arrival if they cannot have half of the part each.
 func (l *limiter) candidates() (waiting []int) {
 	order := [lanes]int{cancels, polls, calls, lows}
 	if p, c := l.lines[polls].first, l.lines[calls].first; l.alone.most < 2 && p != nil && c != nil && c.since.Before(p.since) {
 		order[1], order[2] = calls, polls
+	}
+	if l.alone.cancels >= inARow {
+		copy(order[:], order[1:])
+		order[lanes-1] = cancels
 	}
 	for _, lane := range order {
 		if l.lines[lane].first != nil {
