@@ -294,3 +294,8 @@ func (s *BudgetsService) Delete(ctx context.Context, id string, opts ...RequestO
 	_, err := do(ctx, s.scope(), request{op: api.BudgetsDelete, id: id}, decodeNone, opts)
 	return err
 }
+
+// Diff returns the changes that an update would make to b, in the order of the
+// fields of [BudgetUpdate]. Amounts are compared as numbers. It sends no
+// request.
+func (b *Budget) Diff(u BudgetUpdate) []Change { return diff(b, u) }

@@ -21,12 +21,6 @@ import (
 // DefaultBaseURL is the documented address of the service.
 const DefaultBaseURL = "https://api.connic.co/v1"
 
-const (
-	defaultTimeout      = 60 * time.Second
-	defaultMaxBody      = 64 << 20
-	defaultMaxErrorBody = 1 << 20
-)
-
 // A Client calls the API of one Connic project. Create one with [New] or
 // [NewFromEnv] and share it. A Client is safe for concurrent use. The rate
 // limit is enforced per Client, or per [Limiter] if several Clients share one.

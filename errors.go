@@ -340,3 +340,6 @@ const (
 	maxDetail = problem.MaxDetail
 	maxID     = exchange.MaxID
 )
+
+// ErrPartial marks a response that is only part of what was requested.
+const ErrPartial = sentinel("connic: the response is only a part of the data")

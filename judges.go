@@ -331,3 +331,9 @@ func (s *JudgesService) Delete(ctx context.Context, id string, opts ...RequestOp
 	_, err := do(ctx, s.scope(), request{op: api.JudgesDelete, id: id}, decodeNone, opts)
 	return err
 }
+
+// Diff returns the changes that an update would make to j, in the order of the
+// fields of [JudgeUpdate]. It sends no request. Use it to send an update only
+// if something differs. A field that the service may omit is unset if it is
+// zero, and clearing it is no change.
+func (j *Judge) Diff(u JudgeUpdate) []Change { return diff(j, u) }

@@ -367,3 +367,16 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 	}
 	return p
 }
+
+// isToken reports whether s is a valid header name.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}
+
+const (
+	defaultTimeout      = 60 * time.Second
+	defaultMaxBody      = 64 << 20
+	defaultMaxErrorBody = 1 << 20
+)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/governor"
+	"github.com/connic-go/connic/internal/watch"
 )
 
 // The service's documented quota.
@@ -244,5 +245,21 @@ func (l limiter) Status() RateLimitStatus {
 	return RateLimitStatus{
 		Limit: s.Limit, Window: s.Window, Used: s.Used, InFlight: s.InFlight, Waiting: s.Waiting, Polling: s.Polling,
 		Reserved: s.Reserved, PausedUntil: s.PausedUntil, Shared: s.Shared, Share: s.ShareOfWindow, Refusals: s.Refusals,
+	}
+}
+
+// quota is the limiter as a watch sees it.
+type quota struct{ limiter Limiter }
+
+// Limits implements [watch.Quota].
+func (q quota) Limits() watch.Limits {
+	s := q.limiter.Status()
+	return watch.Limits{Limit: s.Limit, Window: s.Window, Waiting: s.Waiting}
+}
+
+// Reserve implements [watch.Quota].
+func (q quota) Reserve(slots int) {
+	if r, ok := q.limiter.(Reserver); ok {
+		r.Reserve(slots)
 	}
 }

@@ -76,13 +76,6 @@ func WithHeader(key, value string) RequestOption {
 	}
 }
 
-// isToken reports whether s is a valid header name.
-func isToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-	})
-}
-
 // WithQuery adds a query parameter that this package does not support to the
 // call's requests.
 func WithQuery(key, value string) RequestOption {

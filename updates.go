@@ -134,17 +134,6 @@ type Change struct {
 // String returns the change as "sample_rate: 20 → 50".
 func (c Change) String() string { return c.Field + ": " + string(c.From) + " → " + string(c.To) }
 
-// Diff returns the changes that an update would make to j, in the order of the
-// fields of [JudgeUpdate]. It sends no request. Use it to send an update only
-// if something differs. A field that the service may omit is unset if it is
-// zero, and clearing it is no change.
-func (j *Judge) Diff(u JudgeUpdate) []Change { return diff(j, u) }
-
-// Diff returns the changes that an update would make to b, in the order of the
-// fields of [BudgetUpdate]. Amounts are compared as numbers. It sends no
-// request.
-func (b *Budget) Diff(u BudgetUpdate) []Change { return diff(b, u) }
-
 // diff compares the fields of an update, which are Nullables, with the fields
 // of the same name in the current value.
 func diff(current, update any) []Change {

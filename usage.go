@@ -10,9 +10,6 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
-// ErrPartial marks a response that is only part of what was requested.
-const ErrPartial = sentinel("connic: the response is only a part of the data")
-
 // A UsageRow is the cost of some runs in one currency: those of a day, an
 // agent, an environment, or a combination of these.
 type UsageRow struct {

@@ -24,7 +24,7 @@ func TestCancelAfterOfDuplicates(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		for range c.Runs.WaitAll(ctx, []string{"a", "a", "a"}, CancelAfter(10*time.Second)) { //nolint:revive // it is waited for
+		for range c.Runs.WaitAll(ctx, []string{"a", "a", "a"}, CancelAfter(10*time.Second)) {
 		}
 		if cancels.Load() != 1 {
 			t.Errorf("%d cancels", cancels.Load())

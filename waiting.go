@@ -126,22 +126,6 @@ func undecodable[T any](list string, bad func(*T) error) func(*T) error {
 	}
 }
 
-// quota is the limiter as a watch sees it.
-type quota struct{ limiter Limiter }
-
-// Limits implements [watch.Quota].
-func (q quota) Limits() watch.Limits {
-	s := q.limiter.Status()
-	return watch.Limits{Limit: s.Limit, Window: s.Window, Waiting: s.Waiting}
-}
-
-// Reserve implements [watch.Quota].
-func (q quota) Reserve(slots int) {
-	if r, ok := q.limiter.(Reserver); ok {
-		r.Reserve(slots)
-	}
-}
-
 // verdict says what the error of a poll means for the waits. longest is the
 // longest pause that a response can ask for.
 //

@@ -123,8 +123,8 @@ func (x *Exchange) location(resp *http.Response) (string, bool) {
 	if err != nil {
 		return "(an invalid URL)", false
 	}
-	u = x.loop.Request.URL.ResolveReference(u)
-	own, there := x.loop.Request.URL.EscapedPath(), u.EscapedPath()
+	u = x.loop.URL.ResolveReference(u)
+	own, there := x.loop.URL.EscapedPath(), u.EscapedPath()
 	if x.Class == api.Safe && !x.turned && own != there && strings.TrimSuffix(own, "/") == strings.TrimSuffix(there, "/") {
 		x.turned = true
 		return "", true
@@ -137,7 +137,7 @@ func (x *Exchange) location(resp *http.Response) (string, bool) {
 // removed.
 func (x *Exchange) toggleSlash() *url.URL {
 	x.toggled = !x.toggled
-	u := *x.loop.Request.URL
+	u := *x.loop.URL
 	toggle := func(path string) string {
 		if trimmed, ok := strings.CutSuffix(path, "/"); ok {
 			return trimmed

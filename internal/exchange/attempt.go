@@ -36,7 +36,7 @@ func (t attempts) RoundTrip(r *http.Request) (*http.Response, error) {
 	// retryablehttp waits on the context of the request, and that of this
 	// attempt has ended.
 	again := x.engine.template.WithContext(x)
-	again.Method, again.URL = x.Method, x.loop.Request.URL
+	again.Method, again.URL = x.Method, x.loop.URL
 	if x.redirect {
 		again.URL = x.toggleSlash() // a transport may still look at the other
 	}

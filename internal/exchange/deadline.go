@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -198,4 +199,22 @@ func (f *follower) stop() bool {
 		}
 	}
 	return false
+}
+
+// traceKey is the context key under which package httptrace looks for a trace.
+var traceKey = func() any {
+	var spy keySpy
+	httptrace.ContextClientTrace(&spy)
+	return spy.key
+}()
+
+// keySpy is a context that records the keys it was asked for.
+type keySpy struct {
+	context.Context
+	key any
+}
+
+func (s *keySpy) Value(key any) any {
+	s.key = key
+	return nil
 }

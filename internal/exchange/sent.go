@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -50,24 +49,6 @@ type evidence struct {
 	conn    net.Conn
 	counted *countedConn
 	written int64 // what had been written to counted before the attempt
-}
-
-// traceKey is the context key under which package httptrace looks for a trace.
-var traceKey = func() any {
-	var spy keySpy
-	httptrace.ContextClientTrace(&spy)
-	return spy.key
-}()
-
-// keySpy is a context that records the keys it was asked for.
-type keySpy struct {
-	context.Context
-	key any
-}
-
-func (s *keySpy) Value(key any) any {
-	s.key = key
-	return nil
 }
 
 // Value implements [context.Context]. The trace of an attempt is created when a
@@ -396,8 +377,8 @@ func (e *evidence) connection() net.Conn {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.earlier || e.resent {
-		return nil
+	if !e.earlier && !e.resent {
+		return e.conn
 	}
-	return e.conn
+	return nil
 }

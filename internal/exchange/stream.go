@@ -190,7 +190,7 @@ func (s *stream) finish() {
 			select {
 			case _, more := <-s.reply:
 				closed = !more
-			case <-s.end.Exchange.Caller.Done(): // the reader's Close may hang
+			case <-s.end.Caller.Done(): // the reader's Close may hang
 				return
 			}
 		}
