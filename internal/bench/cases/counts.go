@@ -22,10 +22,20 @@ func FloorSide(url string) (call func() error, done func(), err error) {
 	}, transport.CloseIdleConnections, nil
 }
 
+// unwaiting admits each attempt without a wait, and tells the default quota, by
+// which a client sizes its pool of connections.
+type unwaiting struct{ connic.Limiter }
+
+func (u unwaiting) Status() connic.RateLimitStatus {
+	s := u.Limiter.Status()
+	s.Limit = 60
+	return s
+}
+
 // ClientSide is the client with its defaults.
 func ClientSide(url string) (call func() error, done func(), err error) {
 	ctx := context.Background()
-	client, err := newClient(nil, connic.WithBaseURL(url))
+	client, err := newClient(nil, connic.WithBaseURL(url), connic.WithLimiter(unwaiting{connic.NewLimiter(1_000_000, 10*time.Millisecond)}))
 	if err != nil {
 		return nil, nil, err
 	}
