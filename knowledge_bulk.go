@@ -252,13 +252,21 @@ func (b *bulkUpload) refuse(index int, d Document) error {
 
 func (b *bulkUpload) start(ctx context.Context, index int, d Document, key entryKey) {
 	b.running++
+	u := uploaded{result: newUploadResult(index, d), key: key, err: errRanAway}
+	_, repeatable := d.entry()
+	// The caller may use a pointer again for the next document.
+	switch p := d.(type) {
+	case *TextUpload:
+		d = *p
+	case *FileUpload:
+		d = *p
+	}
 	go func() {
-		u := uploaded{result: newUploadResult(index, d), key: key, err: errRanAway}
 		defer func() {
 			if u.err == errRanAway { //nolint:errorlint // the very same
 				u.panicked = recover()
 			}
-			if _, repeatable := d.entry(); !repeatable || !errors.Is(u.err, ErrOutcomeUnknown) {
+			if !repeatable || !errors.Is(u.err, ErrOutcomeUnknown) {
 				b.progress.note(index, u.err)
 			}
 			b.results <- u
