@@ -82,13 +82,13 @@ func run(top, proxy string, edit bool) error {
 
 // current returns the version constant of the client.
 func current(top string) (string, error) {
-	source, err := os.ReadFile(filepath.Join(top, "client.go"))
+	source, err := os.ReadFile(filepath.Join(top, "core.go"))
 	if err != nil {
 		return "", err
 	}
 	m := regexp.MustCompile(`(?m)^const Version = "([^"]+)"`).FindSubmatch(source)
 	if m == nil {
-		return "", errors.New("client.go has no constant Version")
+		return "", errors.New("core.go has no constant Version")
 	}
 	return "v" + string(m[1]), nil
 }
