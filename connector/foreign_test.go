@@ -232,7 +232,7 @@ func (w *recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 // it may have been, and the error says so exactly if that is so.
 func TestF6TransportsWithRequestsOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	for _, version := range []int{1, 2} {
+	for _, version := range httpVersions {
 		for transport, roundTrip := range foreign {
 			for fault, behave := range remoteFaults {
 				for name, operation := range operations {

@@ -221,7 +221,7 @@ func TestABodyReadByMiddleware(t *testing.T) {
 // TestABodyThatTrickles has 30 s to arrive, and its sender is told.
 func TestABodyThatTrickles(t *testing.T) {
 	t.Parallel()
-	for _, version := range []int{1, 2} {
+	for _, version := range httpVersions {
 		synctest.Test(t, func(t *testing.T) {
 			v := connector.Handler(func(context.Context, connector.Delivery) error { t.Error("called"); return nil }, signing)
 			n := &virtualServer{handler: v}
