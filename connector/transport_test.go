@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,8 +56,8 @@ func (pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 // out, and is not used again.
 func TestAConnectionThatHasDied(t *testing.T) {
 	t.Parallel()
-	if !slices.Contains(httpVersions, 2) {
-		t.Skip("HTTP/2 servers of this release do not run in bubbles: see httpVersions")
+	if strings.HasPrefix(runtime.Version(), "go1.25") {
+		t.Skip("the HTTP/2 server of this release mixes the channels of bubbles of virtual time")
 	}
 	certified := httptest.NewTLSServer(http.NotFoundHandler())
 	certified.Close()
