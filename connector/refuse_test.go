@@ -243,6 +243,7 @@ func TestABodyThatTrickles(t *testing.T) {
 			if resp.StatusCode != http.StatusUnauthorized || time.Since(start) != 30*time.Second {
 				t.Errorf("HTTP/%d: %s after %v", version, resp.Status, time.Since(start))
 			}
+			time.Sleep(time.Second) // net/http waits before it closes the connection
 		})
 	}
 }
