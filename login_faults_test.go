@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,12 +29,16 @@ func TestF6Logins(t *testing.T) {
 			for _, times := range []int64{1, 2, 1000} {
 				synctest.Test(t, func(t *testing.T) {
 					fault := &wireFaults[i]
-					m := &matrixCase{fault: fault, times: times, golden: loginAnswer}
+					start := &matrixCase{fault: fault, times: times, golden: loginAnswer}
+					polls := &matrixCase{fault: &wireFault{}, times: times, golden: loginAnswer}
 					if !first {
-						m.fault = &wireFault{}
+						start.fault, polls.fault = polls.fault, start.fault
 					}
+					var phase atomic.Pointer[matrixCase]
+					phase.Store(start)
 					var wg sync.WaitGroup
 					transport := &http.Transport{DisableKeepAlives: true, DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+						m := phase.Load()
 						if n := m.dials.Add(1); m.fault.dial != nil && n <= times {
 							return nil, m.fault.dial
 						}
@@ -46,11 +51,7 @@ func TestF6Logins(t *testing.T) {
 					}}
 					var r leaktest.Record
 					_, key, err := connic.Login(t.Context(), func(connic.LoginPrompt) error {
-						if m.fault = fault; first {
-							m.fault = &wireFault{}
-						}
-						m.dials.Store(0)
-						m.requests.Store(0)
+						phase.Store(polls)
 						return nil
 					}, connic.WithHTTPClient(&http.Client{Transport: transport}), connic.WithLimiter(open{}), quick, connic.WithTimeout(5*time.Second),
 						connic.WithObserver(func(_ context.Context, e connic.Event) { r.Print(e, e.Err) }))
