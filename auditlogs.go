@@ -281,10 +281,12 @@ func (f *follower) record(fresh []*AuditEntry, again []string, start time.Time) 
 		k := listed{e.Timestamp, now, now}
 		if f.last.IsZero() { // they are older than the poll
 			k.first = start.Add(-followLate)
-			if e.Timestamp.IsZero() {
-			} else if age := middle(latest) - e.Timestamp.Sub(start); age < 0 {
+			age := middle(latest) - e.Timestamp.Sub(start)
+			switch {
+			case e.Timestamp.IsZero():
+			case age < 0:
 				k.first = now
-			} else {
+			default:
 				k.first = start.Add(-age)
 			}
 		}

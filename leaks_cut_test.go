@@ -28,6 +28,9 @@ func TestS12TheKeyIsCut(t *testing.T) {
 		"base64": base64.StdEncoding.EncodeToString([]byte("x" + bare)),
 	} {
 		for kind, body := range map[string]string{"text": "no " + key + "\n", "JSON": `{"detail": "no ` + key + `"}`, "HTML": "<title>no " + key + "</title>", "blanks": strings.Repeat(" ", 70<<10) + key} {
+			if raceDetector && kind == "blanks" { // a text of this size takes seconds
+				continue
+			}
 			for _, status := range []int{200, 403} {
 				at := strings.Index(body, key)
 				step := 1 + len(body)/(10<<10)

@@ -16,6 +16,7 @@ import (
 
 // read reads the answer to its end and decodes it.
 func (x *Exchange) read(end *deadline, resp *http.Response) {
+	x.open = false
 	defer resp.Body.Close()
 	x.engine.kept.learn(resp, end.collected().connection())
 	limit := x.engine.MaxBody

@@ -137,7 +137,7 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 	if err != nil {
 		x.noAnswer(end, err)
 	} else {
-		x.resp = resp
+		x.resp, x.open = resp, true
 		x.result = classify(resp.StatusCode)
 	}
 	x.release(x.limitEnd(resp))
@@ -177,6 +177,9 @@ func (x *Exchange) release(end End, retryAfter time.Duration) {
 
 // abandon ends the admission of an attempt that did not end regularly.
 func (x *Exchange) abandon() {
+	if x.open {
+		_ = x.resp.Body.Close()
+	}
 	if x.sending {
 		x.release(EndAbandoned, 0)
 	} else {

@@ -207,6 +207,7 @@ type Exchange struct {
 	lost       bool      // an earlier attempt may have been executed, without an answer
 	holds      bool      // the exchange was admitted
 	sending    bool      // the attempt is with the transport
+	open       bool      // nobody has taken on to close the body of resp
 	failure    *Response // an error answer
 	err        error     // any other failure
 	last       *Response // the last error answer of any earlier attempt

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -60,19 +61,24 @@ func (zeroReader) Read([]byte) (int, error) { return 0, nil }
 func TestBodiesThatHangEndWithTheContext(t *testing.T) {
 	t.Parallel()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	for name, s := range services(t, handler) {
 		never, stop := io.Pipe()
 		t.Cleanup(func() { _ = stop.Close() })
 		for kind, reader := range map[string]io.Reader{"hangs": struct{ io.Reader }{never}, "no progress": zeroReader{}} {
-			for _, attempt := range []time.Duration{100 * time.Millisecond, time.Minute} {
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-				f := newCall(ctx, s.url, http.MethodPost, api.Unsafe, streamed(func() (io.Reader, error) { return io.MultiReader(strings.NewReader("begun"), reader), nil }))
-				f.x.Timeout = attempt
-				out := newEngine(s.transport).Run(&f.x, f)
-				cancel()
-				if out.Cause == CauseNone || !out.Unknown || kind == "hangs" && !errors.Is(out.Err, context.DeadlineExceeded) {
-					t.Errorf("%s, %s: %+v", name, kind, out)
-				}
+			// Enough to be sent before, on a busy machine too.
+			for _, attempt := range []time.Duration{2 * time.Second, time.Minute} {
+				wg.Go(func() { // all at once: they wait
+					ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+					defer cancel()
+					f := newCall(ctx, s.url, http.MethodPost, api.Unsafe, streamed(func() (io.Reader, error) { return io.MultiReader(strings.NewReader("begun"), reader), nil }))
+					f.x.Timeout = attempt
+					out := newEngine(s.transport).Run(&f.x, f)
+					if out.Cause == CauseNone || !out.Unknown || kind == "hangs" && !errors.Is(out.Err, context.DeadlineExceeded) {
+						t.Errorf("%s, %s, %v: %+v", name, kind, attempt, out)
+					}
+				})
 			}
 		}
 	}

@@ -115,6 +115,9 @@ func (k *Kind[T]) Decode(d *lenient.Decoder, at Position, limit int) (Page[T], e
 	if p.Limit <= 0 {
 		p.Limit = limit
 	}
+	if p.Total < p.rows {
+		p.Total = -1 // it is no total
+	}
 	if at.Cursor != "" && p.NextCursor == "" && p.More == nil {
 		p.More = new(bool) // there is no further cursor
 	}
