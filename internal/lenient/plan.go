@@ -1,7 +1,9 @@
 package lenient
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"sync"
@@ -11,9 +13,10 @@ import (
 // A plan describes how values of a type are decoded. It is created once per
 // type.
 type plan struct {
-	decode func(d *Decoder, v reflect.Value) error
-	fields map[string]*field // of a struct that is decoded by its fields; otherwise nil
-	preset []*field          // bools that default to true
+	decode    func(d *Decoder, v reflect.Value) error
+	fields    map[string]*field // of a struct that is decoded by its fields; otherwise nil
+	preset    []*field          // bools that default to true
+	composite bool              // the values are objects or arrays
 }
 
 // A field is a field of a struct.
@@ -24,6 +27,7 @@ type field struct {
 	other  bool // the field has aliases
 	preset bool // a bool that defaults to true
 	plan   *plan
+	text   *field // the field under its name with suffixText, or nil
 }
 
 // Struct fields are named by their json tags. The api tag says how the field is
@@ -35,10 +39,14 @@ type field struct {
 //
 // "=true" is the default for an absent value. "." decodes a string in place of
 // the object into the field.
+//
+// A field that holds an object or an array is also decoded from a member that has
+// its name with the suffix "_json": see [Decoder.embedded].
 const (
 	tagName    = "api"
 	optPreset  = "=true"
 	optInPlace = "."
+	suffixText = "_json"
 )
 
 var plans sync.Map // reflect.Type to *plan
@@ -75,7 +83,7 @@ func build(t reflect.Type, building map[reflect.Type]*plan) *plan {
 	building[t] = p
 	switch {
 	case t == rawType:
-		p.decode = decodeRaw
+		p.decode, p.composite = decodeRaw, true
 	case t == timeType:
 		p.decode = decodeTime
 	case t == numberType:
@@ -100,18 +108,21 @@ func (p *plan) byKind(t reflect.Type, building map[reflect.Type]*plan) {
 		p.decode = decodeFloat
 	case reflect.Pointer:
 		elem := build(t.Elem(), building)
+		p.composite = elem.composite
 		p.decode = func(d *Decoder, v reflect.Value) error { return decodePointer(d, v, elem) }
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 { // base64
 			p.decode = decodeStandard
 			return
 		}
+		p.composite = true // before a recursive type asks
 		elem := build(t.Elem(), building)
 		p.decode = func(d *Decoder, v reflect.Value) error { return decodeSlice(d, v, elem) }
 	case reflect.Struct:
+		p.composite = true
 		p.structure(t, building)
 	default: // maps and interfaces, which are rare
-		p.decode = decodeStandard
+		p.decode, p.composite = decodeStandard, true
 	}
 }
 
@@ -166,10 +177,13 @@ func (p *plan) structure(t reflect.Type, building map[reflect.Type]*plan) {
 				others = append(others, option)
 			}
 		}
-		own.other = len(others) > 0
+		if own.plan.composite {
+			own.text = &field{name: name, index: f.Index, plan: own.plan}
+		}
+		own.other = len(others) > 0 || own.text != nil
 		add(name, &own)
 		for _, other := range others {
-			add(other, &field{name: other, index: f.Index, alias: true, other: true, plan: own.plan})
+			add(other, &field{name: other, index: f.Index, alias: true, other: true, plan: own.plan, text: own.text})
 		}
 	}
 	p.decode = func(d *Decoder, v reflect.Value) error {
@@ -212,6 +226,18 @@ func (p *plan) find(key []byte) *field {
 	return nil
 }
 
+// findText returns the field for a key with suffixText, or nil.
+func (p *plan) findText(key []byte) *field {
+	n := len(key) - len(suffixText)
+	if n <= 0 || !strings.EqualFold(string(key[n:]), suffixText) {
+		return nil
+	}
+	if f := p.find(key[:n]); f != nil {
+		return f.text
+	}
+	return nil
+}
+
 // object decodes an object into a struct. It reports whether any member was a
 // known field. like is another value of the same type, or invalid.
 func (d *Decoder) object(v reflect.Value, p *plan, like reflect.Value) (known bool, err error) {
@@ -237,12 +263,60 @@ func (d *Decoder) object(v reflect.Value, p *plan, like reflect.Value) (known bo
 			known = true
 			err = d.member(f, v, like)
 		} else {
-			err = d.Skip()
+			var used bool
+			used, err = d.embedded(p.findText(key), v)
+			known = known || used
 		}
 		if err != nil {
 			return known, d.within(err, d.keyAt(at))
 		}
 	}
+}
+
+// embedded decodes a field from the member that has its name with suffixText: JSON,
+// or a string that contains it. Nobody has said that the member is this field. It
+// yields to what the field's own name contains, and is skipped like an unknown
+// member if it cannot be decoded. f is nil for an unknown member.
+func (d *Decoder) embedded(f *field, v reflect.Value) (used bool, err error) {
+	if f == nil {
+		return false, d.Skip()
+	}
+	target := f.of(v)
+	if d.Peek() == 'n' || !target.IsZero() {
+		return false, d.Skip()
+	}
+	start, depth, budget := d.i, d.depth, d.Budget
+	err = d.embeddedValue(f.plan, target)
+	if err == nil || errors.Is(err, ErrBudget) || d.Context != nil && d.Context.Err() != nil {
+		return !target.IsZero(), err
+	}
+	target.SetZero()
+	d.i, d.depth, d.Budget = start, depth, budget
+	return false, d.Skip() // finds what is wrong with the document itself
+}
+
+func (d *Decoder) embeddedValue(p *plan, target reflect.Value) error {
+	if d.Peek() != '"' {
+		return p.decode(d, target)
+	}
+	start := d.i
+	text, err := d.text()
+	if err != nil {
+		return err
+	}
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 || text[0] != '{' && text[0] != '[' {
+		if string(text) == "null" || len(text) == 0 {
+			return nil
+		}
+		d.i = start
+		return p.decode(d, target)
+	}
+	// The text may be a copy in d.scratch, which counts as long as it is in use.
+	in := Decoder{Budget: d.Budget - len(text), Context: d.Context, data: text, depth: d.depth}
+	err = in.End(p.decode(&in, target))
+	d.Budget = in.Budget + len(text)
+	return err
 }
 
 // member decodes the value of a field.
