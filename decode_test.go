@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -149,4 +150,73 @@ func TestSpanTree(t *testing.T) {
 	if roots := (&Run{Traces: deep}).SpanTree(); len(roots) != 1 || roots[0].ID != "19999" {
 		t.Errorf("a chain has %d roots", len(roots))
 	}
+}
+
+// Every field of a response that holds an object or a list is also understood
+// under its name with "_json", as JSON and as a string that contains it.
+func TestEmbeddedJSONOfEveryType(t *testing.T) {
+	t.Parallel()
+	tried := 0
+	for _, v := range []json.Unmarshaler{
+		&Agent{}, &TriggerResult{}, &Run{}, &Span{}, &TokenUsage{}, &Entry{}, &Match{}, &Namespace{}, &Job{}, &Ingestion{}, &Judge{}, &RunFilter{},
+		&ScoreAlert{}, &Evaluation{}, &Budget{}, &UsageRow{}, &AuditEntry{}, &Actor{}, &Deployment{}, &Project{}, &Environment{}, &TestRun{},
+		&TestCase{}, &DevSession{}, &DevUpload{}, &BridgeRoute{},
+	} {
+		of := reflect.TypeOf(v).Elem()
+		for _, f := range reflect.VisibleFields(of) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			value, ok := compositeJSON(f.Type)
+			if name == "" || name == "-" || !ok {
+				continue
+			}
+			tried++
+			text, err := json.Marshal(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := decodedField(t, of, f, `{"`+name+`": `+value+`}`)
+			for _, given := range []string{value, string(text)} {
+				body := `{"` + name + `_json": ` + given + `}`
+				if got := decodedField(t, of, f, body); !reflect.DeepEqual(got, want) || reflect.ValueOf(got).IsZero() {
+					t.Errorf("%s: %s became %+v, want %+v", of, body, got, want)
+				}
+			}
+		}
+	}
+	if tried < 10 {
+		t.Errorf("%d fields hold an object or a list", tried)
+	}
+}
+
+// compositeJSON returns an object or a list for a field of a type that holds one.
+func compositeJSON(of reflect.Type) (string, bool) {
+	switch {
+	case of == reflect.TypeFor[json.RawMessage]():
+		return `{"a":"b"}`, true
+	case of.Kind() == reflect.Pointer:
+		return compositeJSON(of.Elem())
+	case of.Kind() == reflect.Slice && of.Elem().Kind() == reflect.String:
+		return `["x"]`, true
+	case of.Kind() == reflect.Slice:
+		element, ok := compositeJSON(of.Elem())
+		return "[" + element + "]", ok
+	case of.Kind() != reflect.Struct:
+		return "", false
+	}
+	for _, f := range reflect.VisibleFields(of) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && f.Tag.Get("api") != "" {
+			return `{"` + name + `":"7"}`, true
+		}
+	}
+	return "", false
+}
+
+// decodedField returns the field f of what a body decodes to.
+func decodedField(t *testing.T, of reflect.Type, f reflect.StructField, body string) any {
+	t.Helper()
+	v := reflect.New(of)
+	if err := json.Unmarshal([]byte(body), v.Interface()); err != nil {
+		t.Errorf("%s: %s: %v", of, body, err)
+	}
+	return v.Elem().FieldByIndex(f.Index).Interface()
 }

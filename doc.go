@@ -35,8 +35,8 @@
 // another path, [Client.Do] calls an operation that this package does not offer,
 // and [CaptureResponse] returns the response as it was received. Decoding is
 // tolerant: unknown fields are ignored, unknown states are preserved, and numbers
-// in strings, times without a zone, and lists in any common envelope are
-// accepted.
+// in strings, objects in strings under NAME_json, times without a zone, and lists
+// in any common envelope are accepted.
 //
 // # Rate limit
 //

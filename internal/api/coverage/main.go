@@ -111,6 +111,7 @@ func render(root string) ([]byte, error) {
 // fields writes how each field is known, according to its tag.
 func fields(b *bytes.Buffer, types *source.Types) {
 	b.WriteString("\n## Fields\n\nThe same in OpenAPI, with types: [openapi.json](openapi.json).\n\n" +
+		"A field that holds an object or a list is also understood under its name with the suffix `_json`, as JSON or as a string that contains it.\n\n" +
 		"| Field | On the wire | Known | Also understood |\n| --- | --- | --- | --- |\n")
 	for _, name := range slices.Sorted(maps.Keys(types.Structs)) {
 		for _, f := range types.Structs[name].Fields {
