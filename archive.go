@@ -73,26 +73,16 @@ const packTries = 3
 func sendArchive[T any](ctx context.Context, c *scope, r request, contentType string, form pack.Form,
 	open func() (*pack.Archive, error), decode func(*lenient.Decoder) (T, error), opts []RequestOption,
 ) (T, error) {
+	r.extended = form.Text // see textForm
 	for try := 1; ; try++ {
 		got, err, failure := sendArchiveOnce(ctx, c, r, contentType, form, open, decode, opts)
 		if failure == nil {
 			return got, err
 		}
-		if !startOver(failure) || try == packTries || onlyOnce(opts) || (ctx != nil && ctx.Err() != nil) {
+		if !startOver(failure) || try == packTries || combined(opts).once() || (ctx != nil && ctx.Err() != nil) {
 			return got, archiveError(r.op, failure)
 		}
 	}
-}
-
-// onlyOnce reports whether a call must not send a second request.
-func onlyOnce(opts []RequestOption) bool {
-	var o callOptions
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
-	return o.once()
 }
 
 // sendArchiveOnce also returns why the archive could not be completed, if that
@@ -151,10 +141,23 @@ func startOver(err error) bool {
 // shortHash returns the files_hash of an archive.
 func shortHash(digest []byte) string { return hex.EncodeToString(digest)[:12] }
 
+// textHead returns the beginning of the JSON around an archive, which contains
+// the fields of WithBodyField.
+func textHead(op api.Op, opts []RequestOption) (string, error) {
+	added, bad := members(&api.Table[op], combined(opts).fields, nil)
+	if bad != nil {
+		return "", bad
+	}
+	if len(added) > 0 {
+		added = append(added[1:], ',')
+	}
+	return "{" + string(added) + `"files_data":"`, nil
+}
+
 // textForm is the JSON around an archive. members returns the members after the
 // archive, each preceded by a comma.
-func textForm(members func(digest []byte) string) pack.Form {
-	return pack.Form{Text: true, Head: `{"files_data":"`, Tail: func(digest []byte) string {
+func textForm(head string, members func(digest []byte) string) pack.Form {
+	return pack.Form{Text: true, Head: head, Tail: func(digest []byte) string {
 		var b strings.Builder
 		b.WriteString(`"`)
 		b.WriteString(members(digest))

@@ -94,12 +94,8 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 	k.Context, k.scope, k.item = ctx, c, r.id
 	k.options = &noOptions
 	if len(opts) > 0 || r.admitted != nil || r.received != nil {
-		k.options = &callOptions{spare: r.spare, admitted: r.admitted, queued: r.queued, received: r.received}
-		for _, opt := range opts {
-			if opt != nil {
-				opt(k.options)
-			}
-		}
+		k.options = combined(opts)
+		k.options.spare, k.options.admitted, k.options.queued, k.options.received = r.spare, r.admitted, r.queued, r.received
 	}
 	o := k.options
 	if o.lane != nil {
@@ -129,16 +125,23 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 	if err := c.locate(k, r); err != nil {
 		return err
 	}
+	encoded := r.encoded
+	if encoded == nil && r.body != nil {
+		var err error
+		if encoded, err = json.Marshal(r.body); err != nil {
+			return k.argument("body", "cannot be encoded as JSON: "+err.Error())
+		}
+	}
+	if len(o.fields) > 0 && !r.extended {
+		var bad *ArgumentError
+		if encoded, bad = k.extend(encoded, r.form != nil); bad != nil {
+			return bad
+		}
+	}
 	switch {
 	case r.form != nil:
 		x.Body = &exchange.Body{ContentType: []string{r.form.contentType}, Open: r.form.open}
-	case r.encoded != nil:
-		x.Body = &exchange.Body{ContentType: contentJSON, Encoded: r.encoded}
-	case r.body != nil:
-		encoded, err := json.Marshal(r.body)
-		if err != nil {
-			return k.argument("body", "cannot be encoded as JSON: "+err.Error())
-		}
+	case encoded != nil:
 		x.Body = &exchange.Body{ContentType: contentJSON, Encoded: encoded}
 	}
 	x.Method, x.Header = k.op.Method, o.header

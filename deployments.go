@@ -287,6 +287,10 @@ func (s *DeploymentsService) upload(ctx context.Context, p *UploadParams, opts [
 		params = *p
 	}
 	const op = api.DeploymentsUpload
+	head, err := textHead(op, opts)
+	if err != nil {
+		return nil, err
+	}
 	var leftOut []string
 	next, err := checked(ctx, op, func() (*pack.Archive, error) {
 		archive, err := open(pack.Selection{Folders: params.Folders, Exclude: params.Exclude})
@@ -306,7 +310,7 @@ func (s *DeploymentsService) upload(ctx context.Context, p *UploadParams, opts [
 	}
 	r := request{op: op}
 	r.query.add("environment_id", environment)
-	form := textForm(func(digest []byte) string {
+	form := textForm(head, func(digest []byte) string {
 		return `,"files_hash":"` + shortHash(digest) + `","skip_tests":` + strconv.FormatBool(params.SkipTests)
 	})
 	queued := false

@@ -222,5 +222,5 @@ func noTarget(op api.Op, err error) error {
 // alongside returns the options of a call that also apply to an additional
 // request it makes.
 func alongside(opts []RequestOption) []RequestOption {
-	return append(slices.Clone(opts), func(o *callOptions) { o.query, o.capture = nil, nil })
+	return append(slices.Clone(opts), func(o *callOptions) { o.query, o.capture, o.fields = nil, nil, nil })
 }

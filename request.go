@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,8 @@ type request struct {
 	// encoded is JSON to send verbatim instead of body.
 	encoded []byte
 	form    *upload // sent verbatim instead of body
+	// extended is set if the form contains the fields of WithBodyField.
+	extended bool
 	// repeatable makes an unsafe operation idempotent, because its arguments
 	// do.
 	repeatable bool
@@ -67,6 +70,49 @@ func argumentName(placeholder string) string {
 		return "agent name"
 	}
 	return strings.ReplaceAll(placeholder, "_", " ") + " id"
+}
+
+// extend returns the JSON of a body with the fields of WithBodyField.
+func (k *call) extend(body []byte, form bool) ([]byte, *ArgumentError) {
+	first := k.options.fields[0].name
+	switch {
+	case form:
+		return nil, k.argument("body field "+first, "cannot be added: the body is not JSON")
+	case body != nil && body[0] != '{':
+		return nil, k.argument("body field "+first, "cannot be added: the body is not a JSON object")
+	case body == nil && k.op.Method != http.MethodPost && k.op.Method != http.MethodPut && k.op.Method != http.MethodPatch:
+		return nil, k.argument("body field "+first, "cannot be added: a "+k.op.Method+" request has no body")
+	case body == nil:
+		body = []byte("{}")
+	}
+	var own []string
+	d := lenient.New(body)
+	_ = d.Members(func(key []byte) error { // cannot fail: it was just encoded
+		own = append(own, string(key))
+		return d.Skip()
+	})
+	more, err := members(k.op, k.options.fields, own)
+	if err != nil {
+		return nil, err
+	}
+	if len(own) == 0 {
+		more = more[1:]
+	}
+	return slices.Concat(body[:len(body)-1], more, []byte{'}'}), nil
+}
+
+// members returns fields as members of a JSON object, each preceded by a comma.
+// It refuses those that the operation or the body has itself.
+func members(op *api.Operation, fields []bodyField, own []string) ([]byte, *ArgumentError) {
+	var b []byte
+	for _, f := range fields {
+		same := func(key string) bool { return strings.EqualFold(key, f.name) }
+		if slices.ContainsFunc(op.Body, same) || slices.ContainsFunc(own, same) {
+			return nil, &ArgumentError{Op: op.Name, Arg: "body field " + f.name, Reason: "is one that the package sends itself"}
+		}
+		b = append(append(b, ','), f.member...)
+	}
+	return b, nil
 }
 
 // query is an encoded query string. Unset parameters are omitted.

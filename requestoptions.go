@@ -1,10 +1,13 @@
 package connic
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A RequestOption configures a single call.
@@ -26,7 +29,19 @@ type callOptions struct {
 	timeout  time.Duration // of an attempt; 0 means the default
 	raw      bool
 	outside  bool // the path does not begin with the project
+	fields   []bodyField
 	bad      *ArgumentError
+}
+
+// combined returns the options of a call.
+func combined(opts []RequestOption) *callOptions {
+	o := new(callOptions)
+	for _, opt := range opts {
+		if opt != nil {
+			opt(o)
+		}
+	}
+	return o
 }
 
 // noOptions is used for calls without options. It is never written to.
@@ -84,6 +99,41 @@ func WithQuery(key, value string) RequestOption {
 			o.query = make(url.Values)
 		}
 		o.query.Add(key, value)
+	}
+}
+
+// bodyField is a member to add to the body of a request.
+type bodyField struct {
+	name   string
+	member []byte // "name":value
+}
+
+// WithBodyField adds a key that this package does not know to the JSON body of
+// the call's requests, as in WithBodyField("priority", "high"). The value is
+// encoded when the option is made. If a name is given more than once, the last
+// value is sent.
+//
+// The call is refused with an [*ArgumentError], before anything is sent, if the
+// package itself has the key: among the parameters of the operation, or in the
+// body of this call, in any letter case. It is also refused if the body is not a
+// JSON object, or is a multipart form, as that of [KnowledgeService.UploadFile]
+// is, and if the method is GET or DELETE, which have no body. Any other operation
+// without a body sends an object with the added keys.
+//
+// The fake of package connictest refuses keys that it does not know, unless
+// Server.Lenient is called.
+func WithBodyField(name string, value any) RequestOption {
+	object, err := json.Marshal(map[string]any{name: value})
+	return func(o *callOptions) {
+		switch {
+		case name == "" || !utf8.ValidString(name):
+			o.bad = &ArgumentError{Arg: "body field", Reason: "has a name that is empty or not valid UTF-8"}
+		case err != nil:
+			o.bad = &ArgumentError{Arg: "body field " + name, Reason: "cannot be encoded as JSON: " + err.Error()}
+		default:
+			o.fields = slices.DeleteFunc(o.fields, func(f bodyField) bool { return f.name == name })
+			o.fields = append(o.fields, bodyField{name, object[1 : len(object)-1]})
+		}
 	}
 }
 

@@ -199,6 +199,10 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 	bad := func(arg, reason string) error {
 		return &ArgumentError{Op: api.Table[op].Name, Arg: arg, Reason: reason}
 	}
+	head, err := textHead(op, opts)
+	if err != nil {
+		return nil, err
+	}
 	selection := pack.Selection{Folders: req.Folders, Exclude: req.Exclude}
 	open := func() (*pack.Archive, error) { return selection.Tree(ctx, req.Project) }
 	if req.Archive.Open != nil {
@@ -207,7 +211,7 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		}
 		open = func() (*pack.Archive, error) { return selection.File(ctx, req.Archive.Name, req.Archive.Open) }
 	}
-	open, err := checked(ctx, op, open)
+	open, err = checked(ctx, op, open)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +228,7 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 	if err != nil {
 		return nil, bad("filter", "cannot be encoded: "+err.Error())
 	}
-	form := textForm(func([]byte) string { return "," + string(rest[1:len(rest)-1]) })
+	form := textForm(head, func([]byte) string { return "," + string(rest[1:len(rest)-1]) })
 	return sendArchive(ctx, s.scope(), request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
 }
 
