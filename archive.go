@@ -132,6 +132,17 @@ func checked(ctx context.Context, op api.Op, open func() (*pack.Archive, error))
 	}, nil
 }
 
+// noting returns open, which also notes what an archive leaves out.
+func noting(leftOut *[]string, open func() (*pack.Archive, error)) func() (*pack.Archive, error) {
+	return func() (*pack.Archive, error) {
+		archive, err := open()
+		if err == nil {
+			*leftOut = archive.LeftOut()
+		}
+		return archive, err
+	}
+}
+
 // startOver reports whether an archive changed while it was read.
 func startOver(err error) bool {
 	var source *pack.SourceError

@@ -292,13 +292,8 @@ func (s *DeploymentsService) upload(ctx context.Context, p *UploadParams, opts [
 		return nil, err
 	}
 	var leftOut []string
-	next, err := checked(ctx, op, func() (*pack.Archive, error) {
-		archive, err := open(pack.Selection{Folders: params.Folders, Exclude: params.Exclude})
-		if err == nil {
-			leftOut = archive.LeftOut()
-		}
-		return archive, err
-	})
+	selection := pack.Selection{Folders: params.Folders, Exclude: params.Exclude}
+	next, err := checked(ctx, op, noting(&leftOut, func() (*pack.Archive, error) { return open(selection) }))
 	if err != nil {
 		return nil, err
 	}

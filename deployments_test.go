@@ -229,8 +229,30 @@ func TestFoldersAreNotLeftOutInSilence(t *testing.T) {
 		if got := strings.Join(without.LeftOut, " "); got != ".env apps/ docs/" {
 			t.Errorf("left out are %s", got)
 		}
-		if _, err := c.TestRuns.Create(t.Context(), connic.TestRunCreate{Project: tree, Folders: []string{"apps"}}); err != nil {
-			t.Error(err)
+		tests, err := c.TestRuns.Create(t.Context(), connic.TestRunCreate{Project: tree, Folders: []string{"apps"}})
+		if err != nil || strings.Join(tests.LeftOut, " ") != ".env docs/" {
+			t.Errorf("of the test run, %v are left out: %v", tests, err)
+		}
+		session := must[*connic.DevSession](t)(c.DevSessions.Create(t.Context(), connic.DevSessionCreate{}))
+		must[*connic.DevSession](t)(c.DevSessions.Wait(t.Context(), session.ID))
+		if _, err := c.DevSessions.Sync(t.Context(), *session, tree); !errors.As(err, &bad) {
+			t.Errorf("session: %v", err)
+		}
+		for _, where := range []*[]string{&session.Folders, &session.Exclude} {
+			session.Folders, session.Exclude = nil, nil
+			*where = []string{"apps"}
+			synced, err := c.DevSessions.Sync(t.Context(), *session, tree)
+			want := ".env docs/"
+			if where == &session.Exclude {
+				want = ".env apps/ docs/"
+			}
+			if err != nil || strings.Join(synced.LeftOut, " ") != want {
+				t.Errorf("of the session, %v are left out: %v, want %s", synced, err, want)
+			}
+		}
+		archive := archiveOf(tarball(map[string]string{"agents/a.yaml": "name: a", "apps/shop.yaml": "name: shop"}))
+		if _, err := c.DevSessions.Upload(t.Context(), session.ID, archive); err != nil {
+			t.Errorf("an archive for the session: %v", err)
 		}
 	})
 }

@@ -38,6 +38,9 @@ type DevSession struct {
 	// Folders and Exclude select folders for [DevSessionsService.Sync], as in
 	// [UploadParams].
 	Folders, Exclude []string `json:"-"`
+	// LeftOut is set by [DevSessionsService.Sync], and lists what it did not send,
+	// as [Deployment.LeftOut] does.
+	LeftOut []string `json:"-"`
 
 	rawItem
 }
@@ -216,7 +219,8 @@ func decodeSessionStatus(d *lenient.Decoder) (DevSessionStatus, error) {
 
 // Upload sends a tar.gz archive of the project's files to a dev session, which
 // applies them immediately. The rules for the archive are those of
-// [DeploymentsService.Upload]. A session that has ended refuses them with
+// [DeploymentsService.Upload]; the archive may contain the folder apps. A session
+// that has ended refuses them with
 // [ErrSessionEnded], and one whose container no longer fits requirements.txt
 // with [ErrSessionOutdated]. Any other [ErrBadRequest] or [ErrConflict] is
 // caused by the files: correct them and upload again.
@@ -227,7 +231,8 @@ func decodeSessionStatus(d *lenient.Decoder) (DevSessionStatus, error) {
 //	Access: undocumented
 //	Status: observed
 func (s *DevSessionsService) Upload(ctx context.Context, id string, source FileSource, opts ...RequestOption) (*DevUpload, error) {
-	return s.upload(ctx, id, func() (*pack.Archive, error) { return pack.Selection{}.File(ctx, source.Name, source.Open) }, opts)
+	given := pack.Selection{Folders: []string{"apps"}} // by whoever made the archive
+	return s.upload(ctx, id, func() (*pack.Archive, error) { return given.File(ctx, source.Name, source.Open) }, opts)
 }
 
 func (s *DevSessionsService) upload(ctx context.Context, id string, open func() (*pack.Archive, error), opts []RequestOption) (*DevUpload, error) {
@@ -251,8 +256,7 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 // it to a dev session. If requirements.txt needs another container, Sync
 // deletes the session, creates one with the same name (that of its
 // environment, if the session has none and its environment is kept), waits
-// until its
-// container runs, and sends the files to that. It returns the session that has
+// until its container runs, and sends the files to that. It returns the session that has
 // the files; use that session from then on.
 //
 // Errors in the files, and sessions that have ended, are reported as by
@@ -266,11 +270,15 @@ func (s *DevSessionsService) upload(ctx context.Context, id string, open func() 
 //	Status: observed
 func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, project fs.FS, opts ...WaitOption) (*DevSession, error) {
 	conf := newWaitConfig(opts)
-	open := func() (*pack.Archive, error) {
+	var leftOut []string
+	open := noting(&leftOut, func() (*pack.Archive, error) {
 		return pack.Selection{Folders: session.Folders, Exclude: session.Exclude}.Tree(ctx, project)
-	}
+	})
 	_, err := s.upload(ctx, session.ID, open, conf.request)
 	if !errors.Is(err, ErrSessionOutdated) {
+		if err == nil {
+			session.LeftOut = leftOut
+		}
 		return &session, err
 	}
 	deleted, err := s.Delete(ctx, session.ID, conf.request...)
@@ -291,7 +299,9 @@ func (s *DevSessionsService) Sync(ctx context.Context, session DevSession, proje
 	}
 	created.Folders, created.Exclude = session.Folders, session.Exclude
 	if _, err = s.Wait(ctx, created.ID, opts...); err == nil {
-		_, err = s.upload(ctx, created.ID, open, conf.request)
+		if _, err = s.upload(ctx, created.ID, open, conf.request); err == nil {
+			created.LeftOut = leftOut
+		}
 	}
 	return created, err
 }
@@ -326,7 +336,7 @@ func (s *DevSessionsService) Wait(ctx context.Context, id string, opts ...WaitOp
 
 func (v *DevSession) clone() *DevSession {
 	own := *v
-	own.Folders, own.Exclude = slices.Clone(v.Folders), slices.Clone(v.Exclude)
+	own.Folders, own.Exclude, own.LeftOut = slices.Clone(v.Folders), slices.Clone(v.Exclude), slices.Clone(v.LeftOut)
 	return &own
 }
 

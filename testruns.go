@@ -32,6 +32,10 @@ type TestRun struct {
 	DeploymentID string        `json:"deployment_id,omitzero" api:"observed"`
 	Cases        []TestCase    `json:"cases,omitzero" api:"observed"`
 
+	// LeftOut is set by [TestRunsService.Create], and lists what it did not send,
+	// as [Deployment.LeftOut] does.
+	LeftOut []string `json:"-"`
+
 	rawItem
 }
 
@@ -211,7 +215,8 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		}
 		open = func() (*pack.Archive, error) { return selection.File(ctx, req.Archive.Name, req.Archive.Open) }
 	}
-	open, err = checked(ctx, op, open)
+	var leftOut []string
+	open, err = checked(ctx, op, noting(&leftOut, open))
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +234,11 @@ func (s *TestRunsService) Create(ctx context.Context, req TestRunCreate, opts ..
 		return nil, bad("filter", "cannot be encoded: "+err.Error())
 	}
 	form := textForm(head, func([]byte) string { return "," + string(rest[1:len(rest)-1]) })
-	return sendArchive(ctx, s.scope(), request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
+	r, err := sendArchive(ctx, s.scope(), request{op: op}, contentJSON[0], form, open, decodeTestRun, opts)
+	if r != nil {
+		r.LeftOut = leftOut
+	}
+	return r, err
 }
 
 // Get returns a test run. It costs one request.
@@ -296,7 +305,7 @@ func (s *TestRunsService) waiter(conf *waitConfig) *waiter[TestRun] {
 
 func (r *TestRun) clone() *TestRun {
 	own := *r
-	own.Cases = slices.Clone(r.Cases)
+	own.Cases, own.LeftOut = slices.Clone(r.Cases), slices.Clone(r.LeftOut)
 	for i := range own.Cases {
 		c := &own.Cases[i]
 		c.AgentRunIDs, c.AgentRunPassed = slices.Clone(c.AgentRunIDs), slices.Clone(c.AgentRunPassed)
