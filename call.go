@@ -194,7 +194,7 @@ func (k *call) failed(o *exchange.Outcome) error {
 		_ = errors.As(o.Err, &u)
 		return &DecodeError{
 			Op: k.op.Name, StatusCode: o.Status, RequestID: o.RequestID, Attempts: o.Attempts, Field: u.Field, Body: u.Body, Err: tooLarge(u.Err),
-			item: k.masked(k.item), unknown: o.Unknown,
+			item: k.masked(k.item), unknown: o.Unknown, deprecation: (*Deprecation)(o.Deprecation),
 		}
 	case exchange.CauseGate:
 		var limit *LimitError
@@ -231,7 +231,7 @@ func (k *call) answered(r *exchange.Response, o *exchange.Outcome) *Error {
 	e := &Error{
 		Op: k.op.Name, Method: k.op.Method, Path: k.masked(k.exchange.URL.Path), StatusCode: r.Status, Detail: r.Detail,
 		Section: k.op.Section, Access: k.op.Access, RequestID: r.RequestID, RetryAfter: r.RetryAfter, Location: r.Location, Body: r.Body,
-		Attempts: o.Attempts, item: k.masked(k.item), unknown: o.Unknown,
+		Attempts: o.Attempts, item: k.masked(k.item), unknown: o.Unknown, deprecation: (*Deprecation)(r.Deprecation),
 	}
 	for _, f := range r.Fields {
 		e.Fields = append(e.Fields, FieldError(f))
@@ -344,6 +344,9 @@ func (k *call) Observe(e exchange.Event) {
 		own.Kind, own.Wait, own.Reason = EventRetry, e.Wait, Reason(e.Reason)
 	}
 	k.observe(own, &e.Outcome)
+	if d := e.Outcome.Deprecation; d != nil && k.exchange.Memory.Deprecated.CompareAndSwap(false, true) {
+		k.observe(Event{Kind: EventDeprecated, Deprecation: (*Deprecation)(d)}, &e.Outcome)
+	}
 }
 
 type callKey struct{}

@@ -63,6 +63,36 @@ type ErrorInfo struct {
 	// RetryAfter is the wait named by the service or by the client's rate
 	// limit, or 0.
 	RetryAfter time.Duration
+	// Deprecation is set if the last response announced the end of the operation.
+	Deprecation *Deprecation
+}
+
+// A Deprecation is what the service announces about an operation in the headers
+// Deprecation (RFC 9745) and Sunset (RFC 8594) of a response. The operation still
+// works, but a newer version of this package may be needed from Sunset on.
+//
+// It is part of [EventDeprecated] and of [ErrorInfo]. [CaptureResponse] returns
+// all headers of a response.
+type Deprecation struct {
+	Since  time.Time // may be in the future; zero if the header is missing or no date
+	Sunset time.Time // when the operation may stop working; zero if unknown
+	Text   string    // the headers, as one safe line of at most 200 characters
+}
+
+// LogValue implements [slog.LogValuer]. It returns a group of the fields that
+// are set.
+func (d *Deprecation) LogValue() slog.Value {
+	if d == nil {
+		return slog.GroupValue()
+	}
+	attrs := []slog.Attr{slog.String("text", d.Text)}
+	if !d.Since.IsZero() {
+		attrs = append(attrs, slog.Time("since", d.Since))
+	}
+	if !d.Sunset.IsZero() {
+		attrs = append(attrs, slog.Time("sunset", d.Sunset))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // LogValue implements [slog.LogValuer]. It returns a group of the fields that
@@ -80,6 +110,9 @@ func (i ErrorInfo) LogValue() slog.Value {
 	}
 	if i.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", i.RetryAfter))
+	}
+	if i.Deprecation != nil {
+		attrs = append(attrs, slog.Any("deprecation", i.Deprecation))
 	}
 	return slog.GroupValue(attrs...)
 }
@@ -106,6 +139,7 @@ func Describe(err error) (ErrorInfo, bool) {
 
 func (e *Error) describe(info *ErrorInfo) {
 	info.Op, info.Attempts, info.StatusCode, info.RequestID = e.Op, e.Attempts, e.StatusCode, e.RequestID
+	info.Deprecation = e.deprecation
 }
 
 func (e *ArgumentError) describe(info *ErrorInfo) { info.Op = e.Op }
@@ -126,6 +160,7 @@ func (e *LimitError) describe(info *ErrorInfo) {
 
 func (e *DecodeError) describe(info *ErrorInfo) {
 	info.Op, info.Attempts, info.StatusCode, info.RequestID = e.Op, e.Attempts, e.StatusCode, e.RequestID
+	info.Deprecation = e.deprecation
 }
 
 // RetryAfter returns the wait that err names: the Retry-After of a response, or

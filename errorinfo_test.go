@@ -106,10 +106,10 @@ func TestDescribe(t *testing.T) {
 	}{
 		"nil":       {nil, ErrorInfo{}, false},
 		"foreign":   {errors.New("x"), ErrorInfo{}, false},
-		"answer":    {fmt.Errorf("outer: %w", answer), ErrorInfo{"runs.get", 503, "q1", 2, false, time.Second}, true},
-		"transport": {&TransportError{Op: "agents.trigger", Attempts: 3, Err: errors.New("x"), Last: answer, unknown: true}, ErrorInfo{"agents.trigger", 503, "q1", 3, true, time.Second}, true},
-		"limit":     {&LimitError{Op: "runs.list", Wait: time.Minute, Last: answer}, ErrorInfo{"runs.list", 503, "q1", 2, false, time.Minute}, true},
-		"decode":    {&WaitError{Err: &DecodeError{Op: "runs.get", StatusCode: 200, RequestID: "q2", Attempts: 1}}, ErrorInfo{"runs.get", 200, "q2", 1, false, 0}, true},
+		"answer":    {fmt.Errorf("outer: %w", answer), ErrorInfo{"runs.get", 503, "q1", 2, false, time.Second, nil}, true},
+		"transport": {&TransportError{Op: "agents.trigger", Attempts: 3, Err: errors.New("x"), Last: answer, unknown: true}, ErrorInfo{"agents.trigger", 503, "q1", 3, true, time.Second, nil}, true},
+		"limit":     {&LimitError{Op: "runs.list", Wait: time.Minute, Last: answer}, ErrorInfo{"runs.list", 503, "q1", 2, false, time.Minute, nil}, true},
+		"decode":    {&WaitError{Err: &DecodeError{Op: "runs.get", StatusCode: 200, RequestID: "q2", Attempts: 1}}, ErrorInfo{"runs.get", 200, "q2", 1, false, 0, nil}, true},
 		"argument":  {&ArgumentError{Op: "runs.get"}, ErrorInfo{Op: "runs.get"}, true},
 	} {
 		if got, ok := Describe(c.err); got != c.want || ok != c.ok {

@@ -70,8 +70,9 @@ type Error struct {
 	// Body is the response body, at most 64 KiB, with API keys masked.
 	Body []byte
 
-	item    string // the path argument, such as a run's id
-	unknown bool   // the operation may have been executed
+	item        string // the path argument, such as a run's id
+	unknown     bool   // the operation may have been executed
+	deprecation *Deprecation
 }
 
 // A FieldError is one complaint of a validation error.
@@ -288,8 +289,9 @@ type DecodeError struct {
 	Body       []byte // the start of the body, at most 512 bytes, with API keys masked
 	Err        error
 
-	item    string
-	unknown bool
+	item        string
+	unknown     bool
+	deprecation *Deprecation
 }
 
 func (e *DecodeError) Error() string {

@@ -37,6 +37,8 @@ type Event struct {
 	RequestID string
 	Err       error
 	Lane      Lane
+	// Deprecation is set if Kind is EventDeprecated.
+	Deprecation *Deprecation
 }
 
 // EventKind is the kind of an [Event].
@@ -48,6 +50,9 @@ const (
 	EventAttempt EventKind = "attempt" // an attempt ended
 	EventRetry   EventKind = "retry"   // the call will be retried
 	EventDone    EventKind = "done"    // the call ended
+	// EventDeprecated reports that a response announced the end of the operation.
+	// It is reported once per operation and Client, after the EventAttempt.
+	EventDeprecated EventKind = "deprecated"
 )
 
 // Operation describes the call that a request belongs to.
@@ -109,7 +114,7 @@ func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 	return func(ctx context.Context, e Event) {
 		level := slog.LevelDebug
 		switch {
-		case e.Kind == EventRetry:
+		case e.Kind == EventRetry, e.Kind == EventDeprecated:
 			level = slog.LevelWarn
 		case e.Kind == EventQueued && e.Wait >= *slow, e.Kind == EventDone && e.Queued >= *slow:
 			level = slog.LevelInfo
@@ -133,6 +138,9 @@ func logObserver(logger *slog.Logger, slow *time.Duration) Observer {
 		}
 		if e.RequestID != "" {
 			attrs = append(attrs, slog.String("request_id", e.RequestID))
+		}
+		if e.Deprecation != nil {
+			attrs = append(attrs, slog.Any("deprecation", e.Deprecation))
 		}
 		if e.Err != nil {
 			attrs = append(attrs, slog.String("error", mask.Line(e.Err.Error(), maxText)))

@@ -179,8 +179,9 @@ func WithApplication(name, version string) Option {
 }
 
 // WithLogger logs to l: attempts and completed calls at debug level, long waits
-// for the rate limit at info level (see [WithSlowQueue]), and retries and
-// pauses at warn level. Keys, queries and bodies are never logged. Without this
+// for the rate limit at info level (see [WithSlowQueue]), and retries, pauses
+// and, once per operation, announcements of its end (see [Deprecation]) at warn
+// level. Keys, queries and bodies are never logged. Without this
 // option nothing is logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {

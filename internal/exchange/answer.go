@@ -100,7 +100,7 @@ func (x *Exchange) undecodable(body []byte, err error) *Undecodable {
 // refuse records an error answer. body is not retained.
 func (x *Exchange) refuse(resp *http.Response, body []byte) {
 	m := x.mask()
-	f := &Response{Status: resp.StatusCode, RequestID: x.RequestID(), RetryAfter: RetryAfter(resp.Header, time.Now())}
+	f := &Response{Status: resp.StatusCode, RequestID: x.RequestID(), RetryAfter: RetryAfter(resp.Header, time.Now()), Deprecation: x.deprecation()}
 	x.failure = f
 	if len(body) > 0 {
 		f.Body = m.Head(body, MaxErrorBody)

@@ -47,6 +47,8 @@ type Spec struct {
 type Memory struct {
 	Size  atomic.Int64 // of the last one
 	Slash atomic.Bool  // the path needs its trailing slash added or removed
+	// Deprecated is for the Caller, to report a Deprecation once.
+	Deprecated atomic.Bool
 }
 
 // A Gate admits attempts.

@@ -45,6 +45,9 @@ type Outcome struct {
 	Err       error
 	Response  *Response // the last attempt's error answer
 	Last      *Response // the last error answer of any earlier attempt
+	// Deprecation is that of the last answer, or nil. Like RequestID, it is unset
+	// if nobody asks for it.
+	Deprecation *Deprecation
 }
 
 // A Response is an error answer.
@@ -56,6 +59,8 @@ type Response struct {
 	Fields     []problem.Field
 	Location   string // of a redirect
 	Body       []byte
+
+	Deprecation *Deprecation // or nil
 }
 
 // Undecodable is the error of a success that cannot be decoded.
@@ -79,7 +84,7 @@ func (x *Exchange) outcome() Outcome {
 		Response: x.failure, Last: x.last,
 	}
 	if x.Observed || x.cause == CauseDecode {
-		o.RequestID = x.RequestID()
+		o.RequestID, o.Deprecation = x.RequestID(), x.deprecation()
 	}
 	if x.failure != nil && x.cause == CauseNone {
 		o.Cause = CauseResponse
