@@ -79,7 +79,7 @@ func sendArchive[T any](ctx context.Context, c *scope, r request, contentType st
 		if failure == nil {
 			return got, err
 		}
-		if !startOver(failure) || try == packTries || combined(opts).once() || (ctx != nil && ctx.Err() != nil) {
+		if !startOver(failure) || try == packTries || new(callOptions).with(opts).once() || (ctx != nil && ctx.Err() != nil) {
 			return got, archiveError(r.op, failure)
 		}
 	}
@@ -155,7 +155,7 @@ func shortHash(digest []byte) string { return hex.EncodeToString(digest)[:12] }
 // textHead returns the beginning of the JSON around an archive, which contains
 // the fields of WithBodyField.
 func textHead(op api.Op, opts []RequestOption) (string, error) {
-	added, bad := members(&api.Table[op], combined(opts).fields, nil)
+	added, bad := members(&api.Table[op], new(callOptions).with(opts).fields, nil)
 	if bad != nil {
 		return "", bad
 	}

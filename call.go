@@ -93,9 +93,9 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 	}
 	k.Context, k.scope, k.item = ctx, c, r.id
 	k.options = &noOptions
-	if len(opts) > 0 || r.admitted != nil || r.received != nil {
-		k.options = combined(opts)
-		k.options.spare, k.options.admitted, k.options.queued, k.options.received = r.spare, r.admitted, r.queued, r.received
+	if len(opts) > 0 || r.admitted != nil || r.queued != nil || r.received != nil {
+		k.options = &callOptions{spare: r.spare, admitted: r.admitted, queued: r.queued, received: r.received}
+		k.options.with(opts)
 	}
 	o := k.options
 	if o.lane != nil {

@@ -220,13 +220,18 @@ func (s *JudgesService) AllEvaluations(ctx context.Context, judgeID string, p *E
 //	Access: judges write
 //	Status: assumed
 func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opts ...RequestOption) (*Evaluation, error) {
+	return s.evaluate(ctx, judgeID, runID, nil, opts)
+}
+
+func (s *JudgesService) evaluate(ctx context.Context, judgeID, runID string, queued func(Reason, time.Duration), opts []RequestOption) (*Evaluation, error) {
 	if reason := checkFilled(runID); reason != "" {
 		return nil, &ArgumentError{Op: api.Table[api.JudgesEvaluate].Name, Arg: "run id", Reason: reason}
 	}
 	body := struct {
 		RunID string `json:"run_id"`
 	}{runID}
-	return do(ctx, s.scope(), request{op: api.JudgesEvaluate, id: judgeID, body: body}, decodeEvaluation(judgeID, runID), opts)
+	r := request{op: api.JudgesEvaluate, id: judgeID, body: body, queued: queued}
+	return do(ctx, s.scope(), r, decodeEvaluation(judgeID, runID), opts)
 }
 
 // EvaluateAndWait asks a judge to score a run and waits for the score. It asks
@@ -246,7 +251,7 @@ func (s *JudgesService) Evaluate(ctx context.Context, judgeID, runID string, opt
 //	Status: assumed
 func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
-	e, err := s.Evaluate(ctx, judgeID, runID, conf.request...)
+	e, err := s.evaluate(ctx, judgeID, runID, conf.queued("evaluation"), nil)
 	switch {
 	case err != nil:
 		return nil, err

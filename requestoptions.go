@@ -33,9 +33,8 @@ type callOptions struct {
 	bad      *ArgumentError
 }
 
-// combined returns the options of a call.
-func combined(opts []RequestOption) *callOptions {
-	o := new(callOptions)
+// with applies the options of a call, and returns o.
+func (o *callOptions) with(opts []RequestOption) *callOptions {
 	for _, opt := range opts {
 		if opt != nil {
 			opt(o)

@@ -250,12 +250,7 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if _, ok := ctx.Deadline(); ok {
 		r.spare = conf.firstPoll()
 	}
-	if conf.progress != nil {
-		start := time.Now()
-		r.queued = func(reason Reason, wait time.Duration) {
-			conf.progress(WaitEvent{Kind: "run", Phase: string(reason), After: time.Since(start), Next: wait})
-		}
-	}
+	r.queued = conf.queued("run")
 	result, err := do(sending, s.scope(), r, decodeTrigger, nil)
 	if result == nil {
 		return nil, err

@@ -46,6 +46,17 @@ func (c *waitConfig) terms() watch.Terms {
 	return watch.Terms{Initial: c.initial, Max: c.max, Failures: c.failures, Every: c.progress != nil, StopAtPause: c.stopAtApproval}
 }
 
+// queued returns what reports that the request which starts the work is queued.
+func (c *waitConfig) queued(kind string) func(Reason, time.Duration) {
+	if c.progress == nil {
+		return nil
+	}
+	start := time.Now()
+	return func(reason Reason, wait time.Duration) {
+		c.progress(WaitEvent{Kind: kind, Phase: string(reason), After: time.Since(start), Next: wait})
+	}
+}
+
 // WithPoll sets the interval between polls. It starts at initial, 2 s by
 // default, and grows by half with each poll up to max, 15 s by default; both
 // are at least 10 ms. Up to a tenth is added as jitter. A poll that several
@@ -75,9 +86,10 @@ func WithPollFailures(n int) WaitOption {
 
 // WithProgress calls f after every poll, including the last one, on the
 // goroutine that waits. A slow f misses intermediate polls, but never the last
-// one. [AgentsService.TriggerAndWait] also calls f when its trigger is queued for
-// the rate limit: the event then has no ID, its Phase is the [Reason], and Next is
-// the estimated time in the queue.
+// one. [AgentsService.TriggerAndWait] and [JudgesService.EvaluateAndWait] also call
+// f when the request that starts the work is queued for the rate limit: the event
+// then has no ID, its Phase is the [Reason], and Next is the estimated time in the
+// queue.
 func WithProgress(f func(WaitEvent)) WaitOption {
 	return func(c *waitConfig) { c.progress = f }
 }

@@ -276,3 +276,46 @@ func TestProgressOfAQueuedTrigger(t *testing.T) {
 		}
 	})
 }
+
+// So is one whose evaluation is queued. The options of polls are not those of the
+// request that starts the work.
+func TestProgressOfAQueuedEvaluation(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		srv.Agent("support", lasting(time.Second))
+		srv.Judge("", func(context.Context, connictest.JudgeInput) (map[string]connictest.Score, error) {
+			return map[string]connictest.Score{"accuracy": {Points: 1}, "tone": {Points: 1}}, nil
+		})
+		setup := srv.Client()
+		run := must[*connic.Run](t)(setup.Agents.TriggerAndWait(t.Context(), "support", connic.TriggerRequest{Message: "x"}))
+		judge := must[*connic.Judge](t)(setup.Judges.Create(t.Context(), fair()))
+		time.Sleep(time.Minute)
+		starts, polls := 0, 0
+		client := srv.Client(connic.WithRateLimit(3, time.Minute), connic.WithTransport(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				switch {
+				case r.Method == http.MethodPost && r.Header.Get("X-Poll") == "":
+					starts++
+				case r.Method == http.MethodGet && r.Header.Get("X-Poll") != "":
+					polls++
+				}
+				return next.RoundTrip(r)
+			})
+		}))
+		for range 3 {
+			must[*connic.Page[connic.Agent]](t)(client.Agents.List(t.Context(), nil))
+		}
+		var events []connic.WaitEvent
+		_, err := client.Judges.EvaluateAndWait(t.Context(), judge.ID, run.ID, connic.WithRequestOptions(connic.WithHeader("X-Poll", "1")),
+			connic.WithProgress(func(e connic.WaitEvent) { events = append(events, e) }))
+		if err != nil || len(events) < 2 || starts != 1 || polls == 0 {
+			t.Fatal(err, events, starts, polls)
+		}
+		first := events[0]
+		if first.ID != "" || first.Kind != "evaluation" || first.Phase != string(connic.ReasonWindow) || first.Next < 50*time.Second || first.Next > 61*time.Second {
+			t.Errorf("%+v", first)
+		}
+	})
+}
