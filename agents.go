@@ -35,7 +35,7 @@ type Agent struct {
 	rawItem
 }
 
-// AgentType is the type of an agent.
+// AgentType is the type of an agent: "llm", "sequential" or "tool".
 type AgentType string
 
 // The known agent types.

@@ -22,7 +22,7 @@ type BridgeRoute struct {
 	Port   int    `json:"port" api:"documented"` // 1 to 65535
 }
 
-// BridgeMatch specifies how a target is matched.
+// BridgeMatch specifies how a target is matched: "exact" or "regex".
 type BridgeMatch string
 
 // The documented values.

@@ -43,7 +43,8 @@ type Budget struct {
 	rawItem
 }
 
-// BudgetKind specifies what happens when a budget is used up.
+// BudgetKind specifies what happens when a budget is used up: "alert" notifies
+// the project, and "limit" holds new runs.
 type BudgetKind string
 
 // The known kinds of budgets.
@@ -55,7 +56,8 @@ const (
 // Known reports whether this version of the package knows k.
 func (k BudgetKind) Known() bool { return k == BudgetAlert || k == BudgetLimit }
 
-// BudgetScope specifies whose costs a budget tracks.
+// BudgetScope specifies whose costs a budget tracks: "global" those of the
+// project, "environment" those of one environment, "agent" those of one agent.
 type BudgetScope string
 
 // The known scopes of budgets.
@@ -70,7 +72,7 @@ func (s BudgetScope) Known() bool {
 	return s == BudgetGlobal || s == BudgetEnvironment || s == BudgetAgent
 }
 
-// BudgetPeriod is the period of a budget.
+// BudgetPeriod is the period of a budget: "daily" or "monthly".
 type BudgetPeriod string
 
 // The known periods of budgets.

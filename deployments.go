@@ -49,8 +49,9 @@ type Deployment struct {
 	rawItem
 }
 
-// DeploymentStatus is the status of a deployment. The vendor names none: the
-// constants below are assumed, and common synonyms are understood.
+// DeploymentStatus is the status of a deployment: "queued", "building", "testing"
+// or "deploying", and finally "deployed", "failed" or "cancelled". The vendor names
+// none: these are assumed, and common synonyms are understood.
 type DeploymentStatus string
 
 // The usual deployment statuses.

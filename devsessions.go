@@ -45,7 +45,8 @@ type DevSession struct {
 	rawItem
 }
 
-// ContainerStatus is the status of a dev session's container.
+// ContainerStatus is the status of a dev session's container: "starting",
+// "running" or "failed".
 type ContainerStatus string
 
 // The observed container statuses. Any other value means that the container is
@@ -61,7 +62,7 @@ func (s ContainerStatus) Known() bool {
 	return s == ContainerStarting || s == ContainerRunning || s == ContainerFailed
 }
 
-// DevSessionStatus is the status of a dev session.
+// DevSessionStatus is the status of a dev session: "active" or "ended".
 type DevSessionStatus string
 
 // The known dev session statuses. A session that is not active has ended.

@@ -48,8 +48,9 @@ func (e *Evaluation) Share() float64 {
 	return e.Score / e.MaxScore
 }
 
-// EvaluationStatus is the status of an evaluation. The vendor names none; the
-// known ones are assumed.
+// EvaluationStatus is the status of an evaluation: "pending", "queued", "running"
+// or "processing", and finally "completed" or "failed". The vendor names none;
+// these are assumed.
 type EvaluationStatus string
 
 // The known evaluation statuses.

@@ -52,7 +52,7 @@ type Criterion struct {
 	MaxScore    float64 `json:"max_score" api:"words"` // the best score; greater than 0
 }
 
-// JudgeTrigger specifies when a judge scores runs.
+// JudgeTrigger specifies when a judge scores runs: "automatic" or "manual".
 type JudgeTrigger string
 
 // The known trigger modes.
@@ -77,7 +77,8 @@ type RunFilter struct {
 	Value any `json:"value,omitempty" api:"words"`
 }
 
-// A FilterOperator compares a field of a run with a value.
+// A FilterOperator compares a field of a run with a value: "equals",
+// "not_equals", "contains" or "exists".
 type FilterOperator string
 
 // The known operators.

@@ -24,7 +24,8 @@ type Job struct {
 	rawItem
 }
 
-// JobStatus is the status of an ingestion job.
+// JobStatus is the status of an ingestion job: "pending", "queued", "processing"
+// or "retrying", and finally "completed" or "failed".
 type JobStatus string
 
 // The known job statuses.

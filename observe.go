@@ -41,7 +41,8 @@ type Event struct {
 	Deprecation *Deprecation
 }
 
-// EventKind is the kind of an [Event].
+// EventKind is the kind of an [Event]: "queued", "attempt", "retry", "done" or
+// "deprecated".
 type EventKind string
 
 // The steps of a call.

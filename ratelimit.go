@@ -95,19 +95,20 @@ const (
 	LaneLow
 )
 
-// A Reason says why an attempt waits for its turn or is refused.
+// A Reason says why an attempt waits for its turn or is refused, as a phrase for
+// people.
 type Reason string
 
 // The reasons given by the Limiter of [NewLimiter].
 const (
-	ReasonPaused   Reason = Reason(governor.Paused)   // the service responded with 429
-	ReasonWindow   Reason = Reason(governor.Window)   // the window's quota is used up
-	ReasonReserved Reason = Reason(governor.Reserved) // the rest is reserved for the polls of waits
-	ReasonShare    Reason = Reason(governor.Share)    // other programs use the quota too
-	ReasonOutage   Reason = Reason(governor.Outage)   // the service has failed many times in a row
-	ReasonInFlight Reason = Reason(governor.Flight)   // responses to attempts in flight must come first
-	ReasonInLine   Reason = Reason(governor.Line)     // other attempts were queued first
-	ReasonTooLate  Reason = Reason(governor.Late)     // see Admission.Spare
+	ReasonPaused   Reason = "the service requested a pause"
+	ReasonWindow   Reason = "the quota of this window is used up"
+	ReasonReserved Reason = "the rest of this window is reserved for polls of what was started"
+	ReasonShare    Reason = "this process has used its share of a quota that others use too"
+	ReasonOutage   Reason = "the service is failing, and requests are spread out until it recovers"
+	ReasonInFlight Reason = "enough requests are in flight"
+	ReasonInLine   Reason = "others are first in line"
+	ReasonTooLate  Reason = "the deadline leaves no time to see the result" // see Admission.Spare
 )
 
 // A Permit is the permission to send one attempt. It belongs to the Limiter

@@ -81,7 +81,8 @@ func (r *Run) failure() error {
 	return &RunError{Run: r}
 }
 
-// RunStatus is the status of a run.
+// RunStatus is the status of a run: "scheduled", "queued", "running" or
+// "awaiting_approval", and finally "completed", "failed" or "cancelled".
 type RunStatus string
 
 // The known run statuses.

@@ -69,7 +69,8 @@ func (r *TestRun) Failed() []TestCase {
 	return slices.DeleteFunc(slices.Clone(r.Cases), func(c TestCase) bool { return c.Passed })
 }
 
-// TestRunStatus is the status of a test run.
+// TestRunStatus is the status of a test run: "pending", "queued" or "running", and
+// finally "passed", "failed", "error" or "cancelled".
 type TestRunStatus string
 
 // The known test run statuses. The final ones are those recognized by the

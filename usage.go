@@ -114,7 +114,8 @@ func (u *Usage) groups(key func(*UsageRow) string) []UsageGroup {
 	return groups
 }
 
-// UsageGrouping specifies how the service groups the costs.
+// UsageGrouping specifies how the service groups the costs: by "agent",
+// "environment" or "day".
 type UsageGrouping string
 
 // The known groupings. Their names are assumed. The methods of [Usage], such as
