@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // Decimal is an exact decimal number, for amounts of money. It preserves every
@@ -22,10 +24,11 @@ const (
 	maxExponent = 100
 )
 
-var errDecimal = fmt.Errorf("not a decimal number of up to %d digits", maxDigits)
+var errDecimal = fmt.Errorf("not a decimal number of up to %d digits, with an exponent of at most %d", maxDigits, maxExponent)
 
 // ParseDecimal parses a decimal number such as "12.50", "-3" or "1e-7". It
-// accepts at most 100 digits, and exponents from -100 to 100.
+// accepts at most 100 digits, and exponents from -100 to 100. Its error quotes
+// the start of anything else.
 func ParseDecimal(s string) (Decimal, error) {
 	s = strings.TrimSpace(s)
 	mantissa, exponent, ok := s, 0, true
@@ -40,7 +43,7 @@ func ParseDecimal(s string) (Decimal, error) {
 	whole, fraction, point := strings.Cut(mantissa, ".")
 	ok = ok && allDigits(whole) && (!point || allDigits(fraction))
 	if !ok || len(mantissa) > maxDigits || exponent > maxExponent || exponent < -maxExponent {
-		return Decimal{}, errDecimal
+		return Decimal{}, fmt.Errorf("%s is %w", strconv.Quote(mask.Line(s, maxDigits)), errDecimal)
 	}
 	return Decimal{s}, nil
 }
@@ -50,7 +53,7 @@ func ParseDecimal(s string) (Decimal, error) {
 func MustDecimal(s string) Decimal {
 	d, err := ParseDecimal(s)
 	if err != nil {
-		panic("connic: " + strconv.Quote(s) + " is " + err.Error()) //nolint:forbidigo // that is what it promises
+		panic("connic: " + err.Error()) //nolint:forbidigo // that is what it promises
 	}
 	return d
 }

@@ -3,6 +3,8 @@ package connic
 import (
 	"encoding/json"
 	"math/big"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +141,43 @@ func TestDecimalText(t *testing.T) {
 	if err != nil || string(text) != `{"amount":"0.10"}` {
 		t.Errorf("it is encoded as %s, %v", text, err)
 	}
+}
+
+// The errors of a Decimal name what they refuse, on a single line and without a
+// key.
+func TestErrorsOfDecimals(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"1,5":                      `"1,5" is not a decimal number`,
+		"":                         `"" is not a decimal number`,
+		"12 EUR":                   `"12 EUR" is not`,
+		"1e999":                    `"1e999" is not a decimal number of up to 100 digits, with an exponent of at most 100`,
+		"a\nb\x1b\"":               `is not a decimal number`,
+		strings.Repeat("9", 1<<20): `is not a decimal number`,
+		string(testKey):            `"cnc_`,
+	} {
+		_, err := ParseDecimal(text)
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 300 || strings.ContainsAny(err.Error(), "\n\x1b") ||
+			strings.Contains(err.Error(), "unit-test-key") {
+			t.Errorf("%.20q: %v, want %s", text, err, want)
+		}
+	}
+	var d Decimal
+	for _, body := range []string{`"1,5"`, `true`, `{"a":1}`, `[1]`} {
+		if err := json.Unmarshal([]byte(body), &d); err == nil || !strings.Contains(err.Error(), strconv.Quote(strings.Trim(body, `"`))+" is not") {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	c := newTestClient(t, func(*http.Request) (*http.Response, error) { return respond(200, `{"id": "r1", "cost": "1,5"}`), nil })
+	if _, err := c.Runs.Get(t.Context(), "r1"); err == nil || !strings.Contains(err.Error(), `cost: "1,5" is not a decimal`) {
+		t.Error(err)
+	}
+	defer func() {
+		if p := recover(); p != `connic: "x" is `+errDecimal.Error() {
+			t.Error(p)
+		}
+	}()
+	MustDecimal("x")
 }
 
 func FuzzDecimal(f *testing.F) {
