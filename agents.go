@@ -51,6 +51,8 @@ func (t AgentType) Known() bool { return t == AgentLLM || t == AgentSequential |
 // AgentListParams selects agents. The zero value selects all of them.
 type AgentListParams struct {
 	EnvironmentID string // default: the client's environment, if it has one
+	// Limit is the number of agents per page, at most 100 (assumed). If it is 0,
+	// List leaves it to the service, and All uses 100.
 	Limit, Offset int
 }
 

@@ -59,8 +59,9 @@ type AuditLogListParams struct {
 	ResourceID   string
 	Actor        string    // whether the service compares ids, names or addresses is not known
 	From, To     time.Time // whether To itself is included is not documented
-	Limit        int
-	Offset       int
+	// Limit is the number of entries per page, at most 100 (assumed). If it is 0,
+	// List leaves it to the service, and All uses 100.
+	Limit, Offset int
 }
 
 func (s *AuditLogsService) listing(p *AuditLogListParams) listing[AuditEntry] {

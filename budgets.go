@@ -128,6 +128,8 @@ func (b *Budget) NextReset(now time.Time) (at time.Time, computed bool) {
 
 // BudgetListParams selects a page of the list.
 type BudgetListParams struct {
+	// Limit is the number of budgets per page, at most 100 (assumed). If it is 0,
+	// List leaves it to the service, and All uses 100.
 	Limit, Offset int
 }
 

@@ -161,6 +161,8 @@ func decodeDeployment(d *lenient.Decoder) (*Deployment, error) {
 type DeploymentListParams struct {
 	EnvironmentID string // default: the client's environment, or else all
 	Status        DeploymentStatus
+	// Limit is the number of deployments per page, at most 100 (assumed). If it is 0,
+	// List leaves it to the service, and All uses 100.
 	Limit, Offset int
 }
 

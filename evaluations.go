@@ -162,8 +162,10 @@ func decodeEvaluation(judgeID, runID string) func(*lenient.Decoder) (*Evaluation
 // EvaluationListParams selects evaluations by a judge. The zero value selects
 // all of them.
 type EvaluationListParams struct {
-	RunID         string
-	Status        EvaluationStatus
+	RunID  string
+	Status EvaluationStatus
+	// Limit is the number of evaluations per page, at most 100 (assumed). If it is 0,
+	// Evaluations leaves it to the service, and AllEvaluations uses 100.
 	Limit, Offset int
 }
 

@@ -106,7 +106,9 @@ type ScoreAlert struct {
 
 // JudgeListParams selects judges. The zero value selects all of them.
 type JudgeListParams struct {
-	AgentName     string
+	AgentName string
+	// Limit is the number of judges per page, at most 100 (assumed). If it is 0,
+	// List leaves it to the service, and All uses 100.
 	Limit, Offset int
 }
 

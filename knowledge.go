@@ -128,6 +128,8 @@ func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 type EntryListParams struct {
 	EnvironmentID string // default: the client's environment
 	Namespace     string
+	// Limit is the number of entries per page, at most 100 (assumed). If it is 0,
+	// List leaves it to the service, and All uses 100.
 	Limit, Offset int
 }
 

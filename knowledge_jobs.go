@@ -61,6 +61,8 @@ func (j *Job) effectiveStatus() JobStatus {
 type JobListParams struct {
 	EnvironmentID string // default: the client's environment
 	Status        JobStatus
+	// Limit is the number of jobs per page, at most 100 (assumed). If it is 0,
+	// Jobs leaves it to the service, and AllJobs uses 100.
 	Limit, Offset int
 }
 

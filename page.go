@@ -12,7 +12,7 @@ import (
 	"github.com/connic-go/connic/internal/list"
 )
 
-// pageLimit is the default Limit of the All methods.
+// pageLimit is the maximum Limit, and the default of the All methods.
 const pageLimit = 100
 
 // A Page is one page of a list.
@@ -51,8 +51,16 @@ type listing[T any] struct {
 
 // fetch requests the page at a position.
 func (l *listing[T]) fetch(ctx context.Context, at list.Position, opts []RequestOption) (*list.Page[T], error) {
-	if l.err != nil {
+	bad := func(arg, reason string) (*list.Page[T], error) {
+		return nil, &ArgumentError{Op: api.Table[l.request.op].Name, Arg: arg, Reason: reason}
+	}
+	switch {
+	case l.err != nil:
 		return nil, l.err
+	case l.limit < 0 || l.limit > pageLimit:
+		return bad("limit", fmt.Sprintf("is not between 0 and %d", pageLimit))
+	case at.Offset < 0:
+		return bad("offset", "is negative")
 	}
 	r := l.request
 	r.query = slices.Clip(r.query) // other pages have the same beginning
@@ -96,7 +104,7 @@ func (l listing[T]) page(ctx context.Context, opts []RequestOption) (*Page[T], e
 
 // all iterates over the list, page by page.
 func (l listing[T]) all(ctx context.Context, opts []RequestOption) iter.Seq2[*T, error] {
-	if l.limit <= 0 {
+	if l.limit == 0 {
 		l.limit = pageLimit
 	}
 	return func(yield func(*T, error) bool) {

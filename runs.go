@@ -221,6 +221,8 @@ type RunListParams struct {
 	ParentRunID   string
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
+	// Limit is the number of runs per page, at most 100 (assumed). If it is 0,
+	// List leaves it to the service, and All uses 100.
 	Limit, Offset int
 }
 
