@@ -46,6 +46,34 @@ func newDesk(t *testing.T) *desk {
 	return &desk{t: t, fake: fake, client: client, conf: options{namespace: "docs", state: filepath.Join(t.TempDir(), "state")}}
 }
 
+// An environment may be one for tests, or one that takes no deployments.
+func TestEnvironments(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.fake.Environments(
+			connictest.Environment{ID: "e1", Name: "Production", IsDefault: true, CannotDeploy: true, TestEnvironmentID: "e2"},
+			connictest.Environment{ID: "e2", Name: "Tests", Type: connic.EnvironmentTest},
+			connictest.Environment{ID: "e3", Name: "twice"}, connictest.Environment{ID: "e4", Name: "Twice"}, connictest.Environment{ID: "e5", Name: "twice"},
+		)
+		for name, want := range map[string]string{"": "e1", "Production": "e1", "production": "e1", "e1": "e1", "tests": "e2", "e2": "e2", "Twice": "e4", "e5": "e5"} {
+			if got, err := find(t.Context(), d.client, name); got != want || err != nil {
+				t.Errorf("%s: %s, %v, want %s", name, got, err, want)
+			}
+		}
+		for name, want := range map[string]string{"twice": "2 environments have the name twice", "TWICE": "3 environments", "nowhere": "no environment has the name or id nowhere"} {
+			if got, err := find(t.Context(), d.client, name); got != "" || err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %s, %v, want %s", name, got, err, want)
+			}
+		}
+		d.conf.environment = "tests"
+		d.run(t.Context(), tree("a.md", "a"), exitDone, "1 uploaded")
+		if page, err := d.client.Knowledge.List(t.Context(), &connic.EntryListParams{EnvironmentID: "e2"}); err != nil || len(page.Items) != 1 {
+			t.Error(page, err)
+		}
+	})
+}
+
 // run runs the program and compares the code and the last line.
 func (d *desk) run(ctx context.Context, fsys fs.FS, code int, summary string) string {
 	d.t.Helper()

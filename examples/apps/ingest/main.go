@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -232,12 +233,26 @@ func find(ctx context.Context, client *connic.Client, name string) (string, erro
 		}
 		return e.ID, nil
 	}
-	e, err := client.Environments.Find(ctx, name)
+	all, err := client.Environments.List(ctx)
 	switch {
 	case errors.Is(err, connic.ErrForbidden): // the key may not list environments; it may still be an id
 		return name, nil
 	case err != nil:
 		return "", err
 	}
-	return e.ID, nil
+	// Environments.Find looks for one to deploy to, and knowledge needs no deployment.
+	for _, is := range []func(*connic.Environment) bool{
+		func(e *connic.Environment) bool { return e.Name == name },
+		func(e *connic.Environment) bool { return strings.EqualFold(e.Name, name) },
+		func(e *connic.Environment) bool { return e.ID == name },
+	} {
+		found := slices.DeleteFunc(slices.Clone(all.Items), func(e *connic.Environment) bool { return !is(e) })
+		switch {
+		case len(found) == 1:
+			return found[0].ID, nil
+		case len(found) > 1:
+			return "", fmt.Errorf("%d environments have the name %s: name one by its id", len(found), name)
+		}
+	}
+	return "", fmt.Errorf("no environment has the name or id %s", name)
 }
