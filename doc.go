@@ -32,11 +32,12 @@
 // docs/api-coverage.md lists all operations.
 //
 // A wrong assumption is cheap to work around: [WithRoute] moves an operation to
-// another path, [Client.Do] calls an operation that this package does not offer,
-// and [CaptureResponse] returns the response as it was received. Decoding is
-// tolerant: unknown fields are ignored, unknown states are preserved, and numbers
-// in strings, objects in strings under NAME_json, times without a zone, and lists
-// in any common envelope are accepted.
+// another path, [WithQuery] and [WithBodyField] add what a call lacks, [Client.Do]
+// calls an operation that this package does not offer, and [CaptureResponse]
+// returns the response as it was received. Decoding is tolerant: unknown fields
+// are ignored, unknown states are preserved, and numbers in strings, objects in
+// strings under NAME_json, times without a zone, and lists in any common envelope
+// are accepted.
 //
 // # Rate limit
 //

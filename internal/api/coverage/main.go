@@ -65,7 +65,7 @@ Use the operation's name to correct a route that turns out to be different:
 client, err := connic.New(project, key, connic.WithRoute("runs.list", "/projects/{project}/runs/search"))
 ` + "```" + `
 
-` + "`WithQuery`" + ` adds a parameter to a call, ` + "`CaptureResponse`" + ` returns the response as it was received, and ` + "`Client.Do`" + ` calls operations that are not listed here.
+` + "`WithQuery`" + ` adds a parameter to a call, ` + "`WithBodyField`" + ` a key to its body, ` + "`CaptureResponse`" + ` returns the response as it was received, and ` + "`Client.Do`" + ` calls operations that are not listed here.
 `
 
 // titles holds the headings, by the first part of an operation's name.
@@ -105,8 +105,21 @@ func render(root string) ([]byte, error) {
 		return nil, err
 	}
 	fields(&b, types)
+	b.WriteString(connectors)
 	return b.Bytes(), nil
 }
+
+// connectors says how what is no operation of the API is known.
+const connectors = `
+## Connectors and chats
+
+They are not part of this API, and have another host and secret. Of what the packages ` + "`connector` and `contrib/chat`" + ` send and read
+
+- *documented* are the requests and responses of sync and inbound connectors, the signature of deliveries, the envelope of a run,
+  that drains deliver arrays, and the messages of a chat, with the ` + "`chunk`" + ` of a text, and the ` + "`id` and `agent`" + ` that they repeat;
+- *assumed* are how the timestamp of a signature is written, the names of the parts of a form, the keys of the items of drains, of
+  approvals, errors and progress events, and that the messages of several agents interleave.
+`
 
 // fields writes how each field is known, according to its tag.
 func fields(b *bytes.Buffer, types *source.Types) {
