@@ -3,6 +3,7 @@ package connic_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -123,7 +124,7 @@ func TestPassRateComparesWithTheThreshold(t *testing.T) {
 	for _, test := range []struct {
 		successes, runs, threshold, rate int
 		enough                           bool
-	}{{3, 3, 100, 100, true}, {2, 3, 66, 66, true}, {2, 3, 67, 66, false}, {0, 3, 1, 0, false}, {0, 0, 100, 0, false}, {1, 4, 25, 25, true}, {1 << 40, 1 << 40, 100, 100, true}} {
+	}{{3, 3, 100, 100, true}, {2, 3, 66, 66, true}, {2, 3, 67, 66, false}, {0, 3, 1, 0, false}, {0, 0, 100, 0, false}, {1, 4, 25, 25, true}, {math.MaxInt32, math.MaxInt32, 100, 100, true}} {
 		c := connic.TestCase{Successes: test.successes, Runs: test.runs, SuccessThreshold: test.threshold}
 		if c.PassRate() != test.rate || c.PassRate() >= c.SuccessThreshold != test.enough {
 			t.Errorf("%+v: %d", test, c.PassRate())
