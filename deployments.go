@@ -260,7 +260,8 @@ func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *U
 // it as [DeploymentsService.Upload] does. The same tree always produces the
 // same archive.
 //
-// Anything that is not part of a project is left out, and listed in the result:
+// Anything that is not part of a project is left out, and listed in the result
+// ([Deployment.LeftOut]; [UploadParams] selects other folders):
 // at the root, everything
 // except requirements.txt and the known folders; hidden files and folders, so
 // that .env never leaves the machine; folders whose name contains __pycache__;

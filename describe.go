@@ -68,8 +68,8 @@ type ErrorInfo struct {
 }
 
 // A Deprecation is what the service announces about an operation in the headers
-// Deprecation (RFC 9745) and Sunset (RFC 8594) of a response. The operation still
-// works, but a newer version of this package may be needed from Sunset on.
+// Deprecation (RFC 9745) and Sunset (RFC 8594) of a response. Until Sunset the
+// operation works; from then on a newer version of this package may be needed.
 //
 // It is part of [EventDeprecated] and of [ErrorInfo]. [CaptureResponse] returns
 // all headers of a response.

@@ -215,11 +215,11 @@ func (r *Run) SpanTree() []*SpanNode {
 // RunListParams selects runs. The zero value selects all of them.
 type RunListParams struct {
 	AgentName     string
-	Status        []RunStatus
-	EnvironmentID string
+	Status        []RunStatus // any of these
+	EnvironmentID string      // default: all environments, also if the client has one
 	DeploymentID  string
 	ParentRunID   string
-	CreatedAfter  time.Time
+	CreatedAfter  time.Time // whether the bounds themselves are included is not known
 	CreatedBefore time.Time
 	// Limit is the number of runs per page, at most 100 (assumed). If it is 0,
 	// List leaves it to the service, and All uses 100.

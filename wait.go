@@ -128,16 +128,19 @@ func WithRequestOptions(opts ...RequestOption) WaitOption {
 	return func(c *waitConfig) { c.request = append(c.request, opts...) }
 }
 
-// WaitEvent is the result of one poll.
+// WaitEvent is the result of one poll, or says that the request that starts the
+// work is queued. See [WithProgress].
 type WaitEvent struct {
-	Kind   string // the kind of work, such as "run"
-	ID     string
+	// Kind is the kind of work: "run", "ingestion job", "evaluation", "evaluation
+	// of run", "deployment", "test run" or "dev session".
+	Kind   string
+	ID     string // "" while the request that starts the work is queued
 	Status string // as the service reports it; "" if the poll failed
-	Phase  string // the step within the status, if any
+	Phase  string // the step within the status, if any; while the request is queued, the Reason
 	Done   bool
 	Polls  int           // polls so far
 	After  time.Duration // since the wait began
-	Next   time.Duration // until the next poll, before jitter; 0 if there is none
+	Next   time.Duration // until the next poll, before jitter, or the estimated time in the queue; 0 if there is none
 	Err    error         // of a failed poll
 	// Run is the run as the poll returned it. It is nil if the poll returned
 	// none, or if the wait is not for a run. Other waits for the same run have
@@ -147,12 +150,12 @@ type WaitEvent struct {
 
 // A WaitError is returned by a wait that ended before its work did, because its
 // context ended or its polls failed. The work itself goes on, and can be waited
-// for again.
+// for again, unless [CancelOnAbort] canceled it: Error says so.
 type WaitError struct {
-	Kind       string // "run"
+	Kind       string // as in WaitEvent
 	ID         string // the id that was waited for; the first pending one if there were several
 	Pending    []string
-	LastStatus string // as last seen
+	LastStatus string // as last seen, or ""
 	Polls      int
 	Err        error
 }
