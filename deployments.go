@@ -261,11 +261,10 @@ func (s *DeploymentsService) Upload(ctx context.Context, source FileSource, p *U
 // same archive.
 //
 // Anything that is not part of a project is left out, and listed in the result
-// ([Deployment.LeftOut]; [UploadParams] selects other folders):
-// at the root, everything
-// except requirements.txt and the known folders; hidden files and folders, so
-// that .env never leaves the machine; folders whose name contains __pycache__;
-// *.pyc; and anything that is neither a file nor a folder. All other violations
+// ([Deployment.LeftOut]; [UploadParams] selects other folders): at the root,
+// everything except requirements.txt and the known folders; hidden files and
+// folders, so that .env never leaves the machine; folders whose name contains
+// __pycache__; *.pyc; and anything that is neither a file nor a folder. All other violations
 // are reported together in an [*ArchiveError], including symbolic links and,
 // where the system reveals them, hard links. A link that replaces a file after
 // that check is not followed if the file system is an [os.DirFS] or implements
