@@ -15,6 +15,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/scrub"
 )
 
 // LiveOptions configures [Live].
@@ -317,7 +318,7 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 			}
 		}
 		for name, inner := range sorted(v) {
-			if !apiKey.MatchString(name) {
+			if !scrub.IsName(name) {
 				continue
 			}
 			if items, ok := inner.([]any); ok {
@@ -326,7 +327,7 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 				return items, true
 			}
 			for deeper, inner := range sorted(member(v, name)) {
-				if items, ok := inner.([]any); ok && namesOf(l.schema(op))[deeper] {
+				if items, ok := inner.([]any); ok && scrub.Names(l.schema(op))[deeper] {
 					result.Envelope = name + "." + deeper
 					l.add(op, Error, "envelope", result.Envelope, "The list is under "+result.Envelope+", which the client does not read.",
 						"Client.Do decodes it into your own type.")
