@@ -179,6 +179,15 @@ func (w *walk) text(path, name, s string, schema Object) string {
 	return w.String(kind(name, s, schema), path, s)
 }
 
+// String returns what replaces the value of a member or parameter.
+func String(name, s string, r Rules) string {
+	w := walk{Rules: r}
+	return w.text(name, name, s, nil)
+}
+
+// IsTime reports whether s is a time in a form of ISO 8601.
+func IsTime(s string) bool { return instant.MatchString(s) }
+
 func kind(name, s string, schema Object) Kind {
 	known := list(schema["enum"])
 	switch {
