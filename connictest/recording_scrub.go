@@ -33,12 +33,11 @@ const (
 var keptNames = []string{
 	"action", "agent", "agent_name", "agents", "branch", "container_status", "content_type", "currency", "entry_status", "env_type", "environment_name", "field",
 	"fallback_model", "group_by", "kind", "match_type", "mime_type", "mode", "model", "name", "namespace", "operator", "period", "phase", "resource_type", "scope",
-	"source", "status", "target", "test_name", "tool_name", "tools", "trigger_mode", "type", "version", "format", "parent",
+	"status", "test_name", "tool_name", "tools", "trigger_mode", "type", "version", "format", "parent",
 }
 
-// people lists the members that describe a person, so that a name in them is
-// none of a resource.
-var people = []string{"actor", "user", "person", "author", "owner", "profile", "customer"}
+// private lists the members within which a name is none of a resource.
+var private = []string{"actor", "user", "person", "author", "owner", "profile", "customer", "files"}
 
 // secretNames lists the members whose values are secrets.
 var secretNames = []string{
@@ -61,15 +60,16 @@ type scrubber struct {
 	options *RecordOptions
 	finding bool
 	request bool // the values are of a request
+	section string
 
 	values       map[string]string // placeholders
 	count        map[string]int    // of placeholders, by kind
 	secrets      []string
 	within       []string // what is replaced within texts
 	mask         *mask.Mask
-	embedded     *strings.Replacer // of all values
+	embedded     *strings.Replacer // of all values but texts
 	own          map[string]bool   // values that the test passed before it received them
-	received     *strings.Replacer // of the others
+	received     *strings.Replacer // of all but its own texts
 	keep         map[string]bool   // names that stay
 	fingerprints map[string][]string
 }
@@ -157,7 +157,10 @@ func (s *scrubber) found() {
 		if escaped := url.QueryEscape(value); escaped != value {
 			pairs = append(pairs, escaped, url.QueryEscape(s.values[value]))
 		}
-		if all = append(all, pairs...); !s.own[value] {
+		if !isWhole(s.values[value]) {
+			all = append(all, pairs...)
+		}
+		if !s.own[value] || !isWhole(s.values[value]) {
 			received = append(received, pairs...)
 		}
 	}
@@ -166,7 +169,7 @@ func (s *scrubber) found() {
 
 func (s *scrubber) exchange(x *rawExchange) *recordedExchange {
 	y := &recordedExchange{Operation: x.op, Poll: x.poll}
-	s.request = true
+	s.request, s.section = true, kindOfPoll(x.op)
 	y.Request = recordedRequest{Method: x.method, Path: s.path(x)}
 	query := x.url.Query()
 	query.Del("secret")
@@ -328,7 +331,7 @@ func (s *scrubber) string(kind scrub.Kind, path, value string) string {
 	case isSecretName(name):
 		s.secret(value)
 		return s.placeholder("secret", value)
-	case isName(name, last(above)) && resourceName.MatchString(value) && !identifier.MatchString(value) && mask.Text(value) == value:
+	case s.isName(name, last(above)) && resourceName.MatchString(value) && !identifier.MatchString(value) && mask.Text(value) == value:
 		if s.finding && len(value) < 64 {
 			s.keep[value] = true
 		}
@@ -340,39 +343,62 @@ func (s *scrubber) string(kind scrub.Kind, path, value string) string {
 	case strings.HasSuffix(name, "cursor") || name == "next":
 		return s.placeholder("cursor", value)
 	case kind == scrub.ID:
-		return s.placeholder(s.kindOf(name), value)
+		return s.placeholder(s.kindOf(name, last(above)), value)
 	case encoded.MatchString(value) || name == "data" || name == "files_data":
 		return s.placeholder("data", value)
 	case strings.HasPrefix(value, "https://") || strings.HasPrefix(value, "http://"):
 		return s.placeholder("url", value)
 	}
-	switch s.options.Texts {
-	case KeepTexts:
-		return s.text(value)
-	case ShortenTexts:
-		if text := s.text(value); utf8.RuneCountInString(text) > shortened {
-			short := string([]rune(text)[:shortened]) + "…"
-			s.argument(short, value)
-			return short
-		}
-		return s.text(value)
+	if s.options.Texts == ReplaceTexts {
+		return s.placeholder("text", value)
 	}
-	return s.placeholder("text", value)
+	return s.shorten(value)
 }
 
-// isName reports whether the value of a member is a name that stays. Within a
-// person, none does.
-func isName(name, above string) bool {
-	return slices.Contains(keptNames, name) && !slices.Contains(people, above)
+// shorten returns a text that stays, or its beginning.
+func (s *scrubber) shorten(value string) string {
+	text := s.text(value)
+	if s.options.Texts == ShortenTexts && utf8.RuneCountInString(text) > shortened {
+		text = string([]rune(text)[:shortened]) + "…"
+	}
+	if text != value {
+		s.argument(text, value)
+	}
+	return text
 }
 
-// kindOf returns the kind of the placeholder for an id.
-func (s *scrubber) kindOf(name string) string {
-	name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "s"), "id"), "_")
-	if name == "" || !scrub.IsName(name) {
+// isName reports whether the value of a member is a name that stays. That of the
+// project does not, since it is often the name of a company.
+func (s *scrubber) isName(name, above string) bool {
+	return slices.Contains(keptNames, name) && !slices.Contains(private, above) && (name != "name" || s.section != "project")
+}
+
+// nouns are the kinds of the ids of operations.
+var nouns = map[string]string{
+	"agents": "agent", "runs": "run", "knowledge": "entry", "judges": "judge", "budgets": "budget", "audit_logs": "audit", "deployments": "deployment",
+	"project": "project", "environments": "environment", "test_runs": "test-run", "dev_sessions": "session", "bridges": "bridge",
+}
+
+// kindOf returns the kind of the placeholder for an id: "run" for a run_id, and
+// for the id of a run.
+func (s *scrubber) kindOf(name, above string) string {
+	kind := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "s"), "id"), "_")
+	if kind == "" {
+		kind = nouns[s.section]
+		if above != "items" && above != "" {
+			kind = strings.TrimSuffix(above, "s")
+		}
+	}
+	if !scrub.IsName(kind) && kind != "test-run" {
 		return "id"
 	}
-	return strings.ReplaceAll(name, "_", "-")
+	return strings.ReplaceAll(kind, "_", "-")
+}
+
+// isWhole reports whether a placeholder is that of a text or of data, which is
+// recognized as a whole only.
+func isWhole(placeholder string) bool {
+	return strings.HasPrefix(placeholder, "[text ") || strings.HasPrefix(placeholder, "[data ")
 }
 
 // placeholder returns the placeholder of a value.
@@ -450,7 +476,7 @@ func (s *scrubber) prove(text string) error {
 	var values []string
 	for _, value := range s.within {
 		// Texts may repeat words of others.
-		if p := s.values[value]; p[0] != '[' || strings.HasPrefix(p, "[secret") {
+		if !isWhole(s.values[value]) {
 			values = append(values, value)
 		}
 	}

@@ -309,7 +309,7 @@ func (r *Recording) unbound(s string) string {
 		if value == s {
 			return p
 		}
-		if len(value) >= minHidden {
+		if len(value) >= minHidden && !isWhole(p) {
 			values[value] = p
 		}
 	}
