@@ -370,7 +370,7 @@ func (s *scrubber) shorten(value string) string {
 // isName reports whether the value of a member is a name that stays. That of the
 // project does not, since it is often the name of a company.
 func (s *scrubber) isName(name, above string) bool {
-	return slices.Contains(keptNames, name) && !slices.Contains(private, above) && (name != "name" || s.section != "project")
+	return slices.Contains(keptNames, name) && (name != "name" || s.section != "project" && !slices.Contains(private, above))
 }
 
 // nouns are the kinds of the ids of operations.

@@ -60,7 +60,9 @@ func TestRecordingOfEveryOperation(t *testing.T) {
 	for i := range api.Table {
 		assert.True(t, seen[api.Table[i].Name] || api.Table[i].Keyless, api.Table[i].Name)
 	}
-	if os.Getenv("X_OUT") != "" { _ = os.WriteFile(os.Getenv("X_OUT"), text, 0o600) }
+	if os.Getenv("X_OUT") != "" {
+		_ = os.WriteFile(os.Getenv("X_OUT"), text, 0o600)
+	}
 	t.Run("replay", func(t *testing.T) {
 		fakeConversation(t, connictest.Replay(t, path, nil).Client(connic.WithEnvironment("env-production")))
 	})

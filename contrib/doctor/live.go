@@ -88,18 +88,11 @@ func probes() []probe {
 // requests, or fewer if lists are empty, whatever the client retries or follows
 // otherwise. Its error is that of a context that ended, or of Keep.
 func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error) {
-	doc, err := own()
+	l, err := newLive()
 	if err != nil {
 		return nil, err
 	}
-	l := &live{
-		comparison: comparison{report: new(Report), ours: doc, results: make(map[string]*Result)},
-		client:     c, options: o, items: make(map[api.Op][]object),
-	}
-	for i := range api.Table {
-		op := &api.Table[i]
-		l.results[op.Name] = &Result{Operation: op.Name, Ours: op.Method + " " + op.Route, State: Skipped}
-	}
+	l.client, l.options = c, o
 	for _, p := range probes() {
 		if err := l.ask(ctx, p); err != nil {
 			return nil, err
@@ -108,6 +101,22 @@ func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error)
 	l.states()
 	l.report.sort()
 	return l.report, nil
+}
+
+// newLive returns a comparison with no responses yet.
+func newLive() (*live, error) {
+	doc, err := own()
+	if err != nil {
+		return nil, err
+	}
+	l := &live{
+		comparison: comparison{report: new(Report), ours: doc, results: make(map[string]*Result)}, items: make(map[api.Op][]object),
+	}
+	for i := range api.Table {
+		op := &api.Table[i]
+		l.results[op.Name] = &Result{Operation: op.Name, Ours: op.Method + " " + op.Route, State: Skipped}
+	}
+	return l, nil
 }
 
 // A live is a comparison with responses.
