@@ -32,6 +32,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := s.respond(r, body)
+	a.write(w)
+}
+
+// write writes a response over a connection.
+func (a answer) write(w http.ResponseWriter) {
 	if a.drop {
 		cut(w)
 		return

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/mask"
+	routes "github.com/connic-go/connic/internal/route"
 )
 
 // TextMode says what becomes of the texts of people in a recording: inputs and
@@ -140,6 +145,7 @@ func Replay(t TB, path string, o *RecordOptions) *Recording {
 	}
 	if err != nil {
 		t.Fatalf("connictest: %v; set %s=1 to record it", err, recordVariable)
+		return r
 	}
 	t.Cleanup(r.unused)
 	return r
@@ -175,6 +181,12 @@ func (r *Recording) Client(opts ...connic.Option) *connic.Client {
 	return client
 }
 
+// Credentials returns the project and the key that a replay accepts besides the
+// recorded project.
+func (*Recording) Credentials() (projectID string, key connic.APIKey) {
+	return recordedProject, recordedKey
+}
+
 // Transport returns a transport that records what passes through to next, or
 // replays and leaves next alone. Use it with [connic.WithTransport] and
 // connector.WithTransport.
@@ -183,6 +195,40 @@ func (r *Recording) Transport(next http.RoundTripper) http.RoundTripper {
 		return recorder{r, next}
 	}
 	return &inProcess{func() error { return nil }, r.replay}
+}
+
+// Handler returns a handler for programs in other languages. When the Recording
+// records, it passes requests with paths below /v1 on to the service whose base
+// URL is given; when it replays, it responds, and the URL does not matter.
+func (r *Recording) Handler(baseURL string) (http.Handler, error) {
+	if !r.records {
+		return http.HandlerFunc(r.serve), nil
+	}
+	base, reason := routes.ParseBase(baseURL)
+	if reason != "" {
+		return nil, fmt.Errorf("connictest: the base URL %s", reason)
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport: r.Transport(http.DefaultTransport),
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Path, p.Out.URL.RawPath = strings.TrimPrefix(p.Out.URL.Path, "/v1"), strings.TrimPrefix(p.Out.URL.RawPath, "/v1")
+			p.SetURL(base)
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, "connictest: "+mask.Line(err.Error(), maxComplaint), http.StatusBadGateway)
+		},
+	}
+	return proxy, nil
+}
+
+func (r *Recording) serve(w http.ResponseWriter, q *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, maxRecording))
+	if err != nil {
+		http.Error(w, "connictest: the request cannot be read", http.StatusBadRequest)
+		return
+	}
+	a, _ := r.replay(q, body)
+	a.write(w)
 }
 
 // recordingFile is the format of a file.
