@@ -86,7 +86,7 @@ const (
 
 // Record returns a Recording that passes requests through to the service, and
 // writes them to a file when the test ends, together with their responses, for
-// [Replay]. A test that has failed writes nothing.
+// [Replay]. A test that has failed writes nothing; one without a request fails.
 //
 // The file is JSON. It contains no key, secret, device code, signature, e-mail
 // address or id of the service: each is replaced by a placeholder, the same
@@ -292,6 +292,9 @@ func (r *Recording) write() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.raw) == 0 {
+		r.wrong = "there was no request"
+	}
 	if r.wrong != "" {
 		r.test.Errorf("connictest: %s is not written: %s", r.path, r.wrong)
 		return

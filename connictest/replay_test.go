@@ -261,8 +261,15 @@ func TestFailedTestsWriteNothing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "recording.json")
 	r := &failed{}
-	connictest.Record(r, path, nil)
-	r.end()
+	_, _ = connictest.Record(r, path, nil).Transport(respondWith(200, nil, "{}")).RoundTrip(httptest.NewRequest(http.MethodGet, "/v1/projects/p", nil))
+	if told := r.end(); told != "" {
+		t.Error(told)
+	}
+	empty := new(reports)
+	connictest.Record(empty, path, nil)
+	if told := empty.end(); !strings.Contains(told, "there was no request") {
+		t.Error(told)
+	}
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,13 +17,14 @@ import (
 )
 
 // recordings are the flags of recordings.
-type recordings struct{ record, replay, upstream, texts string }
+type recordings struct{ record, replay, upstream, texts, ignore string }
 
 func (o *recordings) define(flags *flag.FlagSet) {
 	flags.StringVar(&o.record, "record", "", "record to this `file` what passes through to the service")
 	flags.StringVar(&o.replay, "replay", "", "replay this `file`")
 	flags.StringVar(&o.upstream, "upstream", "https://api.connic.co/v1", "with -record, the base `URL` of the service")
 	flags.StringVar(&o.texts, "texts", "replace", "with -record, what becomes of the texts of people: replace, shorten or keep")
+	flags.StringVar(&o.ignore, "ignore", "", "with -replay, `names` of members and parameters that may differ, separated by commas")
 }
 
 func (o *recordings) file() string { return cmp.Or(o.record, o.replay) }
@@ -41,7 +43,7 @@ func (o *recordings) run(ctx context.Context, addr string, stdout, stderr io.Wri
 	}
 	p := &program{stderr: stderr}
 	defer func() { err = errors.Join(err, p.end()) }()
-	options := &connictest.RecordOptions{Texts: mode}
+	options := &connictest.RecordOptions{Texts: mode, Ignore: strings.FieldsFunc(o.ignore, func(r rune) bool { return r == ',' })}
 	var recording *connictest.Recording
 	if o.record != "" {
 		recording = connictest.Record(p, o.record, options)
