@@ -209,7 +209,7 @@ func (r *Recording) Handler(baseURL string) (http.Handler, error) {
 		return nil, fmt.Errorf("connictest: the base URL %s", reason)
 	}
 	proxy := &httputil.ReverseProxy{
-		Transport: r.Transport(http.DefaultTransport),
+		Transport: r.Transport(&http.Transport{Proxy: http.ProxyFromEnvironment}),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Path, p.Out.URL.RawPath = strings.TrimPrefix(p.Out.URL.Path, "/v1"), strings.TrimPrefix(p.Out.URL.RawPath, "/v1")
 			p.SetURL(base)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"github.com/connic-go/connic/internal/leaktest"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
+	"github.com/connic-go/connic/internal/leaktest"
 )
 
 // reports is a TB that collects what is reported.
@@ -105,7 +105,7 @@ func TestRecordAndReplay(t *testing.T) {
 		}
 		var out struct{ N int }
 		if err := again.DecodeOutput(&out); err != nil || out.N != 5 {
-			return fmt.Errorf("%v %v", out, err)
+			return fmt.Errorf("%v: %w", out, err)
 		}
 		ingestion, err := c.Knowledge.UploadText(ctx, connic.TextUpload{EnvironmentID: "env-production", Content: "A document", EntryID: "doc-7", Namespace: "handbook"})
 		if err != nil {
@@ -150,7 +150,7 @@ func TestReplayInAnyOrder(t *testing.T) {
 	for i := range 50 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			if told := replay(t, path, nil, work(rand.New(rand.NewPCG(1, uint64(i))).Perm(12))); told != "" { //nolint:gosec // an order
+			if told := replay(t, path, nil, work(rand.New(rand.NewPCG(1, uint64(i))).Perm(12))); told != "" {
 				t.Error(told)
 			}
 		})

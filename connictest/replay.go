@@ -138,8 +138,7 @@ func (r *Recording) unused() {
 
 // key identifies a request.
 func (x *recordedExchange) key() string {
-	text, _ := json.Marshal(x.Request)
-	return x.Operation + string(text)
+	return x.Operation + asJSON(x.Request)
 }
 
 // states are those of all that was waited for, as polls have seen them.

@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/connic-go/connic/internal/mask"
@@ -126,7 +127,7 @@ func (m *matching) form(want []recordedPart, asked *rawExchange) {
 		have = append(have, recordedPart{part.FormName(), part.FileName(), part.Header.Get("Content-Type"), content.String()})
 	}
 	if len(want) != len(have) {
-		m.differ("parts", fmt.Sprint(len(want)), fmt.Sprint(len(have)))
+		m.differ("parts", strconv.Itoa(len(want)), strconv.Itoa(len(have)))
 		return
 	}
 	for i, w := range want {
@@ -195,7 +196,10 @@ func (m *matching) value(where string, want, have any) {
 }
 
 func asJSON(v any) string {
-	text, _ := json.Marshal(v)
+	text, err := json.Marshal(v)
+	if err != nil { // it was decoded from JSON
+		return err.Error()
+	}
 	return string(text)
 }
 

@@ -229,7 +229,7 @@ func TestDriftedRecordings(t *testing.T) {
 		"no recording":           {`"version": 1`, `"version": 2`, "is a recording of version 2"},
 		"not JSON":               {`"version": 1,`, `"version": 1`, "is not a recording"},
 	} {
-		doctored := bytes.Replace(text, []byte(test.old), []byte(test.new), -1)
+		doctored := bytes.ReplaceAll(text, []byte(test.old), []byte(test.new))
 		if bytes.Equal(doctored, text) {
 			t.Errorf("%s: nothing to replace in\n%s", name, text)
 			continue
@@ -238,7 +238,7 @@ func TestDriftedRecordings(t *testing.T) {
 		if err := os.WriteFile(path, doctored, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		told := ""
+		var told string
 		if strings.HasPrefix(test.want, "is ") {
 			r := new(reports)
 			func() {

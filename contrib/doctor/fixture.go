@@ -113,6 +113,7 @@ func redaction() scrub.Rules {
 					ids[s] = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(ids)+1)
 				}
 				return ids[s]
+			case scrub.Text:
 			}
 			return "text"
 		},
