@@ -114,7 +114,7 @@ func TestUnsigned(t *testing.T) {
 		told     error
 	}{
 		"drain":       {nil, true, "[1]", plain, 204, 2, nil},
-		"run":         {nil, true, run, plain, 204, 1, nil},
+		"run":         {nil, true, run, plain, 204, 2, nil},
 		"signed":      {nil, true, "[1]", nil, 204, 2, nil},
 		"forged":      {nil, true, "[1]", forged, 204, 2, nil},
 		"blank":       {[]connector.Secret{" "}, true, "[1]", plain, 204, 2, nil},

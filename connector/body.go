@@ -26,11 +26,11 @@ func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	if size > most {
 		return nil, ErrTooLarge
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not supported by every server
 	if r.Body == nil {
 		return nil, nil
 	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not supported by every server
 	// MaxBytesReader also closes the connection after a body that is too large.
 	in, body := http.MaxBytesReader(w, r.Body, most), make([]byte, 0, capacity(0, size))
 	for {

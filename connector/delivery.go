@@ -1,9 +1,11 @@
 package connector
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -109,7 +111,7 @@ const (
 	keyStarted
 	keyEnded
 	keyUsage
-	keyApproval // it has only this, if nested
+	keyApproval
 	keyTool
 	keyRequested
 	keyAction
@@ -143,7 +145,7 @@ func (d *Delivery) read(in *lenient.Decoder, item bool) error {
 			d.Kind = KindBatch
 		}
 		err := in.Skip()
-		d.Body = in.Since(at)
+		d.Body = slices.Clip(in.Since(at))
 		return err
 	}
 	if err := in.Members(func(key []byte) error {
@@ -156,14 +158,18 @@ func (d *Delivery) read(in *lenient.Decoder, item bool) error {
 	}); err != nil {
 		return err
 	}
-	d.Body = in.Since(at)
+	d.Body = slices.Clip(in.Since(at))
 	d.RunID, d.AgentName, d.Status = text(m[keyRunID]), text(m[keyAgent]), connic.RunStatus(text(m[keyStatus]))
 	d.Output, d.Error = text(m[keyOutput]), text(m[keyError])
 	d.StartedAt, d.EndedAt = instant(m[keyStarted]), instant(m[keyEnded])
 	d.TokenUsage = usage(m[keyUsage])
 	d.Kind = d.kind(&m, item)
-	if d.Kind == KindRun && d.RunID == "" {
-		d.RunID = text(m[keyID])
+	switch {
+	case d.Kind == KindRun:
+		d.RunID = cmp.Or(d.RunID, text(m[keyID]))
+	case d.Kind == KindApproval && m.has(keyApproval):
+		a := d.Approval()
+		d.RunID, d.AgentName = a.RunID, a.AgentName
 	}
 	return nil
 }

@@ -253,7 +253,7 @@ func TestDrains(t *testing.T) {
 	var j journal
 	shop := httptest.NewServer(&connector.Receiver{Handle: j.mux().Deliver, Unsigned: true})
 	t.Cleanup(shop.Close)
-	out := srv.Outbound(shop.URL, nil, "talks").WithoutRuns().WithoutSecret()
+	out := srv.Outbound(shop.URL, nil, "talks").WithoutRuns().WithSecret("")
 	if all := slices.Concat(out.DrainRuns(), out.DrainLogs(), out.DrainAuditLog()); len(all) != 0 {
 		t.Errorf("%d deliveries of nothing", len(all))
 	}

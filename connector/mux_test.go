@@ -280,14 +280,16 @@ func TestMistakesAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	handle := func(context.Context, connector.Delivery) error { return nil }
 	for name, register := range map[string]func(*connector.Mux){
-		"nil":              func(m *connector.Mux) { m.Handle(connector.KindLog, nil) },
-		"nil slice":        func(m *connector.Mux) { m.HandleItems(connector.KindLog, nil) },
-		"nil agent":        func(m *connector.Mux) { m.HandleAgent(connector.KindLog, "a", nil) },
-		"nil payload":      func(m *connector.Mux) { m.HandlePayload("a", "b", nil) },
-		"nil fallback":     func(m *connector.Mux) { m.Fallback(nil) },
-		"no agent":         func(m *connector.Mux) { m.HandleAgent(connector.KindLog, "", handle) },
-		"two of a kind":    func(m *connector.Mux) { m.Handle(connector.KindRun, handle) },
-		"also as a slice":  func(m *connector.Mux) { m.HandleItems(connector.KindRun, func(context.Context, []connector.Delivery) error { return nil }) },
+		"nil":           func(m *connector.Mux) { m.Handle(connector.KindLog, nil) },
+		"nil slice":     func(m *connector.Mux) { m.HandleItems(connector.KindLog, nil) },
+		"nil agent":     func(m *connector.Mux) { m.HandleAgent(connector.KindLog, "a", nil) },
+		"nil payload":   func(m *connector.Mux) { m.HandlePayload("a", "b", nil) },
+		"nil fallback":  func(m *connector.Mux) { m.Fallback(nil) },
+		"no agent":      func(m *connector.Mux) { m.HandleAgent(connector.KindLog, "", handle) },
+		"two of a kind": func(m *connector.Mux) { m.Handle(connector.KindRun, handle) },
+		"also as a slice": func(m *connector.Mux) {
+			m.HandleItems(connector.KindRun, func(context.Context, []connector.Delivery) error { return nil })
+		},
 		"two of an agent":  func(m *connector.Mux) { m.HandleAgent(connector.KindRun, "a", handle) },
 		"two of a payload": func(m *connector.Mux) { m.HandlePayload("type", "refund", handle) },
 		"two fallbacks":    func(m *connector.Mux) { m.Fallback(handle) },

@@ -63,19 +63,23 @@ type Receiver struct {
 	Secrets []Secret
 	// Unsigned accepts deliveries without verifying anything, for a drain
 	// without a secret. Whoever knows the URL can then post whatever they like,
-	// and repeat what was posted before; nothing but runs is deduplicated. Set a
-	// secret if you can. Otherwise limit who can reach the URL, and do not act
-	// on what is posted without asking the API. A receiver with secrets must
-	// not be Unsigned: it refuses everything.
+	// and repeat what was posted before. Nothing is deduplicated, because a
+	// forgery would then suppress what is genuine: the Store is not used. Set a
+	// secret if you can. Otherwise limit who can reach the URL, and read from the
+	// API what you act on. A receiver with secrets must not be Unsigned: it
+	// refuses everything.
 	Unsigned bool
 	// Tolerance is the maximum difference between a timestamp and the current
 	// time, in either direction. 0 means 5 minutes.
 	Tolerance time.Duration
-	// MaxBytes limits the body unless it is a list, as drains post, which
-	// MaxBatchBytes limits. 0 means 4 MiB and 32 MiB. Compressed bodies are not
-	// decompressed. A body must arrive within 30 s, if the server's
-	// ResponseWriter supports deadlines.
-	MaxBytes, MaxBatchBytes int64
+	// MaxBytes limits the body unless it is a list. 0 means 4 MiB. Compressed
+	// bodies are not decompressed. A body must arrive within 30 s, if the
+	// server's ResponseWriter supports deadlines.
+	MaxBytes int64
+	// MaxBatchBytes limits a body that is a list, as drains post. 0 means 32 MiB.
+	// A body is read before its signature can be verified: lower the limit
+	// where no drain posts.
+	MaxBatchBytes int64
 	// Store detects repeated deliveries: see [Store]. If it is nil, the process
 	// remembers the last 10,000 for a day.
 	Store Store
@@ -201,7 +205,12 @@ func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) 
 	if err != nil {
 		return http.StatusBadRequest, err
 	}
-	return v.handle(r, d, v.key(s, &d))
+	if v.Unsigned {
+		ctx, cancel := context.WithTimeout(r.Context(), lease)
+		defer cancel()
+		return v.call(ctx, r, d)
+	}
+	return v.handle(r, d, key(s.timestamp, &d))
 }
 
 // admit decides by its header whether the body of a request is read: not if it
@@ -238,17 +247,13 @@ func isJSON(h http.Header) bool {
 	return err == nil && (kind == "application/json" || (strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")))
 }
 
-// key identifies a delivery and its repetitions: see [Store]. It is empty for one
-// of which a repetition cannot be told from a new event.
-func (v *Receiver) key(s *signature, d *Delivery) string {
-	switch {
-	case d.Kind == KindRun && len(d.RunID) <= maxRunID:
+// key identifies a delivery and its repetitions: see [Store].
+func key(timestamp string, d *Delivery) string {
+	if d.Kind == KindRun && len(d.RunID) <= maxRunID {
 		return "run:" + d.RunID
-	case s == nil:
-		return ""
 	}
 	h := sha256.New()
-	_, _ = io.WriteString(h, s.timestamp+".")
+	_, _ = io.WriteString(h, timestamp+".")
 	_, _ = h.Write(d.Body)
 	return "body:" + hex.EncodeToString(h.Sum(nil))
 }
@@ -266,9 +271,6 @@ func (v *Receiver) handle(r *http.Request, d Delivery, key string) (status int, 
 	until := time.Now().Add(lease)
 	ctx, cancel := context.WithDeadline(r.Context(), until)
 	defer cancel()
-	if key == "" {
-		return v.call(ctx, r, d)
-	}
 	switch state, err := v.store.Claim(ctx, key, lease); {
 	case err != nil:
 		return http.StatusServiceUnavailable, fmt.Errorf("connic: connector: the store has failed: %w", err)

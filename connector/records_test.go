@@ -27,21 +27,21 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 func TestKindsOfItems(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]connector.Kind{
-		`{"id": "1", "agent_name": "a", "status": "failed", "error": "no", "created_at": "2026-01-02"}`:       connector.KindRun,
-		`{"run_id": "1", "agent_name": "a", "status": "running"}`:                                             connector.KindRun,
-		`{"id": "1", "agent_name": "a", "status": "awaiting_approval"}`:                                       connector.KindRun,
-		`{"id": "1", "agent_name": "a", "status": "pondering"}`:                                               connector.KindPayload,
-		`{"agent_name": "a", "status": "failed"}`:                                                             connector.KindPayload,
-		`{"message": "m", "level": "info"}`:                                                                   connector.KindLog,
-		`{"body": "m", "severity_text": "INFO", "run_id": "1", "agent_name": "a", "status": "completed"}`:      connector.KindLog,
-		`{"msg": "m", "time": 1767355200, "span_id": "1"}`:                                                    connector.KindLog,
-		`{"message": "m"}`:                                                                                    connector.KindPayload,
+		`{"id": "1", "agent_name": "a", "status": "failed", "error": "no", "created_at": "2026-01-02"}`:   connector.KindRun,
+		`{"run_id": "1", "agent_name": "a", "status": "running"}`:                                         connector.KindRun,
+		`{"id": "1", "agent_name": "a", "status": "awaiting_approval"}`:                                   connector.KindRun,
+		`{"id": "1", "agent_name": "a", "status": "pondering"}`:                                           connector.KindPayload,
+		`{"agent_name": "a", "status": "failed"}`:                                                         connector.KindPayload,
+		`{"message": "m", "level": "info"}`:                                                               connector.KindLog,
+		`{"body": "m", "severity_text": "INFO", "run_id": "1", "agent_name": "a", "status": "completed"}`: connector.KindLog,
+		`{"msg": "m", "time": 1767355200, "span_id": "1"}`:                                                connector.KindLog,
+		`{"message": "m"}`: connector.KindPayload,
 		`{"id": "1", "action": "judges.update", "resource_type": "judge", "timestamp": "2026-01-02T12:00:00"}`: connector.KindAudit,
-		`{"action": "login", "actor": "ada"}`:                                                                 connector.KindAudit,
-		`{"action": "login"}`:                                                                                 connector.KindPayload,
-		`{"approval": {"id": "1"}}`:                                                                           connector.KindApproval,
-		`{"id": "1", "tool_name": "pay", "expires_at": "2026-01-02", "status": "pending"}`:                    connector.KindApproval,
-		`{"environment_id": "e", "status": "healthy"}`:                                                        connector.KindPayload,
+		`{"action": "login", "actor": "ada"}`: connector.KindAudit,
+		`{"action": "login"}`:                 connector.KindPayload,
+		`{"approval": {"id": "1"}}`:           connector.KindApproval,
+		`{"id": "1", "tool_name": "pay", "expires_at": "2026-01-02", "status": "pending"}`: connector.KindApproval,
+		`{"environment_id": "e", "status": "healthy"}`:                                     connector.KindPayload,
 		`[{"run_id": "1"}]`: connector.KindUnknown, `5`: connector.KindUnknown, `null`: connector.KindUnknown, `"x"`: connector.KindUnknown,
 	} {
 		if d := item(t, body); d.Kind != want || string(d.Body) != body {
@@ -95,7 +95,7 @@ func TestRecords(t *testing.T) {
 		if want := (&connic.Approval{
 			ID: "1", RunID: "7", AgentName: "a", ToolName: "pay", Status: connic.ApprovalPending, Arguments: json.RawMessage(`{"amount": 5}`),
 			Inputs: []connic.ApprovalInput{{Label: "Reason", Sensitive: true}}, RequestedAt: noon,
-		}); d.Kind != connector.KindApproval || !reflect.DeepEqual(a, want) {
+		}); d.Kind != connector.KindApproval || d.RunID != "7" || d.AgentName != "a" || !reflect.DeepEqual(a, want) {
 			t.Errorf("%s: %+v", body, a)
 		}
 	}

@@ -101,20 +101,19 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// Secret returns the secret that signs the deliveries, which is empty after
-// [Outbound.WithoutSecret].
+// Secret returns the secret that signs the deliveries.
 func (o *Outbound) Secret() connector.Secret {
 	o.server.mu.Lock()
 	defer o.server.mu.Unlock()
 	return o.secret()
 }
 
-// WithoutSecret makes o post without a signature, as the channel of a drain may. It
-// returns o.
-func (o *Outbound) WithoutSecret() *Outbound {
+// WithSecret makes o sign with a given secret or, if that is empty, post without a
+// signature, as a drain may. It returns o.
+func (o *Outbound) WithSecret(secret connector.Secret) *Outbound {
 	o.server.mu.Lock()
 	defer o.server.mu.Unlock()
-	o.secret = kept("")
+	o.secret = kept(secret)
 	return o
 }
 
@@ -152,9 +151,11 @@ func (o *Outbound) Send(payload any) OutboundDelivery {
 	return o.post("", body)
 }
 
-// Notify posts the notice of an approval, as [Outbound.Send] does. Its form is not
-// documented: the fake posts the approval as JSON.
-func (o *Outbound) Notify(a *connic.Approval) OutboundDelivery { return o.Send(a) }
+// Notify posts the notice of an approval, as [Outbound.Send] does. The form of the
+// service's notices is not documented.
+func (o *Outbound) Notify(a *connic.Approval) OutboundDelivery {
+	return o.Send(object{"event": "approval.requested", "approval": a})
+}
 
 // Deliveries returns the newest 1,000 deliveries, oldest first, with at most 16
 // MiB of bodies.
