@@ -31,7 +31,7 @@ import (
 // so a handler must tolerate an item that it has handled before.
 //
 // The methods that register handlers panic where [http.ServeMux] would: if the
-// handler is nil, or if there is one already. All methods are safe for concurrent
+// handler is nil, if there is one already, or if the kind does not exist. All methods are safe for concurrent
 // use, and no lock is held while a handler runs.
 type Mux struct {
 	mu       sync.RWMutex
@@ -116,6 +116,8 @@ func (m *Mux) register(r route, h handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch _, taken := m.handlers[r]; {
+	case !slices.Contains([]Kind{KindRun, KindPayload, KindApproval, KindBatch, KindLog, KindAudit, KindUnknown}, r.kind):
+		misuse(fmt.Sprintf("there is no kind %q", r.kind))
 	case h.one == nil && h.many == nil:
 		misuse("a handler is nil")
 	case taken:

@@ -285,6 +285,7 @@ func TestMistakesAreRefusedAtOnce(t *testing.T) {
 		"nil agent":     func(m *connector.Mux) { m.HandleAgent(connector.KindLog, "a", nil) },
 		"nil payload":   func(m *connector.Mux) { m.HandlePayload("a", "b", nil) },
 		"nil fallback":  func(m *connector.Mux) { m.Fallback(nil) },
+		"no such kind":  func(m *connector.Mux) { m.Handle("runs", handle) },
 		"no agent":      func(m *connector.Mux) { m.HandleAgent(connector.KindLog, "", handle) },
 		"two of a kind": func(m *connector.Mux) { m.Handle(connector.KindRun, handle) },
 		"also as a slice": func(m *connector.Mux) {
