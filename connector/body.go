@@ -43,7 +43,7 @@ func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		switch n := max(int64(len(body)), size); {
 		case errors.As(err, &tooLarge), n > min(plain, list) && n > limit(body, plain, list):
 			return nil, ErrTooLarge
-		case err == io.EOF: //nolint:errorlint // as io.ReadAll compares it
+		case err == io.EOF:
 			// Otherwise the deadline would end the context of the request while
 			// Handle runs.
 			_ = control.SetReadDeadline(time.Time{})
