@@ -12,6 +12,16 @@
 //   - outbound: the service posts each completed run, and what an agent's tools and
 //     middleware post, to your URL, where a [Handler] receives it.
 //
+// # Receiving
+//
+// A [Receiver], or a [Handler], which is one with default settings, is an
+// [http.Handler] that verifies deliveries, drops repetitions, and passes each to a
+// function. [Mux.Deliver] is such a function: it passes deliveries on by their
+// [Kind], their agent, or a key of their payload, and what nobody handles to a
+// fallback. [Delivery.Run], [Delivery.Approval], [Delivery.LogLine] and
+// [Delivery.AuditEntry] are typed forms of a [Delivery], whose Body is always the
+// JSON as received. Drains post batches, whose items are deliveries themselves.
+//
 // # Retries
 //
 // Connectors have no protection against replays: an input that arrives twice

@@ -125,9 +125,14 @@ const (
 	ErrTooLarge     = sentinel("connic: connector: the body is too large")
 	ErrContentType  = sentinel("connic: connector: the body is not declared as JSON")
 	ErrBodyConsumed = sentinel("connic: connector: the body was already read, at least in part, by middleware, or the sender sent none")
-	ErrNotJSON      = sentinel("connic: connector: the body is signed, but is not JSON")
+	ErrNotJSON      = sentinel("connic: connector: the body is accepted, but is not JSON, or is nested too deep")
 	ErrBusy         = sentinel("connic: connector: the same delivery is being handled")
+	ErrUnsigned     = sentinel("connic: connector: the receiver has secrets and is Unsigned as well, so it refuses everything")
 )
+
+// ErrNoFallback is returned by [Mux.Deliver] for every delivery if the [Mux] has
+// no fallback.
+const ErrNoFallback = sentinel("connic: connector: the Mux has no Fallback, so it handles nothing")
 
 // failures are the errors of several runs, in one line.
 type failures []error

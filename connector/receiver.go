@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,7 +10,6 @@ import (
 	"log"
 	"mime"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -38,13 +36,16 @@ func Handler(handle func(ctx context.Context, d Delivery) error, secrets ...Secr
 //   - 204: Handle returned nil, now or earlier.
 //   - 401: The delivery is refused for any of these reasons: it is not signed, the
 //     signature is wrong, the timestamp is too far from the current time, or the body
-//     is too large or not declared as JSON.
+//     is not declared as JSON.
 //   - 400: The delivery is signed but not JSON.
 //   - 405: The method is not POST.
+//   - 413: The body is too large.
 //   - 422: Handle returned an error marked by [Permanent].
 //   - 503: The same delivery is being handled, or the Store failed.
 //   - 500: Handle returned another error or panicked, no secret is set, or middleware
 //     has consumed the body.
+//
+// A batch is one delivery: it is acknowledged, or refused, as a whole.
 //
 // A delivery that is refused before its body was read is answered without waiting for
 // it. Its connection is closed within a second, unless it is one of HTTP/2.
@@ -60,13 +61,25 @@ type Receiver struct {
 	// Secrets are the signing secrets; a delivery must match one of them. Blank
 	// ones are ignored.
 	Secrets []Secret
+	// Unsigned accepts deliveries without verifying anything, for a drain
+	// without a secret. Whoever knows the URL can then post whatever they like,
+	// and repeat what was posted before. Nothing is deduplicated, because a
+	// forgery would then suppress what is genuine: the Store is not used. Set a
+	// secret if you can. Otherwise limit who can reach the URL, and read from the
+	// API what you act on. A receiver with secrets must not be Unsigned: it
+	// refuses everything.
+	Unsigned bool
 	// Tolerance is the maximum difference between a timestamp and the current
 	// time, in either direction. 0 means 5 minutes.
 	Tolerance time.Duration
-	// MaxBytes limits the body. 0 means 4 MiB. Compressed bodies are not
-	// decompressed. A body must arrive within 30 s, if the server's
-	// ResponseWriter supports deadlines.
+	// MaxBytes limits the body unless it is a list. 0 means 4 MiB. Compressed
+	// bodies are not decompressed. A body must arrive within 30 s, if the
+	// server's ResponseWriter supports deadlines.
 	MaxBytes int64
+	// MaxBatchBytes limits a body that is a list, as drains post. 0 means 32 MiB.
+	// A body is read before its signature can be verified: lower the limit
+	// where no drain posts.
+	MaxBatchBytes int64
 	// Store detects repeated deliveries: see [Store]. If it is nil, the process
 	// remembers the last 10,000 for a day.
 	Store Store
@@ -80,9 +93,8 @@ type Receiver struct {
 }
 
 const (
-	defaultMaxBytes = 4 << 20
-	memoryKeys      = 10_000
-	memoryTime      = 24 * time.Hour
+	memoryKeys = 10_000
+	memoryTime = 24 * time.Hour
 	// lease also limits the context of Handle, so that a claim does not expire
 	// while Handle runs. A Handle that ignores its context loses its claim.
 	lease = 5 * time.Minute
@@ -149,12 +161,13 @@ func leave(w http.ResponseWriter, r *http.Request) {
 
 // answers reveal no more than the status does, since the sender may be anyone.
 var answers = map[int]string{
-	http.StatusBadRequest:          "not JSON\n",
-	http.StatusUnauthorized:        "refused\n",
-	http.StatusMethodNotAllowed:    "POST only\n",
-	http.StatusUnprocessableEntity: "not accepted\n",
-	http.StatusInternalServerError: "not handled\n",
-	http.StatusServiceUnavailable:  "try again later\n",
+	http.StatusBadRequest:            "not JSON\n",
+	http.StatusUnauthorized:          "refused\n",
+	http.StatusMethodNotAllowed:      "POST only\n",
+	http.StatusRequestEntityTooLarge: "too large\n",
+	http.StatusUnprocessableEntity:   "not accepted\n",
+	http.StatusInternalServerError:   "not handled\n",
+	http.StatusServiceUnavailable:    "try again later\n",
 }
 
 const errNoHandle = sentinel("connic: connector: the receiver has no Handle")
@@ -166,20 +179,10 @@ func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) 
 		leave(w, r)
 		return http.StatusMethodNotAllowed, fmt.Errorf("connic: connector: the method is %.16q, not POST", r.Method)
 	}
-	span := v.Tolerance
-	if span <= 0 {
-		span = tolerance
-	}
-	// Do not read the body of a request that is not even signed.
-	s, err := readSignature(r.Header, span, v.Secrets)
-	if v.Handle == nil {
-		err = errNoHandle
-	} else if err == nil && !isJSON(r.Header) {
-		err = ErrContentType
-	}
+	s, err := v.admit(r.Header)
 	if err != nil {
 		leave(w, r)
-		if errors.Is(err, ErrNoSecret) || errors.Is(err, errNoHandle) {
+		if errors.Is(err, ErrNoSecret) || errors.Is(err, errNoHandle) || errors.Is(err, ErrUnsigned) {
 			return http.StatusInternalServerError, err
 		}
 		return http.StatusUnauthorized, err
@@ -187,19 +190,50 @@ func (v *Receiver) receive(w http.ResponseWriter, r *http.Request) (int, error) 
 	body, err := v.read(w, r)
 	if err == nil {
 		err = s.verify(body)
-		if n := int64(len(body)); err != nil && (n == 0 || r.ContentLength > 0) && n != r.ContentLength {
+		if n := int64(len(body)); (err != nil || v.Unsigned) && (n == 0 || r.ContentLength > 0) && n != r.ContentLength {
 			return http.StatusInternalServerError, ErrBodyConsumed
 		}
 	}
 	if err != nil {
-		leave(w, r) // whatever the reason, the response is the same
-		return http.StatusUnauthorized, err
+		leave(w, r)
+		if errors.Is(err, ErrTooLarge) {
+			return http.StatusRequestEntityTooLarge, err
+		}
+		return http.StatusUnauthorized, err // whatever the reason, the response is the same
 	}
 	d, err := ParseDelivery(body)
 	if err != nil {
 		return http.StatusBadRequest, err
 	}
+	if v.Unsigned {
+		ctx, cancel := context.WithTimeout(r.Context(), lease)
+		defer cancel()
+		return v.call(ctx, r, d)
+	}
 	return v.handle(r, d, key(s.timestamp, &d))
+}
+
+// admit decides by its header whether the body of a request is read: not if it
+// is not even signed.
+func (v *Receiver) admit(h http.Header) (*signature, error) {
+	span := v.Tolerance
+	if span <= 0 {
+		span = tolerance
+	}
+	s, err := readSignature(h, span, v.Secrets)
+	if v.Unsigned {
+		if !errors.Is(err, ErrNoSecret) {
+			return nil, ErrUnsigned
+		}
+		s, err = nil, nil
+	}
+	switch {
+	case v.Handle == nil:
+		return nil, errNoHandle
+	case err == nil && !isJSON(h):
+		return nil, ErrContentType
+	}
+	return s, err
 }
 
 // isJSON reports whether a body may be JSON. The vendor does not document the
@@ -211,33 +245,6 @@ func isJSON(h http.Header) bool {
 	}
 	kind, _, err := mime.ParseMediaType(value)
 	return err == nil && (kind == "application/json" || (strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")))
-}
-
-func (v *Receiver) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limit := v.MaxBytes
-	if limit <= 0 {
-		limit = defaultMaxBytes
-	}
-	if r.ContentLength > limit {
-		return nil, ErrTooLarge
-	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not supported by every server
-	var buf bytes.Buffer
-	if r.Body != nil {
-		// MaxBytesReader also closes the connection after a body that is too
-		// large.
-		if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
-			if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-				return nil, ErrTooLarge
-			}
-			return nil, errors.New("connic: connector: the body was truncated, or took too long")
-		}
-	}
-	// Otherwise the deadline would end the context of the request while Handle
-	// runs.
-	_ = control.SetReadDeadline(time.Time{})
-	return buf.Bytes(), nil
 }
 
 // key identifies a delivery and its repetitions: see [Store].
@@ -289,13 +296,8 @@ func (v *Receiver) handle(r *http.Request, d Delivery, key string) (status int, 
 			err = fmt.Errorf("%w; and the store has failed: %w", err, failed)
 		}
 	}()
-	err = v.guard(ctx, r, d)
-	var final *permanent
-	switch {
-	case errors.As(err, &final):
-		return http.StatusUnprocessableEntity, err
-	case err != nil:
-		return http.StatusInternalServerError, err
+	if status, err = v.call(ctx, r, d); err != nil {
+		return status, err
 	}
 	handled = true
 	// The work is done: do not request a repetition because it could not be
@@ -306,24 +308,21 @@ func (v *Receiver) handle(r *http.Request, d Delivery, key string) (status int, 
 	return http.StatusNoContent, nil
 }
 
-// guard calls Handle. It converts a panic to an error, so that the sender
-// receives a response. The panic is reported to OnError or, without OnError,
-// logged as net/http would. [http.ErrAbortHandler] is passed on.
-func (v *Receiver) guard(ctx context.Context, r *http.Request, d Delivery) (err error) {
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		if p == http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
-			panic(p) //nolint:forbidigo // it is not ours
-		}
-		err = fmt.Errorf("connic: connector: the handler panicked: %v\n%s", p, debug.Stack())
-		if v.OnError == nil {
-			logPanic(r, err)
-		}
-	}()
-	return v.Handle(ctx, d)
+// call calls Handle, and returns the status of the response. A panic is an error,
+// so that the sender receives a response. It is reported to OnError or, without
+// OnError, logged as net/http would.
+func (v *Receiver) call(ctx context.Context, r *http.Request, d Delivery) (int, error) {
+	err := safely(func() error { return v.Handle(ctx, d) })
+	if panicked := (*panicError)(nil); v.OnError == nil && errors.As(err, &panicked) {
+		logPanic(r, err)
+	}
+	switch {
+	case err == nil:
+		return http.StatusNoContent, nil
+	case isPermanent(err):
+		return http.StatusUnprocessableEntity, err
+	}
+	return http.StatusInternalServerError, err
 }
 
 func logPanic(r *http.Request, err error) {

@@ -16,7 +16,8 @@ import (
 // other delivery is "body:" and the hexadecimal SHA-256 of its timestamp, a dot
 // and its body: a copy is recognized as long as its timestamp is accepted, and
 // an equal payload with another timestamp is a new event. Two equal ones with
-// the same timestamp cannot be told from a copy.
+// the same timestamp cannot be told from a copy. A batch has one key, and its items
+// have none of their own. An unsigned receiver does not use its Store.
 type Store interface {
 	// Claim claims a key for the duration of the lease if it is new, was
 	// released, or its previous lease has expired. It returns [Claimed] if the

@@ -15,23 +15,29 @@ import (
 	"github.com/connic-go/connic/connector"
 )
 
-// An Outbound is an outbound connector of the fake. It posts each completed run
-// to a URL, signed.
+// An Outbound is an outbound connector of the fake, and a channel of drains. It
+// posts to a URL, signed: each completed run by itself, and on demand what an
+// agent's tool or middleware posts ([Outbound.Send]), notices of approvals
+// ([Outbound.Notify]), and drains ([Outbound.DrainRuns] and the like). Use
+// [connector.Sign] to post anything else.
 type Outbound struct {
 	server *Server
 	url    string
-	secret func() connector.Secret
 	client *http.Client
 
 	// The remaining fields are guarded by the mutex of the server.
+	secret     func() connector.Secret
 	agents     []string
+	noRuns     bool
 	faults     []DeliveryFault
 	deliveries history[OutboundDelivery]
+	drained    map[string]drained // by run id
+	audited    string             // the id of the last audit entry that was drained
 }
 
 // An OutboundDelivery is a delivery that was made.
 type OutboundDelivery struct {
-	RunID  string
+	RunID  string      // of a run that was delivered by itself
 	Header http.Header // the headers of the signature
 	Body   []byte
 	Status int   // of the response; 0 if there was none
@@ -39,8 +45,7 @@ type OutboundDelivery struct {
 	At     time.Time
 }
 
-// A DeliveryFault makes the deliveries of one run fail. Its fields can be
-// combined.
+// A DeliveryFault makes one delivery fail. Its fields can be combined.
 type DeliveryFault struct {
 	Twice     bool          // deliver twice, the second time with a new timestamp
 	Late      time.Duration // delay between signing and sending
@@ -97,13 +102,59 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Secret returns the secret that signs the deliveries.
-func (o *Outbound) Secret() connector.Secret { return o.secret() }
+func (o *Outbound) Secret() connector.Secret {
+	o.server.mu.Lock()
+	defer o.server.mu.Unlock()
+	return o.secret()
+}
 
-// Fault sets a fault. Several faults apply to successive runs, in order.
+// WithSecret makes o sign with a given secret or, if that is empty, post without a
+// signature, as a drain may. It returns o.
+func (o *Outbound) WithSecret(secret connector.Secret) *Outbound {
+	o.server.mu.Lock()
+	defer o.server.mu.Unlock()
+	o.secret = kept(secret)
+	return o
+}
+
+// WithoutRuns makes o post on demand only. It returns o.
+func (o *Outbound) WithoutRuns() *Outbound {
+	o.server.mu.Lock()
+	defer o.server.mu.Unlock()
+	o.noRuns = true
+	return o
+}
+
+// Fault sets a fault. Several faults apply to successive deliveries, in order.
 func (o *Outbound) Fault(f DeliveryFault) {
 	o.server.mu.Lock()
 	defer o.server.mu.Unlock()
 	o.faults = append(o.faults, f)
+}
+
+// nextFault returns the fault of the next delivery. The caller holds the mutex.
+func (o *Outbound) nextFault() (f DeliveryFault) {
+	if len(o.faults) > 0 {
+		f, o.faults = o.faults[0], o.faults[1:]
+	}
+	return f
+}
+
+// Send posts a payload of any shape, as JSON, like an agent's tool or middleware. It
+// returns when the receiver has responded, and may be called by an agent. If a
+// fault delivers twice, the result is that of the second.
+func (o *Outbound) Send(payload any) OutboundDelivery {
+	body, err := json.Marshal(payload)
+	if err != nil {
+		return OutboundDelivery{Err: err, At: time.Now()}
+	}
+	return o.post("", body)
+}
+
+// Notify posts the notice of an approval, as [Outbound.Send] does. The form of the
+// service's notices is not documented.
+func (o *Outbound) Notify(a *connic.Approval) OutboundDelivery {
+	return o.Send(object{"event": "approval.requested", "approval": a})
 }
 
 // Deliveries returns the newest 1,000 deliveries, oldest first, with at most 16
@@ -132,32 +183,24 @@ func (s *Server) end(r *run) {
 	s.mu.Lock()
 	close(r.done)
 	s.retire(r)
-	type job struct {
-		to   *Outbound
-		with DeliveryFault
-	}
-	var jobs []job
+	var to []*Outbound
 	var body []byte
 	if r.status == connic.RunCompleted {
 		body = r.delivery()
 		for _, o := range s.outbound {
-			if len(o.agents) > 0 && !slices.Contains(o.agents, r.agent) {
-				continue
+			if !o.noRuns && o.covers(r) {
+				to = append(to, o)
 			}
-			j := job{to: o}
-			if len(o.faults) > 0 {
-				j.with, o.faults = o.faults[0], o.faults[1:]
-			}
-			jobs = append(jobs, j)
 		}
 	}
 	s.mu.Unlock()
-	for _, j := range jobs {
-		j.to.deliver(r.id, body, j.with)
-		if j.with.Twice {
-			j.to.deliver(r.id, body, DeliveryFault{})
-		}
+	for _, o := range to {
+		o.post(r.id, body)
 	}
+}
+
+func (o *Outbound) covers(r *run) bool {
+	return len(o.agents) == 0 || slices.Contains(o.agents, r.agent)
 }
 
 // delivery returns the body of a delivery. The caller holds the mutex.
@@ -169,11 +212,25 @@ func (r *run) delivery() []byte {
 	return body
 }
 
-func (o *Outbound) deliver(runID string, body []byte, f DeliveryFault) {
+// post makes a delivery with the next fault.
+func (o *Outbound) post(runID string, body []byte) OutboundDelivery {
+	o.server.mu.Lock()
+	f := o.nextFault()
+	o.server.mu.Unlock()
+	d := o.deliver(runID, body, f)
+	if f.Twice {
+		d = o.deliver(runID, body, DeliveryFault{})
+	}
+	return d
+}
+
+func (o *Outbound) deliver(runID string, body []byte, f DeliveryFault) OutboundDelivery {
 	s := o.server
-	d := OutboundDelivery{RunID: runID, Body: body, Header: connector.Sign(body, time.Now(), o.Secret())}
-	if f.Signature {
-		text := d.Header.Get(connector.SignatureHeader)
+	d := OutboundDelivery{RunID: runID, Body: body, Header: make(http.Header)}
+	if secret := o.Secret(); secret != "" {
+		d.Header = connector.Sign(body, time.Now(), secret)
+	}
+	if text := d.Header.Get(connector.SignatureHeader); f.Signature && text != "" {
 		digit := "0"
 		if strings.HasPrefix(text, digit) {
 			digit = "1"
@@ -186,16 +243,18 @@ func (o *Outbound) deliver(runID string, body []byte, f DeliveryFault) {
 		sent[len(sent)-1] ^= 1
 	}
 	if f.Late > 0 && !s.pass(s.ctx, f.Late) {
-		return
+		d.At, d.Err = time.Now(), errClosed
+		return d
 	}
 	d.At = time.Now()
-	d.Status, d.Err = o.post(s.ctx, d.Header, sent)
+	d.Status, d.Err = o.request(s.ctx, d.Header, sent)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.deliveries.push(d, len(d.Body), maxDelivered, maxDeliverBytes)
+	return d
 }
 
-func (o *Outbound) post(ctx context.Context, header http.Header, body []byte) (int, error) {
+func (o *Outbound) request(ctx context.Context, header http.Header, body []byte) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.url, bytes.NewReader(body))
