@@ -41,7 +41,7 @@ var imports = map[string][]string{
 	"internal/route":    {},
 	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
-	"connector":         {".", "internal/api", "internal/exchange", "internal/form", "internal/hook", "internal/lenient", "internal/mask", "internal/problem"},
+	"connector":         {".", "internal/api", "internal/exchange", "internal/form", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},

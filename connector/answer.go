@@ -22,15 +22,18 @@ type Result struct {
 	// Output is the agent's text or, for an agent with an output schema, the
 	// JSON text of the output, as received.
 	Output string
-	Error  string          // of a run that did not complete
-	Raw    json.RawMessage // the whole response, as received
+	Error  string // of a run that did not complete
+	// TokenUsage is that of the run. It is assumed that the response has it; if
+	// it is zero, [connic.RunsService.Get] returns it.
+	TokenUsage connic.TokenUsage
+	Raw        json.RawMessage // the whole response, as received
 }
 
 // DecodeOutput decodes a JSON output into v.
 func (r *Result) DecodeOutput(v any) error { return r.run().DecodeOutput(v) }
 
 func (r *Result) run() *connic.Run {
-	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error}
+	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error, TokenUsage: r.TokenUsage}
 }
 
 // failure returns the error of a run that did not complete, or nil. Its run
@@ -80,7 +83,7 @@ type fields struct {
 	list    bool // the results are a list
 }
 
-var answerKeys = map[string]bool{"run_id": true, "agent_name": true, "status": true, "output": true, "error": true, "dispatched_to": true}
+var answerKeys = map[string]bool{"run_id": true, "agent_name": true, "status": true, "output": true, "error": true, "dispatched_to": true, "token_usage": true}
 
 // read reads an object. With an error it has read what is complete.
 func (f *fields) read(d *lenient.Decoder) error {
@@ -204,6 +207,9 @@ func (c *Connector) parse(d *lenient.Decoder) (a answer, err error) {
 		RunID: c.mask.Line(id, exchange.MaxID), AgentName: c.line(inner.text("agent_name")), Status: connic.RunStatus(c.line(inner.text("status"))),
 		Output: inner.text("output"), Error: c.mask.Text(inner.text("error")), Raw: a.raw,
 	}
+	if usage := inner.keys["token_usage"]; usage != nil {
+		_ = lenient.Unmarshal(usage, &r.TokenUsage) // what it cannot be decoded from stays in Raw
+	}
 	if s := r.Status; s == "" || s == "ok" || s == "success" { // the status of the envelope, or none
 		r.Status = connic.RunCompleted
 		if r.Error != "" {
@@ -242,15 +248,7 @@ func text(raw json.RawMessage) string {
 // The request and the format of the response are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 	a, err := c.invoke(ctx, "call", &in)
-	switch {
-	case a == nil:
-		return nil, err
-	case err != nil:
-		return a.result, err
-	case a.result == nil:
-		return nil, &ModeError{Host: c.host, DispatchedTo: a.dispatched, RunIDs: a.ids}
-	}
-	return a.result, c.failure(a.result)
+	return a.result, err
 }
 
 // Send sends an input to an inbound connector, which starts all agents that are

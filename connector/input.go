@@ -48,6 +48,10 @@ type Input struct {
 	// without the key files.
 	Payload any
 	Files   []File
+	// FailFast makes the call fail at once with [connic.ErrRateLimited] if it
+	// would have to wait, for one of [WithMaxInFlight] or after a 429. It is not
+	// sent to the agents.
+	FailFast bool
 }
 
 // fileTypes are the MIME types that the vendor lists in prose, other than those
