@@ -50,7 +50,8 @@ func (c *Connector) failure(r *Result) error {
 // A Dispatch describes the runs that an inbound connector has started.
 type Dispatch struct {
 	// DispatchedTo is the number of agents started. It is 0 if the connector is
-	// not linked to any.
+	// linked to none, or only to agents with files_required and the input has no
+	// file.
 	DispatchedTo int
 	RunIDs       []string
 	// Result is set if the connector turns out to be a sync one, which has
@@ -256,8 +257,8 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 // them, use [connic.RunsService.WaitAll], or receive their results from an
 // outbound connector with a [Handler].
 //
-// It does not count against the API quota. A connector that is linked to no
-// agent yields a [Dispatch] without runs, and no error.
+// It does not count against the API quota. An input that starts no agent yields
+// a [Dispatch] without runs, and no error.
 //
 // The request and the format of the response are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
@@ -294,7 +295,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 	if len(dispatch.RunIDs) == 0 {
 		return nil, &Error{
 			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1,
-			Err: errors.New("the response names no run to wait for; is the connector linked to an agent?"),
+			Err: errors.New("the response names no run to wait for; is the connector linked to an agent, and does that require a file?"),
 		}
 	}
 	var errs []error
