@@ -117,7 +117,8 @@ func WithMaxResponseBytes(n int64) Option {
 // route is "{connector}", because the URL may be all that is needed to call the
 // connector. A call that waits for one of [WithMaxInFlight] is queued, and so is
 // one that waits for the end of a pause after a 429. The error of the last event
-// is that of the method, such as a [*connic.RunError].
+// is that of the method, such as a [*connic.RunError]. Until then the call counts
+// against [WithMaxInFlight], so an observer must not wait for another one.
 func WithTelemetry(opts ...connic.Option) Option {
 	return func(c *config) (err error) {
 		c.telemetry, err = connic.NewTelemetry(opts...)
