@@ -56,7 +56,7 @@ const (
 // Operation describes the call that a request belongs to.
 type Operation struct {
 	Name    string // "agents.trigger"
-	Method  string
+	Method  string // empty if the call is a message over an open connection
 	Route   string // "/projects/{project}/agents/{agent}/trigger"
 	Section string // the section of the API key, "" if unknown
 	Access  string // "read", "write", or "" if unknown

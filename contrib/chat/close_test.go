@@ -87,7 +87,7 @@ func closeDuring(t *testing.T, name string, do script, config *tls.Config, encry
 	t.Helper()
 	listener := &connected{conn: make(chan net.Conn), done: make(chan struct{})}
 	base, end := context.WithCancel(t.Context())
-	service := &http.Server{BaseContext: func(net.Listener) context.Context { return base }, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // in memory
+	service := &http.Server{BaseContext: func(net.Listener) context.Context { return base }, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return
@@ -102,7 +102,7 @@ func closeDuring(t *testing.T, name string, do script, config *tls.Config, encry
 		near, far := net.Pipe()
 		if encrypted {
 			listener.conn <- tls.Server(far, config)
-			return tls.Client(near, &tls.Config{InsecureSkipVerify: true}), nil //nolint:gosec // in memory
+			return tls.Client(near, &tls.Config{InsecureSkipVerify: true}), nil
 		}
 		listener.conn <- far
 		return near, nil

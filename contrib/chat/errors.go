@@ -17,13 +17,7 @@ func (s sentinel) Error() string { return string(s) }
 // Is reports whether target is the error of a context that ends for the same
 // reason.
 func (s sentinel) Is(target error) bool {
-	switch s {
-	case ErrClosed, ErrAbandoned:
-		return target == context.Canceled
-	case ErrIdle:
-		return target == context.DeadlineExceeded
-	}
-	return false
+	return (s == ErrClosed || s == ErrAbandoned) && target == context.Canceled || s == ErrIdle && target == context.DeadlineExceeded
 }
 
 // The reasons why a session or a reply ends, for [errors.Is].

@@ -51,7 +51,7 @@ type Session struct {
 	mu      sync.Mutex
 	err     error // why it has ended
 	replies inbox
-	current *Reply // the last one, whose end may have to be reported
+	current *Reply // the last one, if its end has to be reported
 	sent    int
 	moved   chan struct{} // closed when an agent has ended; nil if nobody waits for it
 }
@@ -320,7 +320,9 @@ func (s *Session) enter(ctx context.Context, r *Reply, failFast bool) error {
 		if until.IsZero() {
 			s.replies.add(r)
 			earlier := s.current
-			s.current = r
+			if r.trace.ctx != nil {
+				s.current = r
+			}
 			s.mu.Unlock()
 			if earlier != nil {
 				earlier.report() // nobody has read it

@@ -111,13 +111,19 @@ func (r *Reply) reportAs(err error) {
 	if t.ctx == nil {
 		return
 	}
+	s := r.session
+	s.mu.Lock()
+	if s.current == r {
+		s.current = nil
+	}
+	s.mu.Unlock()
 	if t.ended.IsZero() {
 		t.ended = time.Now()
 	}
 	e := connic.Event{Err: err, Duration: t.ended.Sub(t.start), Queued: t.queued}
 	var failed *ReplyError
-	if begun && !(errors.As(err, &failed) && failed.unsent) {
+	if unsent := errors.As(err, &failed) && failed.unsent; begun && !unsent {
 		e.Attempt = 1
 	}
-	r.session.conf.observe(t.ctx, &sending, e, t.ended.Sub(t.begun))
+	s.conf.observe(t.ctx, &sending, e, t.ended.Sub(t.begun))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/connic-go/connic/internal/hook"
 	"github.com/connic-go/connic/internal/leaktest"
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
 // A connector is instrumented with the options of a client. Its URL shows
@@ -91,6 +92,11 @@ func TestCallsWithoutARequest(t *testing.T) {
 		ctx := telemetry.Begin(t.Context(), connic.Operation{Name: "chat.send", Route: hook.Route, Class: "unsafe"})
 		telemetry.Observe(ctx, connic.Event{Kind: kind, Op: "chat.send", Route: hook.Route, Attempt: 1, Duration: time.Second, Err: &connic.RunError{Run: new(connic.Run)}})
 	}
+	ctx := telemetry.Begin(t.Context(), connic.Operation{Name: "chat.send", Route: hook.Route})
+	telemetry.Observe(ctx, connic.Event{Kind: connic.EventDone, Op: "chat.send", Err: errors.New("busy")})
+	if word := values(r.spans.Ended()[1].Attributes())["error.type"]; word != "not_sent" {
+		t.Error(word)
+	}
 	attrs := values(r.spans.Ended()[0].Attributes())
 	if _, method := attrs["http.request.method"]; method || r.spans.Ended()[0].Name() != "chat.send" || attrs["error.type"] != "run" {
 		t.Errorf("%v", attrs)
@@ -98,5 +104,20 @@ func TestCallsWithoutARequest(t *testing.T) {
 	lines := strings.Join(r.everything(t), "\n")
 	if strings.Contains(lines, "http.client.request.duration") || !strings.Contains(lines, "connic.client.call.duration") || !strings.Contains(lines, "chat.send") {
 		t.Error(lines)
+	}
+}
+
+// Options given twice are two sets of spans, each of which ends.
+func TestOptionsGivenTwice(t *testing.T) {
+	t.Parallel()
+	inner := newRig(t)
+	r := newRig(t, Options(WithTracerProvider(inner.tracer), WithMeterProvider(inner.meter))...)
+	if _, err := r.client.Project.Get(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, span := range []sdktrace.ReadOnlySpan{r.only(t), inner.only(t)} {
+		if names := eventNames(span); !slices.Equal(names, []string{"connic.attempt"}) {
+			t.Errorf("%q", names)
+		}
 	}
 }

@@ -134,11 +134,12 @@ type call struct {
 	unnamed bool // the path is that of a connector, which is not shown
 }
 
-type callKey struct{}
+// A callKey is the key of the call in its context, one for each telemetry.
+type callKey struct{ t *telemetry }
 
 // Value implements [context.Context].
 func (k *call) Value(key any) any {
-	if key == (callKey{}) || key == (inject.Key{}) {
+	if key == (callKey{k.t}) || key == (inject.Key{}) {
 		return k
 	}
 	return k.Context.Value(key)
@@ -239,7 +240,7 @@ func address(u *url.URL) (host string, port int) {
 
 // observe handles the steps of a call.
 func (t *telemetry) observe(ctx context.Context, e connic.Event) {
-	k, ok := ctx.Value(callKey{}).(*call)
+	k, ok := ctx.Value(callKey{t}).(*call)
 	if !ok {
 		return
 	}

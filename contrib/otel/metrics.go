@@ -243,6 +243,8 @@ func errorType(e connic.Event) string {
 		return strconv.Itoa(e.StatusCode)
 	case errors.As(err, &argument):
 		return "argument"
+	case e.Method == "" && e.Attempt == 0:
+		return "not_sent"
 	case errors.As(err, &dns):
 		return "dns"
 	case errors.As(err, &op) && op.Op == "dial":
