@@ -62,6 +62,7 @@ type Operation struct {
 	Access  string // "read", "write", or "" if unknown
 	Class   string // "safe", "idempotent" or "unsafe"
 	Status  string // "documented", "observed" or "assumed"
+	Lane    Lane   // of the call: LanePoll for the polls of waits
 }
 
 // rawRoute replaces the paths of [Client.Do], which may be numerous.
@@ -84,7 +85,9 @@ func operation(op *api.Operation, class api.Class) Operation {
 func OperationFromContext(ctx context.Context) (Operation, bool) {
 	switch k := ctx.Value(inject.Operation{}).(type) {
 	case *call:
-		return operation(k.op, k.exchange.Class), true
+		o := operation(k.op, k.exchange.Class)
+		o.Lane = k.lane
+		return o, true
 	case Operation:
 		return k, true
 	}
