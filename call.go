@@ -12,6 +12,7 @@ import (
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/lenient"
 )
 
@@ -145,7 +146,7 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 		x.Body = &exchange.Body{ContentType: contentJSON, Encoded: encoded}
 	}
 	x.Method, x.Header = k.op.Method, o.header
-	x.KeepRaw, x.Once, x.FailFast, x.Observed = o.raw, o.once(), o.failFast, c.observer != nil
+	x.KeepRaw, x.Once, x.FailFast, x.Observed = o.raw, o.once(), o.failFast, c.telemetry.Enabled()
 	x.MaxAttempts, x.Timeout = k.maxAttempts(), k.timeout()
 	x.DoneBy = doneBy(k.op)
 	x.Memory, x.FixedPath = &c.memory[k.op.Op], k.op.Op == rawOperation.Op
@@ -161,7 +162,7 @@ func (k *call) send(caller exchange.Caller) error {
 	if r := k.options.capture; r != nil {
 		r.Attempts, r.Duration = out.Attempts, time.Since(start)
 	}
-	if k.scope.observer != nil {
+	if k.scope.telemetry.Enabled() {
 		k.observe(Event{Kind: EventDone, Duration: time.Since(start), Queued: time.Duration(k.queued) * time.Millisecond, Err: err}, &out)
 	}
 	return err
@@ -281,12 +282,12 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	if k.options.admitted != nil {
 		admission.Follow = 1
 	}
-	if queued := k.options.queued; k.scope.observer != nil || queued != nil {
+	if queued := k.options.queued; k.scope.telemetry.Enabled() || queued != nil {
 		admission.Queued = func(reason Reason, wait time.Duration) {
 			if queued != nil {
 				queued(reason, wait)
 			}
-			if k.scope.observer != nil {
+			if k.scope.telemetry.Enabled() {
 				k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
 			}
 		}
@@ -349,20 +350,12 @@ func (k *call) Observe(e exchange.Event) {
 	}
 }
 
-type callKey struct{}
-
 // Value implements [context.Context].
 func (k *call) Value(key any) any {
-	if key == (callKey{}) {
+	if key == (inject.Operation{}) {
 		return k
 	}
 	return k.Context.Value(key)
-}
-
-// callOf returns the call that a context belongs to, or nil.
-func callOf(ctx context.Context) *call {
-	k, _ := ctx.Value(callKey{}).(*call)
-	return k
 }
 
 // sleep waits for d, or until the context ends.

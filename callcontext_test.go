@@ -2,6 +2,7 @@ package connic_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
@@ -58,6 +59,40 @@ func TestACallHasAContextOfItsOwn(t *testing.T) {
 	// A function that returns nil changes nothing.
 	client = srv.Client(connic.WithCallContext(func(context.Context, connic.Operation) context.Context { return nil }))
 	if _, err := client.Project.Get(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A layer on top reports its own calls with the options of a client.
+func TestTelemetryOfALayer(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	telemetry, err := connic.NewTelemetry(
+		connic.WithCallContext(func(ctx context.Context, op connic.Operation) context.Context {
+			return context.WithValue(ctx, callKey{}, op.Name)
+		}),
+		connic.WithObserver(func(ctx context.Context, e connic.Event) {
+			v, _ := ctx.Value(callKey{}).(string)
+			seen = append(seen, v+" "+string(e.Kind))
+		}),
+	)
+	if err != nil || !telemetry.Enabled() {
+		t.Fatal(err)
+	}
+	ctx := telemetry.Begin(t.Context(), connic.Operation{Name: "x"})
+	telemetry.Observe(ctx, connic.Event{Kind: connic.EventDone})
+	if !slices.Equal(seen, []string{"x done"}) {
+		t.Errorf("%q", seen)
+	}
+	telemetry, err = connic.NewTelemetry()
+	for _, none := range []*connic.Telemetry{nil, telemetry} {
+		if err != nil || none.Enabled() || none.Begin(ctx, connic.Operation{}) != ctx {
+			t.Errorf("%v, %v", none, err)
+		}
+		none.Observe(ctx, connic.Event{})
+	}
+	var bad *connic.ArgumentError
+	if _, err := connic.NewTelemetry(connic.WithEnvironment("e")); !errors.As(err, &bad) {
 		t.Error(err)
 	}
 }

@@ -78,7 +78,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	made.core = core{
 		project: projectID, base: base,
 		limiter: conf.limiter, retry: conf.retry.withDefaults(), timeout: conf.timeout,
-		readOnly: conf.readOnly, routes: conf.routes, observer: joinObservers(conf.observers), callContext: conf.callContext,
+		readOnly: conf.readOnly, routes: conf.routes, telemetry: conf.telemetry(),
 	}
 	if conf.keys != nil {
 		c.credential = sourceCredential(conf.keys)
@@ -115,7 +115,7 @@ func New(projectID string, key APIKey, opts ...Option) (*Client, error) {
 	}
 	c.engine = exchange.Engine{
 		Policy: exchange.Policy(c.retry), Key: c.credential.key(), UserAgent: userAgent(conf.application),
-		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Transport: own, Inject: c.callContext != nil,
+		MaxBody: conf.maxBody, MaxErrorBody: conf.maxErrorBody, Transport: own, Inject: c.telemetry.callContext != nil,
 		Innermost: innermost, Target: base,
 	}
 	c.engine.Start(next)

@@ -1,7 +1,6 @@
 package connic
 
 import (
-	"context"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -17,18 +16,17 @@ const Version = "0.1.0"
 // core is what a Client shares with those derived from it by
 // [Client.ForEnvironment].
 type core struct {
-	project     string
-	base        *url.URL
-	credential  credential
-	engine      exchange.Engine
-	limiter     Limiter
-	retry       RetryPolicy
-	timeout     time.Duration
-	observer    Observer
-	callContext func(context.Context, Operation) context.Context
-	readOnly    bool
-	routes      routes
-	watches     watches
+	project    string
+	base       *url.URL
+	credential credential
+	engine     exchange.Engine
+	limiter    Limiter
+	retry      RetryPolicy
+	timeout    time.Duration
+	telemetry  Telemetry
+	readOnly   bool
+	routes     routes
+	watches    watches
 
 	unmade bool
 	closed atomic.Bool

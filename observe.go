@@ -3,10 +3,12 @@ package connic
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -19,12 +21,13 @@ type Observer func(ctx context.Context, e Event)
 type Event struct {
 	Kind   EventKind
 	Op     string // such as "runs.get"; stable and of low cardinality
-	Method string
+	Method string // empty if the call is a message over an open connection
 	Route  string // with placeholders, also of low cardinality
 	// Attempt is the number of requests sent for the call so far.
 	Attempt    int
 	StatusCode int // 0 if there was no response
-	// Wait is how long the call will wait (EventQueued, EventRetry).
+	// Wait is how long the call will wait (EventQueued, EventRetry). It is 0 if
+	// that is not known.
 	Wait time.Duration
 	// Reason says why the call waits (EventQueued, EventRetry).
 	Reason Reason
@@ -59,7 +62,7 @@ const (
 // Operation describes the call that a request belongs to.
 type Operation struct {
 	Name    string // "agents.trigger"
-	Method  string
+	Method  string // empty if the call is a message over an open connection
 	Route   string // "/projects/{project}/agents/{agent}/trigger"
 	Section string // the section of the API key, "" if unknown
 	Access  string // "read", "write", or "" if unknown
@@ -83,20 +86,76 @@ func operation(op *api.Operation, class api.Class) Operation {
 }
 
 // OperationFromContext returns the operation that a request's context belongs
-// to. RoundTrippers can use it to name spans or metrics (see [WithTransport]).
+// to, also for requests of connectors and chats. RoundTrippers can use it to name
+// spans or metrics (see [WithTransport]).
 func OperationFromContext(ctx context.Context) (Operation, bool) {
-	k := callOf(ctx)
-	if k == nil {
-		return Operation{}, false
+	switch k := ctx.Value(inject.Operation{}).(type) {
+	case *call:
+		o := operation(k.op, k.exchange.Class)
+		o.Lane = k.lane
+		return o, true
+	case Operation:
+		return k, true
 	}
-	o := operation(k.op, k.exchange.Class)
-	o.Lane = k.lane
-	return o, true
+	return Operation{}, false
+}
+
+// A Telemetry observes calls with what the options [WithObserver],
+// [WithLogger], [WithSlowQueue] and [WithCallContext] set up. It lets other
+// packages report calls of their own as a Client does: package connector and
+// the module contrib/chat use it. A nil Telemetry observes nothing. It is safe
+// for concurrent use.
+type Telemetry struct {
+	observer    Observer
+	callContext func(context.Context, Operation) context.Context
+}
+
+// NewTelemetry returns the Telemetry of the given options. An option that does
+// anything else is an [*ArgumentError].
+func NewTelemetry(opts ...Option) (*Telemetry, error) {
+	c := &config{slowQueue: defaultSlowQueue}
+	for _, opt := range opts {
+		if opt == nil {
+			continue
+		}
+		if err := opt(c); err != nil {
+			return nil, err
+		}
+	}
+	t := c.telemetry()
+	c.observers, c.callContext = nil, nil
+	if !reflect.DeepEqual(c, &config{slowQueue: c.slowQueue}) {
+		return nil, &ArgumentError{Op: "connic.NewTelemetry", Arg: "option", Reason: "is not one of WithObserver, WithLogger, WithSlowQueue and WithCallContext"}
+	}
+	return &t, nil
+}
+
+func (c *config) telemetry() Telemetry { return Telemetry{joinObservers(c.observers), c.callContext} }
+
+// Enabled reports whether t has an observer.
+func (t *Telemetry) Enabled() bool { return t != nil && t.observer != nil }
+
+// Begin returns the context of a call, derived from that of the caller.
+func (t *Telemetry) Begin(ctx context.Context, op Operation) context.Context {
+	if t == nil || t.callContext == nil {
+		return ctx
+	}
+	if own := t.callContext(ctx, op); own != nil {
+		return own
+	}
+	return ctx
+}
+
+// Observe reports a step of a call, with the context that Begin has returned.
+func (t *Telemetry) Observe(ctx context.Context, e Event) {
+	if t.Enabled() {
+		t.observer(ctx, e)
+	}
 }
 
 // observe reports a step to the observer.
 func (k *call) observe(e Event, o *exchange.Outcome) {
-	if k.scope.observer == nil {
+	if !k.scope.telemetry.Enabled() {
 		return
 	}
 	e.Op, e.Method, e.Route = k.op.Name, k.op.Method, k.route()
@@ -104,7 +163,7 @@ func (k *call) observe(e Event, o *exchange.Outcome) {
 		e.Route = rawRoute
 	}
 	e.Attempt, e.Lane, e.StatusCode, e.RequestID = o.Attempts, k.lane, o.Status, o.RequestID
-	k.scope.observer(k.Context, e)
+	k.scope.telemetry.Observe(k.Context, e)
 }
 
 // defaultSlowQueue is the time in the queue after which a call is logged at
@@ -180,9 +239,7 @@ func WithCallContext(f func(ctx context.Context, op Operation) context.Context) 
 // derive replaces the context of the call with the one returned by the function
 // of WithCallContext.
 func (k *call) derive() {
-	if f := k.scope.callContext; f != nil {
-		if ctx := f(k.Context, operation(k.op, k.exchange.Class)); ctx != nil {
-			k.Context = ctx
-		}
+	if k.scope.telemetry.callContext != nil {
+		k.Context = k.scope.telemetry.Begin(k.Context, operation(k.op, k.exchange.Class))
 	}
 }

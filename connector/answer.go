@@ -22,15 +22,18 @@ type Result struct {
 	// Output is the agent's text or, for an agent with an output schema, the
 	// JSON text of the output, as received.
 	Output string
-	Error  string          // of a run that did not complete
-	Raw    json.RawMessage // the whole response, as received
+	Error  string // of a run that did not complete
+	// TokenUsage is that of the run. It is assumed that the response has it; if
+	// it is zero, [connic.RunsService.Get] returns it.
+	TokenUsage connic.TokenUsage
+	Raw        json.RawMessage // the whole response, as received
 }
 
 // DecodeOutput decodes a JSON output into v.
 func (r *Result) DecodeOutput(v any) error { return r.run().DecodeOutput(v) }
 
 func (r *Result) run() *connic.Run {
-	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error}
+	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error, TokenUsage: r.TokenUsage}
 }
 
 // failure returns the error of a run that did not complete, or nil. Its run
@@ -47,7 +50,8 @@ func (c *Connector) failure(r *Result) error {
 // A Dispatch describes the runs that an inbound connector has started.
 type Dispatch struct {
 	// DispatchedTo is the number of agents started. It is 0 if the connector is
-	// not linked to any.
+	// linked to none, or only to agents with files_required and the input has no
+	// file.
 	DispatchedTo int
 	RunIDs       []string
 	// Result is set if the connector turns out to be a sync one, which has
@@ -80,7 +84,7 @@ type fields struct {
 	list    bool // the results are a list
 }
 
-var answerKeys = map[string]bool{"run_id": true, "agent_name": true, "status": true, "output": true, "error": true, "dispatched_to": true}
+var answerKeys = map[string]bool{"run_id": true, "agent_name": true, "status": true, "output": true, "error": true, "dispatched_to": true, "token_usage": true}
 
 // read reads an object. With an error it has read what is complete.
 func (f *fields) read(d *lenient.Decoder) error {
@@ -204,6 +208,9 @@ func (c *Connector) parse(d *lenient.Decoder) (a answer, err error) {
 		RunID: c.mask.Line(id, exchange.MaxID), AgentName: c.line(inner.text("agent_name")), Status: connic.RunStatus(c.line(inner.text("status"))),
 		Output: inner.text("output"), Error: c.mask.Text(inner.text("error")), Raw: a.raw,
 	}
+	if usage := inner.keys["token_usage"]; usage != nil {
+		_ = lenient.Unmarshal(usage, &r.TokenUsage) // what it cannot be decoded from stays in Raw
+	}
 	if s := r.Status; s == "" || s == "ok" || s == "success" { // the status of the envelope, or none
 		r.Status = connic.RunCompleted
 		if r.Error != "" {
@@ -242,15 +249,7 @@ func text(raw json.RawMessage) string {
 // The request and the format of the response are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 	a, err := c.invoke(ctx, "call", &in)
-	switch {
-	case a == nil:
-		return nil, err
-	case err != nil:
-		return a.result, err
-	case a.result == nil:
-		return nil, &ModeError{Host: c.host, DispatchedTo: a.dispatched, RunIDs: a.ids}
-	}
-	return a.result, c.failure(a.result)
+	return a.result, err
 }
 
 // Send sends an input to an inbound connector, which starts all agents that are
@@ -258,8 +257,8 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 // them, use [connic.RunsService.WaitAll], or receive their results from an
 // outbound connector with a [Handler].
 //
-// It does not count against the API quota. A connector that is linked to no
-// agent yields a [Dispatch] without runs, and no error.
+// It does not count against the API quota. An input that starts no agent yields
+// a [Dispatch] without runs, and no error.
 //
 // The request and the format of the response are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
@@ -296,7 +295,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 	if len(dispatch.RunIDs) == 0 {
 		return nil, &Error{
 			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1,
-			Err: errors.New("the response names no run to wait for; is the connector linked to an agent?"),
+			Err: errors.New("the response names no run to wait for; is the connector linked to an agent, and does that require a file?"),
 		}
 	}
 	var errs []error

@@ -35,6 +35,10 @@ func TestResults(t *testing.T) {
 		`{"status":"ok","result":[{"run_id":"r","output":"x"}]}`:                         {RunID: "r", Status: connic.RunCompleted, Output: "x"},
 		`{"run_id":"r","status":"ok","output":"x","new":[]}`:                             {RunID: "r", Status: connic.RunCompleted, Output: "x"},
 		`{"status":"ok","result":{"run_id":17,"output":"x"}}`:                            {RunID: "17", Status: connic.RunCompleted, Output: "x"},
+		`{"result":{"run_id":"r","output":"x","token_usage":{"input":2,"output":3,"total":5}}}`: {
+			RunID: "r", Status: connic.RunCompleted, Output: "x", TokenUsage: connic.TokenUsage{Input: 2, Output: 3, Total: 5},
+		},
+		`{"result":{"run_id":"r","output":"x","token_usage":"many"}}`: {RunID: "r", Status: connic.RunCompleted, Output: "x"},
 		"\ufeff" + syncAnswer: {RunID: "run-1", AgentName: "support", Status: connic.RunCompleted, Output: "done"},
 	} {
 		result, err := answering(t, body).Call(t.Context(), connector.Input{Message: "m"})

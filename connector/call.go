@@ -13,6 +13,8 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/hook"
+	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/problem"
 )
@@ -29,8 +31,10 @@ type call struct {
 	connector *Connector
 	op        string
 	refusals  int
+	failFast  bool
 	answer    answer
-	body      []byte // the start of a success that is no answer, masked
+	body      []byte        // the start of a success that is no answer, masked
+	queued    time.Duration // that it waited for a slot, or for the end of a pause
 	exchange  exchange.Exchange
 }
 
@@ -39,52 +43,85 @@ type call struct {
 func (c *Connector) invoke(ctx context.Context, op string, in *Input) (*answer, error) {
 	switch {
 	case c == nil || c.url == nil:
-		return nil, argument(op, "connector", "was not made by New")
+		return new(answer), argument(op, "connector", "was not made by New")
 	case ctx == nil:
-		return nil, argument(op, "context", "is nil")
+		return new(answer), argument(op, "context", "is nil")
 	}
-	k := &call{Context: ctx, connector: c, op: op}
+	k := &call{Context: ctx, connector: c, op: op, failFast: in.FailFast}
 	content, err := in.content(ctx, op)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, k.ended("not sent: ")
-		}
+	if err != nil && ctx.Err() == nil {
 		var bad *connic.ArgumentError
 		if errors.As(err, &bad) {
 			bad.Reason = c.mask.Line(bad.Reason, 0)
 		}
-		return nil, err
+		return new(answer), err
 	}
+	start := time.Now()
+	if c.telemetry != nil {
+		k.Context = c.telemetry.Begin(ctx, operation(op))
+	}
+	var out exchange.Outcome
+	if err != nil {
+		out = c.ended(ctx, "not sent: ")
+	} else {
+		out = k.send(content)
+	}
+	if err = k.failed(&out); err == nil && op == "call" {
+		err = k.unfinished()
+	}
+	k.observe(connic.Event{Kind: connic.EventDone, Duration: time.Since(start), Queued: k.queued, Err: err}, &out)
+	return &k.answer, err
+}
+
+// send waits for a slot, and runs the exchange.
+func (k *call) send(content *exchange.Body) exchange.Outcome {
+	c := k.connector
 	select {
 	case c.slots <- struct{}{}:
 	default:
+		const full = "as many calls as WithMaxInFlight allows are in flight"
+		if k.failFast {
+			return exchange.Outcome{Cause: exchange.CauseGate, Err: k.refusal(full, connic.ReasonInFlight, 0)}
+		}
+		k.observe(connic.Event{Kind: connic.EventQueued, Reason: connic.ReasonInFlight}, new(exchange.Outcome))
+		asked := time.Now()
 		select {
 		case c.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil, k.ended("not sent: as many calls as WithMaxInFlight allows are in flight: ")
+			k.queued = time.Since(asked)
+		case <-k.Done():
+			k.queued = time.Since(asked)
+			return c.ended(k, "not sent: "+full+": ")
 		}
 	}
 	defer func() { <-c.slots }()
 	x := &k.exchange
 	x.Method, x.URL, x.Class = http.MethodPost, c.url(), api.Unsafe
 	x.MaxAttempts, x.Timeout = int32(policy.MaxAttempts), c.callTimeout
-	if op == "send" {
+	if k.op == "send" {
 		x.Timeout = c.sendTimeout
 	}
-	x.Body = content
-	out := c.engine.Run(x, k)
-	return &k.answer, k.failed(&out)
+	x.Body, x.FailFast, x.Observed = content, k.failFast, c.telemetry.Enabled()
+	return c.engine.Run(x, k)
 }
 
-// ended returns the error of a call whose context ended before it was sent.
-func (k *call) ended(why string) error {
-	err, cause := k.Err(), context.Cause(k)
+// unfinished returns the error of a call whose response is not a completed run,
+// or nil.
+func (k *call) unfinished() error {
+	if a := &k.answer; a.result == nil {
+		return &ModeError{Host: k.connector.host, DispatchedTo: a.dispatched, RunIDs: a.ids}
+	}
+	return k.connector.failure(k.answer.result)
+}
+
+// ended is the outcome of a call whose context ended before it was sent.
+func (c *Connector) ended(ctx context.Context, why string) exchange.Outcome {
+	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) {
 		err = fmt.Errorf("%s%w", why, cause)
 	} else {
 		err = fmt.Errorf("%s%w: %w", why, err, cause)
 	}
-	return k.failed(&exchange.Outcome{Cause: exchange.CauseContext, Err: k.connector.mask.Error(err)})
+	return exchange.Outcome{Cause: exchange.CauseContext, Err: c.mask.Error(err)}
 }
 
 // failed returns the error that an outcome is for the caller. It is the only
@@ -120,6 +157,9 @@ func (k *call) failed(o *exchange.Outcome) error {
 	if r != nil {
 		e.StatusCode, e.Detail, e.RetryAfter, e.Body, e.Location = r.Status, r.Detail, r.RetryAfter, r.Body, origin(r.Location)
 	}
+	if refused, ok := o.Err.(*refusal); ok { //nolint:errorlint // made by this call
+		_ = e.As(&refused.limit.Last)
+	}
 	return e
 }
 
@@ -140,11 +180,36 @@ func (c *Connector) line(s string) string { return c.mask.Line(s, problem.MaxDet
 
 // Admit implements [exchange.Gate]: it waits for the end of a pause.
 func (k *call) Admit(ctx context.Context, _ bool) error {
-	err := k.connector.pause.wait(ctx)
-	if refusal, ok := err.(*pauseError); ok { //nolint:errorlint // made by the pause
-		return &exchange.NotAdmitted{Err: refusal}
+	for told := false; ; told = true {
+		left := k.connector.pause.left()
+		if left <= 0 {
+			return ctx.Err()
+		}
+		deadline, bounded := ctx.Deadline()
+		late := bounded && !time.Now().Add(left).Before(deadline)
+		if late || k.failFast || left > policy.MaxRetryAfter {
+			text := fmt.Sprintf("the service requested a pause, which lasts %v more", left.Round(time.Millisecond))
+			switch {
+			case late:
+				text += ", and the deadline comes before its end"
+			case !k.failFast:
+				text += ", longer than a call waits"
+			}
+			refused := k.refusal(text, connic.ReasonPaused, left)
+			refused.limit.Deadline = late
+			return &exchange.NotAdmitted{Err: refused}
+		}
+		if !told {
+			// Up to a tenth more, so that waiting callers do not return together.
+			left += time.Duration(rand.Float64() * float64(left) / 10) //nolint:gosec // spreads load, guards nothing
+			k.observe(connic.Event{Kind: connic.EventQueued, Reason: connic.ReasonPaused, Wait: left}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+		}
+		asked := time.Now()
+		err := exchange.Sleep(ctx, left)
+		if k.queued += time.Since(asked); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // Release implements [exchange.Gate]: a 429 begins a pause for all callers.
@@ -188,7 +253,40 @@ func (*call) Received(*http.Response, []byte) {}
 func (*call) Sending() func() { return nil }
 
 // Observe implements [exchange.Caller].
-func (*call) Observe(exchange.Event) {}
+func (k *call) Observe(e exchange.Event) {
+	own := connic.Event{Kind: connic.EventAttempt, Duration: e.Duration, Err: k.failed(&e.Outcome)}
+	if e.Retry {
+		own.Kind, own.Wait, own.Reason = connic.EventRetry, e.Wait, connic.Reason(e.Reason)
+	}
+	k.observe(own, &e.Outcome)
+}
+
+// observe reports a step of the call.
+func (k *call) observe(e connic.Event, o *exchange.Outcome) {
+	if t := k.connector.telemetry; t.Enabled() {
+		op := operation(k.op)
+		e.Op, e.Method, e.Route = op.Name, op.Method, op.Route
+		e.Attempt, e.StatusCode, e.RequestID = o.Attempts, o.Status, o.RequestID
+		t.Observe(k.Context, e)
+	}
+}
+
+func operation(op string) connic.Operation {
+	return connic.Operation{
+		Name: operationPrefix + op, Method: http.MethodPost, Route: hook.Route, Class: api.Unsafe.String(), Status: string(api.Documented),
+	}
+}
+
+// operationPrefix precedes the method in the name of an operation.
+const operationPrefix = "connectors."
+
+// Value implements [context.Context].
+func (k *call) Value(key any) any {
+	if key == (inject.Operation{}) {
+		return operation(k.op)
+	}
+	return k.Context.Value(key)
+}
 
 // pause suspends all calls of a connector after a 429.
 type pause struct {
@@ -206,45 +304,23 @@ func (p *pause) begin(d time.Duration) {
 	}
 }
 
-// wait waits for the end of the pause plus up to a tenth of it, so that waiting
-// callers do not return together.
-func (p *pause) wait(ctx context.Context) error {
-	for waited := false; ; waited = true {
-		p.mu.Lock()
-		until := p.until
-		p.mu.Unlock()
-		left := time.Until(until)
-		if left <= 0 {
-			return ctx.Err()
-		}
-		deadline, bounded := ctx.Deadline()
-		if late := bounded && !until.Before(deadline); late || left > policy.MaxRetryAfter {
-			return &pauseError{left, late}
-		}
-		if !waited {
-			left += time.Duration(rand.Float64() * float64(left) / 10) //nolint:gosec // spreads load, guards nothing
-		}
-		if err := exchange.Sleep(ctx, left); err != nil {
-			return err
-		}
-	}
+// left returns how long the pause lasts.
+func (p *pause) left() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Until(p.until)
 }
 
-// pauseError is the cause of a call that is not sent, or not sent again, because
-// the service requested a pause that is too long.
-type pauseError struct {
-	left time.Duration
-	late bool // the deadline comes before its end
+// A refusal is the cause of a call that is not sent, or not sent again, because
+// it would have to wait. It is a [connic.LimitError] with a text of its own.
+type refusal struct {
+	text  string
+	limit connic.LimitError
 }
 
-func (e *pauseError) Error() string {
-	text := fmt.Sprintf("the service requested a pause, which lasts %v more", e.left.Round(time.Millisecond))
-	if e.late {
-		return text + ", and the deadline comes before its end"
-	}
-	return text + ", longer than a call waits"
+func (k *call) refusal(text string, reason connic.Reason, wait time.Duration) *refusal {
+	return &refusal{text, connic.LimitError{Op: operationPrefix + k.op, Reason: reason, Wait: wait}}
 }
 
-func (e *pauseError) Is(target error) bool {
-	return target == connic.ErrRateLimited || e.late && target == context.DeadlineExceeded
-}
+func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return &r.limit }

@@ -41,6 +41,7 @@ type Connector struct {
 	sendTimeout time.Duration
 	slots       chan struct{} // semaphore of the calls in flight
 	pause       pause
+	telemetry   *connic.Telemetry // nil if there is none
 }
 
 // An Option configures a [Connector].
@@ -51,6 +52,7 @@ type config struct {
 	timeout     time.Duration
 	maxInFlight int
 	maxBody     int64
+	telemetry   *connic.Telemetry
 }
 
 // WithHTTPClient sends requests through the Transport of h. The Timeout of h
@@ -108,6 +110,22 @@ func WithMaxResponseBytes(n int64) Option {
 	}
 }
 
+// WithTelemetry observes calls with the options [connic.WithObserver],
+// [connic.WithLogger], [connic.WithSlowQueue] and [connic.WithCallContext], which
+// can be the ones that a client was made with: the steps of a call are the same
+// events. The operations are "connectors.call" and "connectors.send", and their
+// route is "{connector}", because the URL may be all that is needed to call the
+// connector. A call that waits for one of [WithMaxInFlight] is queued, and so is
+// one that waits for the end of a pause after a 429. The error of the last event
+// is that of the method, such as a [*connic.RunError]. Until then the call counts
+// against [WithMaxInFlight], so an observer must not wait for another one.
+func WithTelemetry(opts ...connic.Option) Option {
+	return func(c *config) (err error) {
+		c.telemetry, err = connic.NewTelemetry(opts...)
+		return err
+	}
+}
+
 // New returns a Connector for the URL and the secret shown in the dashboard. It
 // performs no I/O.
 //
@@ -141,7 +159,9 @@ func New(rawURL string, secret Secret, opts ...Option) (*Connector, error) {
 		url:         func() url.URL { return *u },
 		host:        parsed.Host(),
 		callTimeout: callTimeout, sendTimeout: sendTimeout, slots: make(chan struct{}, conf.maxInFlight),
+		telemetry: conf.telemetry,
 	}
+	c.engine.Inject = conf.telemetry != nil
 	c.engine.Policy, c.engine.UserAgent = policy, userAgent
 	c.engine.MaxBody, c.engine.MaxErrorBody = conf.maxBody, min(conf.maxBody, 1<<20)
 	if value := []string{parsed.Secret}; parsed.Secret != "" {

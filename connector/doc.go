@@ -1,6 +1,7 @@
 // Package connector starts agents through webhook connectors and receives the
 // results of their runs. The vendor recommends connectors for production traffic.
-// They do not count against the API quota of 60 requests a minute.
+// They do not count against the API quota of 60 requests a minute, but may have
+// limits of their own.
 //
 // A connector is created in the dashboard, which shows its URL and secret. It has
 // one of three modes:
@@ -10,7 +11,8 @@
 //   - inbound: [Connector.Send] starts runs and returns their ids at once;
 //     [Connector.SendAndWait] also collects the runs through the API.
 //   - outbound: the service posts each completed run, and what an agent's tools and
-//     middleware post, to your URL, where a [Handler] receives it.
+//     middleware post, to your URL, where a [Handler] receives it. The URL must be
+//     https on port 443 of a public address.
 //
 // # Receiving
 //
@@ -37,6 +39,10 @@
 // failed call is an [*Error], which matches the same sentinels as the errors of
 // package connic. A run that did not complete is a [*connic.RunError]. Calling a
 // connector that has the other mode is a [*ModeError].
+//
+// # Telemetry
+//
+// [WithTelemetry] observes calls with the observers, loggers and spans of a client.
 //
 // # Secrets
 //

@@ -82,7 +82,7 @@ func (e *Error) As(target any) bool {
 		return false
 	}
 	*answer = &connic.Error{
-		Op: "connectors." + e.Op, Method: http.MethodPost, StatusCode: e.StatusCode, Detail: e.Detail,
+		Op: operationPrefix + e.Op, Method: http.MethodPost, StatusCode: e.StatusCode, Detail: e.Detail,
 		RetryAfter: e.RetryAfter, Attempts: e.Attempts, Location: e.Location, Body: e.Body,
 	}
 	return true

@@ -61,6 +61,46 @@ func ExampleConnector_Call() {
 	// Output: 200 refunds: We refund within 14 days.
 }
 
+// Clients and connectors share what observes them. A call that would have to wait
+// for others is refused, so that the caller can be told when to come back.
+func ExampleWithTelemetry() {
+	srv := connictest.Start()
+	defer srv.Close()
+	srv.Agent("support", func(context.Context, connictest.Input) (any, error) { return "We refund within 14 days.", nil })
+	hook := srv.Connector("support")
+
+	telemetry := []connic.Option{
+		// connicotel.Options of contrib/otel, and connic.WithLogger, belong here too.
+		connic.WithObserver(func(_ context.Context, e connic.Event) {
+			if e.Kind == connic.EventDone {
+				fmt.Println(e.Op, e.StatusCode, e.Err)
+			}
+		}),
+	}
+	client := srv.Client(telemetry...)
+	support, err := connector.New(hook.URL(), hook.Secret(), connector.WithTelemetry(telemetry...))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	result, err := support.Call(ctx, connector.Input{Message: "How does a refund work?", FailFast: true})
+	if errors.Is(err, connic.ErrRateLimited) {
+		after, _ := connic.RetryAfter(err)
+		fmt.Println("busy, come back after", after)
+	}
+	if err != nil {
+		return
+	}
+	if run, err := client.Runs.Get(ctx, result.RunID); err == nil {
+		fmt.Println(run.Output)
+	}
+	// Output:
+	// connectors.call 200 <nil>
+	// runs.get 200 <nil>
+	// We refund within 14 days.
+}
+
 // An inbound connector starts all the agents that are linked to it, and the API knows when
 // they have finished.
 func ExampleConnector_SendAndWait() {

@@ -39,8 +39,9 @@ const MaxFileBytes = 10 << 20
 // level, beside message, and a payload that is not an object is sent by itself.
 // With files it is sent as a multipart form: each key of the payload is a
 // field, with strings sent verbatim and other values as JSON; a payload that is
-// not an object is a field named payload; and each file is a part named files.
-// The names of these parts are assumed.
+// not an object is a field named payload. The agents receive the fields at the
+// top level. Each file is a part named files, which they receive as the
+// field_name of the file.
 type Input struct {
 	Message string
 	// Payload is any value that encodes to JSON. Together with a message it
@@ -48,6 +49,10 @@ type Input struct {
 	// without the key files.
 	Payload any
 	Files   []File
+	// FailFast makes the call fail at once with [connic.ErrRateLimited] if it
+	// would have to wait, for one of [WithMaxInFlight] or after a 429. It is not
+	// sent to the agents.
+	FailFast bool
 }
 
 // fileTypes are the MIME types that the vendor lists in prose, other than those

@@ -77,7 +77,7 @@ func (r recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 // operationOf returns the operation of a request, and whether it is a poll of a
 // wait.
 func operationOf(q *http.Request) (op string, poll bool) {
-	if o, ok := connic.OperationFromContext(q.Context()); ok {
+	if o, ok := connic.OperationFromContext(q.Context()); ok && o.Route != hook.Route {
 		return o.Name, o.Lane == connic.LanePoll
 	}
 	if op, _, _, ok := route(q.Method, q.URL.EscapedPath()); ok {

@@ -190,6 +190,7 @@ func each[T any](r *Reply, chunks bool, next func() (T, bool, bool), failure fun
 			if !whole {
 				r.give(ErrAbandoned)
 			}
+			r.report()
 		}()
 		for {
 			one, some, ended := next()

@@ -13,6 +13,7 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/internal/hook"
+	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/problem"
 )
@@ -25,6 +26,7 @@ type config struct {
 	interval, timeout time.Duration
 	idle, approval    time.Duration
 	maxMessage        int64
+	telemetry         *connic.Telemetry // nil if there is none
 }
 
 func defaultConfig() config {
@@ -129,9 +131,18 @@ func Dial(ctx context.Context, rawURL string, secret connector.Secret, opts ...O
 	shake := newHandshake(conf.client)
 	hidden := mask.NewLazy(func() []string { return mask.ProxyPassword(shake.next, h.URL) }, h.Hidden()...)
 	s := &Session{conf: conf, mask: hidden, out: make(chan outgoing), done: make(chan struct{}), gone: make(chan struct{})}
-	if err := s.dial(ctx, h, shake); err != nil {
+	own, start, ready := conf.telemetry.Begin(ctx, dialing), time.Now(), false
+	defer func() {
+		if s.conn != nil && !ready { // an observer has panicked
+			_ = s.conn.CloseNow()
+		}
+	}()
+	err := s.dial(own, h, shake)
+	conf.dialed(own, start, err)
+	if err != nil {
 		return nil, err
 	}
+	ready = true
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go s.read()
 	go s.write()
@@ -147,6 +158,10 @@ func (s *Session) dial(ctx context.Context, h *hook.Hook, shake *handshake) erro
 	if h.Secret != "" {
 		header[hook.SecretHeader] = []string{h.Secret}
 	}
+	if in, ok := ctx.Value(inject.Key{}).(inject.Injector); ok {
+		in.Inject((&http.Request{Method: http.MethodGet, URL: h.URL, Header: header}).WithContext(ctx))
+	}
+	bounded = context.WithValue(bounded, inject.Operation{}, dialing)
 	conn, resp, err := websocket.Dial(bounded, h.URL.String(), &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
 	if err != nil {
 		if resp != nil {

@@ -34,7 +34,8 @@
 //
 // [Reply.Events] yields progress events in order with the chunks. A run that
 // waits for an approval can be silent for up to seven days; see
-// [WithApprovalTimeout].
+// [WithApprovalTimeout]. [WithTelemetry] observes a session with the observers,
+// loggers and spans of a client.
 //
 // The messages of the connector are documented, except the keys of errors, and
 // the types and keys of progress events; several spellings are understood. That

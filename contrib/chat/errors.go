@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,6 +14,12 @@ type sentinel string
 
 func (s sentinel) Error() string { return string(s) }
 
+// Is reports whether target is the error of a context that ends for the same
+// reason.
+func (s sentinel) Is(target error) bool {
+	return (s == ErrClosed || s == ErrAbandoned) && target == context.Canceled || s == ErrIdle && target == context.DeadlineExceeded
+}
+
 // The reasons why a session or a reply ends, for [errors.Is].
 const (
 	// ErrEnded: the service closed the session because it was idle, reached its
@@ -21,13 +28,13 @@ const (
 	ErrEnded = sentinel("connic: chat: the service has ended the session")
 	// ErrLost: the connection broke, or the service did not respond to a ping.
 	ErrLost = sentinel("connic: chat: the connection is lost")
-	// ErrClosed: Close was called.
+	// ErrClosed: Close was called. It matches [context.Canceled].
 	ErrClosed = sentinel("connic: chat: the session is closed")
 	// ErrBusy: the previous reply has not ended, and the message was not sent. A
 	// session has one reply at a time.
 	ErrBusy = sentinel("connic: chat: the previous reply has not ended")
 	// ErrAbandoned: the caller left the loop over the chunks or events of the
-	// reply.
+	// reply. It matches [context.Canceled].
 	ErrAbandoned = sentinel("connic: chat: the reply was abandoned")
 	// ErrConsumed: a reply can be ranged over only once.
 	ErrConsumed = sentinel("connic: chat: the reply was ranged over before")
@@ -35,7 +42,7 @@ const (
 	// limit.
 	ErrTooLarge = sentinel("connic: chat: the reply is too large")
 	// ErrIdle: nothing was received for the time allowed by [WithIdleTimeout] or
-	// [WithApprovalTimeout].
+	// [WithApprovalTimeout]. It matches [context.DeadlineExceeded].
 	ErrIdle = sentinel("connic: chat: the reply has stopped")
 )
 
@@ -78,6 +85,17 @@ func (e *DialError) Is(target error) bool {
 		status = http.StatusForbidden
 	}
 	return (&connic.Error{StatusCode: status}).Is(target)
+}
+
+// As sets a [*connic.Error] to describe the response to the handshake, so that
+// [connic.Describe] supports this error.
+func (e *DialError) As(target any) bool {
+	answer, ok := target.(**connic.Error)
+	if !ok || e.StatusCode == 0 {
+		return false
+	}
+	*answer = &connic.Error{Op: dialing.Name, Method: dialing.Method, StatusCode: e.StatusCode, Detail: e.Detail, Attempts: 1}
+	return true
 }
 
 // Unwrap returns the cause.

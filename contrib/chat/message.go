@@ -25,6 +25,9 @@ type Message struct {
 	// a connector answer each message, which costs money; the answers of the
 	// others are discarded.
 	Agents []string
+	// FailFast makes [Session.Send] return [ErrBusy] at once if it would have to
+	// wait for the end of an earlier reply. It is not sent.
+	FailFast bool
 }
 
 type wireFile struct {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +59,7 @@ type Reply struct {
 	speakers  []*speaker      // in the order in which they began
 	size      int             // bytes of their texts
 	consumer  consumer
+	trace     trace
 	unbounded bool // a caller waits for the whole reply
 	ended     bool // over is closed
 	others    []json.RawMessage
@@ -158,7 +158,7 @@ func (r *Reply) finish(cause error, unsent bool) bool {
 		failed.Partial = r.text()
 		r.err = failed
 	}
-	r.ended = true
+	r.ended, r.trace.ended = true, time.Now()
 	close(r.over)
 	if r.idle != nil {
 		r.idle.Stop()
@@ -189,7 +189,7 @@ func (r *Reply) idleAt() time.Time {
 func (r *Reply) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.begun = true
+	r.begun, r.trace.begun = true, time.Now()
 }
 
 func (r *Reply) isBegun() bool {
@@ -342,17 +342,6 @@ func (r *Reply) room(size int) bool {
 	return false
 }
 
-// text returns what the agents have said. The caller holds the mutex.
-func (r *Reply) text() string {
-	var texts []string
-	for _, p := range r.speakers {
-		if whole := p.whole(); p.wanted && whole != "" {
-			texts = append(texts, whole)
-		}
-	}
-	return strings.Join(texts, separator)
-}
-
 // Wait waits for the end of the reply and returns the complete answer. It can
 // be called after ranging over the chunks or the events, or instead of that.
 // The answer is never nil: with an error, it holds what was received so far.
@@ -364,6 +353,7 @@ func (r *Reply) Wait() (*Answer, error) {
 	r.unbounded = true
 	r.mu.Unlock()
 	<-r.over
+	r.report()
 	return r.answer(), r.failure()
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/contrib/chat"
 	"github.com/connic-go/connic/internal/leaktest"
@@ -61,7 +62,9 @@ func TestSecretsShowNowhere(t *testing.T) {
 						}
 						_ = c.Close(4000, echo[:min(len(echo), 120)])
 					}))
-					s, err := chat.Dial(t.Context(), server.URL+"/hooks/4f2a1c9d8e7b6a50?tenant=t-91827364", secret)
+					s, err := chat.Dial(t.Context(), server.URL+"/hooks/4f2a1c9d8e7b6a50?tenant=t-91827364", secret, chat.WithTelemetry(
+						connic.WithObserver(func(_ context.Context, e connic.Event) { r.Print(e, e.Err) }),
+					))
 					r.Print(err)
 					r.Reach(err)
 					if err == nil {

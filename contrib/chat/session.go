@@ -51,6 +51,7 @@ type Session struct {
 	mu      sync.Mutex
 	err     error // why it has ended
 	replies inbox
+	current *Reply // the last one, if its end has to be reported
 	sent    int
 	moved   chan struct{} // closed when an agent has ended; nil if nobody waits for it
 }
@@ -101,6 +102,12 @@ func (s *Session) Close() error {
 	select {
 	case <-s.gone:
 	case <-bound.C: // a transport that is not one of net/http may close slowly
+	}
+	s.mu.Lock()
+	last := s.current
+	s.mu.Unlock()
+	if last != nil {
+		last.report()
 	}
 	return nil
 }
@@ -240,21 +247,26 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx = s.conf.telemetry.Begin(ctx, sending)
 	r := newReply(s, id, m.Agents)
-	if err := s.enter(ctx, r); err != nil {
-		return nil, err
+	if s.conf.telemetry.Enabled() {
+		r.trace.ctx, r.trace.start = ctx, r.last
 	}
 	returned := false
 	defer func() {
-		if !returned { // the context has panicked
+		if !returned { // the context or an observer has panicked
 			s.leave(r)
 			r.give(ErrAbandoned)
 		}
 	}()
+	if err := s.enter(ctx, r, m.FailFast); err != nil {
+		returned = true
+		return nil, r.unsent(err)
+	}
 	unsent := func(err error) (*Reply, error) {
 		returned = true
 		s.leave(r)
-		return nil, &ReplyError{Err: err, unsent: true}
+		return nil, r.unsent(&ReplyError{Err: err, unsent: true})
 	}
 	select {
 	case s.out <- outgoing{data, r}:
@@ -269,6 +281,7 @@ func (s *Session) Send(ctx context.Context, m Message) (*Reply, error) {
 	case <-r.written:
 	case <-r.over:
 		if !r.isWritten() {
+			r.report()
 			return nil, r.failure()
 		}
 	}
@@ -285,9 +298,12 @@ func (s *Session) Ask(ctx context.Context, m Message) (*Answer, error) {
 }
 
 // enter makes r the current reply once it can be told from the earlier ones.
-func (s *Session) enter(ctx context.Context, r *Reply) error {
+func (s *Session) enter(ctx context.Context, r *Reply, failFast bool) error {
 	limit := time.Now().Add(s.conf.idle)
-	for {
+	for told := false; ; told = true {
+		if told {
+			r.trace.queued = time.Since(r.trace.start)
+		}
 		if ctx.Err() != nil {
 			return &ReplyError{Err: causeOf(ctx), unsent: true}
 		}
@@ -297,13 +313,20 @@ func (s *Session) enter(ctx context.Context, r *Reply) error {
 			return &ReplyError{Err: s.err, unsent: true}
 		}
 		busy, until := s.replies.blocking(r, time.Now(), limit)
-		if busy {
+		if busy || failFast && !until.IsZero() {
 			s.mu.Unlock()
 			return ErrBusy
 		}
 		if until.IsZero() {
 			s.replies.add(r)
+			earlier := s.current
+			if r.trace.ctx != nil {
+				s.current = r
+			}
 			s.mu.Unlock()
+			if earlier != nil {
+				earlier.report() // nobody has read it
+			}
 			return nil
 		}
 		if s.moved == nil {
@@ -311,6 +334,9 @@ func (s *Session) enter(ctx context.Context, r *Reply) error {
 		}
 		moved := s.moved
 		s.mu.Unlock()
+		if !told {
+			r.waits()
+		}
 		timer := time.NewTimer(time.Until(until))
 		select {
 		case <-moved:

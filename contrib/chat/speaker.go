@@ -183,3 +183,14 @@ func (r *Reply) isAbandoned() bool {
 	defer r.mu.Unlock()
 	return r.ended && !r.answered()
 }
+
+// text returns what the agents have said. The caller holds the mutex.
+func (r *Reply) text() string {
+	var texts []string
+	for _, p := range r.speakers {
+		if whole := p.whole(); p.wanted && whole != "" {
+			texts = append(texts, whole)
+		}
+	}
+	return strings.Join(texts, separator)
+}

@@ -1,17 +1,21 @@
-// Package connicotel instruments a Connic client with OpenTelemetry, and exports
-// runs of agents as traces.
+// Package connicotel instruments clients, connectors and chats of Connic with
+// OpenTelemetry, and exports runs of agents as traces.
 //
 //	client, err := connic.New(projectID, key, connicotel.Options()...)
 //
 // creates a client span for each call, from its admission to the last byte of
 // the response, with attempts, waits and retries as events, and records
-// metrics. The context of the span is propagated with the requests.
+// metrics. The context of the span is propagated with the requests. The same
+// options instrument connectors and chats, with connector.WithTelemetry and
+// chat.WithTelemetry:
+//
+//	support, err := connector.New(url, secret, connector.WithTelemetry(options...))
 //
 // [ExportRun] creates the spans of a finished run, with the times of the run.
 //
-// Neither spans nor metrics contain a key, a query, a body or a header. Ids
-// appear in spans only: the attributes of metrics are operations, routes with
-// placeholders, status codes and words from a fixed list.
+// Neither spans nor metrics contain a key, a secret, a query, a body or a
+// header. Ids appear in spans only: the attributes of metrics are operations,
+// routes with placeholders, status codes and words from a fixed list.
 package connicotel
 
 import (
@@ -23,6 +27,7 @@ import (
 	"sync/atomic"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/internal/hook"
 	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/mask"
 	"go.opentelemetry.io/otel"
@@ -81,7 +86,7 @@ func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(c *config) { c.propagator = p }
 }
 
-// A telemetry observes one client.
+// A telemetry observes the calls made with the same options.
 type telemetry struct {
 	config
 	tracer trace.Tracer
@@ -97,8 +102,9 @@ type telemetry struct {
 // that attaches to the running process is noticed after that many calls.
 const idleCalls = 64
 
-// Options returns the options for an instrumented client. It panics if an
-// instrument cannot be created, which no provider is known to do.
+// Options returns the options for instrumented clients, connectors and chats,
+// which may share them. It panics if an instrument cannot be created, which no
+// provider is known to do.
 func Options(opts ...Option) []connic.Option {
 	c := newConfig(opts)
 	t := &telemetry{
@@ -124,13 +130,16 @@ type call struct {
 	span trace.Span
 	host string
 	port int
+
+	unnamed bool // the path is that of a connector, which is not shown
 }
 
-type callKey struct{}
+// A callKey is the key of the call in its context, one for each telemetry.
+type callKey struct{ t *telemetry }
 
 // Value implements [context.Context].
 func (k *call) Value(key any) any {
-	if key == (callKey{}) || key == (inject.Key{}) {
+	if key == (callKey{k.t}) || key == (inject.Key{}) {
 		return k
 	}
 	return k.Context.Value(key)
@@ -149,7 +158,7 @@ func (t *telemetry) begin(ctx context.Context, op connic.Operation) context.Cont
 	if !span.IsRecording() && !span.SpanContext().IsValid() && !t.enabled(ctx) {
 		return ctx
 	}
-	return &call{Context: with, t: t, span: span}
+	return &call{Context: with, t: t, span: span, unnamed: op.Route == hook.Route}
 }
 
 func (t *telemetry) start(ctx context.Context, op connic.Operation) (context.Context, trace.Span) {
@@ -159,14 +168,16 @@ func (t *telemetry) start(ctx context.Context, op connic.Operation) (context.Con
 		t.idle.Add(-1)
 		return ctx, noop.Span{}
 	}
-	key := method{op.Method, op.Route}
+	key := method{op.Name, op.Method, op.Route}
 	s, ok := t.starts.get(key)
 	if !ok {
-		s = &start{op.Method + " " + op.Route, []attribute.KeyValue{
-			attribute.String("connic.operation", op.Name),
-			attribute.String("http.request.method", op.Method),
-			attribute.String("url.template", op.Route),
-		}}
+		s = &start{op.Method + " " + op.Route, []attribute.KeyValue{attribute.String("connic.operation", op.Name)}}
+		if op.Route == hook.Route { // common to all
+			s.name = op.Name
+		}
+		if op.Method != "" {
+			s.attrs = append(s.attrs, attribute.String("http.request.method", op.Method), attribute.String("url.template", op.Route))
+		}
 		t.starts.put(key, s)
 	}
 	with, span := t.tracer.Start(ctx, s.name, t.opts...)
@@ -180,16 +191,20 @@ func (t *telemetry) start(ctx context.Context, op connic.Operation) (context.Con
 }
 
 // method identifies the requests of an operation.
-type method struct{ verb, route string }
+type method struct{ op, verb, route string }
 
 // Inject implements [inject.Injector]. It also sees where requests go.
 func (k *call) Inject(r *http.Request) {
 	if k.host == "" {
 		k.host, k.port = address(r.URL)
 		if k.span.IsRecording() {
+			full := url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path}
+			if k.unnamed {
+				full.Path = "/"
+			}
 			k.span.SetAttributes(
 				attribute.String("server.address", k.host), attribute.Int("server.port", k.port),
-				attribute.String("url.full", mask.Line((&url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path}).String(), maxURL)),
+				attribute.String("url.full", mask.Line(full.String(), maxURL)),
 			)
 		}
 	}
@@ -225,7 +240,7 @@ func address(u *url.URL) (host string, port int) {
 
 // observe handles the steps of a call.
 func (t *telemetry) observe(ctx context.Context, e connic.Event) {
-	k, ok := ctx.Value(callKey{}).(*call)
+	k, ok := ctx.Value(callKey{t}).(*call)
 	if !ok {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connector"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -134,7 +135,7 @@ func (m *metrics) attempted(ctx context.Context, k *call, e connic.Event) {
 	if e.StatusCode == http.StatusTooManyRequests {
 		m.refused(ctx, e, true)
 	}
-	if !m.requests.Enabled(ctx) {
+	if e.Method == "" || !m.requests.Enabled(ctx) { // no request, but a message
 		return
 	}
 	key := set{kind: 'h', method: e.Method, route: e.Route, word: errorType(e), host: k.host, port: k.port, status: e.StatusCode}
@@ -219,6 +220,9 @@ func errorType(e connic.Event) string {
 		limit    *connic.LimitError
 		decode   *connic.DecodeError
 		argument *connic.ArgumentError
+		run      *connic.RunError
+		mode     *connector.ModeError
+		hook     *connector.Error
 		dns      *net.DNSError
 		op       *net.OpError
 	)
@@ -229,12 +233,18 @@ func errorType(e connic.Event) string {
 		return ""
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
-	case errors.As(err, &decode):
+	case errors.As(err, &run):
+		return "run"
+	case errors.As(err, &mode):
+		return "mode"
+	case errors.As(err, &decode), e.StatusCode/100 == 2 && errors.As(err, &hook):
 		return "decode"
 	case e.StatusCode >= 400 && errors.As(err, &answer):
 		return strconv.Itoa(e.StatusCode)
 	case errors.As(err, &argument):
 		return "argument"
+	case e.Method == "" && e.Attempt == 0:
+		return "not_sent"
 	case errors.As(err, &dns):
 		return "dns"
 	case errors.As(err, &op) && op.Op == "dial":

@@ -11,6 +11,9 @@ import (
 // SecretHeader is the header for the secret of a connector.
 const SecretHeader = "X-Connic-Secret" //nolint:gosec // the name of a header
 
+// Route is the route of an operation whose address is a Hook. It is not shown.
+const Route = "{connector}"
+
 // A Hook is the address of a connector and its secret.
 type Hook struct {
 	URL    *url.URL // without the secret; the scheme is https or http

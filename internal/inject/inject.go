@@ -1,14 +1,18 @@
-// Package inject lets the context of a call add headers to the requests of the
-// call while they are made. A transport would have to copy each request first.
+// Package inject has the keys of what the context of a call says of its
+// requests.
 package inject
 
 import "net/http"
+
+// Operation is the key of the operation of a call, a connic.Operation. The
+// context of a call of the API has the call instead.
+type Operation struct{}
 
 // Key is the key of an [Injector] in the context of a call.
 type Key struct{}
 
 // An Injector adds headers to the requests of a call, before any transport
-// sees them.
+// sees them: a transport would have to copy each request first.
 type Injector interface {
 	// Inject may modify r.Header, and nothing else of r.
 	Inject(r *http.Request)

@@ -38,6 +38,9 @@ type Server struct {
 	// Events returns the progress events of an agent's answer to a message, in
 	// the order in which they are sent. A nil Events sends none.
 	Events func(agent, message string) []Event
+	// FilesRequired are the names of agents that do not answer a message without
+	// a file.
+	FilesRequired []string
 	// MaxMessages is the number of messages after which a session ends. 0 means
 	// 100.
 	MaxMessages int

@@ -2,6 +2,8 @@ package chattest_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,6 +49,38 @@ func TestAgentsThatTakeLong(t *testing.T) {
 		<-s.Done()
 		if took := time.Since(start); took != time.Minute {
 			t.Errorf("the session was idle for %v: %v", took, s.Err())
+		}
+		_ = s.Close()
+	})
+}
+
+// An agent that requires a file does not answer a message without one, and is
+// missing from the reply, or not awaited.
+func TestAgentsThatRequireAFile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New()
+		defer srv.Close()
+		for _, name := range []string{"talk", "read"} {
+			srv.Agent(name, func(context.Context, connictest.Input) (any, error) { return name, nil })
+		}
+		service := chattest.New(srv.Connector("talk"), srv.Connector("read"))
+		service.Agents, service.FilesRequired = []string{"talk", "read"}, []string{"read"}
+		s, err := chat.Dial(t.Context(), "ws://localhost/x", service.Secret(), chat.WithHTTPClient(chattest.Client(t, service)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := chat.File{Name: "a.txt", MIMEType: "text/plain", Data: []byte("x")}
+		if answer, err := s.Ask(t.Context(), chat.Message{Text: "m", Files: []chat.File{file}}); err != nil || len(answer.Answers) != 2 {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		if answer, err := s.Ask(t.Context(), chat.Message{Text: "m", Agents: []string{"talk"}}); err != nil || answer.Text != "talk" {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		var missing *chat.ReplyError
+		answer, err := s.Ask(t.Context(), chat.Message{Text: "m"})
+		if !errors.As(err, &missing) || !slices.Equal(missing.Missing, []string{"read"}) || !errors.Is(err, chat.ErrIdle) || answer.Text != "talk" {
+			t.Errorf("%+v, %v", answer, err)
 		}
 		_ = s.Close()
 	})

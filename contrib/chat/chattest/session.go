@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -121,6 +122,9 @@ func (c *session) answer(ctx context.Context, m message) error {
 	runs, errs := make([]*connic.Run, len(hooks)), make([]error, len(hooks))
 	var agents sync.WaitGroup
 	for i, hook := range hooks {
+		if len(m.Payload.Files) == 0 && slices.Contains(c.server.FilesRequired, c.server.name(i)) {
+			continue
+		}
 		agents.Go(func() { runs[i], errs[i] = c.run(ctx, m, hook, body, c.server.name(i)) })
 	}
 	agents.Wait()
@@ -129,7 +133,7 @@ func (c *session) answer(ctx context.Context, m message) error {
 	}
 	c.history = append(c.history, object{"role": "user", "content": m.Payload.Message})
 	for _, run := range runs {
-		if run != nil && run.Status == connic.RunCompleted { // it is nil if a callback has exited
+		if run != nil && run.Status == connic.RunCompleted { // it is nil if a callback has exited, or there was no file
 			c.history = append(c.history, object{"role": "assistant", "agent": run.AgentName, "content": run.Output})
 		}
 	}

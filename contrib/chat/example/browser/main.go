@@ -78,9 +78,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	base, end := context.WithCancel(ctx)
 	defer end()
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
 	f := &forwarder{
-		dial:   func(ctx context.Context) (*chat.Session, error) { return chat.Dial(ctx, url, secret) },
-		logger: slog.New(slog.NewTextHandler(stderr, nil)), base: base, visitors: make(map[string]*visitor),
+		dial: func(ctx context.Context) (*chat.Session, error) {
+			return chat.Dial(ctx, url, secret, chat.WithTelemetry(connic.WithLogger(logger)))
+		},
+		logger: logger, base: base, visitors: make(map[string]*visitor),
 	}
 	server := &http.Server{Handler: f.routes(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
 	server.RegisterOnShutdown(end)
