@@ -40,7 +40,7 @@ type Budget struct {
 	CreatedAt time.Time `json:"created_at,omitzero" api:"words"`
 	UpdatedAt time.Time `json:"updated_at,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // BudgetKind specifies what happens when a budget is used up.

@@ -39,7 +39,7 @@ type DevSession struct {
 	// [UploadParams].
 	Folders, Exclude []string `json:"-"`
 
-	rawItem
+	RawItem
 }
 
 // ContainerStatus is the status of a dev session's container.
@@ -75,7 +75,7 @@ type DevUpload struct {
 	FilesHash string `json:"files_hash,omitzero" api:"observed"`
 	SizeBytes int64  `json:"size_bytes,omitzero" api:"observed"`
 
-	rawItem
+	RawItem
 }
 
 const (

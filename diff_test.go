@@ -76,7 +76,7 @@ func TestDiff(t *testing.T) {
 	if filters, _ := update.Filters.Get(); !reflect.DeepEqual(filters[1].Value, []any{1.0, 0.1, math.Copysign(0, -1), 1000.0}) {
 		t.Errorf("%#v", filters[1].Value)
 	}
-	if raw, err := json.Marshal(judge.Diff(connic.JudgeUpdate{Name: connic.Set("t")})); err != nil || string(raw) != `[{"Field":"name","From":"tone","To":"t"}]` {
+	if raw, err := json.Marshal(judge.Diff(connic.JudgeUpdate{Name: connic.Set("t")})); err != nil || string(raw) != `[{"field":"name","from":"tone","to":"t"}]` {
 		t.Errorf("as JSON it is %s, %v", raw, err)
 	}
 }

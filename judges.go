@@ -42,7 +42,7 @@ type Judge struct {
 	CreatedAt        time.Time   `json:"created_at,omitzero" api:"words"`
 	UpdatedAt        time.Time   `json:"updated_at,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // A Criterion is one of the aspects that a judge scores.

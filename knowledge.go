@@ -103,7 +103,7 @@ type Entry struct {
 	CreatedAt time.Time       `json:"created_at,omitzero" api:"assumed"`
 	UpdatedAt time.Time       `json:"updated_at,omitzero" api:"assumed"`
 
-	rawItem
+	RawItem
 }
 
 // DecodeMetadata decodes the entry's metadata into v. It leaves v unchanged if
@@ -260,7 +260,7 @@ type Namespace struct {
 	TotalEntryCount int    `json:"total_entry_count" api:"words"` // including namespaces below it
 	HasChildren     bool   `json:"has_children" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // NamespaceListParams selects namespaces.

@@ -32,7 +32,7 @@ type TestRun struct {
 	DeploymentID string        `json:"deployment_id,omitzero" api:"observed"`
 	Cases        []TestCase    `json:"cases,omitzero" api:"observed"`
 
-	rawItem
+	RawItem
 }
 
 // A TestCase is the result of one test. Tests of agents are run several times,
