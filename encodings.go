@@ -5,6 +5,7 @@ package connic
 import (
 	"database/sql/driver"
 	"log/slog"
+	"reflect"
 
 	"github.com/connic-go/connic/internal/encode"
 )
@@ -21,6 +22,13 @@ func (v Agent) MarshalYAML() (any, error)                 { return encode.YAML(v
 func (v *Agent) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Agent) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Agent) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *ArchiveError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+func (e *ArchiveError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *ArchiveError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
+func (e *ArgumentError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *ArgumentError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v AuditEntry) String() string                            { return encode.Line(v) }
 func (v AuditEntry) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -80,12 +88,18 @@ func (v *CriterionScore) Scan(column any) error                    { return enco
 func (v Decimal) Value() (driver.Value, error) { return encode.Value(v) }
 func (v *Decimal) Scan(column any) error       { return encode.Scan(column, v) }
 
+func (e *DecodeError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *DecodeError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
 func (v Deployment) String() string                            { return encode.Line(v) }
 func (v Deployment) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v Deployment) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Deployment) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Deployment) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Deployment) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *DeploymentError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *DeploymentError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v DevSession) String() string                            { return encode.Line(v) }
 func (v DevSession) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -101,12 +115,22 @@ func (v *DevSessionCreate) UnmarshalYAML(read func(any) error) error { return en
 func (v DevSessionCreate) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *DevSessionCreate) Scan(column any) error                    { return encode.Scan(column, v) }
 
+func (e *DevSessionError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *DevSessionError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
 func (v DevUpload) String() string                            { return encode.Line(v) }
 func (v DevUpload) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v DevUpload) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *DevUpload) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v DevUpload) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *DevUpload) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (v Ensured[T]) String() string                            { return encode.Line(v) }
+func (v Ensured[T]) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v Ensured[T]) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *Ensured[T]) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v Ensured[T]) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *Ensured[T]) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Entry) String() string                            { return encode.Line(v) }
 func (v Entry) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -122,12 +146,18 @@ func (v *Environment) UnmarshalYAML(read func(any) error) error { return encode.
 func (v Environment) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Environment) Scan(column any) error                    { return encode.Scan(column, v) }
 
+func (e *Error) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *Error) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
 func (v Evaluation) String() string                            { return encode.Line(v) }
 func (v Evaluation) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v Evaluation) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Evaluation) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Evaluation) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Evaluation) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *EvaluationError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *EvaluationError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v File) String() string                            { return encode.Line(v) }
 func (v File) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -153,6 +183,9 @@ func (v *Job) UnmarshalYAML(read func(any) error) error { return encode.FromYAML
 func (v Job) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Job) Scan(column any) error                    { return encode.Scan(column, v) }
 
+func (e *JobError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *JobError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
 func (v Judge) String() string                            { return encode.Line(v) }
 func (v Judge) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v Judge) MarshalYAML() (any, error)                 { return encode.YAML(v) }
@@ -173,6 +206,9 @@ func (v JudgeUpdate) MarshalYAML() (any, error)                 { return encode.
 func (v *JudgeUpdate) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v JudgeUpdate) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *JudgeUpdate) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *LimitError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *LimitError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Match) String() string                            { return encode.Line(v) }
 func (v Match) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -213,6 +249,9 @@ func (v Run) MarshalYAML() (any, error)                 { return encode.YAML(v) 
 func (v *Run) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Run) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Run) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *RunError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *RunError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v RunFilter) String() string                            { return encode.Line(v) }
 func (v RunFilter) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -255,12 +294,18 @@ func (v *TestRun) UnmarshalYAML(read func(any) error) error { return encode.From
 func (v TestRun) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *TestRun) Scan(column any) error                    { return encode.Scan(column, v) }
 
+func (e *TestRunError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *TestRunError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
 func (v TokenUsage) String() string                            { return encode.Line(v) }
 func (v TokenUsage) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v TokenUsage) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *TokenUsage) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v TokenUsage) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *TokenUsage) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *TransportError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *TransportError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v TriggerResult) String() string                            { return encode.Line(v) }
 func (v TriggerResult) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -289,3 +334,6 @@ func (v UsageRow) MarshalYAML() (any, error)                 { return encode.YAM
 func (v *UsageRow) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v UsageRow) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *UsageRow) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *WaitError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *WaitError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }

@@ -3,6 +3,7 @@ package connic
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,26 +187,42 @@ type JudgeUpdate struct {
 	ScoreAlert               Nullable[ScoreAlert]   `json:"score_alert,omitzero" api:"words"`
 }
 
-// given returns value as a Nullable that is absent if value is zero.
-func given[T comparable](value T) Nullable[T] {
-	var zero T
-	if value == zero {
-		return Nullable[T]{}
+// AsUpdate returns the update that makes an existing judge what c describes. It
+// clears the system prompt, the filters, the filter expression and the score
+// alert that c lacks, and the sample rate of a manual judge. Other fields that c
+// does not set remain unchanged, since the service has defaults for them.
+func (c JudgeCreate) AsUpdate() JudgeUpdate {
+	u := JudgeUpdate{
+		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), SystemPrompt: orNull(c.SystemPrompt),
+		IncludeAgentSystemPrompt: c.IncludeAgentSystemPrompt, Criteria: Set(c.Criteria), TriggerMode: given(c.TriggerMode),
+		SampleRate: given(c.SampleRate), Filters: Null[[]RunFilter](), FilterExpression: orNull(c.FilterExpression), Enabled: c.Enabled,
+		ScoreAlert: Null[ScoreAlert](),
 	}
-	return Set(value)
-}
-
-// asUpdate returns the update used to validate a new judge.
-func (c *JudgeCreate) asUpdate() *JudgeUpdate {
-	u := &JudgeUpdate{
-		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), Criteria: Set(c.Criteria),
-		TriggerMode: given(c.TriggerMode), SampleRate: given(c.SampleRate), Filters: Set(c.Filters),
-		IncludeAgentSystemPrompt: c.IncludeAgentSystemPrompt, Enabled: c.Enabled,
+	if c.TriggerMode == JudgeManual && c.SampleRate == 0 {
+		u.SampleRate = Null[float64]()
+	}
+	if len(c.Filters) > 0 {
+		u.Filters = Set(c.Filters)
 	}
 	if c.ScoreAlert != nil {
 		u.ScoreAlert = Set(*c.ScoreAlert)
 	}
 	return u
+}
+
+// AsCreate returns a description of a judge like j, for example to create it in
+// another project. It shares no memory with j.
+func (j *Judge) AsCreate() JudgeCreate {
+	c := JudgeCreate{
+		Name: j.Name, AgentName: j.AgentName, Model: j.Model, SystemPrompt: j.SystemPrompt,
+		IncludeAgentSystemPrompt: given(j.IncludeAgentSystemPrompt), Criteria: slices.Clone(j.Criteria), TriggerMode: j.TriggerMode,
+		SampleRate: j.SampleRate, Filters: slices.Clone(j.Filters), FilterExpression: j.FilterExpression, Enabled: Set(j.Enabled),
+	}
+	if j.ScoreAlert != nil {
+		alert := *j.ScoreAlert
+		c.ScoreAlert = &alert
+	}
+	return c
 }
 
 func (u *JudgeUpdate) check(op string) error {
@@ -283,6 +300,15 @@ func checkFilters(filters []RunFilter) string {
 	return ""
 }
 
+func (c *JudgeCreate) check() error {
+	op := api.Table[api.JudgesCreate].Name
+	if c.SampleRate != 0 && c.TriggerMode == "" {
+		return &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and no mode is set"}
+	}
+	u := c.AsUpdate()
+	return u.check(op)
+}
+
 // Create creates a judge. It refuses the following before anything is sent: an
 // empty name, agent or list of criteria; a criterion without a name or with a
 // max_score of 0 or less; a model that is not of the form provider/model; a
@@ -296,11 +322,7 @@ func checkFilters(filters []RunFilter) string {
 //	Access: judges write
 //	Status: assumed
 func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Judge, error) {
-	op := api.Table[api.JudgesCreate].Name
-	if req.SampleRate != 0 && req.TriggerMode == "" {
-		return nil, &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and no mode is set"}
-	}
-	if err := req.asUpdate().check(op); err != nil {
+	if err := req.check(); err != nil {
 		return nil, err
 	}
 	return do(ctx, s.scope(), request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)

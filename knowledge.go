@@ -110,6 +110,31 @@ type Entry struct {
 // there is none.
 func (e *Entry) DecodeMetadata(v any) error { return decodeMetadata(e.Metadata, e.EntryID, v) }
 
+// Diff returns the changes that uploading u would make to e, in content and
+// metadata. It sends no request. What identifies an entry, its namespace and id,
+// is not compared.
+//
+// The content differs if the service omits it, as lists may: use
+// [KnowledgeService.Get]. It is not compared if u has a StableID and e the
+// EntryID that is derived from it.
+func (e *Entry) Diff(u TextUpload) []Change {
+	have := *e
+	if len(have.Metadata) > 0 && have.Metadata[0] == '"' { // a string that contains JSON
+		have.Metadata = json.RawMessage(lenient.Text(have.Metadata))
+	}
+	wanted := struct {
+		Content  Nullable[string]         `json:"content"`
+		Metadata Nullable[map[string]any] `json:"metadata"`
+	}{Set(u.Content), Null[map[string]any]()}
+	if u.StableID && e.EntryID == u.stableID() {
+		wanted.Content = Nullable[string]{}
+	}
+	if len(u.Metadata) > 0 {
+		wanted.Metadata = Set(u.Metadata)
+	}
+	return diff(&have, wanted)
+}
+
 func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 	if len(metadata) == 0 || string(metadata) == "null" {
 		return nil

@@ -207,6 +207,23 @@ func (p *patch) err() error {
 	return p.first
 }
 
+// given returns value as a Nullable that is absent if value is zero.
+func given[T comparable](value T) Nullable[T] {
+	var zero T
+	if value == zero {
+		return Nullable[T]{}
+	}
+	return Set(value)
+}
+
+// orNull returns value as a Nullable that is null if value is zero.
+func orNull[T comparable](value T) Nullable[T] {
+	if n := given(value); !n.IsZero() {
+		return n
+	}
+	return Null[T]()
+}
+
 // change checks one field of an update. check returns what is wrong with a
 // value, or "".
 func change[T any](p *patch, arg string, n Nullable[T], clearable bool, check func(T) string) {

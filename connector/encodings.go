@@ -5,6 +5,7 @@ package connector
 import (
 	"database/sql/driver"
 	"log/slog"
+	"reflect"
 
 	"github.com/connic-go/connic/internal/encode"
 )
@@ -22,6 +23,14 @@ func (v Dispatch) MarshalYAML() (any, error)                 { return encode.YAM
 func (v *Dispatch) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Dispatch) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Dispatch) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+func (e *Error) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *Error) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
+func (e *ModeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+func (e *ModeError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *ModeError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Result) String() string                            { return encode.Line(v) }
 func (v Result) LogValue() slog.Value                      { return encode.LogValue(v) }

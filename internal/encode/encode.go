@@ -96,6 +96,9 @@ func keyed(v any) any {
 // Value returns v as a column: NULL if v is absent, a scalar as such, the text
 // of what has one, and JSON otherwise. It implements [driver.Valuer].
 func Value(v any) (driver.Value, error) {
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+		return nil, nil
+	}
 	if absent, ok := v.(interface{ IsZero() bool }); ok && absent.IsZero() {
 		return nil, nil
 	}
