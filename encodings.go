@@ -314,6 +314,13 @@ func (v *TriggerResult) UnmarshalYAML(read func(any) error) error { return encod
 func (v TriggerResult) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *TriggerResult) Scan(column any) error                    { return encode.Scan(column, v) }
 
+func (v UploadResult) String() string                            { return encode.Line(v) }
+func (v UploadResult) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v UploadResult) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *UploadResult) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v UploadResult) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *UploadResult) Scan(column any) error                    { return encode.Scan(column, v) }
+
 func (v Usage) String() string                            { return encode.Line(v) }
 func (v Usage) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v Usage) MarshalYAML() (any, error)                 { return encode.YAML(v) }

@@ -170,11 +170,12 @@ func (n Nullable[T]) Value() (driver.Value, error) {
 
 // Scan implements [sql.Scanner]. NULL becomes null.
 func (n *Nullable[T]) Scan(column any) error {
-	var value T
-	*n = Null[T]()
 	if column == nil {
+		*n = Null[T]()
 		return nil
 	}
+	var value T
+	*n = Nullable[T]{}
 	if err := encode.Scan(column, &value); err != nil {
 		return err
 	}
