@@ -315,6 +315,35 @@ func (s *BudgetsService) Delete(ctx context.Context, id string, opts ...RequestO
 	return err
 }
 
+// Ensure returns the budget of the given name. It creates the budget if there is
+// none, and updates it if it differs from what req describes (see
+// [BudgetCreate.AsUpdate]). It refuses what [BudgetsService.Create] refuses. For
+// concurrent calls and errors, see [Ensured].
+//
+// It costs one request per 100 budgets, one more to update the budget, and two
+// more to create it; the key needs budgets write too.
+//
+//	API:    GET /projects/{project}/budgets
+//	Access: budgets read
+//	Status: assumed
+func (s *BudgetsService) Ensure(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Ensured[Budget], error) {
+	if err := s.complete(&req); err != nil {
+		return nil, err
+	}
+	update := req.AsUpdate()
+	e := ensuring[Budget]{
+		scope: s.scope(), list: api.BudgetsList, kind: "budget", identity: req.Name,
+		items:  s.All(ctx, nil, opts...),
+		is:     func(b *Budget) bool { return b.Name == req.Name },
+		made:   func(b *Budget) (string, time.Time) { return b.ID, b.CreatedAt },
+		diff:   func(b *Budget) []Change { return b.Diff(update) },
+		create: func() (*Budget, error) { return s.Create(ctx, req, opts...) },
+		update: func(id string) (*Budget, error) { return s.Update(ctx, id, update, opts...) },
+		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
+	}
+	return e.ensure(ctx)
+}
+
 // Diff returns the changes that an update would make to b, in the order of the
 // fields of [BudgetUpdate]. Amounts are compared as numbers. It sends no
 // request. A field that the service may omit is unset if it is zero, and

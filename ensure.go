@@ -17,7 +17,21 @@ import (
 // ErrAmbiguous is returned by Ensure if several items have the name.
 const ErrAmbiguous = sentinel("connic: several items have the name")
 
-// Ensured is the result of an Ensure method.
+// Ensured is the result of an Ensure method, such as [JudgesService.Ensure]: an
+// item that was found, changed or created.
+//
+// Calls of one client for the same item take turns, so one of them creates it.
+// Other clients may create it at the same time, because the service accepts
+// several items of a name: Ensure looks again after it has created one, and
+// deletes its own if another came first, by the time of creation and then by id.
+// A second item remains if the list does not show new items at once, or if the
+// deletion fails. If Ensure finds several, it fails with [ErrAmbiguous] and
+// changes none; this may also happen while another client is about to delete
+// its own. Of different updates at the same time the last one wins.
+//
+// A creation whose response is lost is searched for once. If it is not found,
+// the error is [ErrOutcomeUnknown], and a later Ensure finds it. If an error
+// occurs after the creation, the result is returned with it.
 type Ensured[T any] struct {
 	Item    *T       `json:"item"`              // as it is now
 	Created bool     `json:"created"`           // there was none of the name
@@ -133,74 +147,6 @@ func (e *ensuring[T]) settle(found []*T) (*Ensured[T], error) {
 		return nil, err
 	}
 	return &Ensured[T]{Item: item, Changes: changes}, nil
-}
-
-// Ensure returns the judge of the given name and agent. It creates the judge if
-// there is none, and updates it if it differs from what req describes (see
-// [JudgeCreate.AsUpdate]). It refuses what [JudgesService.Create] refuses.
-//
-// Calls of one client for the same judge take turns, so one of them creates it.
-// Other clients may create it at the same time, since the service accepts
-// several judges of a name: Ensure looks again after it has created one, and
-// deletes its own if another came first, by the time of creation and then by
-// id. A second judge remains if the list does not show new judges at once, or if
-// the deletion fails. Ensure fails with [ErrAmbiguous] if it finds several, and
-// changes none of them. Of different updates at the same time the last one wins.
-//
-// A creation without a response is searched for once. If it is not found, the
-// error is [ErrOutcomeUnknown], and a later Ensure finds it. If an error occurs
-// after the creation, the result is returned with it.
-//
-// It costs one request per 100 judges of the agent, one more to update the judge,
-// and two more to create it. For many judges, list them once with
-// [JudgesService.All] and compare them with [Judge.Diff].
-//
-//	API:    GET /projects/{project}/judges
-//	Access: judges read
-//	Status: assumed
-func (s *JudgesService) Ensure(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Ensured[Judge], error) {
-	if err := req.check(); err != nil {
-		return nil, err
-	}
-	update := req.AsUpdate()
-	e := ensuring[Judge]{
-		scope: s.scope(), list: api.JudgesList, kind: "judge", identity: req.AgentName + "\x00" + req.Name,
-		items:  s.All(ctx, &JudgeListParams{AgentName: req.AgentName}, opts...),
-		is:     func(j *Judge) bool { return j.Name == req.Name && (j.AgentName == req.AgentName || j.AgentName == "") },
-		made:   func(j *Judge) (string, time.Time) { return j.ID, j.CreatedAt },
-		diff:   func(j *Judge) []Change { return j.Diff(update) },
-		create: func() (*Judge, error) { return s.Create(ctx, req, opts...) },
-		update: func(id string) (*Judge, error) { return s.Update(ctx, id, update, opts...) },
-		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
-	}
-	return e.ensure(ctx)
-}
-
-// Ensure returns the budget of the given name. It creates the budget if there is
-// none, and updates it if it differs from what req describes (see
-// [BudgetCreate.AsUpdate]). It refuses what [BudgetsService.Create] refuses.
-// What it promises to concurrent calls, its errors and its costs are those of
-// [JudgesService.Ensure].
-//
-//	API:    GET /projects/{project}/budgets
-//	Access: budgets read
-//	Status: assumed
-func (s *BudgetsService) Ensure(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Ensured[Budget], error) {
-	if err := s.complete(&req); err != nil {
-		return nil, err
-	}
-	update := req.AsUpdate()
-	e := ensuring[Budget]{
-		scope: s.scope(), list: api.BudgetsList, kind: "budget", identity: req.Name,
-		items:  s.All(ctx, nil, opts...),
-		is:     func(b *Budget) bool { return b.Name == req.Name },
-		made:   func(b *Budget) (string, time.Time) { return b.ID, b.CreatedAt },
-		diff:   func(b *Budget) []Change { return b.Diff(update) },
-		create: func() (*Budget, error) { return s.Create(ctx, req, opts...) },
-		update: func(id string) (*Budget, error) { return s.Update(ctx, id, update, opts...) },
-		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
-	}
-	return e.ensure(ctx)
 }
 
 // turns lets calls with the same key go one after the other.

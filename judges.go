@@ -354,6 +354,36 @@ func (s *JudgesService) Delete(ctx context.Context, id string, opts ...RequestOp
 	return err
 }
 
+// Ensure returns the judge of the given name and agent. It creates the judge if
+// there is none, and updates it if it differs from what req describes (see
+// [JudgeCreate.AsUpdate]). It refuses what [JudgesService.Create] refuses. For
+// concurrent calls and errors, see [Ensured].
+//
+// It costs one request per 100 judges of the agent, one more to update the
+// judge, and two more to create it; the key needs judges write too. For many
+// judges, list them once with [JudgesService.All], and use [Judge.Diff].
+//
+//	API:    GET /projects/{project}/judges
+//	Access: judges read
+//	Status: assumed
+func (s *JudgesService) Ensure(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Ensured[Judge], error) {
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	update := req.AsUpdate()
+	e := ensuring[Judge]{
+		scope: s.scope(), list: api.JudgesList, kind: "judge", identity: req.AgentName + "\x00" + req.Name,
+		items:  s.All(ctx, &JudgeListParams{AgentName: req.AgentName}, opts...),
+		is:     func(j *Judge) bool { return j.Name == req.Name && (j.AgentName == req.AgentName || j.AgentName == "") },
+		made:   func(j *Judge) (string, time.Time) { return j.ID, j.CreatedAt },
+		diff:   func(j *Judge) []Change { return j.Diff(update) },
+		create: func() (*Judge, error) { return s.Create(ctx, req, opts...) },
+		update: func(id string) (*Judge, error) { return s.Update(ctx, id, update, opts...) },
+		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
+	}
+	return e.ensure(ctx)
+}
+
 // Diff returns the changes that an update would make to j, in the order of the
 // fields of [JudgeUpdate]. It sends no request. Use it to send an update only
 // if something differs. A field that the service may omit is unset if it is

@@ -250,7 +250,9 @@ func TestCompare(t *testing.T) {
 	walk(t, func(t *testing.T, d reflect.Type) {
 		equal(t, "a copy differs", sample(d), sample(d))
 		if !isError(d) { // those are handed on as pointers
-			list := func() reflect.Value { return reflect.Append(reflect.MakeSlice(reflect.SliceOf(d), 0, 1), sample(d).Elem()) }
+			list := func() reflect.Value {
+				return reflect.Append(reflect.MakeSlice(reflect.SliceOf(d), 0, 1), sample(d).Elem())
+			}
 			equal(t, "a copy in a slice differs", list(), list())
 		}
 		if v := sample(d); !v.Elem().IsZero() && cmp.Equal(v.Interface(), reflect.New(d).Interface()) {
