@@ -17,7 +17,7 @@ func (v Actor) Value() (driver.Value, error)              { return encode.Value(
 func (v *Actor) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Agent) String() string                            { return encode.Line(v) }
-func (v Agent) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Agent) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Agent) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Agent) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Agent) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -31,7 +31,7 @@ func (e *ArgumentError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *ArgumentError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v AuditEntry) String() string                            { return encode.Line(v) }
-func (v AuditEntry) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *AuditEntry) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v AuditEntry) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *AuditEntry) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v AuditEntry) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -45,7 +45,7 @@ func (v BridgeRoute) Value() (driver.Value, error)              { return encode.
 func (v *BridgeRoute) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Budget) String() string                            { return encode.Line(v) }
-func (v Budget) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Budget) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Budget) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Budget) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Budget) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -92,7 +92,7 @@ func (e *DecodeError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *DecodeError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Deployment) String() string                            { return encode.Line(v) }
-func (v Deployment) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Deployment) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Deployment) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Deployment) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Deployment) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -102,7 +102,7 @@ func (e *DeploymentError) Value() (driver.Value, error) { return encode.Value(e)
 func (e *DeploymentError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v DevSession) String() string                            { return encode.Line(v) }
-func (v DevSession) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *DevSession) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v DevSession) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *DevSession) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v DevSession) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -119,28 +119,28 @@ func (e *DevSessionError) Value() (driver.Value, error) { return encode.Value(e)
 func (e *DevSessionError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v DevUpload) String() string                            { return encode.Line(v) }
-func (v DevUpload) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *DevUpload) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v DevUpload) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *DevUpload) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v DevUpload) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *DevUpload) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Ensured[T]) String() string                            { return encode.Line(v) }
-func (v Ensured[T]) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Ensured[T]) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Ensured[T]) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Ensured[T]) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Ensured[T]) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Ensured[T]) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Entry) String() string                            { return encode.Line(v) }
-func (v Entry) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Entry) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Entry) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Entry) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Entry) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Entry) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Environment) String() string                            { return encode.Line(v) }
-func (v Environment) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Environment) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Environment) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Environment) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Environment) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -150,7 +150,7 @@ func (e *Error) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *Error) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Evaluation) String() string                            { return encode.Line(v) }
-func (v Evaluation) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Evaluation) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Evaluation) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Evaluation) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Evaluation) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -170,14 +170,14 @@ func (v Filter) Value() (driver.Value, error) { return encode.Value(v) }
 func (v *Filter) Scan(column any) error       { return encode.Scan(column, v) }
 
 func (v Ingestion) String() string                            { return encode.Line(v) }
-func (v Ingestion) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Ingestion) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Ingestion) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Ingestion) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Ingestion) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Ingestion) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Job) String() string                            { return encode.Line(v) }
-func (v Job) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Job) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Job) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Job) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Job) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -187,7 +187,7 @@ func (e *JobError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *JobError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Judge) String() string                            { return encode.Line(v) }
-func (v Judge) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Judge) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Judge) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Judge) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Judge) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -211,7 +211,7 @@ func (e *LimitError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *LimitError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Match) String() string                            { return encode.Line(v) }
-func (v Match) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Match) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Match) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Match) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Match) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -223,28 +223,28 @@ func (v Money) Value() (driver.Value, error)              { return encode.Value(
 func (v *Money) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Namespace) String() string                            { return encode.Line(v) }
-func (v Namespace) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Namespace) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Namespace) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Namespace) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Namespace) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Namespace) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Page[T]) String() string                            { return encode.Line(v) }
-func (v Page[T]) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Page[T]) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Page[T]) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Page[T]) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Page[T]) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Page[T]) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Project) String() string                            { return encode.Line(v) }
-func (v Project) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Project) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Project) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Project) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Project) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Project) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Run) String() string                            { return encode.Line(v) }
-func (v Run) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Run) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Run) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Run) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Run) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -274,7 +274,7 @@ func (v Span) Value() (driver.Value, error)              { return encode.Value(v
 func (v *Span) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v SpanNode) String() string                            { return encode.Line(v) }
-func (v SpanNode) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *SpanNode) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v SpanNode) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *SpanNode) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v SpanNode) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -288,7 +288,7 @@ func (v TestCase) Value() (driver.Value, error)              { return encode.Val
 func (v *TestCase) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v TestRun) String() string                            { return encode.Line(v) }
-func (v TestRun) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *TestRun) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v TestRun) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *TestRun) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v TestRun) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -308,21 +308,21 @@ func (e *TransportError) Value() (driver.Value, error) { return encode.Value(e) 
 func (e *TransportError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v TriggerResult) String() string                            { return encode.Line(v) }
-func (v TriggerResult) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *TriggerResult) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v TriggerResult) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *TriggerResult) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v TriggerResult) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *TriggerResult) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v UploadResult) String() string                            { return encode.Line(v) }
-func (v UploadResult) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *UploadResult) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v UploadResult) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *UploadResult) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v UploadResult) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *UploadResult) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Usage) String() string                            { return encode.Line(v) }
-func (v Usage) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Usage) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Usage) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Usage) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Usage) Value() (driver.Value, error)              { return encode.Value(v) }

@@ -18,7 +18,7 @@ func (v Delivery) Value() (driver.Value, error)              { return encode.Val
 func (v *Delivery) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Dispatch) String() string                            { return encode.Line(v) }
-func (v Dispatch) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Dispatch) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Dispatch) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Dispatch) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Dispatch) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -33,7 +33,7 @@ func (e *ModeError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *ModeError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Result) String() string                            { return encode.Line(v) }
-func (v Result) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Result) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Result) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Result) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Result) Value() (driver.Value, error)              { return encode.Value(v) }

@@ -31,7 +31,7 @@ func Line(v any) string {
 	var b strings.Builder
 	name, _, _ := strings.Cut(reflect.TypeOf(v).Name(), "[")
 	b.WriteString(name)
-	for _, a := range attrs(v) {
+	for _, a := range attrs(reflect.ValueOf(v)) {
 		text := a.Value.String()
 		if a.Value.Kind() == slog.KindTime {
 			text = a.Value.Time().Format(time.RFC3339Nano)
@@ -45,12 +45,17 @@ func Line(v any) string {
 }
 
 // LogValue returns the fields of [Line] as a group. It implements
-// [slog.LogValuer].
-func LogValue(v any) slog.Value { return slog.GroupValue(attrs(v)...) }
+// [slog.LogValuer]. V is a struct, or a pointer to one, which may be nil.
+func LogValue(v any) slog.Value {
+	s := reflect.ValueOf(v)
+	if s.Kind() == reflect.Pointer && s.IsNil() {
+		return slog.Value{}
+	}
+	return slog.GroupValue(attrs(reflect.Indirect(s))...)
+}
 
 // attrs returns the fields of a struct that a line shows.
-func attrs(v any) (shown []slog.Attr) {
-	s := reflect.ValueOf(v)
+func attrs(s reflect.Value) (shown []slog.Attr) {
 	for _, f := range reflect.VisibleFields(s.Type()) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if !f.IsExported() || f.Anonymous || name == "-" {

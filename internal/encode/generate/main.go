@@ -42,6 +42,7 @@ type dataType struct {
 	named    bool            // it has JSON names
 	declared map[string]bool // methods
 	fields   map[string]bool // no method can have their names
+	pointer  bool            // functions return pointers, which may be nil
 }
 
 // methods returns the file with the methods of a package's data types.
@@ -72,6 +73,17 @@ func methods(folder string, also []string) ([]byte, error) {
 			case *ast.FuncDecl:
 				if d.Recv != nil {
 					of(base(d.Recv.List[0].Type)).declared[d.Name.Name] = true
+				}
+				if d.Type.Results != nil && d.Name.IsExported() {
+					ast.Inspect(d.Type.Results, func(n ast.Node) bool {
+						switch n := n.(type) {
+						case *ast.StarExpr:
+							of(base(n.X)).pointer = true
+						case *ast.IndexExpr: // a Page of them
+							of(base(n.Index)).pointer = true
+						}
+						return true
+					})
 				}
 			case *ast.GenDecl:
 				for _, spec := range d.Specs {
@@ -131,13 +143,17 @@ func (d *dataType) write(b *strings.Builder) {
 	if d.receiver == "" || !d.named && !scalar && !failure {
 		return
 	}
+	logged := "v " // slog calls the method of a nil pointer
+	if d.pointer {
+		logged = "v *"
+	}
 	b.WriteString("\n")
 	for _, m := range [...]struct {
 		name, signature, body string
 		wanted                bool
 	}{
 		{"String", "(v %s) String() string", "encode.Line(v)", !scalar && !failure},
-		{"LogValue", "(v %s) LogValue() slog.Value", "encode.LogValue(v)", !scalar && !failure},
+		{"LogValue", "(" + logged + "%s) LogValue() slog.Value", "encode.LogValue(v)", !scalar && !failure},
 		{"MarshalYAML", "(v %s) MarshalYAML() (any, error)", "encode.YAML(v)", d.named},
 		{"UnmarshalYAML", "(v *%s) UnmarshalYAML(read func(any) error) error", "encode.FromYAML(read, v)", d.named},
 		{"Value", "(v %s) Value() (driver.Value, error)", "encode.Value(v)", !failure},
