@@ -32,7 +32,7 @@ type Agent struct {
 	CreatedAt         time.Time `json:"created_at,omitzero" api:"assumed"`
 	UpdatedAt         time.Time `json:"updated_at,omitzero" api:"assumed"`
 
-	rawItem
+	RawItem
 }
 
 // AgentType is the type of an agent: "llm", "sequential" or "tool".

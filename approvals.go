@@ -22,7 +22,7 @@ type Approval struct {
 	DecidedBy   string          `json:"decided_by,omitzero" api:"words"`
 	Reason      string          `json:"reason,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // An ApprovalInput is a text that the person who approves must give.

@@ -38,7 +38,7 @@ type AuditEntry struct {
 	After    json.RawMessage `json:"after,omitzero" api:"words"`
 	Metadata json.RawMessage `json:"metadata,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // An Actor is who made a change.

@@ -2,6 +2,7 @@ package connic
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,12 @@ func (k *APIKey) UnmarshalText(text []byte) error {
 	}
 	*k = APIKey(text)
 	return nil
+}
+
+// Value implements [driver.Valuer]. It fails, so that no database receives the
+// key by mistake: convert it to a string to store it.
+func (k APIKey) Value() (driver.Value, error) {
+	return nil, &ArgumentError{Op: "connic.APIKey", Arg: "key", Reason: "is no column; convert it to a string to store it"}
 }
 
 // parseKey trims and validates a key. Its errors do not contain the key.

@@ -40,7 +40,7 @@ type Budget struct {
 	CreatedAt time.Time `json:"created_at,omitzero" api:"words"`
 	UpdatedAt time.Time `json:"updated_at,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // BudgetKind specifies what happens when a budget is used up: "alert" notifies
@@ -232,11 +232,26 @@ func (u *BudgetUpdate) check(op string) *patch {
 	return p
 }
 
-func (c *BudgetCreate) check(op string) error {
-	u := BudgetUpdate{
-		Name: Set(c.Name), Kind: Set(c.Kind), Scope: Set(c.Scope), EnvironmentID: given(c.EnvironmentID), AgentName: given(c.AgentName),
+// AsUpdate returns the update that makes an existing budget what c describes. It
+// clears the environment and the agent that c lacks. Enabled remains unchanged
+// if c does not set it.
+func (c BudgetCreate) AsUpdate() BudgetUpdate {
+	return BudgetUpdate{
+		Name: Set(c.Name), Kind: Set(c.Kind), Scope: Set(c.Scope), EnvironmentID: orNull(c.EnvironmentID), AgentName: orNull(c.AgentName),
 		Period: Set(c.Period), Amount: Set(c.Amount), Currency: Set(c.Currency), Enabled: c.Enabled,
 	}
+}
+
+// AsCreate returns a description of a budget like b.
+func (b *Budget) AsCreate() BudgetCreate {
+	return BudgetCreate{
+		Name: b.Name, Kind: b.Kind, Scope: b.Scope, EnvironmentID: b.EnvironmentID, AgentName: b.AgentName,
+		Period: b.Period, Amount: b.Amount, Currency: b.Currency, Enabled: Set(b.Enabled),
+	}
+}
+
+func (c *BudgetCreate) check(op string) error {
+	u := c.AsUpdate()
 	p := u.check(op)
 	switch {
 	case c.Scope == BudgetEnvironment && c.EnvironmentID == "":
@@ -251,6 +266,14 @@ func (c *BudgetCreate) check(op string) error {
 	return p.err()
 }
 
+// complete adds the client's environment to a new budget, and checks it.
+func (s *BudgetsService) complete(c *BudgetCreate) error {
+	if c.Scope == BudgetEnvironment {
+		c.EnvironmentID = cmp.Or(c.EnvironmentID, s.scope().environment)
+	}
+	return c.check(api.Table[api.BudgetsCreate].Name)
+}
+
 // Create creates a budget. It refuses the following before anything is sent: an
 // empty name, kind, scope or period; an amount that is unset or negative; a
 // currency that is not a three-letter code; and a scope without the id or name
@@ -263,10 +286,7 @@ func (c *BudgetCreate) check(op string) error {
 //	Access: budgets write
 //	Status: assumed
 func (s *BudgetsService) Create(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Budget, error) {
-	if req.Scope == BudgetEnvironment {
-		req.EnvironmentID = cmp.Or(req.EnvironmentID, s.scope().environment)
-	}
-	if err := req.check(api.Table[api.BudgetsCreate].Name); err != nil {
+	if err := s.complete(&req); err != nil {
 		return nil, err
 	}
 	return do(ctx, s.scope(), request{op: api.BudgetsCreate, body: req}, decodeInto[Budget], opts)
@@ -299,7 +319,37 @@ func (s *BudgetsService) Delete(ctx context.Context, id string, opts ...RequestO
 	return err
 }
 
+// Ensure returns the budget of the given name. It creates the budget if there is
+// none, and updates it if it differs from what req describes (see
+// [BudgetCreate.AsUpdate]). It refuses what [BudgetsService.Create] refuses. For
+// concurrent calls and errors, see [Ensured].
+//
+// It costs one request per 100 budgets, one more to update the budget, and two
+// more to create it; the key needs budgets write too.
+//
+//	API:    GET /projects/{project}/budgets
+//	Access: budgets read
+//	Status: assumed
+func (s *BudgetsService) Ensure(ctx context.Context, req BudgetCreate, opts ...RequestOption) (*Ensured[Budget], error) {
+	if err := s.complete(&req); err != nil {
+		return nil, err
+	}
+	update := req.AsUpdate()
+	e := ensuring[Budget]{
+		scope: s.scope(), list: api.BudgetsList, kind: "budget", identity: req.Name,
+		items:  s.All(ctx, nil, opts...),
+		is:     func(b *Budget) bool { return b.Name == req.Name },
+		made:   func(b *Budget) (string, time.Time) { return b.ID, b.CreatedAt },
+		diff:   func(b *Budget) []Change { return b.Diff(update) },
+		create: func() (*Budget, error) { return s.Create(ctx, req, opts...) },
+		update: func(id string) (*Budget, error) { return s.Update(ctx, id, update, opts...) },
+		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
+	}
+	return e.ensure(ctx)
+}
+
 // Diff returns the changes that an update would make to b, in the order of the
 // fields of [BudgetUpdate]. Amounts are compared as numbers. It sends no
-// request.
+// request. A field that the service may omit is unset if it is zero, and
+// clearing it is no change.
 func (b *Budget) Diff(u BudgetUpdate) []Change { return diff(b, u) }

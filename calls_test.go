@@ -135,7 +135,7 @@ func methods(t *testing.T) []source.Method {
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
 		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch" ||
-		strings.HasSuffix(m.Name, "Triggered")
+		strings.HasSuffix(m.Name, "Triggered") || m.Name == "Ensure"
 }
 
 // An operation is an operation, and a call that makes one request of it.

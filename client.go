@@ -14,6 +14,8 @@ import (
 	"github.com/connic-go/connic/internal/route"
 )
 
+//go:generate go run ./internal/encode/generate .
+//go:generate go run ./internal/encode/generate connector Result Dispatch Delivery
 //go:generate go run ./internal/api/coverage
 //go:generate go run ./internal/api/surface . testdata/api.golden
 //go:generate go run ./internal/api/openapi

@@ -27,6 +27,7 @@ type core struct {
 	readOnly   bool
 	routes     routes
 	watches    watches
+	turns      turns // of Ensure
 
 	unmade bool
 	closed atomic.Bool

@@ -2,10 +2,12 @@ package connic
 
 import (
 	"bytes"
+	"database/sql/driver"
 	"encoding/json"
 	"strings"
 	"time"
 
+	"github.com/connic-go/connic/internal/encode"
 	"github.com/connic-go/connic/internal/lenient"
 )
 
@@ -69,19 +71,23 @@ func decodeNone(d *lenient.Decoder) (none, error) {
 	return none{}, d.End(d.Skip())
 }
 
-// rawItem retains the JSON of an item. It is a string, so that comparable types
-// stay comparable.
-type rawItem struct{ raw string }
+// RawItem is embedded in the items that the service returns, and keeps their
+// JSON.
+type RawItem struct {
+	// RawJSON is the JSON that Raw returns. It is no member of the JSON of the
+	// item.
+	RawJSON string `json:"-"` // a string keeps comparable types comparable
+}
 
-func (r *rawItem) keep(raw json.RawMessage) { r.raw = string(raw) }
+func (r *RawItem) keep(raw json.RawMessage) { r.RawJSON = string(raw) }
 
 // Raw returns the item's JSON as the service sent it, including fields that
 // this package does not know. It is nil unless the call used [KeepRaw].
-func (r *rawItem) Raw() json.RawMessage {
-	if r.raw == "" {
+func (r *RawItem) Raw() json.RawMessage {
+	if r.RawJSON == "" {
 		return nil
 	}
-	return json.RawMessage(r.raw)
+	return json.RawMessage(r.RawJSON)
 }
 
 // Time is a [time.Time] that decodes from any form of ISO 8601 that a service
@@ -102,6 +108,27 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 	}
 	t.Time = parsed
 	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler] with the same forms.
+func (t *Time) UnmarshalText(text []byte) error {
+	quoted, err := json.Marshal(string(text))
+	if err != nil {
+		return err
+	}
+	return t.UnmarshalJSON(quoted)
+}
+
+// Value implements [driver.Valuer]. The zero time is NULL.
+func (t Time) Value() (driver.Value, error) { return encode.Value(t.Time) }
+
+// Scan implements [sql.Scanner].
+func (t *Time) Scan(column any) error {
+	if at, ok := column.(time.Time); ok {
+		t.Time = at
+		return nil
+	}
+	return encode.Scan(column, t)
 }
 
 // otherDocument returns the error of a response that is not the document that

@@ -46,7 +46,7 @@ type Deployment struct {
 	// slash.
 	LeftOut []string `json:"-"`
 
-	rawItem
+	RawItem
 }
 
 // DeploymentStatus is the status of a deployment: "queued", "building", "testing"

@@ -42,7 +42,7 @@ type DevSession struct {
 	// as [Deployment.LeftOut] does.
 	LeftOut []string `json:"-"`
 
-	rawItem
+	RawItem
 }
 
 // ContainerStatus is the status of a dev session's container: "starting",
@@ -79,7 +79,7 @@ type DevUpload struct {
 	FilesHash string `json:"files_hash,omitzero" api:"observed"`
 	SizeBytes int64  `json:"size_bytes,omitzero" api:"observed"`
 
-	rawItem
+	RawItem
 }
 
 const (

@@ -28,6 +28,12 @@ func TestDiff(t *testing.T) {
 	alert := func(window any) connic.JudgeUpdate {
 		return connic.JudgeUpdate{ScoreAlert: connic.Set(connic.ScoreAlert{Threshold: 2.5, Window: window})}
 	}
+	entry := &connic.Entry{EntryID: "guide", Namespace: "docs", Content: "a text", Metadata: json.RawMessage(`"{\"a\": 1.0, \"b\": [\"x\"]}"`)}
+	upload := func(content string, metadata map[string]any) connic.TextUpload {
+		return connic.TextUpload{EntryID: "guide", Content: content, Metadata: metadata}
+	}
+	stable := connic.TextUpload{Content: "other", Namespace: "docs", StableID: true}
+	stored := &connic.Entry{EntryID: "d4", Namespace: "docs"}
 	cleared := connic.JudgeUpdate{
 		SystemPrompt: connic.Null[string](), IncludeAgentSystemPrompt: connic.Null[bool](), SampleRate: connic.Null[float64](),
 		Filters: connic.Null[[]connic.RunFilter](), FilterExpression: connic.Null[string](), ScoreAlert: connic.Null[connic.ScoreAlert](),
@@ -36,6 +42,13 @@ func TestDiff(t *testing.T) {
 		got  []connic.Change
 		want string
 	}{
+		"the same entry":       {entry.Diff(upload("a text", map[string]any{"b": []string{"x"}, "a": 1})), "[]"},
+		"another text":         {entry.Diff(upload("a test", map[string]any{"b": []string{"x"}, "a": 1})), `[content: "a text" → "a test"]`},
+		"other metadata":       {entry.Diff(upload("a text", map[string]any{"a": 2})), `[metadata: {"a":1.0,"b":["x"]} → {"a":2}]`},
+		"no metadata":          {entry.Diff(upload("a text", nil)), `[metadata: {"a":1.0,"b":["x"]} → null]`},
+		"an empty entry":       {new(connic.Entry).Diff(upload("a text", map[string]any{})), `[content: null → "a text"]`},
+		"another stable id":    {stored.Diff(stable), `[content: null → "other"]`},
+		"all of a budget":      {new(connic.Budget).Diff(daily("0").AsUpdate()), `[name: null → "guard" kind: null → "limit" scope: null → "global" period: null → "daily" amount: null → "0" currency: null → "EUR"]`},
 		"nothing":              {judge.Diff(connic.JudgeUpdate{}), "[]"},
 		"the same":             {judge.Diff(connic.JudgeUpdate{Name: connic.Set("tone"), SampleRate: connic.Set(20.0), Enabled: connic.Set(true)}), "[]"},
 		"a value":              {judge.Diff(connic.JudgeUpdate{SampleRate: connic.Set(50.0)}), "[sample_rate: 20 → 50]"},
@@ -76,7 +89,7 @@ func TestDiff(t *testing.T) {
 	if filters, _ := update.Filters.Get(); !reflect.DeepEqual(filters[1].Value, []any{1.0, 0.1, math.Copysign(0, -1), 1000.0}) {
 		t.Errorf("%#v", filters[1].Value)
 	}
-	if raw, err := json.Marshal(judge.Diff(connic.JudgeUpdate{Name: connic.Set("t")})); err != nil || string(raw) != `[{"Field":"name","From":"tone","To":"t"}]` {
+	if raw, err := json.Marshal(judge.Diff(connic.JudgeUpdate{Name: connic.Set("t")})); err != nil || string(raw) != `[{"field":"name","from":"tone","to":"t"}]` {
 		t.Errorf("as JSON it is %s, %v", raw, err)
 	}
 }

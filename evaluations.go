@@ -28,7 +28,7 @@ type Evaluation struct {
 	Error     string           `json:"error,omitzero" api:"words"`
 	CreatedAt time.Time        `json:"created_at,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // A CriterionScore is the score for one criterion.

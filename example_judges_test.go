@@ -166,3 +166,60 @@ func ExampleJudge_Diff() {
 	// [sample_rate: 20 → 50]
 	// []
 }
+
+// What a program wants is stated once, and made so as often as it runs: found,
+// changed or created.
+func ExampleJudgesService_Ensure() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.Agent("support", nil)
+	client := srv.Client()
+	ctx := context.Background()
+
+	wanted := connic.JudgeCreate{
+		Name: "tone", AgentName: "support", Model: "openai/gpt-5", Criteria: []connic.Criterion{{Name: "tone", MaxScore: 5}},
+		TriggerMode: connic.JudgeAutomatic, SampleRate: 20, ScoreAlert: &connic.ScoreAlert{Threshold: 3.5},
+	}
+	for range 2 {
+		got, err := client.Judges.Ensure(ctx, wanted)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("created:", got.Created, "changes:", got.Changes)
+	}
+
+	wanted.SampleRate, wanted.ScoreAlert = 50, nil
+	got, err := client.Judges.Ensure(ctx, wanted)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, change := range got.Changes {
+		fmt.Println(change)
+	}
+	// Output:
+	// created: true changes: []
+	// created: false changes: []
+	// sample_rate: 20 → 50
+	// score_alert: {"threshold":3.5} → null
+}
+
+// A file is read while it is sent.
+func ExampleTriggerFile() {
+	srv := connictest.New()
+	defer srv.Close()
+	srv.Agent("support", func(_ context.Context, in connictest.Input) (any, error) {
+		title, _, _ := strings.Cut(string(in.Files[0].Data), "\n")
+		return in.Files[0].Name + " (" + in.Files[0].MIMEType + "): " + title, nil
+	})
+	run, err := srv.Client().Agents.TriggerAndWait(context.Background(), "support", connic.TriggerRequest{
+		Message: "Summarize this", Files: []connic.File{connic.TriggerFile(connic.LocalFile("README.md"))},
+	}, connic.WithPoll(time.Millisecond, time.Millisecond))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(run.Output)
+	// Output: README.md (text/markdown): # connic
+}

@@ -70,6 +70,33 @@ func (f Filter) MarshalJSON() ([]byte, error) {
 	return []byte(f.String()), nil
 }
 
+// UnmarshalJSON implements [json.Unmarshaler]. It accepts any object, as
+// [RawFilter] does. {} and null decode to the zero Filter.
+func (f *Filter) UnmarshalJSON(data []byte) error { return f.UnmarshalText(data) }
+
+// MarshalText implements [encoding.TextMarshaler] with the JSON of the filter.
+func (f Filter) MarshalText() ([]byte, error) { return f.MarshalJSON() }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts the JSON of a
+// filter.
+func (f *Filter) UnmarshalText(text []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return badFilter("is not a JSON object").Err()
+	}
+	*f = Filter{}
+	if len(members) > 0 {
+		*f = RawFilter(string(text))
+	}
+	return nil
+}
+
+// IsZero reports whether f is the zero Filter.
+func (f Filter) IsZero() bool { return f.text == "" && f.bad == "" }
+
+// Equal reports whether f and o have the same JSON.
+func (f Filter) Equal(o Filter) bool { return f.text == o.text && f.bad == o.bad }
+
 // RawFilter returns a filter that consists of the given JSON object, for
 // anything that the other functions do not cover.
 func RawFilter(object string) Filter {

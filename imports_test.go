@@ -22,11 +22,12 @@ const module = "github.com/connic-go/connic"
 // TestImportsOfOtherModules.
 var imports = map[string][]string{
 	".": {
-		"internal/api", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/intset", "internal/lenient",
+		"internal/api", "internal/encode", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/intset", "internal/lenient",
 		"internal/list", "internal/mask", "internal/pack", "internal/problem", "internal/route", "internal/watch",
 	},
 	"internal/api":      {},
 	"internal/exchange": {"internal/api", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "github.com/hashicorp/go-retryablehttp"},
+	"internal/encode":   {"internal/mask"},
 	"internal/environ":  {},
 	"internal/form":     {"internal/pack"},
 	"internal/governor": {"golang.org/x/time/rate"},
@@ -42,7 +43,7 @@ var imports = map[string][]string{
 	"internal/scrub":    {"internal/mask"},
 	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
-	"connector":         {".", "internal/api", "internal/exchange", "internal/form", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem"},
+	"connector":         {".", "internal/api", "internal/encode", "internal/exchange", "internal/form", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/hook", "internal/leaktest", "internal/mask", "internal/pack", "internal/route", "internal/scrub", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},

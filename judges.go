@@ -3,6 +3,7 @@ package connic
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ type Judge struct {
 	CreatedAt        time.Time   `json:"created_at,omitzero" api:"words"`
 	UpdatedAt        time.Time   `json:"updated_at,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // A Criterion is one of the aspects that a judge scores.
@@ -189,26 +190,42 @@ type JudgeUpdate struct {
 	ScoreAlert               Nullable[ScoreAlert]   `json:"score_alert,omitzero" api:"words"`
 }
 
-// given returns value as a Nullable that is absent if value is zero.
-func given[T comparable](value T) Nullable[T] {
-	var zero T
-	if value == zero {
-		return Nullable[T]{}
+// AsUpdate returns the update that makes an existing judge what c describes. It
+// clears the system prompt, the filters, the filter expression and the score
+// alert that c lacks, and the sample rate of a manual judge. Other fields that c
+// does not set remain unchanged, since the service has defaults for them.
+func (c JudgeCreate) AsUpdate() JudgeUpdate {
+	u := JudgeUpdate{
+		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), SystemPrompt: orNull(c.SystemPrompt),
+		IncludeAgentSystemPrompt: c.IncludeAgentSystemPrompt, Criteria: Set(c.Criteria), TriggerMode: given(c.TriggerMode),
+		SampleRate: given(c.SampleRate), Filters: Null[[]RunFilter](), FilterExpression: orNull(c.FilterExpression), Enabled: c.Enabled,
+		ScoreAlert: Null[ScoreAlert](),
 	}
-	return Set(value)
-}
-
-// asUpdate returns the update used to validate a new judge.
-func (c *JudgeCreate) asUpdate() *JudgeUpdate {
-	u := &JudgeUpdate{
-		Name: Set(c.Name), AgentName: Set(c.AgentName), Model: given(c.Model), Criteria: Set(c.Criteria),
-		TriggerMode: given(c.TriggerMode), SampleRate: given(c.SampleRate), Filters: Set(c.Filters),
-		IncludeAgentSystemPrompt: c.IncludeAgentSystemPrompt, Enabled: c.Enabled,
+	if c.TriggerMode == JudgeManual && c.SampleRate == 0 {
+		u.SampleRate = Null[float64]()
+	}
+	if len(c.Filters) > 0 {
+		u.Filters = Set(c.Filters)
 	}
 	if c.ScoreAlert != nil {
 		u.ScoreAlert = Set(*c.ScoreAlert)
 	}
 	return u
+}
+
+// AsCreate returns a description of a judge like j, for example to create it in
+// another project. It shares no memory with j.
+func (j *Judge) AsCreate() JudgeCreate {
+	c := JudgeCreate{
+		Name: j.Name, AgentName: j.AgentName, Model: j.Model, SystemPrompt: j.SystemPrompt,
+		IncludeAgentSystemPrompt: given(j.IncludeAgentSystemPrompt), Criteria: slices.Clone(j.Criteria), TriggerMode: j.TriggerMode,
+		SampleRate: j.SampleRate, Filters: slices.Clone(j.Filters), FilterExpression: j.FilterExpression, Enabled: Set(j.Enabled),
+	}
+	if j.ScoreAlert != nil {
+		alert := *j.ScoreAlert
+		c.ScoreAlert = &alert
+	}
+	return c
 }
 
 func (u *JudgeUpdate) check(op string) error {
@@ -286,6 +303,15 @@ func checkFilters(filters []RunFilter) string {
 	return ""
 }
 
+func (c *JudgeCreate) check() error {
+	op := api.Table[api.JudgesCreate].Name
+	if c.SampleRate != 0 && c.TriggerMode == "" {
+		return &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and no mode is set"}
+	}
+	u := c.AsUpdate()
+	return u.check(op)
+}
+
 // Create creates a judge. It refuses the following before anything is sent: an
 // empty name, agent or list of criteria; a criterion without a name or with a
 // max_score of 0 or less; a model that is not of the form provider/model; a
@@ -299,11 +325,7 @@ func checkFilters(filters []RunFilter) string {
 //	Access: judges write
 //	Status: assumed
 func (s *JudgesService) Create(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Judge, error) {
-	op := api.Table[api.JudgesCreate].Name
-	if req.SampleRate != 0 && req.TriggerMode == "" {
-		return nil, &ArgumentError{Op: op, Arg: "sample rate", Reason: "belongs to the trigger mode automatic, and no mode is set"}
-	}
-	if err := req.asUpdate().check(op); err != nil {
+	if err := req.check(); err != nil {
 		return nil, err
 	}
 	return do(ctx, s.scope(), request{op: api.JudgesCreate, body: req}, decodeInto[Judge], opts)
@@ -333,6 +355,36 @@ func (s *JudgesService) Update(ctx context.Context, id string, req JudgeUpdate, 
 func (s *JudgesService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
 	_, err := do(ctx, s.scope(), request{op: api.JudgesDelete, id: id}, decodeNone, opts)
 	return err
+}
+
+// Ensure returns the judge of the given name and agent. It creates the judge if
+// there is none, and updates it if it differs from what req describes (see
+// [JudgeCreate.AsUpdate]). It refuses what [JudgesService.Create] refuses. For
+// concurrent calls and errors, see [Ensured].
+//
+// It costs one request per 100 judges of the agent, one more to update the
+// judge, and two more to create it; the key needs judges write too. For many
+// judges, list them once with [JudgesService.All], and use [Judge.Diff].
+//
+//	API:    GET /projects/{project}/judges
+//	Access: judges read
+//	Status: assumed
+func (s *JudgesService) Ensure(ctx context.Context, req JudgeCreate, opts ...RequestOption) (*Ensured[Judge], error) {
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	update := req.AsUpdate()
+	e := ensuring[Judge]{
+		scope: s.scope(), list: api.JudgesList, kind: "judge", identity: req.AgentName + "\x00" + req.Name,
+		items:  s.All(ctx, &JudgeListParams{AgentName: req.AgentName}, opts...),
+		is:     func(j *Judge) bool { return j.Name == req.Name && (j.AgentName == req.AgentName || j.AgentName == "") },
+		made:   func(j *Judge) (string, time.Time) { return j.ID, j.CreatedAt },
+		diff:   func(j *Judge) []Change { return j.Diff(update) },
+		create: func() (*Judge, error) { return s.Create(ctx, req, opts...) },
+		update: func(id string) (*Judge, error) { return s.Update(ctx, id, update, opts...) },
+		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
+	}
+	return e.ensure(ctx)
 }
 
 // Diff returns the changes that an update would make to j, in the order of the

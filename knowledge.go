@@ -103,12 +103,37 @@ type Entry struct {
 	CreatedAt time.Time       `json:"created_at,omitzero" api:"assumed"`
 	UpdatedAt time.Time       `json:"updated_at,omitzero" api:"assumed"`
 
-	rawItem
+	RawItem
 }
 
 // DecodeMetadata decodes the entry's metadata into v. It leaves v unchanged if
 // there is none.
 func (e *Entry) DecodeMetadata(v any) error { return decodeMetadata(e.Metadata, e.EntryID, v) }
+
+// Diff returns the changes that uploading u would make to e, in content and
+// metadata. It sends no request. What identifies an entry, its namespace and id,
+// is not compared.
+//
+// The content differs if the service omits it, as lists may: use
+// [KnowledgeService.Get]. It is not compared if u has a StableID and e the
+// EntryID that is derived from it.
+func (e *Entry) Diff(u TextUpload) []Change {
+	have := *e
+	if len(have.Metadata) > 0 && have.Metadata[0] == '"' { // a string that contains JSON
+		have.Metadata = json.RawMessage(lenient.Text(have.Metadata))
+	}
+	wanted := struct {
+		Content  Nullable[string]         `json:"content"`
+		Metadata Nullable[map[string]any] `json:"metadata"`
+	}{Set(u.Content), Null[map[string]any]()}
+	if u.StableID && e.EntryID == u.stableID() {
+		wanted.Content = Nullable[string]{}
+	}
+	if len(u.Metadata) > 0 {
+		wanted.Metadata = Set(u.Metadata)
+	}
+	return diff(&have, wanted)
+}
 
 func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 	if len(metadata) == 0 || string(metadata) == "null" {
@@ -262,7 +287,7 @@ type Namespace struct {
 	TotalEntryCount int    `json:"total_entry_count" api:"words"` // including namespaces below it
 	HasChildren     bool   `json:"has_children" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // NamespaceListParams selects namespaces.

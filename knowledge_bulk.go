@@ -3,6 +3,7 @@ package connic
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -58,12 +59,24 @@ type UploadAllParams struct {
 type UploadResult struct {
 	// Index is the position of the document in the sequence, starting at 0. It
 	// is -1 in the last result of an upload that stopped early.
-	Index    int
-	Document Document
+	Index    int      `json:"index"`
+	Document Document `json:"-"`
 	// Ingestion is the response of the service. For a document that failed it
 	// holds what is known: the document's own EntryID, or whatever the response
 	// contained.
 	Ingestion
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *UploadResult) UnmarshalJSON(data []byte) error {
+	var own struct {
+		Index int `json:"index"`
+	}
+	if err := json.Unmarshal(data, &own); err != nil {
+		return err
+	}
+	r.Index = own.Index
+	return r.Ingestion.UnmarshalJSON(data)
 }
 
 // UploadAll uploads many documents. It reads them from the sequence as capacity

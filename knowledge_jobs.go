@@ -21,7 +21,7 @@ type Job struct {
 	CreatedAt  time.Time `json:"created_at,omitzero" api:"assumed"`
 	UpdatedAt  time.Time `json:"updated_at,omitzero" api:"assumed"`
 
-	rawItem
+	RawItem
 }
 
 // JobStatus is the status of an ingestion job: "pending", "queued", "processing"

@@ -35,7 +35,7 @@ type Match struct {
 	Namespace string          `json:"namespace,omitzero" api:"words"`
 	Metadata  json.RawMessage `json:"metadata,omitzero" api:"words"` // see DecodeMetadata
 
-	rawItem
+	RawItem
 }
 
 // DecodeMetadata decodes the metadata of the matching entry into v. It leaves v

@@ -282,6 +282,13 @@ func identity(parts ...string) hash.Hash {
 	return h
 }
 
+// stableID returns the EntryID of a StableID.
+func (u *TextUpload) stableID() string {
+	h := identity("text", u.Namespace)
+	_, _ = io.WriteString(h, u.Content)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 type textBody struct {
 	Content   string          `json:"content"`
 	Namespace string          `json:"namespace,omitempty"`
@@ -317,9 +324,7 @@ func (s *KnowledgeService) UploadText(ctx context.Context, req TextUpload, opts 
 	case !utf8.ValidString(req.Content):
 		return nil, badKnowledge(op, "content", "is not valid UTF-8")
 	case req.StableID:
-		h := identity("text", req.Namespace)
-		_, _ = io.WriteString(h, req.Content)
-		req.EntryID = hex.EncodeToString(h.Sum(nil))
+		req.EntryID = req.stableID()
 	}
 	r.body = &textBody{req.Content, req.Namespace, req.EntryID, metadata}
 	return do(ctx, s.scope(), r, decodeIngestion(req.EntryID), opts)

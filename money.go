@@ -2,12 +2,16 @@ package connic
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
+	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -23,6 +27,8 @@ const (
 	maxDigits   = 100
 	maxExponent = 100
 )
+
+var errMoney = errors.New("not an amount with a currency, such as 12.50 EUR")
 
 var errDecimal = fmt.Errorf("not a decimal number of up to %d digits, with an exponent of at most %d", maxDigits, maxExponent)
 
@@ -162,6 +168,18 @@ func (d Decimal) Float64() float64 {
 // consumer rounds the amount to a float.
 func (d Decimal) MarshalJSON() ([]byte, error) { return []byte(`"` + d.String() + `"`), nil }
 
+// Equal reports whether d and o are the same amount, as [Decimal.Cmp] does.
+func (d Decimal) Equal(o Decimal) bool { return d.Cmp(o) == 0 }
+
+// MarshalText implements [encoding.TextMarshaler] with the text of String.
+func (d Decimal) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler] as [ParseDecimal] does.
+func (d *Decimal) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDecimal(string(text))
+	return err
+}
+
 // UnmarshalJSON implements [json.Unmarshaler]. It accepts a number or a string
 // that contains one; null decodes to the zero value.
 func (d *Decimal) UnmarshalJSON(data []byte) error {
@@ -255,6 +273,38 @@ func (m Money) Cmp(o Money) (int, error) {
 // String returns the amount as the service sent it, followed by the currency,
 // as in "12.50 EUR".
 func (m Money) String() string { return strings.TrimSpace(m.Amount.String() + " " + m.Currency) }
+
+// MarshalText implements [encoding.TextMarshaler] with the text of String.
+func (m Money) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts an amount, and
+// a currency after it: "12.50 EUR".
+func (m *Money) UnmarshalText(text []byte) error {
+	amount, currency, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	parsed, err := ParseDecimal(amount)
+	currency = strings.TrimSpace(currency)
+	if err != nil || strings.ContainsFunc(currency, func(r rune) bool { return !unicode.IsLetter(r) }) {
+		return errMoney
+	}
+	*m = Money{parsed, currency}
+	return nil
+}
+
+// MarshalJSON implements [json.Marshaler]. It returns an object.
+func (m Money) MarshalJSON() ([]byte, error) {
+	type object Money
+	return json.Marshal(object(m))
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It accepts an object, and a
+// string as for UnmarshalText.
+func (m *Money) UnmarshalJSON(data []byte) error {
+	type object Money
+	if len(data) > 0 && data[0] == '"' {
+		return m.UnmarshalText([]byte(lenient.Text(data)))
+	}
+	return json.Unmarshal(data, (*object)(m))
+}
 
 // Sums holds one amount per currency, sorted by currency code. Nil is the empty
 // sum. Amounts without a currency are added up separately, under "".

@@ -17,23 +17,25 @@ const pageLimit = 100
 
 // A Page is one page of a list.
 type Page[T any] struct {
-	Items []*T
+	Items []*T `json:"items"`
 	// Total is the total number of items, or -1 if the service does not report
 	// it.
-	Total int
+	Total int `json:"total"`
 	// Limit and Offset are taken from the response or, failing that, from the
 	// request.
-	Limit, Offset int
+	Limit  int `json:"limit"`
+	Offset int `json:"offset"`
 	// NextCursor identifies the next page, if the service uses cursors.
-	NextCursor string
-
-	more *bool // whether there are further pages, nil if the service does not say
+	NextCursor string `json:"next_cursor,omitzero"`
+	// HasMore is whether the service says that there are further pages, or nil
+	// if it does not say. See HasNext.
+	HasMore *bool `json:"has_more,omitzero"`
 }
 
 // HasNext reports whether there are further pages, as far as this page shows.
 func (p *Page[T]) HasNext() bool {
 	return (&list.Page[T]{
-		Items: p.Items, Total: p.Total, Limit: p.Limit, Offset: p.Offset, NextCursor: p.NextCursor, More: p.more,
+		Items: p.Items, Total: p.Total, Limit: p.Limit, Offset: p.Offset, NextCursor: p.NextCursor, More: p.HasMore,
 	}).HasNext()
 }
 

@@ -25,7 +25,7 @@ type Project struct {
 	// connection refuses uploads of deployments.
 	GitProvider string `json:"git_provider,omitzero" api:"observed"`
 
-	rawItem
+	RawItem
 }
 
 // Get returns the project. It costs one request.
@@ -61,7 +61,7 @@ type Environment struct {
 	CanUseDevSession       bool `json:"can_use_dev_session" api:"observed,=true"`
 	DeployGateTestsEnabled bool `json:"deploy_gate_tests_enabled" api:"observed,=true"`
 
-	rawItem
+	RawItem
 }
 
 // EnvironmentTest is the Type of environments for tests and dev sessions.

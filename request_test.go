@@ -296,16 +296,16 @@ func TestTriggerArguments(t *testing.T) {
 	for name, req := range map[string]TriggerRequest{
 		"empty":             {},
 		"payload list":      {Message: "a", Payload: []int{1}},
-		"payload text":      {Files: []File{{"a", "text/plain", nil}}, Payload: "text"},
+		"payload text":      {Files: []File{{Name: "a", MIMEType: "text/plain", Data: nil}}, Payload: "text"},
 		"payload number":    {Message: "a", Payload: 5},
 		"payload null":      {Payload: json.RawMessage("null")},
 		"payload nil map":   {Payload: map[string]any(nil)},
 		"payload channel":   {Payload: make(chan int)},
 		"payload raw":       {Payload: json.RawMessage(`{"a":`)},
 		"message twice":     {Message: "a", Payload: map[string]any{"message": "b"}},
-		"files twice":       {Files: []File{{"a", "text/plain", nil}}, Payload: map[string]any{"files": 1}},
-		"file without name": {Files: []File{{"", "text/plain", nil}}},
-		"file without type": {Files: []File{{"a", "", nil}}},
+		"files twice":       {Files: []File{{Name: "a", MIMEType: "text/plain", Data: nil}}, Payload: map[string]any{"files": 1}},
+		"file without name": {Files: []File{{Name: "", MIMEType: "text/plain", Data: nil}}},
+		"file without type": {Files: []File{{Name: "a", MIMEType: "", Data: nil}}},
 	} {
 		var bad *ArgumentError
 		if _, err := c.Agents.Trigger(t.Context(), "support", req); !errors.As(err, &bad) {

@@ -44,7 +44,7 @@ type Run struct {
 	EndedAt       time.Time `json:"ended_at,omitzero" api:"assumed"`
 	DurationMS    float64   `json:"duration_ms,omitzero" api:"assumed"`
 
-	rawItem
+	RawItem
 }
 
 // DecodeOutput decodes the run's structured output into v.
@@ -151,7 +151,19 @@ func (s *Span) DecodeMetadata(v any) error {
 // A SpanNode is a span with its child spans.
 type SpanNode struct {
 	*Span
-	Children []*SpanNode
+	Children []*SpanNode `json:"children,omitzero"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (n *SpanNode) UnmarshalJSON(data []byte) error {
+	var own struct {
+		Children []*SpanNode `json:"children"`
+	}
+	if err := json.Unmarshal(data, &own); err != nil {
+		return err
+	}
+	n.Span, n.Children = new(Span), own.Children
+	return n.Span.UnmarshalJSON(data)
 }
 
 // SpanTree returns the run's spans as trees. Siblings are sorted by

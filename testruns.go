@@ -36,7 +36,7 @@ type TestRun struct {
 	// as [Deployment.LeftOut] does.
 	LeftOut []string `json:"-"`
 
-	rawItem
+	RawItem
 }
 
 // A TestCase is the result of one test. Tests of agents are run several times,

@@ -1,14 +1,17 @@
 package connic
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/form"
 	"github.com/connic-go/connic/internal/lenient"
 )
 
@@ -24,11 +27,31 @@ type TriggerRequest struct {
 	Files   []File
 }
 
-// A File is a file passed to an agent.
+// A File is a file passed to an agent: its content, or what opens it. See
+// [TriggerFile].
 type File struct {
 	Name     string `json:"name" api:"words"`
 	MIMEType string `json:"mime_type" api:"words"` // "text/plain"
 	Data     []byte `json:"data" api:"words"`
+	// Open opens the content, if Data is nil. The file is then streamed, and may
+	// have at most 10 MB, the documented limit for files of connectors. Open is
+	// called once to determine the size and once per attempt, and is used as that
+	// of a [FileSource].
+	Open func() (io.Reader, error) `json:"-"`
+}
+
+// maxFileBytes limits files that are streamed.
+const maxFileBytes = 10 << 20
+
+// TriggerFile returns a file for a [TriggerRequest] that is read while it is
+// sent:
+//
+//	connic.TriggerFile(connic.LocalFile("report.pdf"))
+//
+// The extension determines the MIME type, for the extensions that a [FileSource]
+// lists; set that of any other file.
+func TriggerFile(source FileSource) File {
+	return File{Name: source.Name, MIMEType: fileType(source.Name), Open: source.Open}
 }
 
 // encode returns the request body of a trigger.
@@ -98,6 +121,67 @@ func (r TriggerRequest) encode() (json.RawMessage, error) {
 		return append(own, '}'), nil
 	}
 	return append(append(own, ','), payload[1:]...), nil
+}
+
+// fill sets the body of a request to that of a trigger.
+func (r TriggerRequest) fill(ctx context.Context, to *request) (err error) {
+	if to.encoded, err = r.encode(); err != nil || !slices.ContainsFunc(r.Files, streamed) {
+		return err
+	}
+	// The files stand in the body in their order, each with its data as its last
+	// member. The text of the key is found nowhere before: quotes in strings are
+	// escaped.
+	body, rest, key := form.NewText(), to.encoded, []byte(`"data":"`)
+	for i := range r.Files {
+		at := bytes.Index(rest, key) + len(key)
+		body.Text(rest[:at])
+		rest = rest[at:]
+		if f := &r.Files[i]; streamed(*f) {
+			file, err := f.measured(ctx)
+			if err != nil {
+				return err
+			}
+			body.Base64(file)
+		}
+	}
+	body.Text(rest)
+	body.End()
+	to.encoded, to.form = nil, &upload{contentType: contentJSON[0], open: func() (io.Reader, error) {
+		content, err := body.Open()
+		if err != nil {
+			return nil, badTriggerFile("cannot be opened", err)
+		}
+		return content, nil
+	}}
+	return nil
+}
+
+func streamed(f File) bool { return f.Open != nil }
+
+func badTriggerFile(reason string, cause error) *ArgumentError {
+	if cause != nil {
+		reason += ": " + cause.Error()
+	}
+	return &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "file", Reason: reason, err: cause}
+}
+
+// measured returns a file that is streamed, with its size.
+func (f *File) measured(ctx context.Context) (file form.File, err error) {
+	if f.Data != nil {
+		return file, badTriggerFile("has both Data and Open", nil)
+	}
+	file = form.File{Name: f.Name, Type: f.MIMEType, Size: -1, Open: f.Open}
+	file.Size, err = form.Measure(ctx, file, maxFileBytes)
+	switch {
+	case err != nil && ctx != nil && ctx.Err() != nil:
+		op := &api.Table[api.AgentsTrigger]
+		return file, &TransportError{Op: op.Name, Method: op.Method, Err: contextError(ctx)}
+	case err != nil:
+		return file, badTriggerFile("cannot be read", err)
+	case file.Size > maxFileBytes:
+		return file, badTriggerFile("has more than 10 MB", nil)
+	}
+	return file, nil
 }
 
 // TriggerResult is the response to a trigger.
@@ -184,11 +268,11 @@ func salvageTrigger(body []byte) any {
 //	Access: agents write
 //	Status: documented
 func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRequest, opts ...RequestOption) (*TriggerResult, error) {
-	body, err := req.encode()
-	if err != nil {
+	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
+	if err := req.fill(ctx, &r); err != nil {
 		return nil, err
 	}
-	return do(ctx, s.scope(), request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}, decodeTrigger, opts)
+	return do(ctx, s.scope(), r, decodeTrigger, opts)
 }
 
 // TriggerAndWait starts a run of an agent and waits until it has finished. It
@@ -219,8 +303,8 @@ func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRe
 //	Status: documented
 func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	body, err := req.encode()
-	if err != nil {
+	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
+	if err := req.fill(ctx, &r); err != nil {
 		return nil, err
 	}
 	w := (*RunsService)(s).waiter(&conf)
@@ -234,7 +318,6 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 		expected, begun = 0, 0
 	}
 	defer func() { arrived() }()
-	r := request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}
 	sending := ctx
 	admitted := func() {}
 	if conf.cancelOnAbort {

@@ -2,12 +2,16 @@ package connic
 
 import (
 	"bytes"
+	"database/sql/driver"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/connic-go/connic/internal/encode"
 )
 
 // Nullable is a field of an update that can be absent, null or set. A PATCH
@@ -86,6 +90,99 @@ func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Equal reports whether n and o are both absent, both null, or set to values
+// that are equal.
+func (n Nullable[T]) Equal(o Nullable[T]) bool {
+	if n.state != isSet || o.state != isSet {
+		return n.state == o.state
+	}
+	if v, ok := any(n.value).(interface{ Equal(T) bool }); ok {
+		return v.Equal(o.value)
+	}
+	return reflect.DeepEqual(n.value, o.value)
+}
+
+// MarshalText implements [encoding.TextMarshaler]. The text is empty if n is
+// absent, and "null" if it is null. Otherwise it is the text of the value or, if
+// that is empty, null, or begins with a quote, and for values without a text,
+// its JSON.
+func (n Nullable[T]) MarshalText() ([]byte, error) {
+	switch v := any(n.value).(type) {
+	case encoding.TextMarshaler:
+		if n.state == isSet {
+			text, err := v.MarshalText()
+			if plainText(text) || err != nil {
+				return text, err
+			}
+		}
+	default:
+		if s := reflect.ValueOf(v); n.state == isSet && s.Kind() == reflect.String && plainText([]byte(s.String())) {
+			return []byte(s.String()), nil
+		}
+	}
+	if n.state == isAbsent {
+		return nil, nil
+	}
+	return n.MarshalJSON()
+}
+
+// plainText reports whether a text means itself, as the text of a Nullable.
+func plainText(text []byte) bool {
+	return len(text) > 0 && text[0] != '"' && string(text) != "null"
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler]: see MarshalText.
+func (n *Nullable[T]) UnmarshalText(text []byte) error {
+	switch {
+	case len(text) == 0:
+		*n = Nullable[T]{}
+		return nil
+	case !plainText(text):
+		return n.UnmarshalJSON(text)
+	}
+	var value T
+	if err := encode.Scan(text, &value); err != nil {
+		return err
+	}
+	*n = Set(value)
+	return nil
+}
+
+// MarshalYAML returns the value for a YAML package: null unless n is set.
+func (n Nullable[T]) MarshalYAML() (any, error) { return encode.YAML(n) }
+
+// UnmarshalYAML decodes a value for a YAML package. Some do not call it for
+// null.
+func (n *Nullable[T]) UnmarshalYAML(unmarshal func(any) error) error {
+	return encode.FromYAML(unmarshal, n)
+}
+
+// Value implements [driver.Valuer]. It is NULL unless n is set.
+func (n Nullable[T]) Value() (driver.Value, error) {
+	if n.state != isSet {
+		return nil, nil
+	}
+	if v, ok := any(n.value).(driver.Valuer); ok {
+		return v.Value()
+	}
+	return encode.Value(n.value)
+}
+
+// Scan implements [sql.Scanner]. NULL becomes null.
+func (n *Nullable[T]) Scan(column any) error {
+	if column == nil {
+		*n = Null[T]()
+		return nil
+	}
+	var value T
+	*n = Nullable[T]{}
+	if err := encode.Scan(column, &value); err != nil {
+		return err
+	}
+	*n = Set(value)
+	return nil
+}
+
 // patch validates an update before it is sent.
 type patch struct {
 	op    string
@@ -111,6 +208,23 @@ func (p *patch) err() error {
 	return p.first
 }
 
+// given returns value as a Nullable that is absent if value is zero.
+func given[T comparable](value T) Nullable[T] {
+	var zero T
+	if value == zero {
+		return Nullable[T]{}
+	}
+	return Set(value)
+}
+
+// orNull returns value as a Nullable that is null if value is zero.
+func orNull[T comparable](value T) Nullable[T] {
+	if n := given(value); !n.IsZero() {
+		return n
+	}
+	return Null[T]()
+}
+
 // change checks one field of an update. check returns what is wrong with a
 // value, or "".
 func change[T any](p *patch, arg string, n Nullable[T], clearable bool, check func(T) string) {
@@ -127,8 +241,9 @@ func change[T any](p *patch, arg string, n Nullable[T], clearable bool, check fu
 
 // A Change is one field that an update would change.
 type Change struct {
-	Field    string          // the JSON name, such as "sample_rate"
-	From, To json.RawMessage // null if unset or cleared
+	Field string          `json:"field"` // the JSON name, such as "sample_rate"
+	From  json.RawMessage `json:"from"`  // null if unset
+	To    json.RawMessage `json:"to"`    // null if cleared
 }
 
 // String returns the change as "sample_rate: 20 → 50".

@@ -27,7 +27,7 @@ type UsageRow struct {
 	RunCount     int64      `json:"run_count,omitzero" api:"words"`
 	TokenUsage   TokenUsage `json:"token_usage,omitzero" api:"words"`
 
-	rawItem
+	RawItem
 }
 
 // Cost returns the row's total or, if the service omits it, the sum of its
@@ -47,7 +47,7 @@ func (r *UsageRow) Cost() Money {
 // Usage is the cost of the project's runs. Its sums are exact and never mix
 // currencies.
 type Usage struct {
-	Rows []*UsageRow
+	Rows []*UsageRow `json:"rows"`
 }
 
 // Cost returns the sum of all rows.
@@ -66,11 +66,11 @@ type UsageGroup struct {
 	// Key is the common property of the rows: the name of the agent, the id of
 	// the environment, or the day in the form 2026-11-23. It is empty for rows
 	// that lack it.
-	Key        string
-	Cost       Sums
-	RunCount   int64
-	TokenUsage TokenUsage
-	Rows       []*UsageRow
+	Key        string      `json:"key"`
+	Cost       Sums        `json:"cost,omitzero"`
+	RunCount   int64       `json:"run_count"`
+	TokenUsage TokenUsage  `json:"token_usage,omitzero"`
+	Rows       []*UsageRow `json:"rows"`
 }
 
 // ByAgent groups the rows by agent, sorted by name.

@@ -4,6 +4,7 @@ package form
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"mime/multipart"
@@ -65,6 +66,34 @@ func New() *Form {
 // ContentType returns the value of the header.
 func (f *Form) ContentType() string { return f.writer.FormDataContentType() }
 
+// NewText returns an empty body that is no form: what is added stands in it as
+// it is.
+func NewText() *Form {
+	f := new(Form)
+	f.parts = f.few[:0]
+	return f
+}
+
+// Text adds text to a body of [NewText].
+func (f *Form) Text(text []byte) { f.buf.Write(text) }
+
+// Base64 adds the content of a file to a body of [NewText], in base64.
+func (f *Form) Base64(file File) {
+	encoded := File{Size: file.Size, exact: true, Open: func() (io.Reader, error) {
+		r, err := file.content()
+		if err != nil {
+			return nil, err
+		}
+		return &base64Reader{r: r}, nil
+	}}
+	if file.Size >= 0 {
+		encoded.Size = int64(base64.StdEncoding.EncodedLen(int(file.Size)))
+	}
+	f.length += max(0, encoded.Size)
+	f.unsized = f.unsized || file.Size < 0
+	f.add(&encoded)
+}
+
 // Field adds a field.
 func (f *Form) Field(name, value string) { _ = f.writer.WriteField(name, value) }
 
@@ -82,7 +111,9 @@ func (f *Form) File(field string, file File) {
 
 // End ends the form.
 func (f *Form) End() {
-	_ = f.writer.Close()
+	if f.writer != nil {
+		_ = f.writer.Close()
+	}
 	f.add(nil)
 }
 
