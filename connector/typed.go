@@ -76,7 +76,8 @@ func CallAs[In, Out any](ctx context.Context, c *Connector, a connic.AgentOf[In,
 func SendAndWaitAs[In, Out any](ctx context.Context, c *Connector, client *connic.Client, a connic.AgentOf[In, Out], in In, opts ...connic.WaitOption) (Out, *connic.Run, error) {
 	var zero Out
 	runs, err := c.SendAndWait(ctx, client, InputOf(a, in), opts...)
-	run, other := runOf(a, runs)
+	missing := errors.As(err, new(*connic.WaitError)) || errors.As(err, new(*Error))
+	run, other := runOf(a, runs, len(runs) == 1 && !missing)
 	switch {
 	case run != nil:
 		out, failed := a.Output(run)
@@ -84,21 +85,21 @@ func SendAndWaitAs[In, Out any](ctx context.Context, c *Connector, client *conni
 			failed = cmp.Or(errorOf(err, run), c.mask.Error(failed))
 		}
 		return out, run, failed
-	case other == nil || errors.As(err, new(*connic.WaitError)) || errors.As(err, new(*Error)):
+	case other == nil || missing:
 		return zero, nil, err // the run of the agent may be one that is missing
 	}
 	return zero, runs[0], c.mask.Error(other)
 }
 
 // runOf returns the run of an agent, or the error that there is none among the
-// runs. It returns neither if there are no runs.
-func runOf[In, Out any](a connic.AgentOf[In, Out], runs []*connic.Run) (*connic.Run, error) {
+// runs. It returns neither if there are no runs. A run that names no agent is that
+// of the agent only if it is known to be the only one.
+func runOf[In, Out any](a connic.AgentOf[In, Out], runs []*connic.Run, only bool) (*connic.Run, error) {
 	var names []string
 	text := connic.AgentOf[In, string](a) // which any output is
 	for _, run := range runs {
 		_, err := text.Output(run)
-		// A run that names no agent is that of the agent if it is the only one.
-		if !errors.As(err, new(*connic.OutputError)) && (run.AgentName != "" || len(runs) == 1) {
+		if !errors.As(err, new(*connic.OutputError)) && (run.AgentName != "" || only) {
 			return run, nil
 		}
 		names = append(names, cmp.Or(run.AgentName, "an agent without a name"))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"reflect"
 	"strings"
 	"testing"
@@ -173,11 +174,12 @@ func TestSendAndWaitAsOfRunsWithoutNames(t *testing.T) {
 	for ids, ok := range map[string]bool{`["a"]`: true, `["a", "b"]`: false} {
 		c := answering(t, `{"status": "ok", "run_ids": `+ids+`}`)
 		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			run := `{"id": "a", "status": "completed", "output": "text"}`
+			run := func(id string) string { return `{"id": "` + id + `", "status": "completed", "output": "text"}` }
+			body := run(path.Base(r.URL.Path))
 			if strings.HasSuffix(r.URL.Path, "/runs") {
-				run = `{"items": [` + run + `, ` + strings.Replace(run, `"a"`, `"b"`, 1) + `]}`
+				body = `{"items": [` + run("b") + `, ` + run("a") + `]}`
 			}
-			_, _ = io.WriteString(w, run)
+			_, _ = io.WriteString(w, body)
 		}))
 		t.Cleanup(api.Close)
 		client, err := connic.New("p", "cnc_0123456789", connic.WithBaseURL(api.URL))
