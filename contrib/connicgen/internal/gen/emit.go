@@ -98,8 +98,9 @@ func (a *agent) doc() []string {
 	if a.last != nil {
 		text += " Its output is that of " + a.last.name + ", its last step."
 	}
+	doc := append([]string{text}, comment(a.description)...)
 	if a.guarded && a.out != "string" {
-		text += " A guardrail that blocks, and middleware, can complete the run with a text, which is an OutputError."
+		doc = append(doc, "A guardrail that blocks, or middleware, can complete the run with a text, which is an OutputError.")
 	}
-	return append([]string{text}, comment(a.description)...)
+	return doc
 }

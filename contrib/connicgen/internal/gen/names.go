@@ -62,9 +62,13 @@ func taggable(name string) bool {
 func joined(parts []string, separator string) string { return strings.Join(parts, separator) }
 
 // escape returns a token of a JSON pointer.
-func escape(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }
+func escape(key string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
+}
 
-func unescape(token string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(token) }
+func unescape(token string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
+}
 
 // comment returns the lines of a text that is safe in a line comment.
 func comment(text string) (lines []string) {
