@@ -84,7 +84,11 @@ func comment(text string) (lines []string) {
 			}
 			return r
 		}, line)
-		if line = strings.TrimSpace(line); line != "" {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "+build") { // go/format makes a build constraint of it
+			line = line[1:]
+		}
+		if line != "" {
 			lines = append(lines, line)
 		}
 	}
