@@ -78,6 +78,8 @@ func TestDecode(t *testing.T) {
 		`{"id": "a", "codes": {"the key": "x"}}`:                            "codes is a JSON object that is no map[int]string",
 		`{"id": "a", "next": {"next": {"id": "b"}}}`:                        "next.id is missing",
 		`{"id": "a", "next": {"id": "b", "items": [[]]}}`:                   "next.items[0] is a JSON array that is no typed.item",
+		`{"id": "a", "items": {}}`:                                          "items is a JSON object that is no []typed.item",
+		`{"id": "a", "rates": []}`:                                          "rates is a JSON array that is no map[string]typed.item",
 		`{"id": "a", "at": "yesterday"}`:                                    "at is a JSON string that is no time.Time",
 		`{"id": "a", "quoted": 7}`:                                          "quoted is a JSON number that is no int",
 		`{"id": "a", "quoted": "x"}`:                                        "quoted is a JSON string that is no int",

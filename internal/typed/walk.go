@@ -27,9 +27,9 @@ func (w *walk) value(p *plan) *Error {
 	switch c := w.text[w.i]; {
 	case c == '{' && p.fields != nil:
 		return w.object(p)
-	case c == '{' && p.elem != nil:
+	case c == '{' && p.of.Kind() == reflect.Map && p.elem != nil:
 		return w.table(p)
-	case c == '[' && p.elem != nil:
+	case c == '[' && p.of.Kind() != reflect.Map && p.elem != nil:
 		return w.list(p)
 	}
 	from := w.i
@@ -84,7 +84,7 @@ func (w *walk) table(p *plan) *Error {
 			return e.within("*")
 		}
 	}
-	if w.leaf != nil && p.of.Kind() == reflect.Map && p.of.Key().Kind() != reflect.String {
+	if w.leaf != nil && p.of.Key().Kind() != reflect.String {
 		return w.leaf(p, from, w.i) // its keys may not fit
 	}
 	return nil
