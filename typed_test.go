@@ -165,8 +165,12 @@ func TestOutputsThatFit(t *testing.T) {
 func TestRunsThatDidNotComplete(t *testing.T) {
 	t.Parallel()
 	for _, run := range []*connic.Run{
-		{ID: "r"}, {ID: "r", Status: connic.RunFailed, Output: `{"vendor": "x"}`}, {ID: "r", Error: "x"},
-		{ID: "r", Status: connic.RunRunning, Output: `{}`}, {ID: "r", Status: connic.RunAwaitingApproval}, {ID: "r", Status: "odd"},
+		{ID: "r"},
+		{ID: "r", Status: connic.RunFailed, Output: `{"vendor": "x"}`},
+		{ID: "r", Error: "x"},
+		{ID: "r", Status: connic.RunRunning, Output: `{}`},
+		{ID: "r", Status: connic.RunAwaitingApproval},
+		{ID: "r", Status: "odd"},
 	} {
 		_, err := connic.OutputAs[quote](run)
 		var failed *connic.RunError

@@ -86,7 +86,7 @@ func Golden[T any](t TB, file string, opts ...Option) {
 			return
 		}
 	}
-	got, err := os.ReadFile(file)
+	got, err := os.ReadFile(file) //nolint:gosec // the test names it
 	if err != nil {
 		t.Fatalf("connicgen: %v; CONNICGEN_WRITE=1 writes the file", err)
 		return
@@ -148,8 +148,8 @@ func (r *reflection) of(t reflect.Type, at string) *jsonschema.Schema {
 			return r.fail(at, "%v is encoded as base64, which no agent writes", t)
 		}
 		s := &jsonschema.Schema{Type: "array", Items: r.nullable(t.Elem(), at+"[]", t.Elem().Kind() == reflect.Pointer)}
-		if n := t.Len; t.Kind() == reflect.Array {
-			s.MinItems, s.MaxItems = jsonschema.Ptr(n()), jsonschema.Ptr(n())
+		if t.Kind() == reflect.Array {
+			s.MinItems, s.MaxItems = jsonschema.Ptr(t.Len()), jsonschema.Ptr(t.Len())
 		}
 		return s
 	case reflect.Map:
@@ -161,8 +161,9 @@ func (r *reflection) of(t reflect.Type, at string) *jsonschema.Schema {
 		return r.structure(t, at)
 	case reflect.Pointer:
 		return r.of(t.Elem(), at)
+	default:
+		return r.fail(at, "%v has no schema", t)
 	}
-	return r.fail(at, "%v has no schema", t)
 }
 
 // nullable returns the schema of a type, which may be null.

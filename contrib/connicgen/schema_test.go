@@ -63,7 +63,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range strings.Split(string(source), "\n") {
+	for _, line := range strings.SplitSeq(string(source), "\n") {
 		line = strings.Join(strings.Fields(line), " ")
 		field, tagged, ok := strings.Cut(line, " `json:")
 		if !ok || strings.Contains(line, "//") || len(strings.Fields(field)) != 2 || strings.Contains(line, "Bad") {
@@ -157,7 +157,6 @@ type verdict struct {
 	Status Status `json:"status" connic:"required"`
 }
 
-//nolint:paralleltest // it changes the environment
 func TestGolden(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "verdict.json")
 	options := connicgen.Enum(Good, Bad)

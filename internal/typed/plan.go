@@ -105,11 +105,8 @@ func decodesItself(t reflect.Type) bool {
 
 // nilable reports whether null has a representation in a type.
 func nilable(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
-		return true
-	}
-	return false
+	k := t.Kind()
+	return k == reflect.Pointer || k == reflect.Slice || k == reflect.Map || k == reflect.Interface
 }
 
 // structure finds the fields of a struct. Of several with the same name, the

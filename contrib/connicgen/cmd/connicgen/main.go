@@ -18,7 +18,9 @@ import (
 	"github.com/connic-go/connic/contrib/connicgen/internal/gen"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
+func main() {
+	os.Exit(run(os.Args[1:], os.Stderr)) //nolint:forbidigo // the exit code is what -check is for
+}
 
 const usage = `usage: connicgen [flags] PROJECT
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -196,9 +197,7 @@ func notEmpty(v any) bool {
 // win, but mappings are joined, and so are the steps of a sequence.
 func merge(base, over map[string]any, at string) map[string]any {
 	merged := make(map[string]any, len(base)+len(over))
-	for key, v := range base {
-		merged[key] = v
-	}
+	maps.Copy(merged, base)
 	for key, v := range over {
 		switch was := merged[key].(type) {
 		case map[string]any:
