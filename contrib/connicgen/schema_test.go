@@ -63,7 +63,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range strings.SplitSeq(string(source), "\n") {
+	for line := range strings.SplitSeq(string(source), "\n") {
 		line = strings.Join(strings.Fields(line), " ")
 		field, tagged, ok := strings.Cut(line, " `json:")
 		if !ok || strings.Contains(line, "//") || len(strings.Fields(field)) != 2 || strings.Contains(line, "Bad") {
