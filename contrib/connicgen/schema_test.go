@@ -93,15 +93,15 @@ func TestSchemaErrors(t *testing.T) {
 		A string `json:"a,omitzero" connic:"required"`
 	}
 	type twice struct {
-		A string `json:"x,omitzero"`
-		B string `json:"x,omitzero"` //nolint:govet // it is the case
+		A string `json:"B,omitzero"`
+		B string `json:",omitzero"`
 	}
 	for want, fails := range map[string]func() error{
 		"is no struct":        func() error { _, err := connicgen.Schema[[]string](); return err },
 		"encoded as a string": func() error { _, err := connicgen.Schema[time.Time](); return err },
 		"contains itself":     func() error { _, err := connicgen.Schema[cycle](); return err },
 		"needs either":        func() error { _, err := connicgen.Schema[both](); return err },
-		"named x too":         func() error { _, err := connicgen.Schema[twice](); return err },
+		"named B too":         func() error { _, err := connicgen.Schema[twice](); return err },
 		"interface {} has no": func() error {
 			_, err := connicgen.Schema[struct {
 				A any `json:"a,omitzero"`
