@@ -47,7 +47,8 @@ type Run struct {
 	rawItem
 }
 
-// DecodeOutput decodes the run's structured output into v.
+// DecodeOutput decodes the run's structured output into v. [OutputAs] also checks
+// that the run completed and that required fields are present.
 func (r *Run) DecodeOutput(v any) error {
 	if err := json.Unmarshal([]byte(r.Output), v); err != nil {
 		return fmt.Errorf("connic: the output of run %s is not the expected JSON: %w", r.ID, err)
