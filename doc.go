@@ -12,6 +12,18 @@
 //	}
 //	fmt.Println(run.Output)
 //
+// # Typed agents
+//
+// An [AgentOf] is the name of an agent with the types of its input and output. Its
+// methods take the one and return the other:
+//
+//	const ExtractInvoice connic.AgentOf[Request, Invoice] = "invoice-extractor"
+//
+//	invoice, run, err := ExtractInvoice.TriggerAndWait(ctx, client, Request{Customer: 7})
+//
+// The module contrib/connicgen generates the constants and types from the schemas of
+// a project.
+//
 // # API, Access, Status
 //
 // The schemas of the API are not public. The documentation of each method that
@@ -81,7 +93,8 @@
 // refuses fails with an [*ArgumentError] or [*LimitError]. Work that ended badly
 // on the service is a [*RunError], [*JobError], [*EvaluationError],
 // [*DeploymentError] or [*TestRunError], returned together with the run, job and
-// so on. A wait that ended early is a [*WaitError].
+// so on. A wait that ended early is a [*WaitError]. The output of a completed run that
+// is not of the expected type is an [*OutputError].
 //
 // # Secrets
 //

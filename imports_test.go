@@ -23,7 +23,7 @@ const module = "github.com/connic-go/connic"
 var imports = map[string][]string{
 	".": {
 		"internal/api", "internal/encode", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/intset", "internal/lenient",
-		"internal/list", "internal/mask", "internal/pack", "internal/problem", "internal/route", "internal/watch",
+		"internal/list", "internal/mask", "internal/pack", "internal/problem", "internal/route", "internal/typed", "internal/watch",
 	},
 	"internal/api":      {},
 	"internal/exchange": {"internal/api", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "github.com/hashicorp/go-retryablehttp"},
@@ -41,10 +41,11 @@ var imports = map[string][]string{
 	"internal/problem":  {"internal/lenient", "internal/mask"},
 	"internal/route":    {},
 	"internal/scrub":    {"internal/mask"},
+	"internal/typed":    {},
 	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
 	"connector":         {".", "internal/api", "internal/encode", "internal/exchange", "internal/form", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem"},
-	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/hook", "internal/leaktest", "internal/mask", "internal/pack", "internal/route", "internal/scrub", "internal/yaml"},
+	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/hook", "internal/leaktest", "internal/mask", "internal/pack", "internal/route", "internal/scrub", "internal/typed", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},
 	"examples":          {".", "connector", "connictest"},

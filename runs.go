@@ -47,7 +47,8 @@ type Run struct {
 	RawItem
 }
 
-// DecodeOutput decodes the run's structured output into v.
+// DecodeOutput decodes the run's structured output into v. [OutputAs] also checks
+// that the run completed and that required fields are present.
 func (r *Run) DecodeOutput(v any) error {
 	if err := json.Unmarshal([]byte(r.Output), v); err != nil {
 		return fmt.Errorf("connic: the output of run %s is not the expected JSON: %w", r.ID, err)
@@ -328,7 +329,8 @@ func (s *RunsService) Delete(ctx context.Context, id string, opts ...RequestOpti
 
 // A RunError is returned with a run that ended without completing: it failed,
 // was cancelled, or ended in a status that this version of the package does not
-// know. In the last case it matches [ErrUnknownStatus].
+// know. In the last case it matches [ErrUnknownStatus]. [OutputAs] also returns one
+// for a run that has not ended.
 type RunError struct {
 	Run *Run
 	hidden
@@ -340,6 +342,9 @@ func (e *RunError) Error() string {
 		return e.endedText("run", "", "", "", false, "")
 	}
 	status := r.effectiveStatus()
+	if status.active() {
+		return e.by.Line("connic: run "+r.ID+about("agent", r.AgentName)+" has not ended: "+string(status), maxText)
+	}
 	return e.endedText("run", r.ID, about("agent", r.AgentName), string(status), status.Known(), r.Error)
 }
 

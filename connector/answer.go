@@ -30,11 +30,7 @@ type Result struct {
 }
 
 // DecodeOutput decodes a JSON output into v.
-func (r *Result) DecodeOutput(v any) error { return r.run().DecodeOutput(v) }
-
-func (r *Result) run() *connic.Run {
-	return &connic.Run{ID: r.RunID, AgentName: r.AgentName, Status: r.Status, Output: r.Output, Error: r.Error, TokenUsage: r.TokenUsage}
-}
+func (r *Result) DecodeOutput(v any) error { return r.Run().DecodeOutput(v) }
 
 // failure returns the error of a run that did not complete, or nil. Its run
 // shows no secret, even if the output does.
@@ -42,7 +38,7 @@ func (c *Connector) failure(r *Result) error {
 	if r.Status == connic.RunCompleted {
 		return nil
 	}
-	run := r.run()
+	run := r.Run()
 	run.Output = c.mask.Text(run.Output)
 	return &connic.RunError{Run: run}
 }
@@ -290,7 +286,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 		return nil, err
 	}
 	if r := dispatch.Result; r != nil {
-		return []*connic.Run{r.run()}, c.failure(r)
+		return []*connic.Run{r.Run()}, c.failure(r)
 	}
 	if len(dispatch.RunIDs) == 0 {
 		return nil, &Error{

@@ -60,9 +60,7 @@ type Delivery struct {
 }
 
 // DecodeOutput decodes a JSON output into v.
-func (d *Delivery) DecodeOutput(v any) error {
-	return (&connic.Run{ID: d.RunID, AgentName: d.AgentName, Status: d.Status, Output: d.Output}).DecodeOutput(v)
-}
+func (d *Delivery) DecodeOutput(v any) error { return d.Run().DecodeOutput(v) }
 
 // ParseDelivery parses the body of a delivery, for callers that use [Verify]
 // directly. Any JSON that is nested at most 512 levels deep is a valid Delivery;

@@ -6,7 +6,8 @@
 // A nested module is developed with a replace directive that points to the root
 // module. The directive does not apply to users of the module, and a program in a
 // module with such a directive cannot be run as module@version. Both commands
-// therefore remove it, and require the root module at the released version.
+// therefore remove it, and require the root module at the released version, if the
+// module requires it at all.
 package main
 
 import (
@@ -33,7 +34,7 @@ import (
 const root = "github.com/connic-go/connic"
 
 // released lists the folders of the modules that get tags, in order.
-var released = []string{".", "contrib/chat", "contrib/redisquota", "contrib/otel", "contrib/doctor"}
+var released = []string{".", "contrib/chat", "contrib/redisquota", "contrib/otel", "contrib/connicgen", "contrib/doctor"}
 
 func main() {
 	log.SetFlags(0)
@@ -135,8 +136,13 @@ func prepared(name, version string) ([]byte, error) {
 	if err := file.DropReplace(root, ""); err != nil {
 		return nil, err
 	}
-	if err := file.AddRequire(root, version); err != nil {
-		return nil, err
+	for _, r := range file.Require {
+		if r.Mod.Path != root { // contrib/connicgen does not require it
+			continue
+		}
+		if err := file.AddRequire(root, version); err != nil {
+			return nil, err
+		}
 	}
 	file.Cleanup()
 	return file.Format()
