@@ -67,12 +67,13 @@ func TestEmbeddedJSON(t *testing.T) {
 			t.Errorf("%s became %+v, want %+v", body, got, want)
 		}
 	}
+	deep := `{"raw_json": ` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + "}"
 	for body, want := range map[string]error{
-		`{"list_json": "garbage"}`:                                                            ErrOther,
-		`{"text": "x", "list_json": [{"count": `:                                              ErrIncomplete,
-		`{"text": "x", "list_json": "[{}`:                                                     ErrIncomplete,
-		`{"text": "x", "list_json": [{"a": nul}]`:                                             errSyntax,
-		`{"raw_json": ` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `}`: errDepth,
+		`{"list_json": "garbage"}`:                ErrOther,
+		`{"text": "x", "list_json": [{"count": `:  ErrIncomplete,
+		`{"text": "x", "list_json": "[{}`:         ErrIncomplete,
+		`{"text": "x", "list_json": [{"a": nul}]`: errSyntax,
+		deep: errDepth,
 	} {
 		if err := Unmarshal([]byte(body), new(stored)); !errors.Is(err, want) {
 			t.Errorf("%.60s: %v, want %v", body, err, want)
