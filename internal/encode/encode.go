@@ -172,6 +172,7 @@ func scanText(text string, v any, target reflect.Value) error {
 		b, err := strconv.ParseBool(text)
 		target.SetBool(b)
 		return err
+	default:
 	}
 	err := json.Unmarshal([]byte(text), v)
 	var syntax *json.SyntaxError
