@@ -35,6 +35,7 @@ type follower[T any] struct {
 	most    int           // new items of a poll; 0 means no limit
 	conf    waitConfig
 	begin   time.Time         // items with earlier timestamps are not reported
+	edge    time.Time         // the items before are not known, by the timestamps of the others
 	last    time.Time         // when the last poll that succeeded began
 	deep    time.Time         // when the last one began that read back to followLate
 	known   map[string]listed // by id
@@ -137,18 +138,19 @@ func (f *follower[T]) poll(ctx context.Context) ([]changed[T], error) {
 		for _, item := range items {
 			timestamp := f.at(item)
 			k, known := f.known[f.listing.id(item)]
-			early := !timestamp.IsZero() && timestamp.Before(begin)
+			// Below those that settle the list stand some that were forgotten.
+			early := stopped || !timestamp.IsZero() && timestamp.Before(begin)
 			open := f.open != nil && f.open(item)
-			if open && (known || skip) {
-				opens++
-			}
 			switch {
 			case known:
 				again = append(again, item)
+				if open {
+					opens++
+				}
 				if k.open && !open {
 					changes = append(changes, changed[T]{item: item, ended: true})
 				}
-			case skip || !early:
+			case skip && !stopped || !early:
 				fresh = append(fresh, item)
 				changes = append(changes, changed[T]{item: item, fresh: true, ended: !open})
 			}
@@ -171,7 +173,7 @@ func (f *follower[T]) poll(ctx context.Context) ([]changed[T], error) {
 			stopped = stopped || row >= followSettled
 		}
 		if f.most > 0 && len(fresh) > f.most {
-			failed = fmt.Errorf("connic: %s: %w: more than %d items are new", api.Table[f.listing.request.op].Name, ErrPartial, f.most)
+			failed = f.tooMany("new", f.most)
 			return false
 		}
 		if stopped { // further pages may show how many others went on
@@ -184,7 +186,7 @@ func (f *follower[T]) poll(ctx context.Context) ([]changed[T], error) {
 	}
 	f.record(fresh, again, start)
 	if stopped && skip {
-		f.begin = earlier(begin, start.Add(-followLate))
+		f.edge, f.begin = begin, earlier(begin, start.Add(-followLate))
 	}
 	f.last, f.longest, f.whole = start, w.Longest, !stopped
 	if deep {
@@ -194,6 +196,10 @@ func (f *follower[T]) poll(ctx context.Context) ([]changed[T], error) {
 		return nil, nil
 	}
 	return changes, nil
+}
+
+func (f *follower[T]) tooMany(what string, most int) error {
+	return fmt.Errorf("connic: %s: %w: more than %d %s are %s", api.Table[f.listing.request.op].Name, ErrPartial, most, f.listing.name, what)
 }
 
 // record notes the items of a poll, and forgets those that polls have not reached
