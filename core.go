@@ -29,6 +29,7 @@ type core struct {
 	readOnly    bool
 	routes      routes
 	watches     watches
+	activity    activity
 
 	unmade bool
 	closed atomic.Bool

@@ -75,6 +75,9 @@ func (f *follower[T]) run(ctx context.Context, look func(context.Context) ([]cha
 		end(&ArgumentError{Op: api.Table[f.listing.request.op].Name, Arg: "context", Reason: "is nil"})
 		return
 	}
+	active := &f.listing.scope.activity
+	ctx, stop := active.until(ctx, &active.closing)
+	defer stop()
 	interval, failures := f.conf.initial, 0
 	var refused time.Time // since when all polls were refused
 	for {
