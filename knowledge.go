@@ -127,7 +127,7 @@ func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 // environment.
 type EntryListParams struct {
 	EnvironmentID string // default: the client's environment
-	Namespace     string
+	Namespace     string // and the namespaces below it; see Entry.Namespace
 	Limit, Offset int
 }
 
