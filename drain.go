@@ -227,10 +227,11 @@ func (a *activity) enter(k *call) bool {
 }
 
 func (a *activity) leave(k *call, err error) {
+	unknown := a.draining.Load() && errors.Is(err, ErrOutcomeUnknown)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.calls, k)
-	if a.draining.Load() && errors.Is(err, ErrOutcomeUnknown) {
+	if unknown {
 		a.unknown = append(a.unknown, err)
 	}
 	a.settle()

@@ -177,6 +177,34 @@ func TestDrainCancels(t *testing.T) {
 	}
 }
 
+// A trigger that is answered after the bound has its run canceled.
+func TestDrainCancelsATriggerInFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New(t)
+		srv.Agent("a", thinks(time.Hour))
+		srv.Fault(connictest.Fault{Op: "agents.trigger", After: true, Latency: 5 * time.Second})
+		client := srv.Client()
+		done := make(chan error, 1)
+		go func() {
+			_, err := client.Agents.TriggerAndWait(t.Context(), "a", connic.TriggerRequest{Message: "x"}, connic.CancelOnAbort())
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := client.Drain(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, connic.ErrClosed) || !strings.Contains(err.Error(), "the run was canceled") {
+			t.Error(err)
+		}
+		if n := srv.Executions("runs.cancel"); n != 1 {
+			t.Errorf("%d cancellations", n)
+		}
+	})
+}
+
 // A worker closes the channel of its Watch, which then collects the rest.
 func TestDrainOfAWatch(t *testing.T) {
 	t.Parallel()

@@ -227,7 +227,7 @@ func (f *runFollower) active(ctx context.Context, params RunListParams, missing 
 			ignored = ignored || !f.open(r)
 			seen(r)
 		}
-		return (all || len(missing) > 0) && (!ignored || pages < most)
+		return len(f.known) <= 10*followRuns && (all || len(missing) > 0) && (!ignored || pages < most)
 	})
 	if errors.Is(err, ErrPageLoop) {
 		return nil // runs are fetched individually
