@@ -56,6 +56,7 @@ type options struct {
 	window, git  string
 	failDeploy   string
 	failTests    []string
+	recordings   recordings
 	given        map[string]bool
 }
 
@@ -79,6 +80,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		o.failTests = append(o.failTests, name)
 		return nil
 	})
+	o.recordings.define(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -125,6 +127,9 @@ func Serve(ctx context.Context, args []string, stdout, stderr io.Writer, more ..
 	if err != nil {
 		return err
 	}
+	if o.recordings.file() != "" {
+		return o.recordings.run(ctx, o.addr, stdout, stderr)
+	}
 	config := new(Config)
 	if o.config != "" {
 		if config, err = load(o.config); err != nil {
@@ -166,6 +171,11 @@ func Serve(ctx context.Context, args []string, stdout, stderr io.Writer, more ..
 	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
 		listener.Addr(), connictest.ProjectID, string(key))
 	_, _ = io.WriteString(stdout, exports.String())
+	return serveUntilDone(ctx, server, listener)
+}
+
+// serveUntilDone serves until the context ends.
+func serveUntilDone(ctx context.Context, server *http.Server, listener net.Listener) error {
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
