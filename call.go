@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -28,7 +29,8 @@ type call struct {
 	permit  Permit
 	queued  uint32 // milliseconds at the limiter
 	lane    Lane
-	look    bool // the next poll is the retry
+	look    bool        // the next poll is the retry
+	flying  atomic.Bool // an unsafe attempt was sent and is not answered
 
 	exchange exchange.Exchange
 }
@@ -150,7 +152,13 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 	x.MaxAttempts, x.Timeout = k.maxAttempts(), k.timeout()
 	x.DoneBy = doneBy(k.op)
 	x.Memory, x.FixedPath = &c.memory[k.op.Op], k.op.Op == rawOperation.Op
-	return k.send(caller)
+	if !c.activity.enter(k) {
+		return &TransportError{Op: k.op.Name, Method: k.op.Method, Err: ErrClosed}
+	}
+	var err error
+	defer func() { c.activity.leave(k, err) }()
+	err = k.send(caller)
+	return err
 }
 
 // send runs the exchange of a call and returns its error.
@@ -278,6 +286,15 @@ func (k *call) timeout() time.Duration {
 
 // Admit implements [exchange.Gate] with the limiter.
 func (k *call) Admit(ctx context.Context, again bool) error {
+	caller := ctx
+	if !k.drains() {
+		q := &queueContext{Context: ctx, of: &k.scope.activity}
+		defer q.release()
+		ctx = q
+	}
+	if ctx.Err() != nil && caller.Err() == nil {
+		return &exchange.NotAdmitted{Err: ErrClosed}
+	}
 	admission := Admission{Lane: k.lane, Again: again, NoWait: k.options.failFast, Spare: k.options.spare}
 	if k.options.admitted != nil {
 		admission.Follow = 1
@@ -297,15 +314,18 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	k.queued += uint32(time.Since(asked).Milliseconds())
 	if err != nil {
 		var limit *LimitError
-		if errors.As(err, &limit) {
+		switch {
+		case errors.As(err, &limit):
 			err = &exchange.NotAdmitted{Err: err}
+		case ctx.Err() != nil && caller.Err() == nil:
+			err = &exchange.NotAdmitted{Err: ErrClosed}
 		}
 		return err
 	}
 	k.permit = permit
 	switch {
 	case k.options.admitted == nil:
-	case ctx.Err() == nil:
+	case caller.Err() == nil:
 		k.options.admitted()
 	default: // nothing is sent, and nothing follows it
 		quota{k.scope.limiter}.Reserve(-admission.Follow)
@@ -320,6 +340,10 @@ func (k *call) Release(end exchange.End, retryAfter time.Duration) {
 
 // Sending implements [exchange.Caller].
 func (k *call) Sending() (landed func()) {
+	if k.exchange.Class == api.Unsafe {
+		k.flying.Store(true)
+		return func() { k.flying.Store(false) }
+	}
 	if k.options.sent == nil {
 		return nil
 	}

@@ -28,6 +28,7 @@ var content = io.NewSectionReader(strings.NewReader("a text of 20 letters"), 0, 
 var arguments = []any{
 	connic.TriggerRequest{Message: "hi"},
 	connic.RunSearch{Marker: "x-1-marker", Since: time.Now()},
+	connic.FollowStarted | connic.FollowEnded,
 	[]connic.RunSearch{{Marker: "x-1-marker", Since: time.Now()}},
 	connic.TextUpload{Content: "a text"},
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},

@@ -204,7 +204,8 @@ func lacking(found *environ.Settings) string {
 }
 
 // Close closes the client's idle connections, unless the transport was supplied
-// by the caller. Calls in progress continue; later calls fail with [ErrClosed].
+// by the caller. Calls in progress continue; later calls fail with [ErrClosed]. To
+// wait for those in progress, use [Client.Drain].
 // Close always returns nil.
 func (c *Client) Close() error {
 	if c.core != nil && !c.closed.Swap(true) {

@@ -28,6 +28,7 @@ type core struct {
 	routes     routes
 	watches    watches
 	turns      turns // of Ensure
+	activity   activity
 
 	unmade bool
 	closed atomic.Bool

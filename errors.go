@@ -32,7 +32,7 @@ const (
 	ErrTooLarge     = sentinel("connic: response too large")  // the response exceeds WithMaxResponseBytes
 	ErrPageLoop     = sentinel("connic: pages repeat")        // a list does not end, or changes faster than it can be read
 	ErrReadOnly     = sentinel("connic: client is read-only") // WithReadOnly
-	ErrClosed       = sentinel("connic: client is closed")    // called after Close
+	ErrClosed       = sentinel("connic: client is closed")    // called after Close, or while Drain
 
 	// ErrOutcomeUnknown marks the failure of an operation that must not be
 	// repeated blindly: the request may have been executed, but no response

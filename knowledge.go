@@ -152,7 +152,7 @@ func decodeMetadata(metadata json.RawMessage, id string, v any) error {
 // environment.
 type EntryListParams struct {
 	EnvironmentID string // default: the client's environment
-	Namespace     string
+	Namespace     string // and the namespaces below it; see Entry.Namespace
 	// Limit is the number of entries per page, at most 100 (assumed). If it is 0,
 	// List leaves it to the service, and All uses 100.
 	Limit, Offset int

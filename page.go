@@ -119,7 +119,19 @@ func (l listing[T]) all(ctx context.Context, opts []RequestOption) iter.Seq2[*T,
 
 // walk yields the items of the list until yield returns false.
 func (l listing[T]) walk(ctx context.Context, w *list.Walk[T], opts []RequestOption, yield func(*T) bool) error {
-	err := w.All(func(at list.Position) (*list.Page[T], error) { return l.fetch(ctx, at, opts) }, yield)
+	return l.pages(ctx, w, opts, func(items []*T) bool {
+		for _, item := range items {
+			if !yield(item) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// pages is like walk for the items of a page at a time.
+func (l listing[T]) pages(ctx context.Context, w *list.Walk[T], opts []RequestOption, visit func([]*T) bool) error {
+	err := w.Pages(func(at list.Position) (*list.Page[T], error) { return l.fetch(ctx, at, opts) }, func(p *list.Page[T]) bool { return visit(p.Items) })
 	var loop *list.LoopError
 	if errors.As(err, &loop) {
 		return fmt.Errorf("connic: %s: %w: %s", api.Table[l.request.op].Name, ErrPageLoop, loop.Reason)

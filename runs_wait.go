@@ -236,39 +236,40 @@ func cancelRun(ctx context.Context, cancel func(context.Context, string) error, 
 }
 
 // abort cancels the runs of a wait whose context has ended. It returns the error of
-// the wait.
-func abort(ctx context.Context, p *watch.Pending, cancel func(context.Context, string) error) error {
+// the wait, and the ids of the runs that may continue.
+func abort(ctx context.Context, p *watch.Pending, cancel func(context.Context, string) error) (left []string, err error) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer stop()
 	canceled, ended := 0, 0
 	var failed error
-	for _, id := range p.IDs {
+	for i, id := range p.IDs {
 		switch err := cancelRun(ctx, cancel, id); {
 		case err == nil:
 			canceled++
 		case errors.Is(err, errEnded):
 			ended++
 		default:
-			failed = cmp.Or(failed, err)
+			failed, left = cmp.Or(failed, err), append(left, id)
 		}
 		if ctx.Err() != nil {
+			left = append(left, p.IDs[i+1:]...)
 			break
 		}
 	}
 	all := len(p.IDs)
 	switch {
 	case all == 0:
-		return p.Err
+		return nil, p.Err
 	case failed != nil && all == 1:
-		return fmt.Errorf("%w; the run could not be canceled: %w", p.Err, failed)
+		return left, fmt.Errorf("%w; the run could not be canceled: %w", p.Err, failed)
 	case failed != nil:
-		return fmt.Errorf("%w; %d of %d runs were canceled: %w", p.Err, canceled, all, failed)
+		return left, fmt.Errorf("%w; %d of %d runs were canceled: %w", p.Err, canceled, all, failed)
 	case ended == 1 && all == 1:
-		return fmt.Errorf("%w; the run has ended", p.Err)
+		return left, fmt.Errorf("%w; the run has ended", p.Err)
 	case all == 1:
-		return fmt.Errorf("%w; the run was canceled", p.Err)
+		return left, fmt.Errorf("%w; the run was canceled", p.Err)
 	}
-	return fmt.Errorf("%w; %d of %d runs were canceled", p.Err, canceled, all)
+	return left, fmt.Errorf("%w; %d of %d runs were canceled", p.Err, canceled, all)
 }
 
 // grace is a context that outlives another one by abortTimeout if a request was

@@ -311,6 +311,8 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if err := w.check(ctx, api.Table[api.AgentsTrigger].Name); err != nil {
 		return nil, err
 	}
+	_, leave := w.scope.activity.join(ctx, &activeWait{kind: w.kind, aborts: conf.cancelOnAbort})
+	defer leave()
 	w.Expect(1, 0, false)
 	expected, begun := 1, 0
 	arrived := func() {

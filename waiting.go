@@ -229,6 +229,9 @@ func (w *waiter[T]) all(ctx context.Context, op string, ids []string) iter.Seq2[
 // More items come from more, after check. If more is nil, the wait is for one
 // item, which is passed on as last seen if the wait ends first.
 func (w *waiter[T]) pairs(ctx context.Context, x *watch.Wait[T], ids []string, more <-chan string, check func(string) error, f func(*T, error) bool) {
+	active := &activeWait{kind: w.kind, pending: x.Pending, aborts: w.conf.cancelOnAbort && w.cancel != nil}
+	ctx, leave := w.scope.activity.join(ctx, active)
+	defer leave()
 	defer x.Leave()
 	single := more == nil
 	d := &deadlines{after: w.conf.cancelAfter, cancel: w.cancel, has: x.Has, wake: x.Wake}
@@ -251,7 +254,7 @@ func (w *waiter[T]) pairs(ctx context.Context, x *watch.Wait[T], ids []string, m
 			w.report(u)
 			switch {
 			case u.Ended != nil:
-				if !f(u.Own, w.ended(ctx, u.Ended, nil)) || u.All {
+				if !f(u.Own, w.failed(u.Ended)) || u.All {
 					return
 				}
 			case u.Done:
@@ -266,7 +269,9 @@ func (w *waiter[T]) pairs(ctx context.Context, x *watch.Wait[T], ids []string, m
 				last = x.Last()
 			}
 			if more != nil || len(ended.IDs) > 0 {
-				f(last, w.ended(ctx, ended, w.cancel))
+				left, err := w.ended(ctx, ended, w.cancel)
+				active.leaves(left)
+				f(last, err)
 			}
 			return
 		}
@@ -291,9 +296,8 @@ func (w *waiter[T]) report(u *watch.Update[T]) {
 	w.conf.progress(e)
 }
 
-// ended returns the error of a wait that ended before its work did. It asks the
-// service to cancel that work if the caller wants it and cancel is not nil.
-func (w *waiter[T]) ended(ctx context.Context, p *watch.Pending, cancel func(context.Context, string) error) error {
+// failed returns the error of a wait that ended before its work did.
+func (w *waiter[T]) failed(p *watch.Pending) *WaitError {
 	e := &WaitError{
 		Kind: w.kind, Pending: p.IDs, Polls: p.Polls, Err: p.Err,
 		LastStatus: mask.Line(w.scope.mask().Text(p.LastStatus), maxID),
@@ -301,8 +305,17 @@ func (w *waiter[T]) ended(ctx context.Context, p *watch.Pending, cancel func(con
 	if len(p.IDs) > 0 {
 		e.ID = p.IDs[0]
 	}
-	if cancel != nil && w.conf.cancelOnAbort {
-		e.Err = abort(ctx, p, cancel)
-	}
 	return e
+}
+
+// ended is like failed for a wait whose context has ended. It asks the service to
+// cancel the work if the caller wants it and cancel is not nil. It also returns the
+// ids of the work that continues.
+func (w *waiter[T]) ended(ctx context.Context, p *watch.Pending, cancel func(context.Context, string) error) (left []string, err error) {
+	e := w.failed(p)
+	left = p.IDs
+	if cancel != nil && w.conf.cancelOnAbort {
+		left, e.Err = abort(ctx, p, cancel)
+	}
+	return left, e
 }

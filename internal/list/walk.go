@@ -96,18 +96,6 @@ func (w *Walk[T]) Pages(fetch func(Position) (*Page[T], error), visit func(*Page
 	}
 }
 
-// All is like [Walk.Pages] for single items.
-func (w *Walk[T]) All(fetch func(Position) (*Page[T], error), yield func(*T) bool) error {
-	return w.Pages(fetch, func(p *Page[T]) bool {
-		for _, item := range p.Items {
-			if !yield(item) {
-				return false
-			}
-		}
-		return true
-	})
-}
-
 // Turn decides what follows the page that was requested at the last Next. It
 // reduces p.Items to the new items, none if the page is to be read again.
 func (w *Walk[T]) Turn(p *Page[T]) Turn {

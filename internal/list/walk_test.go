@@ -5,6 +5,18 @@ import (
 	"testing"
 )
 
+// All is like [Walk.Pages] for single items.
+func (w *Walk[T]) All(fetch func(Position) (*Page[T], error), yield func(*T) bool) error {
+	return w.Pages(fetch, func(p *Page[T]) bool {
+		for _, item := range p.Items {
+			if !yield(item) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // read walks through the list of a service and compares what it yields with
 // what was there.
 func read(t *testing.T, s *service) (loop *LoopError) {

@@ -177,6 +177,13 @@ func (x *Wait[T]) Last() (value *T) {
 	return value
 }
 
+// Pending describes the wait if the client ends it now.
+func (x *Wait[T]) Pending() *Pending {
+	x.watch.mu.Lock()
+	defer x.watch.mu.Unlock()
+	return x.pending(nil)
+}
+
 // Has reports whether an item is still waited for.
 func (x *Wait[T]) Has(id string) bool {
 	x.watch.mu.Lock()

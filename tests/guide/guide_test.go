@@ -10,6 +10,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
 )
 
@@ -221,23 +223,80 @@ func TestTheGuide(t *testing.T) {
 		if b.kind != program {
 			continue
 		}
-		t.Run(b.at, func(t *testing.T) {
+		bin := filepath.Join(dir, "bin", fmt.Sprintf("b%d", i))
+		for name, awkward := range map[string]func(*testing.T, *connictest.Server){
+			"plain": nil, "namespaces below": namespacesBelow, "slow ingestion": slowIngestion, "no ids of jobs": noJobs,
+		} {
+			t.Run(b.at+", "+name, func(t *testing.T) {
+				t.Parallel()
+				work := t.TempDir()
+				srv := service(t, work)
+				if awkward != nil {
+					awkward(t, srv)
+				}
+				out, err := command(t, work, variables(srv, srv.Key()), bin)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if out != b.output {
+					t.Errorf("it prints\n%s\nand the page says\n%s", out, cmp.Or(b.output, "nothing"))
+				}
+			})
+		}
+		t.Run(b.at+", a key that may do nothing", func(t *testing.T) {
 			t.Parallel()
 			work := t.TempDir()
-			out, err := command(t, work, service(t, work), filepath.Join(dir, "bin", fmt.Sprintf("b%d", i)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if out != b.output {
-				t.Errorf("it prints\n%s\nand the page says\n%s", out, cmp.Or(b.output, "nothing"))
+			srv := service(t, work)
+			_, err := command(t, work, variables(srv, srv.Key("audit-logs:read")), bin)
+			if err == nil || !strings.Contains(err.Error(), "403 Forbidden: Key lacks permission") || strings.Contains(err.Error(), "panic") || changes(srv) > 0 {
+				t.Errorf("%d changes, %v", changes(srv), err)
 			}
 		})
 	}
 }
 
-// service starts a fake for a program of the guide, puts a folder of documents
-// where it works, and returns the variables that lead there.
-func service(t *testing.T, work string) []string {
+// namespacesBelow adds entries to a namespace below that of the guide: one with the
+// id of a document there, and others.
+func namespacesBelow(t *testing.T, srv *connictest.Server) {
+	t.Helper()
+	client := srv.Client(connic.WithEnvironment("env-production"))
+	for _, id := range []string{"refunds.md", "orders~returns.md", "only-german.md"} {
+		if _, err := client.Knowledge.UploadText(t.Context(), connic.TextUpload{EntryID: id, Namespace: "handbook.de", Content: "Auf Deutsch."}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		n := 0
+		for _, e := range srv.State().Entries {
+			if e.Namespace == "handbook.de" {
+				n++
+			}
+		}
+		if n != 3 {
+			t.Errorf("%d entries of another namespace are left", n)
+		}
+	})
+}
+
+func slowIngestion(_ *testing.T, srv *connictest.Server) { srv.IngestionTime(3 * time.Second) }
+
+func noJobs(_ *testing.T, srv *connictest.Server) {
+	srv.Fault(connictest.Fault{Op: "knowledge.upload_text", Times: -1, Remove: []string{"job_id"}})
+}
+
+// changes counts the requests that were executed and are no reads.
+func changes(srv *connictest.Server) (n int) {
+	for _, r := range srv.Requests() {
+		if r.Method != http.MethodGet && r.Status < 300 {
+			n++
+		}
+	}
+	return n
+}
+
+// service starts a fake for a program of the guide, and puts a folder of documents
+// where it works.
+func service(t *testing.T, work string) *connictest.Server {
 	t.Helper()
 	srv := connictest.NewServer(t)
 	srv.IngestionTime(0)
@@ -262,8 +321,13 @@ func service(t *testing.T, work string) []string {
 			t.Fatal(err)
 		}
 	}
+	return srv
+}
+
+// variables lead a program to a fake.
+func variables(srv *connictest.Server, key connic.APIKey) []string {
 	return []string{
-		"CONNIC_API_KEY=" + string(srv.Key()), "CONNIC_PROJECT_ID=" + connictest.ProjectID,
+		"CONNIC_API_KEY=" + string(key), "CONNIC_PROJECT_ID=" + connictest.ProjectID,
 		"CONNIC_API_URL=" + srv.URL(), "CONNIC_ENVIRONMENT=env-production",
 	}
 }

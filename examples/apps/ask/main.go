@@ -111,8 +111,9 @@ func cleanAttr(_ []string, a slog.Attr) slog.Attr {
 const abortTime = 15 * time.Second
 
 // serve serves requests until ctx ends, and then drains: it reports that it is
-// not ready, continues for the time lame, closes the listener, waits for open
-// questions for the time drain, and then cancels them and their runs.
+// not ready, continues for the time lame, closes the listener, refuses the questions
+// that are queued, waits for the others for the time drain, and then cancels them and
+// their runs.
 func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Duration) error {
 	open, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
@@ -140,6 +141,10 @@ func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Dur
 
 	bounded, done := context.WithTimeout(open, drain)
 	defer done()
+	// Questions that are queued for the quota are refused, and cost nothing. Those
+	// that were asked are answered.
+	drained := make(chan error, 1)
+	go func() { drained <- s.Client.Drain(bounded) }()
 	err := h.Shutdown(bounded)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.Log.Warn("cancelling open questions", "open", s.open.Load())
@@ -147,6 +152,12 @@ func (s *server) serve(ctx context.Context, l net.Listener, lame, drain time.Dur
 		last, done := context.WithTimeout(context.WithoutCancel(open), abortTime)
 		defer done()
 		err = h.Shutdown(last)
+	}
+	if left := <-drained; left != nil {
+		var e *connic.DrainError
+		if errors.As(left, &e) {
+			s.Log.Error("left", "runs", e.Runs(), "error", left)
+		}
 	}
 	s.Log.Info("stopped", "open", s.open.Load())
 	return err

@@ -64,7 +64,7 @@ func classify(err, cause error) *Problem {
 	switch {
 	case errors.Is(err, connic.ErrOutcomeUnknown): // whatever else it is: asking again may start a second run
 		return &Problem{Status: http.StatusBadGateway, Message: "no response came; the question may have been asked nevertheless"}
-	case errors.Is(cause, errShutdown):
+	case errors.Is(cause, errShutdown), errors.Is(err, connic.ErrClosed):
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the service is shutting down", RetryAfter: 5 * time.Second}
 	case errors.As(err, &bad):
 		return &Problem{Status: http.StatusBadGateway, Message: "the agent did not complete its run: " + string(bad.Run.Status)}

@@ -225,7 +225,7 @@ func (s *server) put(ctx context.Context, question string, out *stream) (*connic
 // the context ends, and also if the service refuses to return it.
 func (s *server) triggerAndWait(ctx context.Context, req connic.TriggerRequest, opts ...connic.WaitOption) (*connic.Run, error) {
 	run, err := s.Client.Agents.TriggerAndWait(ctx, s.Agent, req, append(opts, connic.CancelOnAbort())...)
-	if ctx.Err() == nil && errors.As(err, new(*connic.WaitError)) && run != nil {
+	if ctx.Err() == nil && errors.As(err, new(*connic.WaitError)) && run != nil && !errors.Is(err, connic.ErrClosed) {
 		ctx, done := context.WithTimeout(ctx, cancelTime)
 		defer done()
 		if failed := s.Client.Runs.Cancel(ctx, run.ID); failed != nil {

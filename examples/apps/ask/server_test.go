@@ -462,6 +462,31 @@ func TestDrainTakesTooLong(t *testing.T) {
 	})
 }
 
+// A question that is queued for the quota is refused on SIGTERM, and costs nothing.
+func TestDrainRefusesTheQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, 5*time.Minute, nil)
+		for range 60 { // another program uses up the quota
+			_, _ = w.server.Client.Project.Get(t.Context())
+		}
+		answered := make(chan string, 1)
+		go func() {
+			status, header, body := ask(t, w, `{"question": "x"}`)
+			answered <- fmt.Sprint(status, " ", header.Get("Retry-After"), " ", body)
+		}()
+		<-time.After(time.Second)
+		begin := time.Now()
+		w.term()
+		if got := <-answered; !strings.HasPrefix(got, "503 5 ") || time.Since(begin) > time.Second {
+			t.Errorf("got %s after %v", got, time.Since(begin))
+		}
+		if n := w.fake.Executions("agents.trigger"); n != 0 {
+			t.Errorf("%d runs were started", n)
+		}
+	})
+}
+
 func TestReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

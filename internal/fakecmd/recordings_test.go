@@ -1,4 +1,4 @@
-package main
+package fakecmd
 
 import (
 	"bufio"
@@ -28,7 +28,7 @@ func TestRecordings(t *testing.T) {
 		r, w := io.Pipe()
 		ended := make(chan error, 1)
 		go func() {
-			err := run(ctx, append([]string{"-addr", "127.0.0.1:0"}, flags...), w, &log)
+			err := Serve(ctx, append([]string{"-addr", "127.0.0.1:0"}, flags...), w, &log)
 			_ = w.Close()
 			ended <- err
 		}()
@@ -94,7 +94,7 @@ func TestRecordings(t *testing.T) {
 		"-replay /nowhere.json": "1 reports", "-record a -replay b": "exclude each other", "-record a -texts none": "replace, shorten or keep",
 		"-record a -upstream http://example.com": "is not https",
 	} {
-		if err := run(t.Context(), strings.Fields(flags), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+		if err := Serve(t.Context(), strings.Fields(flags), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", flags, err)
 		}
 	}

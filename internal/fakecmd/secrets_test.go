@@ -1,4 +1,4 @@
-package main
+package fakecmd
 
 import (
 	"bufio"
@@ -21,7 +21,7 @@ func TestTheLogHasNoSecrets(t *testing.T) {
 	r, w := io.Pipe()
 	var log leaktest.Record
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, []string{"-addr", "127.0.0.1:0"}, w, &log) }()
+	go func() { ended <- Serve(ctx, []string{"-addr", "127.0.0.1:0"}, w, &log) }()
 	variables := make(map[string]string)
 	for lines := bufio.NewScanner(r); len(variables) < 7 && lines.Scan(); {
 		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")

@@ -1,4 +1,4 @@
-package main
+package fakecmd
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ func TestServesTheDocument(t *testing.T) {
 	t.Parallel()
 	fake := connictest.New()
 	defer fake.Close()
-	handler := withDocument(fake)
+	handler := withDocument(fake, nil)
 	for _, test := range []struct {
 		method, path string
 		status       int

@@ -1,4 +1,4 @@
-package main
+package fakecmd
 
 import (
 	"bufio"
@@ -26,7 +26,7 @@ func TestServesAClientAndStops(t *testing.T) {
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-addr", "127.0.0.1:0", "-rate", "30", "-window", "sliding"}, w, io.Discard)
+		ended <- Serve(ctx, []string{"-addr", "127.0.0.1:0", "-rate", "30", "-window", "sliding"}, w, io.Discard)
 	}()
 	variables := make(map[string]string)
 	for lines := bufio.NewScanner(r); len(variables) < 7 && lines.Scan(); {
@@ -63,7 +63,7 @@ func TestBadArguments(t *testing.T) {
 		"-window round": "none of fixed, sliding, sliding-rejects and bucket", "-rate -1": "less than 0", "extra": "unknown argument",
 		"-addr nowhere:-1": "port", "-fail-test greets": "a slash", "-per 0s": "is empty", "-config /nowhere.json": "no such file",
 	} {
-		if err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+		if err := Serve(t.Context(), strings.Fields(args), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
@@ -80,7 +80,7 @@ func serve(t *testing.T, config string, stderr io.Writer, flags ...string) *conn
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, append([]string{"-addr", "127.0.0.1:0", "-config", file}, flags...), w, stderr)
+		ended <- Serve(ctx, append([]string{"-addr", "127.0.0.1:0", "-config", file}, flags...), w, stderr)
 		_ = w.Close()
 	}()
 	variables := make(map[string]string)
@@ -220,7 +220,7 @@ func TestBrokenConfigurations(t *testing.T) {
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := run(t.Context(), []string{"-config", file, "-addr", "127.0.0.1:0"}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+		if err := Serve(t.Context(), []string{"-config", file, "-addr", "127.0.0.1:0"}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", config, err)
 		}
 	}
@@ -246,7 +246,7 @@ func TestMasked(t *testing.T) {
 // TestTheConfigurationOfTheDocs has every key that there is, and works.
 func TestTheConfigurationOfTheDocs(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../../docs/guide/testing.md")
+	page, err := os.ReadFile("../../docs/guide/testing.md")
 	if err != nil {
 		t.Fatal(err)
 	}
