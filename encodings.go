@@ -23,6 +23,20 @@ func (v *Agent) UnmarshalYAML(read func(any) error) error { return encode.FromYA
 func (v Agent) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Agent) Scan(column any) error                    { return encode.Scan(column, v) }
 
+func (v Approval) String() string                            { return encode.Line(v) }
+func (v Approval) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v Approval) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *Approval) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v Approval) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *Approval) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (v ApprovalInput) String() string                            { return encode.Line(v) }
+func (v ApprovalInput) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v ApprovalInput) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *ApprovalInput) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v ApprovalInput) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *ApprovalInput) Scan(column any) error                    { return encode.Scan(column, v) }
+
 func (e *ArchiveError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 func (e *ArchiveError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *ArchiveError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
@@ -124,6 +138,9 @@ func (v DevUpload) MarshalYAML() (any, error)                 { return encode.YA
 func (v *DevUpload) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v DevUpload) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *DevUpload) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *DrainError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *DrainError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Ensured[T]) String() string                            { return encode.Line(v) }
 func (v *Ensured[T]) LogValue() slog.Value                     { return encode.LogValue(v) }
@@ -228,6 +245,9 @@ func (v Namespace) MarshalYAML() (any, error)                 { return encode.YA
 func (v *Namespace) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Namespace) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Namespace) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *OutputError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *OutputError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Page[T]) String() string                            { return encode.Line(v) }
 func (v *Page[T]) LogValue() slog.Value                     { return encode.LogValue(v) }

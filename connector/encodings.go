@@ -11,7 +11,7 @@ import (
 )
 
 func (v Delivery) String() string                            { return encode.Line(v) }
-func (v Delivery) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v *Delivery) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Delivery) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Delivery) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Delivery) Value() (driver.Value, error)              { return encode.Value(v) }
@@ -27,6 +27,13 @@ func (v *Dispatch) Scan(column any) error                    { return encode.Sca
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 func (e *Error) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *Error) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
+func (v LogLine) String() string                            { return encode.Line(v) }
+func (v *LogLine) LogValue() slog.Value                     { return encode.LogValue(v) }
+func (v LogLine) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *LogLine) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v LogLine) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *LogLine) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (e *ModeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 func (e *ModeError) Value() (driver.Value, error) { return encode.Value(e) }
