@@ -337,13 +337,13 @@ func (s *BudgetsService) Ensure(ctx context.Context, req BudgetCreate, opts ...R
 	update := req.AsUpdate()
 	e := ensuring[Budget]{
 		scope: s.scope(), list: api.BudgetsList, kind: "budget", identity: req.Name,
-		items:  s.All(ctx, nil, opts...),
+		items:  s.All(ctx, nil, alongside(opts)...),
 		is:     func(b *Budget) bool { return b.Name == req.Name },
 		made:   func(b *Budget) (string, time.Time) { return b.ID, b.CreatedAt },
 		diff:   func(b *Budget) []Change { return b.Diff(update) },
 		create: func() (*Budget, error) { return s.Create(ctx, req, opts...) },
 		update: func(id string) (*Budget, error) { return s.Update(ctx, id, update, opts...) },
-		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
+		remove: func(id string) error { return s.Delete(ctx, id, alongside(opts)...) },
 	}
 	return e.ensure(ctx)
 }

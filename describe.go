@@ -28,7 +28,11 @@ func (c *core) hide(err error) error {
 // explanation from the service, which is shortened.
 func (h *hidden) endedText(kind, id, of, status string, known bool, why string) string {
 	var b strings.Builder
-	b.WriteString("connic: " + kind + " " + id + of)
+	b.WriteString("connic: " + kind)
+	if id != "" {
+		b.WriteString(" " + id)
+	}
+	b.WriteString(of)
 	switch {
 	case known:
 		b.WriteString(" ended: " + status)

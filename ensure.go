@@ -54,7 +54,7 @@ type ensuring[T any] struct {
 }
 
 // ensure returns the item as it is wanted. Calls with the same identity in one
-// client take turns. To others it is an optimist: it creates, looks again, and
+// client take turns. Towards other clients it is optimistic: it creates, looks again, and
 // removes what it has created unless that came first.
 func (e *ensuring[T]) ensure(ctx context.Context) (*Ensured[T], error) {
 	leave, err := e.scope.turns.take(ctx, e.kind+"\x00"+e.identity)

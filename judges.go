@@ -376,13 +376,13 @@ func (s *JudgesService) Ensure(ctx context.Context, req JudgeCreate, opts ...Req
 	update := req.AsUpdate()
 	e := ensuring[Judge]{
 		scope: s.scope(), list: api.JudgesList, kind: "judge", identity: req.AgentName + "\x00" + req.Name,
-		items:  s.All(ctx, &JudgeListParams{AgentName: req.AgentName}, opts...),
+		items:  s.All(ctx, &JudgeListParams{AgentName: req.AgentName}, alongside(opts)...),
 		is:     func(j *Judge) bool { return j.Name == req.Name && (j.AgentName == req.AgentName || j.AgentName == "") },
 		made:   func(j *Judge) (string, time.Time) { return j.ID, j.CreatedAt },
 		diff:   func(j *Judge) []Change { return j.Diff(update) },
 		create: func() (*Judge, error) { return s.Create(ctx, req, opts...) },
 		update: func(id string) (*Judge, error) { return s.Update(ctx, id, update, opts...) },
-		remove: func(id string) error { return s.Delete(ctx, id, opts...) },
+		remove: func(id string) error { return s.Delete(ctx, id, alongside(opts)...) },
 	}
 	return e.ensure(ctx)
 }

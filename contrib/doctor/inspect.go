@@ -71,6 +71,9 @@ func (s *inspection) objects(path string, schema object, objects []object) {
 	for _, name := range slices.Sorted(keysOf(seen)) {
 		p := member(properties, name)
 		if p == nil {
+			p = embedded(properties, name)
+		}
+		if p == nil {
 			if !moved[name] && scrub.IsName(name) {
 				s.say(Info, "field-unknown", where(name), "The responses have a field %s, which the client does not read.", where(name))
 			}
@@ -90,6 +93,17 @@ func (s *inspection) objects(path string, schema object, objects []object) {
 		}
 		s.objects(where(name), p, inner)
 	}
+}
+
+// embedded returns the schema of a field that the client also reads from
+// NAME_json, as JSON or as a string of it: one with an object or a list.
+func embedded(properties object, name string) object {
+	of, found := strings.CutSuffix(name, "_json")
+	p := member(properties, of)
+	if !found || p["items"] == nil && p["properties"] == nil && p["anyOf"] == nil && p["x-go"] == nil {
+		return nil
+	}
+	return object{"x-go": p["x-go"]} // of any type
 }
 
 func keysOf[V any](m map[string]V) func(func(string) bool) {

@@ -267,6 +267,11 @@ func (t *telemetry) observe(ctx context.Context, e connic.Event) {
 				attribute.String("connic.reason", string(e.Reason)), attribute.Float64("connic.wait", e.Wait.Seconds()),
 			))
 		}
+	case connic.EventDeprecated:
+		if recording && e.Deprecation != nil {
+			attrs := []attribute.KeyValue{attribute.String("connic.deprecation", e.Deprecation.Text)}
+			k.span.AddEvent("connic.deprecated", trace.WithAttributes(attrs...))
+		}
 	case connic.EventDone:
 		t.done(ctx, e)
 		if recording {
