@@ -108,7 +108,7 @@ func (g *generator) object(c component) (object, error) {
 			expression = "any"
 		}
 		s, err := g.schema(expression, c.direction)
-		if c.of.Name+"."+f.Name == "Deployment.Agents" && err == nil { // names, or objects with a name
+		if f.JSON == "agents" && err == nil { // names, or objects with a name
 			s["items"] = object{"type": []string{"string", "object"}, "properties": object{"name": object{"type": "string"}}}
 		}
 		if err != nil {
@@ -265,7 +265,7 @@ func (g *generator) schema(expression string, d direction) (object, error) {
 		return object{"type": []string{"string", "number", "null"}, "format": "decimal"}, nil
 	case "json.RawMessage", "any":
 		return object{"type": []string{"object", "array", "string", "number", "boolean", "null"}}, nil // any value
-	case "map[string]any":
+	case "map[string]any", "ConnectorConfig":
 		return null(object{"type": "object", "additionalProperties": true}), nil
 	case "[]byte":
 		s := object{"type": "string", "contentEncoding": "base64"}
