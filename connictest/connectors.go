@@ -140,7 +140,7 @@ func (c *Connector) Session(ctx context.Context) (runID string) {
 	defer s.mu.Unlock()
 	r := &run{
 		id: s.newID("run"), environment: s.deployTarget(), connector: c.id, status: connic.RunRunning,
-		created: s.now(), started: s.now(), approved: make(chan struct{}),
+		created: s.now(), started: s.now(),
 	}
 	r.cancel = func() { r.ended = s.now() }
 	if len(c.agents) > 0 {

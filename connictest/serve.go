@@ -95,6 +95,10 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 	api.BridgesRoutes:    (*Server).getBridgeRoutes,
 	api.BridgesSetRoutes: (*Server).setBridgeRoutes,
 
+	api.ApprovalsList:   (*Server).listApprovals,
+	api.ApprovalsGet:    (*Server).getApproval,
+	api.ApprovalsDecide: (*Server).decideApproval,
+
 	api.LoginStart: (*Server).startLogin,
 	api.LoginToken: (*Server).pollLogin,
 }

@@ -83,6 +83,9 @@ type Server struct {
 	autoLogin    time.Duration   // until a login is confirmed
 	autoApproves bool
 
+	approvals       []*approval // oldest first
+	approvalNotices []*Outbound
+
 	connectors []*Connector
 	outbound   []*Outbound
 }
