@@ -18,6 +18,7 @@ import (
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/list"
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // ApprovalsService reads and decides approvals: a run whose agent calls a tool
@@ -138,7 +139,7 @@ func (a *Approval) printed() string {
 			s += ", " + more
 		}
 	}
-	return s + ")"
+	return mask.Line(s, maxText) + ")"
 }
 
 // Format implements [fmt.Formatter], so that no verb prints the arguments.
@@ -464,6 +465,3 @@ func (s *ApprovalsService) Approve(ctx context.Context, id string, opts ...Reque
 func (s *ApprovalsService) Reject(ctx context.Context, id, reason string, opts ...RequestOption) (*Approval, error) {
 	return s.Decide(ctx, id, Decision{Reason: reason}, opts...)
 }
-
-// resume makes the waits of the client look at once for what a decision changed.
-func (s *ApprovalsService) resume(*Approval) {}

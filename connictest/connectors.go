@@ -36,6 +36,8 @@ type Connector struct {
 	secret  func() connector.Secret // not a field, which package fmt would print
 	agents  []string
 	inbound bool
+	// filesRequired are the agents that an input without files does not start.
+	filesRequired []string
 }
 
 // kept returns a function that returns a secret.
@@ -165,6 +167,9 @@ func (c *Connector) Session(ctx context.Context) (runID string) {
 func (c *Connector) start(input json.RawMessage) []*run {
 	var runs []*run
 	for _, name := range c.agents {
+		if slices.Contains(c.filesRequired, name) && !hasFiles(input) {
+			continue
+		}
 		if a := c.server.findAgent(name); a != nil {
 			r := c.server.start(a, input, "")
 			r.connector = c.id

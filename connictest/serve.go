@@ -99,6 +99,12 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 	api.ApprovalsGet:    (*Server).getApproval,
 	api.ApprovalsDecide: (*Server).decideApproval,
 
+	api.ConnectorsList:   (*Server).listConnectors,
+	api.ConnectorsCreate: (*Server).createConnector,
+	api.ConnectorsGet:    (*Server).getConnector,
+	api.ConnectorsUpdate: (*Server).updateConnector,
+	api.ConnectorsDelete: (*Server).deleteConnector,
+
 	api.LoginStart: (*Server).startLogin,
 	api.LoginToken: (*Server).pollLogin,
 }

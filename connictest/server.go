@@ -88,6 +88,7 @@ type Server struct {
 
 	connectors []*Connector
 	outbound   []*Outbound
+	resources  []*resource // the connectors that the API has shown
 }
 
 // New returns a fake that does not listen. [Server.Client] and

@@ -20,6 +20,7 @@ type State struct {
 	Deployments  []*connic.Deployment // oldest first
 	TestRuns     []*connic.TestRun    // oldest first
 	Approvals    []*connic.Approval   // oldest first
+	Connectors   []*connic.Connector
 	Quota        QuotaState
 }
 
@@ -71,6 +72,9 @@ func (s *Server) State() State {
 	}
 	for _, a := range s.approvals {
 		state.Approvals = append(state.Approvals, shown[connic.Approval](a.object()))
+	}
+	for _, r := range s.allResources() {
+		state.Connectors = append(state.Connectors, shown[connic.Connector](s.resourceObject(r)))
 	}
 	return state
 }
