@@ -206,6 +206,15 @@ func (c *ConnectorConfig) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Format implements [fmt.Formatter], so that no verb prints a secret: neither the
+// configuration nor the JSON that KeepRaw keeps.
+func (c Connector) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, mask.Line(fmt.Sprintf("connic.Connector(%s %q, %s %s, agents %v, %s)", c.ID, c.Name, c.Type, c.Mode, c.Agents, c.Config), maxText))
+}
+
+// LogValue implements [slog.LogValuer] with the printed form.
+func (c Connector) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
 // decoded finds the URL where the service may show it.
 func (c *Connector) decoded() {
 	c.URL = cmp.Or(c.URL, c.Config.Text("url"), c.Config.Text("webhook_url"), c.Config.Text("inbound_url"))
