@@ -108,7 +108,7 @@ func (g *generator) object(c component) (object, error) {
 			expression = "any"
 		}
 		s, err := g.schema(expression, c.direction)
-		if f.JSON == "agents" && err == nil { // names, or objects with a name
+		if c.of.Name+"."+f.Name == "Deployment.Agents" && err == nil { // names, or objects with a name
 			s["items"] = object{"type": []string{"string", "object"}, "properties": object{"name": object{"type": "string"}}}
 		}
 		if err != nil {
@@ -137,10 +137,10 @@ func (g *generator) object(c component) (object, error) {
 		if c.direction == request && !f.Omitted {
 			required = append(required, f.JSON)
 		}
+		inPlace = inPlace || f.InPlace
 		if c.direction == request {
 			continue
 		}
-		inPlace = inPlace || f.InPlace
 		for _, name := range slices.Concat(f.Aliases, places[c.of.Name+"."+f.Name]) {
 			if err := g.alias(properties, name, f); err != nil {
 				return nil, err
