@@ -323,6 +323,18 @@ func (o *Outbound) NotifyApprovals() *Outbound {
 	return o
 }
 
+// NotifyApprovals is [Outbound.NotifyApprovals] for an outbound connector that was
+// created over the API, given its id. It panics if there is none.
+func (s *Server) NotifyApprovals(connectorID string) {
+	s.mu.Lock()
+	r := s.findResource(connectorID)
+	s.mu.Unlock()
+	if r == nil || r.outbound == nil {
+		panic(fmt.Sprintf("connictest: there is no outbound connector %q", connectorID))
+	}
+	r.outbound.NotifyApprovals()
+}
+
 // announce delivers the notices of an approval. The caller holds the mutex.
 func (s *Server) announce(a *approval) {
 	body, err := json.Marshal(object{"event": "approval.requested", "approval": a.object()})
