@@ -20,7 +20,8 @@ type Decision struct {
 	// Reason is kept with the approval. It is optional.
 	Reason string
 	// Response is the text that an approval with inputs asks for: not blank, and
-	// at most 16,384 characters. A rejection has none.
+	// at most 16,384 characters. A rejection has none. It is masked in errors that
+	// quote the service, if it has 8 characters or more.
 	Response string
 }
 
@@ -172,6 +173,7 @@ func (s *ApprovalsService) Decide(ctx context.Context, id string, d Decision, op
 	if err := d.check(); err != nil {
 		return nil, err
 	}
+	opts = hiding(opts, d.Response)
 	var set callOptions
 	for _, opt := range opts {
 		if opt != nil {

@@ -267,7 +267,7 @@ func (s *ConnectorsService) Create(ctx context.Context, req ConnectorCreate, opt
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, s.scope(), request{op: api.ConnectorsCreate, body: body}, decodeInto[Connector], opts)
+	return do(ctx, s.scope(), request{op: api.ConnectorsCreate, body: body}, decodeInto[Connector], hiding(opts, req.Config.secrets()...))
 }
 
 // Update changes a connector and returns the result. It refuses what
@@ -282,7 +282,8 @@ func (s *ConnectorsService) Update(ctx context.Context, id string, req Connector
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, s.scope(), request{op: api.ConnectorsUpdate, id: id, body: body}, decodeInto[Connector], opts)
+	config, _ := req.Config.Get()
+	return do(ctx, s.scope(), request{op: api.ConnectorsUpdate, id: id, body: body}, decodeInto[Connector], hiding(opts, config.secrets()...))
 }
 
 // Delete deletes a connector. Deleting a connector that does not exist fails

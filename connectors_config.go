@@ -133,3 +133,26 @@ func (c *ConnectorConfig) UnmarshalJSON(data []byte) error {
 	*c = values
 	return nil
 }
+
+// secrets returns the texts of the configuration that are secrets, in any depth.
+func (c ConnectorConfig) secrets() (found []string) {
+	var walk func(name string, value any)
+	walk = func(name string, value any) {
+		switch v := value.(type) {
+		case string:
+			if secretName(name) {
+				found = append(found, v)
+			}
+		case map[string]any:
+			for key, inner := range v {
+				walk(key, inner)
+			}
+		case []any:
+			for _, inner := range v {
+				walk(name, inner)
+			}
+		}
+	}
+	walk("", map[string]any(c))
+	return found
+}

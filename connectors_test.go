@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
+	"github.com/connic-go/connic/internal/leaktest"
 )
 
 const hookSecret = "hook-secret-0123456789"
@@ -121,6 +124,48 @@ func TestConfigurationsInStrings(t *testing.T) {
 		}
 		if got := strings.TrimRight(fmt.Sprint(c.Config.Text("secret"), " ", c.Agents, " ", c.URL), " "); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// What the service says of a request that it refuses, or answers with something
+// else, may quote the secrets in it.
+func TestErrorsHideWhatWasSent(t *testing.T) {
+	t.Parallel()
+	config := connic.ConnectorConfig{"headers": map[string]any{"token": hookSecret}}
+	for name, call := range map[string]func(context.Context, *connic.Client) error{
+		"decide": func(ctx context.Context, c *connic.Client) error {
+			_, err := c.Approvals.Decide(ctx, "x1", connic.Decision{Approve: true, Response: hookSecret})
+			return err
+		},
+		"create": func(ctx context.Context, c *connic.Client) error {
+			_, err := c.Connectors.Create(ctx, connic.ConnectorCreate{Name: "a", Type: "http", Config: config})
+			return err
+		},
+		"update": func(ctx context.Context, c *connic.Client) error {
+			_, err := c.Connectors.Update(ctx, "x1", connic.ConnectorUpdate{Config: connic.Set(config)})
+			return err
+		},
+	} {
+		for status, body := range map[int]string{
+			400: `{"detail": "not good: ` + hookSecret + `"}`,
+			422: `{"detail": [{"loc": ["body"], "msg": "not good: ` + hookSecret + `", "type": "x", "input": "` + hookSecret + `"}]}`,
+			200: `{"error": "` + hookSecret + `"}`,
+		} {
+			var told leaktest.Record
+			c := must[*connic.Client](t)(connic.New("p", "cnc_of-this-client-only", connic.WithRetry(connic.RetryPolicy{MaxAttempts: 1}),
+				connic.WithObserver(func(_ context.Context, e connic.Event) { told.Print(e, e.Err) }),
+				connic.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					if r.Method == http.MethodGet {
+						return nil, errors.New("no")
+					}
+					return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+				})})))
+			err := call(t.Context(), c)
+			told.Print(err)
+			if where := leaktest.For(hookSecret).In(told.String()); err == nil || where != "" {
+				t.Errorf("%s, %d: %v: %s", name, status, err, where)
+			}
 		}
 	}
 }

@@ -3,8 +3,11 @@ package connic
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // A RequestOption configures a single call.
@@ -27,6 +30,17 @@ type callOptions struct {
 	raw      bool
 	outside  bool // the path does not begin with the project
 	bad      *ArgumentError
+	hide     *mask.Mask // hides what the request contains in what the service says of it; may be nil
+}
+
+// hiding hides secrets that a request contains in the errors of the call, which
+// quote the service.
+func hiding(opts []RequestOption, secrets ...string) []RequestOption {
+	if len(secrets) == 0 || len(secrets) == 1 && secrets[0] == "" {
+		return opts
+	}
+	m := mask.New(secrets...)
+	return append(slices.Clip(opts), func(o *callOptions) { o.hide = m })
 }
 
 // noOptions is used for calls without options. It is never written to.
