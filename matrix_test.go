@@ -147,7 +147,7 @@ func (m *matrixCase) serve(conn net.Conn) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			return
 		}
-		if m.op.Op == api.ApprovalsDecide && r.Method == http.MethodGet { // to find out: see TestDecideFaults
+		if m.op.Operation != nil && m.op.Op == api.ApprovalsDecide && r.Method == http.MethodGet { // to find out: see TestDecideFaults
 			status(200, "", golden)(conn)
 			continue
 		}
@@ -261,7 +261,7 @@ func (m *matrixCase) check(t *testing.T, err error) {
 			complain("it ends in another way than with an error after 4 attempts, or 11 refusals")
 		}
 	default:
-		if m.op.Op == api.ApprovalsDecide { // finding out needs connections of its own
+		if m.op.Operation != nil && m.op.Op == api.ApprovalsDecide { // finding out needs connections of its own
 			attempts = max(m.requests.Load(), 1)
 		}
 		if err == nil || attempts != 1 {
