@@ -36,7 +36,7 @@ func (s *ApprovalsService) scope() *scope { return (*service)(s).scope() }
 //
 // Package fmt and slog print an Approval without its arguments and texts, which
 // can contain anything. Its JSON contains them.
-type Approval struct {
+type Approval struct { //nolint:recvcheck // a value is printed in the same way
 	ID        string         `json:"id" api:"words,approval_id"`
 	RunID     string         `json:"run_id,omitzero" api:"words"`
 	AgentName string         `json:"agent_name,omitzero" api:"words,agent"`
@@ -129,12 +129,7 @@ func (a *Approval) printed() string {
 	if a.RunID != "" {
 		s += " of run " + a.RunID
 	}
-	for _, more := range []string{a.AgentName, a.ToolName, string(a.Status)} {
-		if more != "" {
-			s += ", " + more
-		}
-	}
-	return mask.Line(s, maxText) + ")"
+	return mask.Line(s+", "+a.AgentName+", "+a.ToolName+", "+string(a.Status), maxText) + ")"
 }
 
 // Format implements [fmt.Formatter], so that no verb prints the arguments.

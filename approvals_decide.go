@@ -52,7 +52,7 @@ func (d Decision) status() ApprovalStatus {
 
 // check returns what is wrong with a decision, whatever the approval.
 func (d Decision) check() error {
-	reason := ""
+	var reason string
 	switch {
 	case d.Response == "":
 		return nil

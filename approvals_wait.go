@@ -335,7 +335,7 @@ func (p *pauses) ask(ctx context.Context, r *pause) {
 func (p *pauses) failed(soon func(runID string)) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for id, r := range p.runs {
-			err := error(nil)
+			var err error
 			about := r.approval
 			switch k := r.asking; {
 			case k != nil:
@@ -345,7 +345,7 @@ func (p *pauses) failed(soon func(runID string)) iter.Seq2[string, error] {
 					continue
 				}
 				if k.panicked != nil {
-					panic(k.panicked)
+					panic(k.panicked) //nolint:forbidigo // the function panicked, on another goroutine
 				}
 				if err = k.err; err == nil {
 					p.decided[r.approval.ID] = true

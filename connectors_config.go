@@ -2,6 +2,7 @@ package connic
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -128,7 +129,7 @@ func (c *ConnectorConfig) UnmarshalJSON(data []byte) error {
 	if value, ok := generic(data).(map[string]any); ok {
 		values = value
 	} else if text != "" || string(data) != "null" && string(data) != `""` {
-		return fmt.Errorf("connic: the configuration of a connector is not an object")
+		return errors.New("connic: the configuration of a connector is not an object")
 	}
 	*c = values
 	return nil

@@ -40,8 +40,8 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "approvals:", err)
-		os.Exit(1) //nolint:forbidigo // a program
+		_, _ = fmt.Fprintln(os.Stderr, "approvals:", err)
+		os.Exit(1)
 	}
 }
 
@@ -58,11 +58,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", *addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	address := "http://" + listener.Addr().String()
 	d := &desk{store: store, log: slog.New(slog.NewTextHandler(stderr, nil))}
 	var secret connector.Secret
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	} else if d.client, err = connic.NewFromEnv(connic.WithApplication("approval-desk", "1.0")); err != nil {
 		return err
 	}
-	defer d.client.Close()
+	defer func() { _ = d.client.Close() }()
 	if *name != "" {
 		if secret, err = connector.SigningSecret(ctx, d.client, *name); err != nil {
 			return err
@@ -91,7 +91,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			ended <- err
 		}
 	}()
-	fmt.Fprintln(stdout, "approvals at", address)
+	if _, err := fmt.Fprintln(stdout, "approvals at", address); err != nil {
+		return err
+	}
 	select {
 	case err = <-ended:
 	case <-ctx.Done():

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run()) //nolint:forbidigo // as TestMain has to
+	os.Exit(m.Run())
 }
 
 // payments is a fake with an agent that asks, and a client of it.
