@@ -201,8 +201,12 @@ func (k *call) failed(o *exchange.Outcome) error {
 	case exchange.CauseDecode:
 		var u *exchange.Undecodable
 		_ = errors.As(o.Err, &u)
+		body := u.Body
+		if hide := k.options.hide; hide != nil {
+			body = hide.Bytes(body)
+		}
 		return &DecodeError{
-			Op: k.op.Name, StatusCode: o.Status, RequestID: o.RequestID, Attempts: o.Attempts, Field: u.Field, Body: u.Body, Err: tooLarge(u.Err),
+			Op: k.op.Name, StatusCode: o.Status, RequestID: o.RequestID, Attempts: o.Attempts, Field: u.Field, Body: body, Err: tooLarge(u.Err),
 			item: k.masked(k.item), unknown: o.Unknown, deprecation: (*Deprecation)(o.Deprecation),
 		}
 	case exchange.CauseGate:
@@ -244,6 +248,12 @@ func (k *call) answered(r *exchange.Response, o *exchange.Outcome) *Error {
 	}
 	for _, f := range r.Fields {
 		e.Fields = append(e.Fields, FieldError(f))
+	}
+	if hide := k.options.hide; hide != nil {
+		e.Detail, e.Body = hide.Text(e.Detail), hide.Bytes(e.Body)
+		for i := range e.Fields {
+			e.Fields[i].Msg = hide.Text(e.Fields[i].Msg)
+		}
 	}
 	return e
 }

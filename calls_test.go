@@ -44,6 +44,9 @@ var arguments = []any{
 	[]connic.BridgeRoute{{MatchType: connic.BridgeExact, Target: "db", Port: 5432}},
 	daily("10"),
 	connic.BudgetUpdate{Name: connic.Set("guard")},
+	connic.Decision{Approve: true},
+	connic.ConnectorCreate{Name: "hook", Type: "http"},
+	connic.ConnectorUpdate{Name: connic.Set("hook")},
 }
 
 // project is a small project folder.
@@ -135,7 +138,7 @@ func methods(t *testing.T) []source.Method {
 // an operation that has its own method.
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
-		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch" ||
+		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch" || m.Name == "Follow" ||
 		strings.HasSuffix(m.Name, "Triggered") || m.Name == "Ensure"
 }
 

@@ -39,6 +39,8 @@ type Client struct {
 	TestRuns     *TestRunsService
 	DevSessions  *DevSessionsService
 	Bridges      *BridgesService
+	Approvals    *ApprovalsService
+	Connectors   *ConnectorsService
 
 	scope
 	service service // shared by all sections
@@ -140,6 +142,8 @@ func (c *Client) serve() {
 	c.TestRuns = (*TestRunsService)(&c.service)
 	c.DevSessions = (*DevSessionsService)(&c.service)
 	c.Bridges = (*BridgesService)(&c.service)
+	c.Approvals = (*ApprovalsService)(&c.service)
+	c.Connectors = (*ConnectorsService)(&c.service)
 }
 
 // ForEnvironment returns a Client that uses the environment with the given id

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // A RequestOption configures a single call.
@@ -31,6 +33,17 @@ type callOptions struct {
 	outside  bool // the path does not begin with the project
 	fields   []bodyField
 	bad      *ArgumentError
+	hide     *mask.Mask // hides what the request contains in what the service says of it; may be nil
+}
+
+// hiding hides secrets that a request contains in the errors of the call, which
+// quote the service.
+func hiding(opts []RequestOption, secrets ...string) []RequestOption {
+	if len(secrets) == 0 || len(secrets) == 1 && secrets[0] == "" {
+		return opts
+	}
+	m := mask.New(secrets...)
+	return append(slices.Clip(opts), func(o *callOptions) { o.hide = m })
 }
 
 // with applies the options of a call, and returns o.

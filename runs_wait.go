@@ -36,6 +36,9 @@ func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
 		Copy:    (*Run).clone,
 	})
 	w.cancel = func(ctx context.Context, id string) error { return s.Cancel(ctx, id) }
+	if conf.progress != nil || conf.stopAtApproval || conf.onApproval != nil {
+		w.pauses = newPauses((*ApprovalsService)(s), conf)
+	}
 	return w
 }
 
@@ -43,6 +46,9 @@ func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
 func (r *Run) clone() *Run {
 	own := *r
 	own.Context, own.Traces = bytes.Clone(r.Context), slices.Clone(r.Traces)
+	if r.Approval != nil {
+		own.Approval = r.Approval.clone()
+	}
 	return &own
 }
 
@@ -75,7 +81,7 @@ func created(last []*Run) RunListParams {
 // with the error; it has at least its ID.
 //
 // Wait polls immediately, then after 2 s, and then at growing intervals of up
-// to 15 s (see [WithPoll]). All waits of a Client share their polls: one list
+// to 15 s, or up to a minute while the run awaits approval (see [WithPoll]). All waits of a Client share their polls: one list
 // request per poll and 100 runs. A single wait, and any run that the list does
 // not show, costs one request per poll. Polls take precedence over calls that
 // are queued for the rate limit, and slots of the quota are reserved for them

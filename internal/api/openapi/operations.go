@@ -78,6 +78,16 @@ var results = map[api.Op]result{
 	api.BridgesRoutes:    {of: "bridgeRoutes"},
 	api.BridgesSetRoutes: {},
 
+	api.ApprovalsList:   {of: "Approval", list: "approvals"},
+	api.ApprovalsGet:    {of: "Approval"},
+	api.ApprovalsDecide: {of: "Approval"},
+
+	api.ConnectorsList:   {of: "Connector", list: "connectors"},
+	api.ConnectorsCreate: {of: "Connector"},
+	api.ConnectorsGet:    {of: "Connector"},
+	api.ConnectorsUpdate: {of: "Connector"},
+	api.ConnectorsDelete: {},
+
 	api.LoginStart: {of: "loginStart"},
 	api.LoginToken: {of: "loginToken"},
 }
@@ -110,7 +120,7 @@ func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 			s = object{"type": "array", "items": s}
 			p["style"], p["explode"] = "form", true
 		}
-	case "environment_id", "agent_name", "deployment_id", "parent_run_id", "run_id", "action", "resource_type", "resource_id", "actor":
+	case "environment_id", "agent_name", "deployment_id", "parent_run_id", "run_id", "action", "resource_type", "resource_id", "actor", "type":
 		s = object{"type": "string"}
 	default:
 		return nil, fmt.Errorf("%s: the parameter %s has no schema", op.Name, name)
@@ -128,6 +138,7 @@ func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 // statuses holds the values that a filter accepts.
 var statuses = map[api.Op]string{
 	api.RunsList: "RunStatus", api.KnowledgeJobsList: "JobStatus", api.JudgesEvaluations: "EvaluationStatus",
+	api.ApprovalsList: "ApprovalStatus",
 }
 
 var projectParameter = object{
