@@ -22,17 +22,18 @@ const module = "github.com/connic-go/connic"
 // TestImportsOfOtherModules.
 var imports = map[string][]string{
 	".": {
-		"internal/api", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/intset", "internal/lenient",
-		"internal/list", "internal/mask", "internal/pack", "internal/problem", "internal/route", "internal/watch",
+		"internal/api", "internal/bulk", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/journal",
+		"internal/lenient", "internal/list", "internal/mask", "internal/pack", "internal/problem", "internal/route", "internal/watch",
 	},
 	"internal/api":      {},
+	"internal/bulk":     {},
 	"internal/exchange": {"internal/api", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "github.com/hashicorp/go-retryablehttp"},
 	"internal/environ":  {},
 	"internal/form":     {"internal/pack"},
 	"internal/governor": {"golang.org/x/time/rate"},
 	"internal/hook":     {"internal/route"},
 	"internal/inject":   {},
-	"internal/intset":   {},
+	"internal/journal":  {},
 	"internal/lenient":  {},
 	"internal/list":     {"internal/lenient"},
 	"internal/mask":     {},
@@ -41,7 +42,7 @@ var imports = map[string][]string{
 	"internal/route":    {},
 	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
-	"connector":         {".", "internal/api", "internal/exchange", "internal/form", "internal/hook", "internal/lenient", "internal/mask", "internal/problem"},
+	"connector":         {".", "internal/api", "internal/bulk", "internal/exchange", "internal/form", "internal/hook", "internal/lenient", "internal/mask", "internal/problem"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},

@@ -19,6 +19,8 @@ type callOptions struct {
 	lane     *Lane
 	spare    time.Duration // see request
 	admitted func()        // see request
+	// begin is called when an attempt is admitted. If it fails, nothing is sent.
+	begin    func() error
 	queued   func(Reason, time.Duration)
 	sent     func() (landed func()) // called when an attempt is sent, and landed at its end
 	received func(http.Header)      // see request
@@ -27,6 +29,15 @@ type callOptions struct {
 	raw      bool
 	outside  bool // the path does not begin with the project
 	bad      *ArgumentError
+}
+
+// withBegin sets callOptions.begin. The response is not captured: many calls have
+// one.
+func withBegin(begin func() error) RequestOption {
+	if begin == nil {
+		return nil
+	}
+	return func(o *callOptions) { o.begin, o.capture = begin, nil }
 }
 
 // noOptions is used for calls without options. It is never written to.

@@ -227,36 +227,8 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if err := w.check(ctx, api.Table[api.AgentsTrigger].Name); err != nil {
 		return nil, err
 	}
-	w.Expect(1, 0, false)
-	expected, begun := 1, 0
-	arrived := func() {
-		w.Expect(-expected, -begun, false)
-		expected, begun = 0, 0
-	}
-	defer func() { arrived() }()
-	r := request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}
-	sending := ctx
-	admitted := func() {}
-	if conf.cancelOnAbort {
-		own := newGrace(ctx)
-		defer own.stop()
-		sending, admitted = own, own.begin
-	}
-	r.admitted = func() {
-		w.Expect(0, 1-begun, true)
-		begun = 1
-		admitted()
-	}
-	if _, ok := ctx.Deadline(); ok {
-		r.spare = conf.firstPoll()
-	}
-	if conf.progress != nil {
-		start := time.Now()
-		r.queued = func(reason Reason, wait time.Duration) {
-			conf.progress(WaitEvent{Kind: "run", Phase: string(reason), After: time.Since(start), Next: wait})
-		}
-	}
-	result, err := do(sending, s.scope(), r, decodeTrigger, nil)
+	result, arrived, err := s.trigger(ctx, w, agent, body, triggerOptions{patient: conf.cancelOnAbort, wait: &conf})
+	defer arrived()
 	if result == nil {
 		return nil, err
 	}
@@ -275,6 +247,55 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	run, err := w.await(ctx, x, result.RunID, &Run{ID: result.RunID})
 	run.AgentName = cmp.Or(run.AgentName, agent)
 	return run, err
+}
+
+// triggerOptions configure a trigger whose run is waited for.
+type triggerOptions struct {
+	wait    *waitConfig
+	begin   func() error // see callOptions
+	request []RequestOption
+	// patient has a request that was sent outlive the context, for its response.
+	patient bool
+}
+
+// trigger sends a trigger whose run w is to wait for. Call arrived when it does,
+// or will not.
+func (s *AgentsService) trigger(ctx context.Context, w *waiter[Run], agent string, body []byte, o triggerOptions) (result *TriggerResult, arrived func(), err error) {
+	w.Expect(1, 0, false)
+	expected, begun := 1, 0
+	arrived = func() {
+		w.Expect(-expected, -begun, false)
+		expected, begun = 0, 0
+	}
+	defer func() { // also if user code panics
+		if result == nil {
+			arrived()
+		}
+	}()
+	r := request{op: api.AgentsTrigger, id: agent, encoded: body, salvage: salvageTrigger}
+	sending := ctx
+	admitted := func() {}
+	if o.patient {
+		own := newGrace(ctx)
+		defer own.stop()
+		sending, admitted = own, own.begin
+	}
+	r.admitted = func() {
+		w.Expect(0, 1-begun, true)
+		begun = 1
+		admitted()
+	}
+	if _, ok := ctx.Deadline(); ok {
+		r.spare = o.wait.firstPoll()
+	}
+	if progress := o.wait.progress; progress != nil && o.begin == nil {
+		start := time.Now()
+		r.queued = func(reason Reason, wait time.Duration) {
+			progress(WaitEvent{Kind: "run", Phase: string(reason), After: time.Since(start), Next: wait})
+		}
+	}
+	result, err = do(sending, s.scope(), r, decodeTrigger, append(slices.Clone(o.request), withBegin(o.begin)))
+	return result, arrived, err
 }
 
 // firstPoll is the time from a trigger to the response to the first poll after
