@@ -281,6 +281,15 @@ func (m *meter) May(open int) error {
 	return nil
 }
 
+// graceOf returns how long a request that was sent outlives the context: with a
+// journal, its response is worth waiting for.
+func graceOf(journal Journal) time.Duration {
+	if journal == nil {
+		return 0
+	}
+	return abortTimeout
+}
+
 // runBulk runs a job as the methods of the services do. Its job is complete but
 // for what all of them share.
 func runBulk[In, Out, Part any](ctx context.Context, s *scope, job *bulk.Job[In, Out, Part], inputs iter.Seq2[string, In], journal Journal, o *bulkOptions) iter.Seq2[BulkResult[Out], error] {

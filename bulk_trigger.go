@@ -85,9 +85,13 @@ func (s *AgentsService) TriggerAll(ctx context.Context, agent string, inputs ite
 	o := newBulkOptions(opts)
 	runs, conf := (*RunsService)(s), newWaitConfig(o.Wait)
 	w := runs.waiter(&conf)
-	send := triggerOptions{patient: journal != nil || conf.cancelOnAbort, wait: &conf, request: o.Request}
+	send := triggerOptions{wait: &conf, request: o.Request}
+	grace := graceOf(journal)
+	if conf.cancelOnAbort {
+		grace = abortTimeout
+	}
 	return runBulk(ctx, s.scope(), &bulk.Job[TriggerRequest, Run, Run]{
-		Op: "agents.trigger_all", Target: agent, InFlight: bulkInFlight, Senders: bulkSenders,
+		Op: "agents.trigger_all", Target: agent, InFlight: bulkInFlight, Senders: bulkSenders, Grace: grace,
 		Mark: markTrigger,
 		Send: func(ctx context.Context, in TriggerRequest, begin func() error) bulk.Sent[Run] {
 			send := send
@@ -132,14 +136,15 @@ func (s *AgentsService) triggerOne(ctx context.Context, w *waiter[Run], agent st
 
 // markTrigger marks a request, if it can be marked.
 func markTrigger(r TriggerRequest) (marked TriggerRequest, marker string) {
-	if r.Message == "" && r.Payload != nil {
-		raw, err := json.Marshal(r.Payload)
-		if err != nil || raw[0] != '{' {
+	marked, marker = r.Marked()
+	if marked.Message == "" {
+		raw, err := json.Marshal(marked.Payload)
+		if err != nil { // it is no object
 			return r, ""
 		}
-		r.Payload = json.RawMessage(raw)
+		marked.Payload = json.RawMessage(raw)
 	}
-	return r.Marked()
+	return marked, marker
 }
 
 func isUnknown(err error) bool { return errors.Is(err, ErrOutcomeUnknown) }
@@ -233,11 +238,16 @@ func (s *RunsService) findLost(ctx context.Context, agent string, lost []bulk.Re
 		for marker, runs := range f.found {
 			// A run may start others with its own input.
 			runs = slices.DeleteFunc(slices.Clone(runs), func(r *Run) bool { return r.ParentRunID != "" })
-			if len(runs) == 0 || len(keys[marker]) != 1 {
-				continue
+			var ids []string
+			if len(runs) > 0 {
+				ids = []string{slices.MinFunc(runs, func(a, b *Run) int { return a.CreatedAt.Compare(b.CreatedAt) }).ID}
 			}
-			first := slices.MinFunc(runs, func(a, b *Run) int { return a.CreatedAt.Compare(b.CreatedAt) })
-			found(keys[marker][0], []string{first.ID})
+			if len(keys[marker]) > 1 { // whose it is, nobody can say
+				ids = nil
+			}
+			for _, key := range keys[marker] {
+				found(key, ids)
+			}
 			delete(keys, marker)
 		}
 	})

@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"internal/route":    {},
 	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
-	"connector":         {".", "internal/api", "internal/bulk", "internal/exchange", "internal/form", "internal/hook", "internal/lenient", "internal/mask", "internal/problem"},
+	"connector":         {".", "internal/api", "internal/bulk", "internal/exchange", "internal/form", "internal/hook", "internal/lenient", "internal/mask", "internal/problem", "internal/route"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},

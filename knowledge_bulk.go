@@ -76,7 +76,7 @@ func (d FileUpload) entry() (id string, repeatable bool) {
 func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq2[string, Document], journal Journal, opts ...BulkOption) iter.Seq2[BulkResult[Ingestion], error] {
 	o := newBulkOptions(opts)
 	return runBulk(ctx, s.scope(), &bulk.Job[Document, Ingestion, struct{}]{
-		Op: uploadAll, InFlight: uploadInFlight, Senders: uploadSenders,
+		Op: uploadAll, InFlight: uploadInFlight, Senders: uploadSenders, Grace: graceOf(journal),
 		Check: func(d Document) error {
 			if isNil(d) {
 				return &ArgumentError{Op: uploadAll, Arg: "document", Reason: "is nil"}
@@ -90,7 +90,7 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq2[string,
 			return repeatable
 		},
 		Send: func(ctx context.Context, d Document, begin func() error) bulk.Sent[Ingestion] {
-			return s.uploadOne(ctx, d, begin, journal != nil, o.Request)
+			return s.uploadOne(ctx, d, begin, o.Request)
 		},
 		Recover: func(ids []string) (*Ingestion, error) {
 			i := &Ingestion{EntryID: ids[0]}
@@ -105,25 +105,11 @@ func (s *KnowledgeService) UploadAll(ctx context.Context, docs iter.Seq2[string,
 
 const uploadAll = "knowledge.upload_all"
 
-// uploadOne sends one document. If patient, a request that was sent outlives the
-// context, for its response.
-func (s *KnowledgeService) uploadOne(ctx context.Context, d Document, begin func() error, patient bool, opts []RequestOption) bulk.Sent[Ingestion] {
-	begun := begin
-	if patient {
-		own := newGrace(ctx)
-		defer own.stop()
-		ctx = own
-		begun = func() error {
-			err := begin()
-			if err == nil {
-				own.begin()
-			}
-			return err
-		}
-	}
+// uploadOne sends one document.
+func (s *KnowledgeService) uploadOne(ctx context.Context, d Document, begin func() error, opts []RequestOption) bulk.Sent[Ingestion] {
 	value := new(Ingestion)
 	value.EntryID, _ = d.entry()
-	accepted, err := d.upload(ctx, s, append(slices.Clone(opts), withBegin(begun)))
+	accepted, err := d.upload(ctx, s, append(slices.Clone(opts), withBegin(begin)))
 	if accepted != nil {
 		value = accepted
 	}

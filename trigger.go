@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/bulk"
 	"github.com/connic-go/connic/internal/lenient"
 )
 
@@ -276,9 +277,9 @@ func (s *AgentsService) trigger(ctx context.Context, w *waiter[Run], agent strin
 	sending := ctx
 	admitted := func() {}
 	if o.patient {
-		own := newGrace(ctx)
-		defer own.stop()
-		sending, admitted = own, own.begin
+		own := bulk.NewGrace(ctx, abortTimeout)
+		defer own.Stop()
+		sending, admitted = own, own.Begin
 	}
 	r.admitted = func() {
 		w.Expect(0, 1-begun, true)

@@ -28,6 +28,7 @@ type call struct {
 	context.Context
 	connector *Connector
 	op        string
+	begin     func() error // called before the first attempt, if not nil; if it fails, nothing is sent
 	refusals  int
 	answer    answer
 	body      []byte // the start of a success that is no answer, masked
@@ -36,14 +37,14 @@ type call struct {
 
 // invoke sends an input until there is a response, and returns the decoded
 // 2xx. With an error it returns what is known of the runs that were started.
-func (c *Connector) invoke(ctx context.Context, op string, in *Input) (*answer, error) {
+func (c *Connector) invoke(ctx context.Context, op string, in *Input, begin func() error) (*answer, error) {
 	switch {
 	case c == nil || c.url == nil:
 		return nil, argument(op, "connector", "was not made by New")
 	case ctx == nil:
 		return nil, argument(op, "context", "is nil")
 	}
-	k := &call{Context: ctx, connector: c, op: op}
+	k := &call{Context: ctx, connector: c, op: op, begin: begin}
 	content, err := in.content(ctx, op)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -143,6 +144,11 @@ func (k *call) Admit(ctx context.Context, _ bool) error {
 	err := k.connector.pause.wait(ctx)
 	if refusal, ok := err.(*pauseError); ok { //nolint:errorlint // made by the pause
 		return &exchange.NotAdmitted{Err: refusal}
+	}
+	if err == nil && k.begin != nil {
+		if err := k.begin(); err != nil {
+			return &exchange.NotAdmitted{Err: k.connector.mask.Error(err)}
+		}
 	}
 	return err
 }

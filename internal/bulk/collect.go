@@ -253,7 +253,12 @@ func (e *engine[In, Out, Part]) decide(ctx context.Context, lost map[string]Reco
 
 // locate handles something that was found.
 func (e *engine[In, Out, Part]) locate(f located) {
-	if it := e.items[f.key]; it != nil && it.State == Unknown && len(f.ids) > 0 {
+	it := e.items[f.key]
+	switch {
+	case it == nil || it.State != Unknown:
+	case len(f.ids) == 0: // it was executed, and nobody can say as what
+		it.resent = true
+	default:
 		it.State, it.IDs = Started, f.ids
 		e.log.put(it.Record)
 		e.collect(it, nil)

@@ -14,6 +14,8 @@ type Job[In, Out, Part any] struct {
 	Op, Target string
 	InFlight   int // default of Config.InFlight
 	Senders    int // maximum number of inputs that are being sent
+	// Grace is how long a request that was sent outlives the context.
+	Grace time.Duration
 
 	// Argument returns the error of a bad argument.
 	Argument func(arg, reason string) error
@@ -40,7 +42,8 @@ type Job[In, Out, Part any] struct {
 	// if there is no Collect.
 	Recover func(ids []string) (*Out, error)
 	// Find searches for what inputs with unknown outcomes have started, and
-	// passes it to found. It returns nil if it has looked everywhere.
+	// passes it to found. No ids mean that it was executed, and that its run is not
+	// known. It returns nil if it has looked everywhere.
 	Find func(ctx context.Context, lost []Record, found func(key string, ids []string)) error
 
 	Unknown error            // the error of an unknown outcome

@@ -129,18 +129,29 @@ func (e *engine[In, Out, Part]) do(it *item[In, Out, Part]) {
 			give(context.Cause(e.starting))
 		}
 	})()
+	left := func() {}
+	if e.job.Grace > 0 {
+		grace := NewGrace(ctx, e.job.Grace)
+		defer grace.Stop()
+		ctx, left = grace, grace.Begin
+	}
 	it.Repeatable = e.job.Repeatable != nil && e.job.Repeatable(in)
 	o.Sent = e.job.Send(ctx, in, func() error {
 		if e.starting.Err() != nil { // if it is tried again, it was not executed before
 			return context.Cause(e.starting)
 		}
-		if it.begun || !it.turn.CompareAndSwap(false, true) {
-			return context.Cause(ctx)
+		if !it.begun {
+			if !it.turn.CompareAndSwap(false, true) {
+				return context.Cause(ctx)
+			}
+			it.State, it.Sent, it.Marker, it.noted = Sending, time.Now(), marker, true
+			if err := e.log.put(it.Record).wait(e.ctx); err != nil {
+				return err
+			}
+			it.begun = true
 		}
-		it.State, it.Sent, it.Marker, it.noted = Sending, time.Now(), marker, true
-		err := e.log.put(it.Record).wait(e.ctx)
-		it.begun = err == nil
-		return err
+		left()
+		return nil
 	})
 	o.ranAway = false
 }

@@ -70,7 +70,9 @@ func parse(line []byte) (key, record string, ok bool) {
 		line = append([]byte{'{'}, line[1:]...)
 	}
 	var e entry
-	if json.Unmarshal(line, &e) != nil || len(e.Record) == 0 || e.Record[0] != '{' {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields() // a damaged crc is one
+	if !json.Valid(line) || d.Decode(&e) != nil || len(e.Record) == 0 || e.Record[0] != '{' {
 		return "", "", false
 	}
 	return e.Key, string(e.Record), true
