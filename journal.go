@@ -91,8 +91,8 @@ type JournalRecord struct {
 	// Marker is a string that is unique to the input and part of it, or "": see
 	// [WithMarker].
 	Marker string `json:"marker,omitzero"`
-	// IDs are those of the runs that the input has started or, of a document,
-	// those of its entry and job.
+	// IDs are those of the runs that the input has started or, of a document, those
+	// of its entry and job. A done input keeps them.
 	IDs []string `json:"ids,omitzero"`
 	// Cost and Currency are what the run of a done input cost.
 	Cost     string `json:"cost,omitzero"`

@@ -399,7 +399,7 @@ func (e *engine[In, Out, Part]) conclude(it *item[In, Out, Part], value *Out, er
 		e.lost++ // it may still cost something
 	}
 	if e.deliver(it, value, err) && over {
-		it.State, it.IDs, it.Marker = Done, nil, ""
+		it.State, it.Marker = Done, ""
 		e.log.put(it.Record)
 	}
 }

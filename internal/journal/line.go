@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"strconv"
 )
 
 // version is the version of the format.
@@ -62,18 +63,22 @@ func parse(line []byte) (key, record string, ok bool) {
 	if !ok {
 		return "", "", false
 	}
-	if bytes.HasPrefix(line, []byte(crcPrefix)) {
-		if len(line) < crcLength || string(line[:crcLength]) != fmt.Sprintf(crcPrefix+`%08x",`, crc32.Checksum(line[crcLength:], castagnoli)) {
-			return "", "", false
-		}
-		line = line[crcLength-1:]
-		line = append([]byte{'{'}, line[1:]...)
-	}
 	var e entry
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields() // a damaged crc is one
-	if !json.Valid(line) || d.Decode(&e) != nil || len(e.Record) == 0 || e.Record[0] != '{' {
+	if bytes.HasPrefix(line, []byte(crcPrefix)) {
+		ok = len(line) > crcLength && checked(line) && json.Unmarshal(line, &e) == nil
+	} else {
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.DisallowUnknownFields() // a damaged crc is one
+		ok = json.Valid(line) && d.Decode(&e) == nil
+	}
+	if !ok || len(e.Record) == 0 || e.Record[0] != '{' {
 		return "", "", false
 	}
 	return e.Key, string(e.Record), true
+}
+
+// checked reports whether the checksum of a line is right.
+func checked(line []byte) bool {
+	sum, err := strconv.ParseUint(string(line[len(crcPrefix):len(crcPrefix)+8]), 16, 32)
+	return err == nil && string(line[len(crcPrefix)+8:crcLength]) == `",` && uint32(sum) == crc32.Checksum(line[crcLength:], castagnoli)
 }
