@@ -18,7 +18,7 @@ const module = "github.com/connic-go/connic"
 // imports says what each folder of the root module may import of the module
 // and of other modules. Tests may import anything in the module. A subfolder
 // without an entry has that of the folder above it. Modules below contrib may
-// import of internal only api, governor, hook, inject, lenient, mask and problem: see
+// import of internal only api, governor, hook, inject, lenient, mask, problem and scrub: see
 // TestImportsOfOtherModules.
 var imports = map[string][]string{
 	".": {
@@ -40,10 +40,11 @@ var imports = map[string][]string{
 	"internal/pack":     {},
 	"internal/problem":  {"internal/lenient", "internal/mask"},
 	"internal/route":    {},
+	"internal/scrub":    {"internal/mask"},
 	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
 	"connector":         {".", "internal/api", "internal/bulk", "internal/exchange", "internal/form", "internal/hook", "internal/lenient", "internal/mask", "internal/problem", "internal/route"},
-	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/mask", "internal/pack", "internal/yaml"},
+	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/hook", "internal/leaktest", "internal/mask", "internal/pack", "internal/route", "internal/scrub", "internal/yaml"},
 	"connictest/cmd":    {".", "connictest", "docs", "internal/api", "internal/mask"},
 	"docs":              {},
 	"examples":          {".", "connector", "connictest"},
@@ -134,7 +135,7 @@ func TestImports(t *testing.T) {
 // internal is an interface between releases.
 func TestImportsOfOtherModules(t *testing.T) {
 	t.Parallel()
-	frozen := []string{"internal/api", "internal/governor", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem"}
+	frozen := []string{"internal/api", "internal/governor", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "internal/scrub"}
 	modules, err := filepath.Glob("contrib/*/go.mod")
 	if err != nil || len(modules) < 4 {
 		t.Fatal(modules, err)

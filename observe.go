@@ -59,6 +59,7 @@ type Operation struct {
 	Access  string // "read", "write", or "" if unknown
 	Class   string // "safe", "idempotent" or "unsafe"
 	Status  string // "documented", "observed" or "assumed"
+	Lane    Lane   // of the call: LanePoll for the polls of waits
 }
 
 // rawRoute replaces the paths of [Client.Do], which may be numerous.
@@ -82,7 +83,9 @@ func OperationFromContext(ctx context.Context) (Operation, bool) {
 	if k == nil {
 		return Operation{}, false
 	}
-	return operation(k.op, k.exchange.Class), true
+	o := operation(k.op, k.exchange.Class)
+	o.Lane = k.lane
+	return o, true
 }
 
 // observe reports a step to the observer.

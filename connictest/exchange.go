@@ -32,6 +32,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := s.respond(r, body)
+	a.write(w)
+}
+
+// write writes a response over a connection.
+func (a answer) write(w http.ResponseWriter) {
 	if a.drop {
 		cut(w)
 		return
@@ -64,12 +69,24 @@ func cut(w http.ResponseWriter) {
 // Transport returns a RoundTripper that reaches the fake in process, without a
 // connection. It reports the steps of a connection to net/http/httptrace as
 // net/http would.
-func (s *Server) Transport() http.RoundTripper { return inProcess{s} }
+func (s *Server) Transport() http.RoundTripper {
+	return &inProcess{s.reachable, func(r *http.Request, body []byte) (answer, error) {
+		if s.ctx.Err() != nil {
+			return answer{}, errClosed
+		}
+		return s.respond(r, body), nil
+	}}
+}
 
-type inProcess struct{ server *Server }
+// inProcess is a transport without a connection.
+type inProcess struct {
+	ready   func() error // asked before the request is read
+	respond func(r *http.Request, body []byte) (answer, error)
+}
 
-func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := t.server.reachable(); err != nil {
+// RoundTrip implements [http.RoundTripper].
+func (t *inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := t.ready(); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
@@ -101,10 +118,10 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	if t.server.ctx.Err() != nil {
-		return nil, errClosed
+	a, err := t.respond(r, body)
+	if err != nil {
+		return nil, err
 	}
-	a := t.server.respond(r, body)
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/scrub"
 )
 
 // A Fixture is a response of the service without private data: its structure is
@@ -80,163 +81,46 @@ func redact(op *api.Operation, query url.Values, r *connic.Response, schema obje
 		f.Body = json.RawMessage(`"not JSON"`)
 		return f
 	}
-	x := &redactor{ids: make(map[string]string), names: namesOf(schema)}
-	clean := x.value("", value, schema)
-	text, err := json.Marshal(clean)
+	clean, err := json.Marshal(scrub.Value(value, schema, redaction()))
 	if err != nil { // it was decoded from JSON
-		text = []byte(`"not JSON"`)
+		clean = []byte(`"not JSON"`)
 	}
-	f.Body = text
+	f.Body = clean
 	return f
 }
 
-// A redactor replaces private data. Equal ids get equal replacements.
-type redactor struct {
-	ids   map[string]string
-	names map[string]bool
-}
-
-// wrappers lists names that services give to the member that holds a list.
-var wrappers = []string{"items", "data", "results", "result", "rows", "records", "list", "entries", "values", "content", "page", "pages", "next", "total"}
-
-// namesOf returns the names that may be shown wherever they occur: those of the
-// fields in a schema, and of wrappers. Any other name below a field that the
-// client does not know may be a user's, as in {"spend_by_customer": {"acme": 5}}.
-func namesOf(schema object) map[string]bool {
-	names := make(map[string]bool)
-	for _, name := range slices.Concat(wrappers, pagingNames) {
-		names[name] = true
-	}
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case []any:
-			for _, v := range v {
-				walk(v)
+// redaction replaces all private data. Equal ids get equal replacements.
+func redaction() scrub.Rules {
+	ids := make(map[string]string)
+	return scrub.Rules{
+		Number: func(_ string, n json.Number) any { return json.Number(amount(n.String())) },
+		Name: func(name string, i int, known bool) string {
+			if known {
+				return name
 			}
-		case object:
-			for key, inner := range v {
-				if properties, ok := inner.(object); ok && key == "properties" {
-					for name := range properties {
-						names[name] = true
-					}
-					for _, p := range properties {
-						walk(p)
-					}
-					continue
+			return fmt.Sprintf("key%d", i)
+		},
+		String: func(kind scrub.Kind, _, s string) string {
+			switch kind {
+			case scrub.Word:
+				return s
+			case scrub.Time:
+				return sameInstant(s)
+			case scrub.Number:
+				return amount(s)
+			case scrub.ID:
+				if ids[s] == "" {
+					ids[s] = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(ids)+1)
 				}
-				walk(inner)
+				return ids[s]
+			case scrub.Text:
 			}
-		}
+			return "text"
+		},
 	}
-	walk(schema)
-	for _, name := range list(schema["x-list-names"]) {
-		names[text(name)] = true
-	}
-	return names
 }
 
-// isWord reports whether s has the form of a word of the API, and not that of a
-// secret.
-func isWord(form *regexp.Regexp, s string) bool { return form.MatchString(s) && mask.Text(s) == s }
-
-// described reports whether a schema names the members of an object.
-func described(schema object) bool {
-	return schema["properties"] != nil || len(list(schema["anyOf"])) > 0
-}
-
-var (
-	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?$`)
-	// apiKey matches names that an API may have; others may be a user's.
-	apiKey = regexp.MustCompile(`^[a-z][a-z_]{0,39}$`)
-	digit  = regexp.MustCompile(`\d`)
-	uuid   = regexp.MustCompile(`^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`)
-)
-
-// tokens lists the fields whose values are words of the API.
-var tokens = []string{"status", "phase", "type", "currency", "env_type", "resource_type"}
-
-// value redacts a value according to its schema.
-func (x *redactor) value(name string, v any, schema object) any {
-	switch v := v.(type) {
-	case object:
-		clean := make(object, len(v))
-		// In free-form JSON the keys are the user's too.
-		free := schema["x-go"] != nil && !described(schema)
-		for i, key := range slices.Sorted(keysOf(v)) {
-			inner := x.value(key, v[key], within(schema, key))
-			if free || !isWord(apiKey, key) || !described(schema) && !x.names[key] {
-				key = fmt.Sprintf("key%d", i+1)
-			}
-			clean[key] = inner
-		}
-		return clean
-	case []any:
-		clean := make([]any, len(v))
-		items := member(schema, "items")
-		if items == nil {
-			items = schema
-		}
-		for i := range v {
-			clean[i] = x.value(name, v[i], items)
-		}
-		return clean
-	case string:
-		return x.text(name, v, schema)
-	case json.Number:
-		return json.Number(amount(v.String()))
-	}
-	return v // true, false, null
-}
-
-// within returns the schema of a member, in any form of a response.
-func within(schema object, key string) object {
-	if p := member(member(schema, "properties"), key); p != nil {
-		return p
-	}
-	for _, option := range list(schema["anyOf"]) {
-		o, _ := option.(object)
-		if p := member(member(o, "properties"), key); p != nil {
-			return p
-		}
-		if p := member(member(member(o, "items"), "properties"), key); p != nil {
-			return p
-		}
-	}
-	return object{"x-go": schema["x-go"]}
-}
-
-func (x *redactor) text(name, s string, schema object) string {
-	known := list(schema["enum"])
-	switch {
-	case s == "":
-		return s
-	case slices.ContainsFunc(known, func(k any) bool { return strings.EqualFold(text(k), s) }), len(known) > 0 && isWord(word, s):
-		return s
-	case schema["type"] != nil && slices.Contains(tokens, name) && isWord(word, s): // one of the API's own
-		return s
-	case instant.MatchString(s):
-		return sameInstant(s)
-	case number.MatchString(s):
-		return amount(s)
-	case strings.HasSuffix(name, "id") || strings.HasSuffix(name, "ids") || uuid.MatchString(s):
-		if x.ids[s] == "" {
-			x.ids[s] = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(x.ids)+1)
-		}
-		return x.ids[s]
-	case s[0] == '{' || s[0] == '[': // JSON in a string
-		decoder := json.NewDecoder(strings.NewReader(s))
-		decoder.UseNumber()
-		var inner any
-		if decoder.Decode(&inner) == nil {
-			clean, err := json.Marshal(x.value(name, inner, object{"x-go": "text"}))
-			if err == nil {
-				return string(clean)
-			}
-		}
-	}
-	return "text"
-}
+var digit = regexp.MustCompile(`\d`)
 
 // sameInstant returns another time in the same format.
 func sameInstant(s string) string {

@@ -3,11 +3,11 @@ package doctor
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/scrub"
 )
 
 // An inspection collects what was seen in the responses of an operation.
@@ -57,7 +57,7 @@ func (s *inspection) objects(path string, schema object, objects []object) {
 		}
 		under := ""
 		for outer, values := range seen {
-			if inner, ok := values[0].(object); ok && properties[outer] == nil && inner[name] != nil && apiKey.MatchString(outer) {
+			if inner, ok := values[0].(object); ok && properties[outer] == nil && inner[name] != nil && scrub.IsName(outer) {
 				under = outer
 			}
 		}
@@ -71,7 +71,7 @@ func (s *inspection) objects(path string, schema object, objects []object) {
 	for _, name := range slices.Sorted(keysOf(seen)) {
 		p := member(properties, name)
 		if p == nil {
-			if !moved[name] && apiKey.MatchString(name) {
+			if !moved[name] && scrub.IsName(name) {
 				s.say(Info, "field-unknown", where(name), "The responses have a field %s, which the client does not read.", where(name))
 			}
 			continue
@@ -102,8 +102,6 @@ func keysOf[V any](m map[string]V) func(func(string) bool) {
 	}
 }
 
-var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
-
 // value compares a value with its schema: its type, and whether it is one of
 // the known words.
 func (s *inspection) value(where string, schema object, v any) {
@@ -122,7 +120,7 @@ func (s *inspection) value(where string, schema object, v any) {
 	}
 	severity := Error
 	switch {
-	case of == "string" && number.MatchString(text(v)) && (slices.Contains(types, any("number")) || slices.Contains(types, any("integer"))):
+	case of == "string" && scrub.IsNumber(text(v)) && (slices.Contains(types, any("number")) || slices.Contains(types, any("integer"))):
 		severity = Warning // is converted
 	case slices.Contains(types, any("string")):
 		severity = Warning // is decoded as its JSON
@@ -130,12 +128,10 @@ func (s *inspection) value(where string, schema object, v any) {
 	s.say(severity, "field-type", where, "The field %s is of the type %s, and the client expects %s.", where, of, strings.Trim(fmt.Sprint(types), "[]"))
 }
 
-var word = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,31}$`)
-
 // wordOnly returns a value that may be shown: one that looks like a word of the
 // API.
 func wordOnly(s string) string {
-	if word.MatchString(s) {
+	if scrub.IsWord(s) {
 		return s
 	}
 	return "not a word"

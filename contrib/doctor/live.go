@@ -15,6 +15,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/scrub"
 )
 
 // LiveOptions configures [Live].
@@ -87,18 +88,11 @@ func probes() []probe {
 // requests, or fewer if lists are empty, whatever the client retries or follows
 // otherwise. Its error is that of a context that ended, or of Keep.
 func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error) {
-	doc, err := own()
+	l, err := newLive()
 	if err != nil {
 		return nil, err
 	}
-	l := &live{
-		comparison: comparison{report: new(Report), ours: doc, results: make(map[string]*Result)},
-		client:     c, options: o, items: make(map[api.Op][]object),
-	}
-	for i := range api.Table {
-		op := &api.Table[i]
-		l.results[op.Name] = &Result{Operation: op.Name, Ours: op.Method + " " + op.Route, State: Skipped}
-	}
+	l.client, l.options = c, o
 	for _, p := range probes() {
 		if err := l.ask(ctx, p); err != nil {
 			return nil, err
@@ -107,6 +101,22 @@ func Live(ctx context.Context, c *connic.Client, o LiveOptions) (*Report, error)
 	l.states()
 	l.report.sort()
 	return l.report, nil
+}
+
+// newLive returns a comparison with no responses yet.
+func newLive() (*live, error) {
+	doc, err := own()
+	if err != nil {
+		return nil, err
+	}
+	l := &live{
+		comparison: comparison{report: new(Report), ours: doc, results: make(map[string]*Result)}, items: make(map[api.Op][]object),
+	}
+	for i := range api.Table {
+		op := &api.Table[i]
+		l.results[op.Name] = &Result{Operation: op.Name, Ours: op.Method + " " + op.Route, State: Skipped}
+	}
+	return l, nil
 }
 
 // A live is a comparison with responses.
@@ -317,7 +327,7 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 			}
 		}
 		for name, inner := range sorted(v) {
-			if !apiKey.MatchString(name) {
+			if !scrub.IsName(name) {
 				continue
 			}
 			if items, ok := inner.([]any); ok {
@@ -326,7 +336,7 @@ func (l *live) list(op *api.Operation, value any, names []any) (items []any, ok 
 				return items, true
 			}
 			for deeper, inner := range sorted(member(v, name)) {
-				if items, ok := inner.([]any); ok && namesOf(l.schema(op))[deeper] {
+				if items, ok := inner.([]any); ok && scrub.Names(l.schema(op))[deeper] {
 					result.Envelope = name + "." + deeper
 					l.add(op, Error, "envelope", result.Envelope, "The list is under "+result.Envelope+", which the client does not read.",
 						"Client.Do decodes it into your own type.")

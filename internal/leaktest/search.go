@@ -1,5 +1,5 @@
 // Package leaktest searches for secrets in what a program shows. It is for tests
-// only.
+// and for package connictest.
 package leaktest
 
 import (
@@ -50,15 +50,31 @@ func For(secrets ...string) *Search {
 			if half < 2*least {
 				head = form
 			}
-			for offset := range 3 {
-				core := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", offset) + head))
-				core = core[(8*offset+5)/6 : 8*(offset+len(head))/6] // what does not depend on its neighbors
-				s.add(core)
-				s.add(strings.NewReplacer("+", "-", "/", "_").Replace(core))
-			}
+			s.addBase64(head)
 		}
 	}
 	return s
+}
+
+// Whole returns a Search for values of at least 8 bytes, such as ids. A part of a
+// value does not count as the value.
+func Whole(values ...string) *Search {
+	s := new(Search)
+	for _, value := range values {
+		s.add(value)
+		s.add(hex.EncodeToString([]byte(value)))
+		s.addBase64(value)
+	}
+	return s
+}
+
+func (s *Search) addBase64(value string) {
+	for offset := range 3 {
+		core := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", offset) + value))
+		core = core[(8*offset+5)/6 : 8*(offset+len(value))/6] // what does not depend on its neighbors
+		s.add(core)
+		s.add(strings.NewReplacer("+", "-", "/", "_").Replace(core))
+	}
 }
 
 func (s *Search) add(form string) {

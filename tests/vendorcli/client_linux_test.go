@@ -95,33 +95,41 @@ func sit(t *testing.T, settings string) *desk {
 	if err := os.WriteFile(file, []byte("{"+config+settings+"}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	life, end := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
-	cmd := exec.CommandContext(life, fake, "-addr", "127.0.0.1:0", "-config", file)
-	cmd.Stderr = d.log
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	d.stop = sync.OnceFunc(func() {
-		defer end()
-		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
-			t.Errorf("connic-fake ended with %v\n%s", err, d.log)
-		}
-	})
-	t.Cleanup(d.stop)
-	for lines := bufio.NewScanner(output); lines.Scan(); {
-		name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")
-		if d.env[name] = value; !ok || name == "CONNIC_API_KEY" {
-			break
-		}
-	}
+	d.stop = d.start(fake, "CONNIC_API_KEY", "-config", file)
 	if d.key = d.env["CONNIC_API_KEY"]; d.key == "" {
 		t.Fatalf("connic-fake printed no key: %v", d.env)
 	}
 	return d
+}
+
+// start starts connic-fake, and takes the variables that it prints, up to the
+// last one. What it returns stops it.
+func (d *desk) start(fake, last string, args ...string) (stop func()) {
+	d.t.Helper()
+	life, end := context.WithTimeout(context.WithoutCancel(d.t.Context()), 5*time.Minute)
+	cmd := exec.CommandContext(life, fake, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	cmd.Stderr = d.log
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() {
+		defer end()
+		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
+			d.t.Errorf("connic-fake ended with %v\n%s", err, d.log)
+		}
+	})
+	d.t.Cleanup(stop)
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")
+		if d.env[name] = value; !ok || name == last {
+			break
+		}
+	}
+	return stop
 }
 
 func (d *desk) write(name, content string) {
@@ -269,6 +277,38 @@ func TestTest(t *testing.T) {
 	d.run("", 2, []string{"test", "--filter", "no such test"}, "Test run errored: No test has")
 	d.write("tests/support.yaml", "agent: nobody\ntests:\n  - name: x\n    payload: x\n")
 	d.run("", 1, []string{"test"}, "unknown agent 'nobody'")
+}
+
+// TestRecordedSession records what the client exchanges with the fake, and replays
+// it to the client.
+func TestRecordedSession(t *testing.T) {
+	t.Parallel()
+	d := sit(t, "")
+	fake, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := func() (said string) {
+		said += d.run("", 0, []string{"deploy", "--list"}, "production")
+		said += d.run("", 0, []string{"deploy", "--env", "production", "--yes"}, "Deployment created.")
+		said += d.run("", 0, []string{"test", "--filter", "greets"}, "greets back", "2/2 cases passed.")
+		return said
+	}
+	file := filepath.Join(t.TempDir(), "session.json")
+	stop := d.start(fake, "CONNIC_API_URL", "-record", file, "-upstream", d.env["CONNIC_API_URL"])
+	recorded := session()
+	stop()
+	text, err := os.ReadFile(file)
+	if err != nil || strings.Contains(string(text), d.key) || strings.Contains(string(text), d.env["CONNIC_PROJECT_ID"]) {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	stop = d.start(fake, "CONNIC_API_KEY", "-replay", file, "-ignore", "files_data,files_hash") // its archives hold the time
+	replayed := session()
+	stop()
+	ids := regexp.MustCompile(`(deployment|testrun|test-run|env|test-environment|environment|project)-[a-z0-9-]+|[0-9a-f-]{36}|[0-9]+ bytes|[─┌┬┐├┼┤└┴┘│ ]+|[0-9.]+ ?m?s|[0-9a-f]{12}|\[text [0-9]+\]|connictest`)
+	if a, b := ids.ReplaceAllString(recorded, "x"), ids.ReplaceAllString(replayed, "x"); a != b {
+		t.Errorf("%s\nwas recorded, and replayed\n%s", a, b)
+	}
 }
 
 func TestTestThatFails(t *testing.T) {

@@ -3,12 +3,19 @@
 //
 //	connic-fake -addr 127.0.0.1:8080
 //	connic-fake -config fake.json
+//	connic-fake -record session.json
+//	connic-fake -replay session.json
 //
 // It has three agents: echo returns its message, slow does so after 5 s, and fail
 // fails. A configuration replaces them (see docs/guide/testing.md). Its first agent
 // has a sync and an inbound connector. The program prints the environment variables
 // for clients, logs each request to standard error with keys and secrets masked, and stops on
 // SIGINT or SIGTERM. At /openapi.json it serves the OpenAPI document.
+//
+// With -record it is no fake: it passes requests on to the service, and writes
+// them to a file when it stops (see connictest.Record). With -replay it responds
+// with what such a file contains, and exits with status 1 if a request was not in
+// it, or an exchange was not asked for.
 package main
 
 import (
@@ -56,6 +63,7 @@ type options struct {
 	window, git  string
 	failDeploy   string
 	failTests    []string
+	recordings   recordings
 	given        map[string]bool
 }
 
@@ -79,6 +87,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		o.failTests = append(o.failTests, name)
 		return nil
 	})
+	o.recordings.define(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -124,6 +133,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.recordings.file() != "" {
+		return o.recordings.run(ctx, o.addr, stdout, stderr)
+	}
 	config := new(Config)
 	if o.config != "" {
 		if config, err = load(o.config); err != nil {
@@ -156,6 +168,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}{{"SYNC", sync}, {"INBOUND", inbound}} {
 		_, _ = fmt.Fprintf(stdout, "export %s_URL=http://%s%s\nexport %s_SECRET=%s\n", c.mode, listener.Addr(), c.Path(), c.mode, string(c.Secret()))
 	}
+	return serveUntilDone(ctx, server, listener)
+}
+
+// serveUntilDone serves until the context ends.
+func serveUntilDone(ctx context.Context, server *http.Server, listener net.Listener) error {
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

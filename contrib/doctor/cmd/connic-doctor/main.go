@@ -139,6 +139,7 @@ var severities = map[string]doctor.Severity{"info": doctor.Info, "warning": doct
 func (p program) drift(ctx context.Context, args []string) (int, error) {
 	flags := p.flags("connic-doctor drift")
 	live := flags.Bool("live", false, "compare with the service: 20 requests with one item per list, all of them reads")
+	recorded := flags.Bool("recorded", false, "compare with recordings of package connictest, without a request")
 	items := flags.Int("items", 1, "with -live, the number of items of each list to request; more items show more fields")
 	format := flags.String("format", "markdown", "format of the report: markdown or json")
 	fail := flags.String("fail", "warning", "the severity that makes the exit status 1: info, warning or error")
@@ -153,14 +154,17 @@ func (p program) drift(ctx context.Context, args []string) (int, error) {
 		return unknown, usage{fmt.Errorf("-fail must be info, warning or error: %q", *fail)}
 	case *format != "markdown" && *format != "json":
 		return unknown, usage{fmt.Errorf("-format must be markdown or json: %q", *format)}
-	case *live != (flags.NArg() == 0) || flags.NArg() > 1:
-		return unknown, usage{errors.New("drift takes one document, or -live")}
+	case *live && (*recorded || flags.NArg() > 0), !*live && flags.NArg() == 0, !*recorded && flags.NArg() > 1:
+		return unknown, usage{errors.New("drift takes one document, or -live, or -recorded and recordings")}
 	}
 	var report *doctor.Report
 	var err error
-	if *live {
+	switch {
+	case *live:
 		report, err = p.live(ctx, doctor.LiveOptions{Items: *items}, *fixtures, *yes)
-	} else {
+	case *recorded:
+		report, err = p.recorded(ctx, flags.Args())
+	default:
 		report, err = p.document(ctx, flags.Arg(0))
 	}
 	if err != nil {
@@ -181,10 +185,31 @@ func (p program) drift(ctx context.Context, args []string) (int, error) {
 
 // document compares a file, or standard input for "-".
 func (p program) document(ctx context.Context, name string) (*doctor.Report, error) {
-	in := p.in
 	if u, err := url.Parse(name); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
 		return nil, errors.New("drift takes a file: download the document from the API reference first")
 	}
+	text, err := p.read(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return doctor.Drift(text)
+}
+
+func (p program) recorded(ctx context.Context, names []string) (*doctor.Report, error) {
+	var recordings [][]byte
+	for _, name := range names {
+		text, err := p.read(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		recordings = append(recordings, text)
+	}
+	return doctor.Recorded(recordings...)
+}
+
+// read reads a file, or standard input for "-".
+func (p program) read(ctx context.Context, name string) ([]byte, error) {
+	in := p.in
 	if name != "-" {
 		file, err := os.Open(name) //nolint:gosec // the user names it
 		if err != nil {
@@ -193,11 +218,7 @@ func (p program) document(ctx context.Context, name string) (*doctor.Report, err
 		defer func() { _ = file.Close() }()
 		in = file
 	}
-	text, err := await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(in, doctor.MaxDocument+1)) })
-	if err != nil {
-		return nil, err
-	}
-	return doctor.Drift(text)
+	return await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(in, doctor.MaxDocument+1)) })
 }
 
 func (p program) live(ctx context.Context, o doctor.LiveOptions, fixtures string, yes bool) (*doctor.Report, error) {

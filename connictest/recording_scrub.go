@@ -1,0 +1,491 @@
+package connictest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/hook"
+	"github.com/connic-go/connic/internal/leaktest"
+	"github.com/connic-go/connic/internal/mask"
+	"github.com/connic-go/connic/internal/scrub"
+)
+
+const (
+	minHidden = 8  // bytes of a string that can be told from other text
+	shortened = 40 // characters of a shortened text
+)
+
+// keptNames lists the members whose values are names of resources or words of the
+// API, if they have the form of one.
+var keptNames = []string{
+	"action", "agent", "agent_name", "agents", "branch", "container_status", "content_type", "currency", "entry_status", "env_type", "environment_name", "field",
+	"fallback_model", "group_by", "kind", "match_type", "mime_type", "mode", "model", "name", "namespace", "operator", "period", "phase", "resource_type", "scope",
+	"status", "test_name", "tool_name", "tools", "trigger_mode", "type", "version", "format", "parent",
+}
+
+// private lists the members within which a name is none of a resource.
+var private = []string{"actor", "user", "person", "author", "owner", "profile", "customer", "files"}
+
+// secretNames lists the members whose values are secrets.
+var secretNames = []string{
+	"api_key", "device_code", "user_code", "verification_url", "verification_uri", "verification_uri_complete", "signature", "authorization", "password",
+	"secret", "token", "dsn", "connection_string", "private_key", "credentials",
+}
+
+var (
+	resourceName = regexp.MustCompile(`^[\p{L}\p{N}_][\p{L}\p{N}_ ./:*-]{0,63}$`)
+	email        = regexp.MustCompile(`[A-Za-z0-9._+'-]+(@|%40|\\u0040)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+`)
+	encoded      = regexp.MustCompile(`^[A-Za-z0-9+/_-]{64,}={0,2}$`)
+	marker       = regexp.MustCompile(`connic-[A-Z2-7]{26}`)
+	identifier   = regexp.MustCompile(`[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{24}`)
+	opaque       = regexp.MustCompile(`^[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*$`)
+)
+
+// A scrubber replaces private data in the exchanges of a recording. It goes
+// through all of them twice: first it finds what is to be replaced.
+type scrubber struct {
+	options *RecordOptions
+	finding bool
+	request bool // the values are of a request
+	section string
+
+	values       map[string]string // placeholders
+	count        map[string]int    // of placeholders, by kind
+	secrets      []string
+	within       []string // what is replaced within texts
+	mask         *mask.Mask
+	embedded     *strings.Replacer // of all values but texts
+	own          map[string]bool   // values that the test passed before it received them
+	received     *strings.Replacer // of all but its own texts
+	keep         map[string]bool   // names that stay
+	fingerprints map[string][]string
+}
+
+// scrubbed returns the file of the exchanges.
+func scrubbed(raw []*rawExchange, o *RecordOptions) ([]byte, error) {
+	s := &scrubber{
+		options: o, values: make(map[string]string), count: make(map[string]int), keep: make(map[string]bool), own: make(map[string]bool), fingerprints: make(map[string][]string),
+	}
+	for _, hidden := range o.Hide {
+		s.secret(hidden)
+	}
+	for _, x := range raw {
+		s.credentials(x)
+	}
+	var file recordingFile
+	for _, s.finding = range []bool{true, false} {
+		file = recordingFile{Version: recordingVersion}
+		for _, x := range raw {
+			if !x.unanswered && x.status != http.StatusTooManyRequests {
+				file.Exchanges = append(file.Exchanges, s.exchange(x))
+			}
+		}
+		file.Exchanges = withoutRepeatedPolls(file.Exchanges)
+		s.found()
+	}
+	file.Arguments = s.fingerprints
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(file); err != nil {
+		return nil, err
+	}
+	return text.Bytes(), s.prove(text.String())
+}
+
+// withoutRepeatedPolls leaves out polls that saw nothing new.
+func withoutRepeatedPolls(all []*recordedExchange) []*recordedExchange {
+	seen := make(map[string]string) // bodies, by request
+	return slices.DeleteFunc(all, func(x *recordedExchange) bool {
+		if !x.Poll {
+			return false
+		}
+		key, body := x.key(), asJSON(x.Response.Body)
+		before, ok := seen[key]
+		seen[key] = body
+		return ok && before == body
+	})
+}
+
+// credentials finds the secrets in the headers and the URL of a request.
+func (s *scrubber) credentials(x *rawExchange) {
+	authorization := x.header.Get("Authorization")
+	if _, token, ok := strings.Cut(authorization, " "); ok {
+		authorization = token
+	}
+	for _, secret := range append(x.url.Query()["secret"], authorization, x.header.Get(hook.SecretHeader), x.header.Get("X-Connic-Signature")) {
+		s.secret(secret)
+	}
+}
+
+func (s *scrubber) secret(secret string) {
+	if len(secret) >= minHidden && !slices.Contains(s.secrets, secret) {
+		s.secrets = append(s.secrets, secret)
+	}
+}
+
+// found prepares what is replaced within texts.
+func (s *scrubber) found() {
+	if !s.finding {
+		return
+	}
+	s.mask = mask.New(s.secrets...)
+	s.within = s.within[:0]
+	for value := range s.values {
+		if len(value) >= minHidden && !s.keep[value] {
+			s.within = append(s.within, value)
+		}
+	}
+	slices.SortFunc(s.within, longestFirst)
+	var all, received []string
+	for _, value := range s.within {
+		pairs := []string{value, s.values[value]}
+		if escaped := url.QueryEscape(value); escaped != value {
+			pairs = append(pairs, escaped, url.QueryEscape(s.values[value]))
+		}
+		if !isWhole(s.values[value]) {
+			all = append(all, pairs...)
+		}
+		if !s.own[value] || !isWhole(s.values[value]) {
+			received = append(received, pairs...)
+		}
+	}
+	s.embedded, s.received = strings.NewReplacer(all...), strings.NewReplacer(received...)
+}
+
+func (s *scrubber) exchange(x *rawExchange) *recordedExchange {
+	y := &recordedExchange{Operation: x.op, Poll: x.poll}
+	s.request, s.section = true, kindOfPoll(x.op)
+	y.Request = recordedRequest{Method: x.method, Path: s.path(x)}
+	query := x.url.Query()
+	query.Del("secret")
+	if len(query) > 0 {
+		y.Request.Query = make(map[string][]string, len(query))
+		for name, values := range query {
+			for _, value := range values {
+				y.Request.Query[s.text(name)] = append(y.Request.Query[s.text(name)], scrub.String(name, value, s.rules()))
+			}
+		}
+	}
+	y.Request.Parts, y.Request.Body = s.body(x.header.Get("Content-Type"), x.body)
+	s.request = false
+	if x.status == 0 {
+		y.Response.Failed = true
+		return y
+	}
+	y.Response.Status = x.status
+	y.Response.Header = s.header(x.response)
+	_, body := s.body("application/json", x.answer)
+	if text, ok := body.(string); ok && !json.Valid(x.answer) {
+		y.Response.Text = text
+	} else {
+		y.Response.Body = body
+	}
+	return y
+}
+
+// path returns the path of a request, after the base URL. That of a connector is
+// all that is needed to start agents without authentication.
+func (s *scrubber) path(x *rawExchange) string {
+	path := x.url.EscapedPath()
+	switch x.op {
+	case connectorOperation:
+		s.secret(strings.Trim(path, "/"))
+		return "/" + s.placeholder("connector", x.url.Host+path)
+	case deliveryOperation:
+		return "/" // the receiver's own
+	}
+	path = afterBase(path)
+	op, _, _, routed := route(x.method, "/v1"+path)
+	segments := strings.Split(path, "/")
+	var names []string
+	if routed {
+		names = strings.Split(op.Route, "/")
+	}
+	for i, segment := range segments {
+		segment = unescape(segment)
+		switch {
+		case i < len(names) && names[i] == "{agent}":
+			segments[i] = s.string(scrub.Text, "agent_name", segment)
+		case i < len(names) && strings.HasPrefix(names[i], "{"):
+			segments[i] = s.string(scrub.ID, strings.Trim(names[i], "{}")+"_id", segment)
+		case i >= len(names) && i == 2 && len(segments) > 1 && segments[1] == "projects":
+			segments[i] = s.string(scrub.ID, "project_id", segment)
+		case i >= len(names) && len(segment) >= 16 && opaque.MatchString(segment):
+			segments[i] = s.string(scrub.ID, "path_id", segment)
+		default:
+			segments[i] = s.text(segment)
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// keptHeaders lists the headers of responses that clients read.
+var keptHeaders = []string{"Content-Type", "Retry-After", "X-Deployment-Queued", "X-Request-Id", "Deprecation", "Sunset", "Location"}
+
+func (s *scrubber) header(h http.Header) map[string]string {
+	kept := make(map[string]string)
+	for _, name := range keptHeaders {
+		switch value := h.Get(name); {
+		case value == "":
+		case name == "X-Request-Id":
+			kept[name] = s.string(scrub.ID, "request_id", value)
+		default:
+			kept[name] = s.text(value)
+		}
+	}
+	return kept
+}
+
+// body returns a body: the parts of a form, a JSON value, or a text.
+func (s *scrubber) body(contentType string, body []byte) ([]recordedPart, any) {
+	if len(body) == 0 {
+		return nil, nil
+	}
+	media, params, _ := mime.ParseMediaType(contentType)
+	if media == "multipart/form-data" {
+		if parts, err := s.form(body, params["boundary"]); err == nil {
+			return parts, nil
+		}
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var value any
+	if json.Valid(body) && decoder.Decode(&value) == nil {
+		return nil, scrub.Value(value, nil, s.rules())
+	}
+	if !utf8.Valid(body) {
+		return nil, s.placeholder("data", string(body))
+	}
+	return nil, s.string(scrub.Text, "", string(body))
+}
+
+func (s *scrubber) form(body []byte, boundary string) ([]recordedPart, error) {
+	var parts []recordedPart
+	for reader := multipart.NewReader(bytes.NewReader(body), boundary); ; {
+		part, err := reader.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return parts, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		content, err := io.ReadAll(part)
+		if err != nil {
+			return nil, err
+		}
+		p := recordedPart{Name: s.text(part.FormName()), ContentType: part.Header.Get("Content-Type")}
+		if p.FileName = part.FileName(); p.FileName != "" {
+			p.FileName = s.string(scrub.Text, "filename", p.FileName)
+			p.Body = s.placeholder("data", string(content))
+		} else {
+			p.Body = scrub.String(p.Name, string(content), s.rules())
+		}
+		parts = append(parts, p)
+	}
+}
+
+func (s *scrubber) rules() scrub.Rules {
+	return scrub.Rules{
+		String: s.string,
+		Name:   s.name,
+		Number: func(path string, n json.Number) any {
+			name := last(path)
+			if isSecretName(name) || strings.HasSuffix(name, "_id") || name == "id" {
+				return s.string(scrub.ID, path, n.String())
+			}
+			return n
+		},
+	}
+}
+
+// name returns the name of a member. Names stay, but not what is private in them.
+func (s *scrubber) name(name string, _ int, _ bool) string { return s.text(name) }
+
+func last(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
+func isSecretName(name string) bool {
+	name = strings.ToLower(name)
+	return slices.Contains(secretNames, name) || strings.HasSuffix(name, "_secret") || strings.HasSuffix(name, "_token") || strings.HasSuffix(name, "_password")
+}
+
+// string returns what replaces a string.
+func (s *scrubber) string(kind scrub.Kind, path, value string) string {
+	name := last(path)
+	above := strings.TrimSuffix(strings.TrimSuffix(path, name), ".")
+	switch {
+	case isSecretName(name):
+		s.secret(value)
+		return s.placeholder("secret", value)
+	case s.isName(name, last(above)) && resourceName.MatchString(value) && !identifier.MatchString(value) && mask.Text(value) == value:
+		if s.finding && len(value) < 64 {
+			s.keep[value] = true
+		}
+		return s.text(value)
+	case kind == scrub.Time, kind == scrub.Number:
+		return value
+	case email.FindString(value) == value:
+		return s.placeholder("person", value)
+	case strings.HasSuffix(name, "cursor") || name == "next":
+		return s.placeholder("cursor", value)
+	case kind == scrub.ID:
+		return s.placeholder(s.kindOf(name, last(above)), value)
+	case encoded.MatchString(value) || name == "data" || name == "files_data":
+		return s.placeholder("data", value)
+	case strings.HasPrefix(value, "https://") || strings.HasPrefix(value, "http://"):
+		return s.placeholder("url", value)
+	}
+	if s.options.Texts == ReplaceTexts {
+		return s.placeholder("text", value)
+	}
+	return s.shorten(value)
+}
+
+// shorten returns a text that stays, or its beginning.
+func (s *scrubber) shorten(value string) string {
+	text := s.text(value)
+	if s.options.Texts == ShortenTexts && utf8.RuneCountInString(text) > shortened {
+		text = string([]rune(text)[:shortened]) + "…"
+	}
+	if text != value {
+		s.argument(text, value)
+	}
+	return text
+}
+
+// isName reports whether the value of a member is a name that stays. That of the
+// project does not, since it is often the name of a company.
+func (s *scrubber) isName(name, above string) bool {
+	return slices.Contains(keptNames, name) && (name != "name" || s.section != "project" && !slices.Contains(private, above))
+}
+
+// nouns are the kinds of the ids of operations.
+var nouns = map[string]string{
+	"agents": "agent", "runs": "run", "knowledge": "entry", "judges": "judge", "budgets": "budget", "audit_logs": "audit", "deployments": "deployment",
+	"project": "project", "environments": "environment", "test_runs": "test-run", "dev_sessions": "session", "bridges": "bridge",
+}
+
+// kindOf returns the kind of the placeholder for an id: "run" for a run_id, and
+// for the id of a run.
+func (s *scrubber) kindOf(name, above string) string {
+	kind := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "s"), "id"), "_")
+	if kind == "" {
+		kind = nouns[s.section]
+		if above != "items" && above != "" {
+			kind = strings.TrimSuffix(above, "s")
+		}
+	}
+	if !scrub.IsName(kind) && kind != "test-run" {
+		return "id"
+	}
+	return strings.ReplaceAll(kind, "_", "-")
+}
+
+// isWhole reports whether a placeholder is that of a text or of data, which is
+// recognized as a whole only.
+func isWhole(placeholder string) bool {
+	return strings.HasPrefix(placeholder, "[text ") || strings.HasPrefix(placeholder, "[data ")
+}
+
+// placeholder returns the placeholder of a value.
+func (s *scrubber) placeholder(kind, value string) string {
+	p, ok := s.values[value]
+	if !ok {
+		s.count[kind]++
+		n := s.count[kind]
+		switch kind {
+		case "text", "secret":
+			p = fmt.Sprintf("[%s %d]", kind, n)
+		case "data":
+			p = fmt.Sprintf("[data %d, %d bytes]", n, len(value))
+		case "person":
+			p = fmt.Sprintf("person-%d@email.invalid", n)
+		case "url":
+			p = fmt.Sprintf("https://url-%d.invalid/", n)
+		default:
+			p = fmt.Sprintf("%s-%d", kind, n)
+		}
+		s.values[value], s.own[value] = p, s.request
+	}
+	s.argument(p, value)
+	return p
+}
+
+// argument keeps the fingerprints of what the test passes: as it is, and with
+// the placeholders of what it may have from earlier responses.
+func (s *scrubber) argument(p, value string) {
+	if !s.request || s.finding {
+		return
+	}
+	for _, form := range []string{value, s.received.Replace(value)} {
+		if f := fingerprint(form); !slices.Contains(s.fingerprints[p], f) {
+			s.fingerprints[p] = append(s.fingerprints[p], f)
+		}
+	}
+}
+
+// fingerprint identifies a text, with its markers aside.
+func fingerprint(s string) string {
+	sum := sha256.Sum256([]byte("connictest recording\n" + marker.ReplaceAllLiteralString(s, "marker")))
+	return hex.EncodeToString(sum[:4])
+}
+
+// text returns a text with what is private in it replaced.
+func (s *scrubber) text(value string) string {
+	if s.finding {
+		for _, address := range email.FindAllString(value, -1) {
+			s.placeholder("person", address)
+		}
+		return value
+	}
+	value = email.ReplaceAllStringFunc(value, func(address string) string { return s.values[address] })
+	if !s.keep[value] {
+		value = s.embedded.Replace(value)
+	}
+	return s.mask.Text(value)
+}
+
+// prove searches the file for what was replaced. Its error does not contain it.
+func (s *scrubber) prove(text string) error {
+	if mask.Text(strings.ReplaceAll(text, recordedKey, "")) != strings.ReplaceAll(text, recordedKey, "") {
+		return errors.New("it would contain what looks like an API key or a token")
+	}
+	var long []string
+	for _, secret := range s.secrets {
+		if !s.keep[secret] && len(strings.TrimPrefix(secret, mask.KeyPrefix)) >= minHidden {
+			long = append(long, secret)
+		}
+	}
+	if line := leaktest.For(long...).In(text); line != "" {
+		return fmt.Errorf("a part of a secret would remain in line %d", lineOf(text, line))
+	}
+	var values []string
+	for _, value := range s.within {
+		// Texts may repeat words of others.
+		if !isWhole(s.values[value]) {
+			values = append(values, value)
+		}
+	}
+	if line := leaktest.Whole(values...).In(text); line != "" {
+		return fmt.Errorf("an id, a URL, an e-mail address or a secret would remain in line %d", lineOf(text, line))
+	}
+	return nil
+}
+
+func lineOf(text, line string) int {
+	return 1 + strings.Count(text[:max(0, strings.Index(text, line))], "\n")
+}

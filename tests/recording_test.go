@@ -1,0 +1,69 @@
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/leaktest"
+)
+
+// TestRecordingOfEveryOperation records a conversation with every operation, and
+// replays it.
+func TestRecordingOfEveryOperation(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "everything.json")
+	var key connic.APIKey
+	t.Run("record", func(t *testing.T) {
+		srv := connictest.New(t)
+		srv.Seed(7)
+		srv.RateLimit(0, time.Minute, connictest.FixedWindow)
+		srv.IngestionTime(0)
+		srv.PhaseTime(0)
+		srv.Bridge("bridge")
+		srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) {
+			return map[string]any{"said": in.Message}, in.Step("look", "tool", func() error { return nil })
+		})
+		srv.Judge("j", func(context.Context, connictest.JudgeInput) (map[string]connictest.Score, error) {
+			return map[string]connictest.Score{"clear": {Points: 4, Reasoning: "short"}}, nil
+		})
+		key = srv.Key()
+		fakeConversation(t, connictest.Record(t, path, &connictest.RecordOptions{
+			Client: func(opts ...connic.Option) (*connic.Client, error) { return srv.ClientWithKey(key, opts...), nil },
+		}).Client(connic.WithEnvironment("env-production")))
+	})
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Empty(t, leaktest.For(string(key)).In(string(text)))
+	for _, private := range []string{connictest.ProjectID, "north and south", "short", "# west"} {
+		assert.NotContains(t, string(text), private)
+	}
+	var file struct {
+		Exchanges []struct {
+			Operation string `json:"operation"`
+		} `json:"exchanges"`
+	}
+	require.NoError(t, json.Unmarshal(text, &file))
+	seen := make(map[string]bool)
+	for _, x := range file.Exchanges {
+		seen[x.Operation] = true
+	}
+	for i := range api.Table {
+		assert.True(t, seen[api.Table[i].Name] || api.Table[i].Keyless, api.Table[i].Name)
+	}
+	if os.Getenv("X_OUT") != "" {
+		_ = os.WriteFile(os.Getenv("X_OUT"), text, 0o600)
+	}
+	t.Run("replay", func(t *testing.T) {
+		fakeConversation(t, connictest.Replay(t, path, nil).Client(connic.WithEnvironment("env-production")))
+	})
+}
