@@ -238,8 +238,8 @@ func TestTriggerAllFindsLostRuns(t *testing.T) {
 	})
 }
 
-// A lost run that another one has passed its input on to is found.
-func TestTriggerAllTellsChildren(t *testing.T) {
+// What cannot be searched for, the caller may settle.
+func TestTriggerAllSettles(t *testing.T) {
 	t.Parallel()
 	inBulkBubble(t, func(t *testing.T, b *bulkTest) {
 		settled := 0

@@ -40,7 +40,8 @@ const (
 //	}
 //
 // It reads inputs as the rate limit and [WithInFlight] allow, on another
-// goroutine: a sequence may wait for a queue while results are yielded. Inputs are
+// goroutine: a sequence may wait for a queue while results are yielded, and needs
+// a lock for what it shares with the body of the loop. Inputs are
 // started in their order and yielded in that of their ends. Each input that was
 // read is yielded once, except for those that the journal has as done and those
 // with the key of an earlier one, which are skipped. With an error, the result is:

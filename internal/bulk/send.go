@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -156,7 +157,7 @@ func (e *engine[In, Out, Part]) do(it *item[In, Out, Part]) {
 	o.ranAway = false
 }
 
-var errRanAway = fmt.Errorf("connic: the code that sends the input did not return")
+var errRanAway = errors.New("connic: the code that sends the input did not return")
 
 // note records what became of an item.
 func (e *engine[In, Out, Part]) note(o *outcome[In, Out, Part]) {

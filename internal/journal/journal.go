@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,7 +148,7 @@ func (f *File) begin() error {
 // compact replaces the file with one that has a line for each key.
 func (f *File) compact() (err error) {
 	part := f.real + ".part"
-	next, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	next, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // beside the file that the caller names
 	if err != nil {
 		return err
 	}
@@ -259,9 +260,7 @@ func (f *File) Put(_ context.Context, records map[string]string) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for key, p := range places {
-		f.lines[key] = p
-	}
+	maps.Copy(f.lines, places)
 	return nil
 }
 

@@ -64,8 +64,12 @@ func write(t *testing.T) (raw []byte, after map[int]map[string]string) {
 	now := make(map[string]string)
 	after = map[int]map[string]string{0: {}, len(header): {}}
 	for i, records := range []map[string]string{
-		{"": `{"version":1}`}, {"a": `{"state":"sending"}`}, {"b\"\\ <é>\u2028": `{"state":"sending","marker":"connic-X"}`},
-		{"a": `{"state":"started","ids":["run-1"]}`}, {"c": `{}`}, {"a": `{"state":"done"}`},
+		{"": `{"version":1}`},
+		{"a": `{"state":"sending"}`},
+		{"b\"\\ <é>\u2028": `{"state":"sending","marker":"connic-X"}`},
+		{"a": `{"state":"started","ids":["run-1"]}`},
+		{"c": `{}`},
+		{"a": `{"state":"done"}`},
 	} {
 		put(t, f, records)
 		maps.Copy(now, records)

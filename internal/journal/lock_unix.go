@@ -12,7 +12,7 @@ var errLocked = errors.New("locked")
 
 // lock locks a file until it is closed, which the end of the process does too.
 func lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // beside the file that the caller names
 	if err != nil {
 		return nil, err
 	}
