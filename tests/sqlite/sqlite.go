@@ -58,7 +58,7 @@ func (j *Journal) All(ctx context.Context, yield func(key, record string) bool) 
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var key, record string
 		if err := rows.Scan(&key, &record); err != nil {
@@ -82,7 +82,7 @@ func (j *Journal) Put(ctx context.Context, records map[string]string) error {
 	if err != nil {
 		return err
 	}
-	defer put.Close()
+	defer func() { _ = put.Close() }()
 	for key, record := range records {
 		if _, err := put.ExecContext(ctx, key, record); err != nil {
 			return err
