@@ -333,6 +333,9 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 		return err
 	}
 	k.permit = permit
+	if err := k.begin(); err != nil {
+		return err
+	}
 	switch {
 	case k.options.admitted == nil:
 	case caller.Err() == nil:
@@ -340,6 +343,28 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	default: // nothing is sent, and nothing follows it
 		quota{k.scope.limiter}.Reserve(-admission.Follow)
 	}
+	return nil
+}
+
+// begin calls the begin of an admitted call. If that fails, or does not return, it
+// gives the admission back.
+func (k *call) begin() error {
+	if k.options.begin == nil {
+		return nil
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			k.Release(exchange.EndNotSent, 0)
+			if k.options.admitted != nil {
+				quota{k.scope.limiter}.Reserve(-1)
+			}
+		}
+	}()
+	if err := k.options.begin(); err != nil {
+		return &exchange.NotAdmitted{Err: err}
+	}
+	begun = true
 	return nil
 }
 

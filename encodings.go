@@ -235,6 +235,13 @@ func (v *Job) Scan(column any) error                    { return encode.Scan(col
 func (e *JobError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *JobError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
+func (v JournalRecord) String() string                            { return encode.Line(v) }
+func (v JournalRecord) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v JournalRecord) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *JournalRecord) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v JournalRecord) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *JournalRecord) Scan(column any) error                    { return encode.Scan(column, v) }
+
 func (v Judge) String() string                            { return encode.Line(v) }
 func (v *Judge) LogValue() slog.Value                     { return encode.LogValue(v) }
 func (v Judge) MarshalYAML() (any, error)                 { return encode.YAML(v) }
@@ -365,13 +372,6 @@ func (v TriggerResult) MarshalYAML() (any, error)                 { return encod
 func (v *TriggerResult) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v TriggerResult) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *TriggerResult) Scan(column any) error                    { return encode.Scan(column, v) }
-
-func (v UploadResult) String() string                            { return encode.Line(v) }
-func (v *UploadResult) LogValue() slog.Value                     { return encode.LogValue(v) }
-func (v UploadResult) MarshalYAML() (any, error)                 { return encode.YAML(v) }
-func (v *UploadResult) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
-func (v UploadResult) Value() (driver.Value, error)              { return encode.Value(v) }
-func (v *UploadResult) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Usage) String() string                            { return encode.Line(v) }
 func (v *Usage) LogValue() slog.Value                     { return encode.LogValue(v) }

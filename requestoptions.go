@@ -24,6 +24,8 @@ type callOptions struct {
 	lane     *Lane
 	spare    time.Duration // see request
 	admitted func()        // see request
+	// begin is called when an attempt is admitted. If it fails, nothing is sent.
+	begin    func() error
 	queued   func(Reason, time.Duration)
 	sent     func() (landed func()) // called when an attempt is sent, and landed at its end
 	received func(http.Header)      // see request
@@ -54,6 +56,15 @@ func (o *callOptions) with(opts []RequestOption) *callOptions {
 		}
 	}
 	return o
+}
+
+// withBegin sets callOptions.begin. The response is not captured: many calls have
+// one.
+func withBegin(begin func() error) RequestOption {
+	if begin == nil {
+		return nil
+	}
+	return func(o *callOptions) { o.begin, o.capture = begin, nil }
 }
 
 // noOptions is used for calls without options. It is never written to.

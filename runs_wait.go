@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -276,62 +275,4 @@ func abort(ctx context.Context, p *watch.Pending, cancel func(context.Context, s
 		return left, fmt.Errorf("%w; the run was canceled", p.Err)
 	}
 	return left, fmt.Errorf("%w; %d of %d runs were canceled", p.Err, canceled, all)
-}
-
-// grace is a context that outlives another one by abortTimeout if a request was
-// sent before that one ended.
-type grace struct {
-	context.Context
-	of      context.Context
-	cancel  context.CancelCauseFunc
-	forget  func() bool
-	mu      sync.Mutex
-	begun   bool
-	expires *time.Timer
-}
-
-func newGrace(ctx context.Context) *grace {
-	g := &grace{of: ctx}
-	g.Context, g.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	g.forget = context.AfterFunc(ctx, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if !g.begun {
-			g.cancel(contextError(ctx))
-			return
-		}
-		g.expires = time.AfterFunc(abortTimeout, func() { g.cancel(contextError(ctx)) })
-	})
-	return g
-}
-
-// begin is called when a request is about to be sent.
-func (g *grace) begin() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.of.Err() != nil { // a repeated one
-		g.cancel(contextError(g.of))
-	}
-	g.begun = true
-}
-
-func (g *grace) stop() {
-	g.forget()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.expires != nil {
-		g.expires.Stop()
-	}
-	g.cancel(nil)
-}
-
-// Deadline implements [context.Context].
-func (g *grace) Deadline() (time.Time, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	end, ok := g.of.Deadline()
-	if ok && g.begun {
-		end = end.Add(abortTimeout)
-	}
-	return end, ok
 }
