@@ -63,7 +63,8 @@ type ApprovalInput struct {
 	Sensitive bool   `json:"sensitive,omitzero" api:"words"` // not to be shown while it is typed
 }
 
-// ApprovalStatus is the status of an approval.
+// ApprovalStatus is the status of an approval: "pending", "approved", "rejected"
+// or "expired".
 type ApprovalStatus string
 
 // The known approval statuses.

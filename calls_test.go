@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,7 +33,8 @@ var arguments = []any{
 	[]connic.RunSearch{{Marker: "x-1-marker", Since: time.Now()}},
 	connic.TextUpload{Content: "a text"},
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},
-	slices.Values([]connic.Document{connic.TextUpload{Content: "a text"}}),
+	keyed(connic.TextUpload{Content: "a text"}),
+	maps.All(map[string]connic.TriggerRequest{"x-1": {Message: "hi"}}),
 	connic.KnowledgeQuery{Query: "what?"},
 	archiveOf(tarball(map[string]string{"agents/support.yaml": "name: support\n"})),
 	fs.FS(project),
@@ -76,7 +78,7 @@ func argument(t *testing.T, of reflect.Type) reflect.Value {
 		}
 		close(ids)
 		return reflect.ValueOf((<-chan string)(ids))
-	case reflect.Pointer:
+	case reflect.Pointer, reflect.Interface: // a Journal
 		return reflect.Zero(of)
 	default:
 	}

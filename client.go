@@ -15,7 +15,7 @@ import (
 )
 
 //go:generate go run ./internal/encode/generate .
-//go:generate go run ./internal/encode/generate connector Result Dispatch Delivery
+//go:generate go run ./internal/encode/generate connector Result Dispatch Delivery Sent
 //go:generate go run ./internal/api/coverage
 //go:generate go run ./internal/api/surface . testdata/api.golden
 //go:generate go run ./internal/api/openapi

@@ -51,7 +51,7 @@ type Connector struct { //nolint:recvcheck // a value is printed in the same way
 	RawItem
 }
 
-// ConnectorMode is the mode of a connector.
+// ConnectorMode is the mode of a connector: "sync", "inbound" or "outbound".
 type ConnectorMode string
 
 // The known modes.

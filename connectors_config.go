@@ -1,6 +1,7 @@
 package connic
 
 import (
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/connic-go/connic/internal/encode"
 	"github.com/connic-go/connic/internal/mask"
 )
 
@@ -157,3 +159,18 @@ func (c ConnectorConfig) secrets() (found []string) {
 	walk("", map[string]any(c))
 	return found
 }
+
+// MarshalYAML implements the interface of packages for YAML, with secrets
+// redacted.
+func (c ConnectorConfig) MarshalYAML() (any, error) { return encode.YAML(c) }
+
+// UnmarshalYAML implements the interface of packages for YAML.
+func (c *ConnectorConfig) UnmarshalYAML(read func(any) error) error {
+	return encode.FromYAML(read, c)
+}
+
+// Value implements [driver.Valuer] with the JSON, in which secrets are redacted.
+func (c ConnectorConfig) Value() (driver.Value, error) { return encode.Value(c) }
+
+// Scan implements the Scanner of package database/sql.
+func (c *ConnectorConfig) Scan(column any) error { return encode.Scan(column, c) }

@@ -111,7 +111,7 @@ func TestConfigurationsArePrintedWithoutSecrets(t *testing.T) {
 func TestConfigurationsInStrings(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`{"id": "c1", "config_json": "{\"secret\": \"abc\"}", "agents": ["a", {"agent_name": "b", "files_required": true}]}`: "abc [{a false} {b true}]",
+		`{"id": "c1", "config_json": "{\"secret\": \"abc\"}", "agents": ["a", {"agent_name": "b", "files_required": true}]}`: "abc [ConnectorAgent name=a ConnectorAgent name=b files_required=true]",
 		`{"id": "c1", "config": {"secret": "abc"}}`:         "abc []",
 		`{"id": "c1", "config_json": null}`:                 " []",
 		`{"id": "c1", "config_json": ""}`:                   " []",

@@ -55,7 +55,8 @@ const ErrJournalInUse = sentinel("connic: the journal is in use")
 // come again.
 func FileJournal(path string) Journal { return &journal.File{Path: path, InUse: ErrJournalInUse} }
 
-// JournalState is what a [Journal] knows of an input.
+// JournalState is what a [Journal] knows of an input: "sending", "unknown",
+// "started", "done" or "not_started".
 type JournalState string
 
 // The states of an input in a journal.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -168,8 +169,17 @@ func (g *generator) operations(doc *spec) error {
 	return nil
 }
 
+func order(m source.Method) int {
+	if strings.HasSuffix(m.Name, "All") {
+		return 1
+	}
+	return 0
+}
+
 func (g *generator) operation(op *api.Operation) (object, error) {
 	methods := source.Of(g.methods, op)
+	// The method that makes one request of the operation is the first.
+	slices.SortStableFunc(methods, func(a, b source.Method) int { return order(a) - order(b) })
 	names := make([]string, len(methods))
 	for i, m := range methods {
 		names[i] = m.String()
