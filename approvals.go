@@ -36,7 +36,7 @@ func (s *ApprovalsService) scope() *scope { return (*service)(s).scope() }
 //
 // Package fmt and slog print an Approval without its arguments and texts, which
 // can contain anything. Its JSON contains them.
-type Approval struct { //nolint:recvcheck // a value is printed in the same way
+type Approval struct {
 	ID        string         `json:"id" api:"words,approval_id"`
 	RunID     string         `json:"run_id,omitzero" api:"words"`
 	AgentName string         `json:"agent_name,omitzero" api:"words,agent"`

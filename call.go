@@ -30,7 +30,7 @@ type call struct {
 	queued  uint32 // milliseconds at the limiter
 	lane    Lane
 	look    bool        // the next poll is the retry
-	flying  atomic.Bool // an unsafe attempt was sent and is not answered
+	flying  atomic.Bool // an unsafe attempt was sent that may be executed
 
 	exchange exchange.Exchange
 }
@@ -298,8 +298,9 @@ func (k *call) timeout() time.Duration {
 func (k *call) Admit(ctx context.Context, again bool) error {
 	caller := ctx
 	if !k.drains() {
-		q := &queueContext{Context: ctx, of: &k.scope.activity}
-		defer q.release()
+		q := k.scope.activity.queue(ctx)
+		_, own := k.scope.limiter.(limiter) // it keeps no context after Acquire
+		defer k.scope.activity.unqueue(q, own)
 		ctx = q
 	}
 	if ctx.Err() != nil && caller.Err() == nil {
@@ -370,6 +371,9 @@ func (k *call) begin() error {
 
 // Release implements [exchange.Gate].
 func (k *call) Release(end exchange.End, retryAfter time.Duration) {
+	if end == exchange.EndRefused || end == exchange.EndNotSent {
+		k.flying.Store(false)
+	}
 	k.scope.limiter.Release(k.permit, Outcome{Kind: OutcomeKind(end), RetryAfter: retryAfter})
 }
 
@@ -377,7 +381,6 @@ func (k *call) Release(end exchange.End, retryAfter time.Duration) {
 func (k *call) Sending() (landed func()) {
 	if k.exchange.Class == api.Unsafe {
 		k.flying.Store(true)
-		return func() { k.flying.Store(false) }
 	}
 	if k.options.sent == nil {
 		return nil

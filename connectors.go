@@ -30,7 +30,7 @@ type ConnectorsService service
 func (s *ConnectorsService) scope() *scope { return (*service)(s).scope() }
 
 // A Connector is a connector of the project.
-type Connector struct { //nolint:recvcheck // a value is printed in the same way
+type Connector struct {
 	ID   string `json:"id" api:"words,connector_id"`
 	Name string `json:"name" api:"words"`
 	// Type is what the connector connects to: "http", "websocket", "cron",

@@ -139,6 +139,7 @@ func errorsOf(waits []*WaitError) []error {
 // calls, so that a client can be used in several bubbles of package synctest.
 type activity struct {
 	draining atomic.Bool
+	free     sync.Pool // of queueContexts
 
 	mu      sync.Mutex
 	calls   map[*call]struct{}
@@ -348,11 +349,29 @@ func (q *queueContext) use() context.Context {
 	return q.joined
 }
 
-func (q *queueContext) release() {
+// queue returns the context of a call that may be queued.
+func (a *activity) queue(ctx context.Context) *queueContext {
+	q, ok := a.free.Get().(*queueContext)
+	if !ok {
+		q = &queueContext{of: a}
+	}
+	q.Context = ctx
+	return q
+}
+
+// unqueue ends a context. It may be used again if nobody has kept it.
+func (a *activity) unqueue(q *queueContext, unused bool) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.stop != nil {
-		q.stop()
+	stop := q.stop
+	if unused {
+		q.Context, q.joined, q.stop = nil, nil, nil
+	}
+	q.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	if unused {
+		a.free.Put(q)
 	}
 }
 

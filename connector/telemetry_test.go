@@ -31,7 +31,7 @@ func (s *steps) observe(_ context.Context, e connic.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	line := fmt.Sprintf("%s %s", e.Kind, strings.TrimPrefix(e.Op, "connectors."))
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // the others have nothing more
 	case connic.EventQueued, connic.EventRetry:
 		line += fmt.Sprintf(" %d %s", e.Attempt, e.Reason)
 		if e.Wait >= time.Second { // there is jitter

@@ -27,18 +27,19 @@ type Connector struct {
 	Handler func(*connictest.Connector) http.Handler // returns what serves it
 }
 
-// Main runs the program with the arguments of the process. It does not return.
-func Main(more ...Connector) {
+// Main runs the program with the arguments of the process, and returns its exit
+// status.
+func Main(more ...Connector) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := Serve(ctx, os.Args[1:], os.Stdout, os.Stderr, more...)
 	stop()
 	switch {
 	case err == nil:
-		os.Exit(0)
+		return 0
 	case !errors.Is(err, flag.ErrHelp):
 		_, _ = fmt.Fprintln(os.Stderr, "connic-fake:", err)
 	}
-	os.Exit(1)
+	return 1
 }
 
 var models = map[string]connictest.Window{

@@ -19,6 +19,10 @@
 // it, or an exchange was not asked for.
 package main
 
-import "github.com/connic-go/connic/internal/fakecmd"
+import (
+	"os"
 
-func main() { fakecmd.Main() }
+	"github.com/connic-go/connic/internal/fakecmd"
+)
+
+func main() { os.Exit(fakecmd.Main()) }

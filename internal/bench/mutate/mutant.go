@@ -12,7 +12,7 @@ import (
 )
 
 // mutant is one change of one file.
-type mutant struct { //nolint:recvcheck // it prints as a value
+type mutant struct {
 	file          string
 	line          int
 	from, to      int // byte offsets in the file

@@ -6,13 +6,14 @@ package main
 
 import (
 	"net/http"
+	"os"
 
 	"github.com/connic-go/connic/connictest"
 	"github.com/connic-go/connic/contrib/chat/chattest"
 	"github.com/connic-go/connic/internal/fakecmd"
 )
 
-func main() { fakecmd.Main(webSocket()) }
+func main() { os.Exit(fakecmd.Main(webSocket())) }
 
 // webSocket is a WebSocket connector.
 func webSocket() fakecmd.Connector {
