@@ -283,9 +283,9 @@ func identity(parts ...string) hash.Hash {
 }
 
 // stableID returns the EntryID of a StableID.
-func (u *TextUpload) stableID() string {
-	h := identity("text", u.Namespace)
-	_, _ = io.WriteString(h, u.Content)
+func (d TextUpload) stableID() string {
+	h := identity("text", d.Namespace)
+	_, _ = io.WriteString(h, d.Content)
 	return hex.EncodeToString(h.Sum(nil))
 }
 

@@ -237,8 +237,14 @@ func TestFollowRunsCost(t *testing.T) {
 		days      int // runs that are active for days
 		most      int // requests an hour without runs, or for 1,000 runs
 	}{
-		{0, 0, 0, 120}, {0, 0, 1, 155}, {0, 0, 101, 190},
-		{1000, time.Minute, 0, 75}, {100, time.Minute, 0, 170}, {100, 10 * time.Minute, 0, 400}, {10, time.Minute, 0, 1250}, {10, time.Minute, 1, 1300},
+		{0, 0, 0, 120},
+		{0, 0, 1, 155},
+		{0, 0, 101, 190},
+		{1000, time.Minute, 0, 75},
+		{100, time.Minute, 0, 170},
+		{100, 10 * time.Minute, 0, 400},
+		{10, time.Minute, 0, 1250},
+		{10, time.Minute, 1, 1300},
 	} {
 		t.Run(fmt.Sprintf("%d a minute for %v, %d for days", test.perMinute, test.takes, test.days), func(t *testing.T) {
 			t.Parallel()

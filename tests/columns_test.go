@@ -27,10 +27,12 @@ func (*memory) Close() error                                   { return nil }
 func (*memory) Begin() (driver.Tx, error)                      { return nil, driver.ErrSkip }
 func (s statement) Close() error                               { return nil }
 func (s statement) NumInput() int                              { return strings.Count(s.query, "?") }
+
 func (s statement) Exec(args []driver.Value) (driver.Result, error) {
 	s.column = args[0]
 	return driver.RowsAffected(1), nil
 }
+
 func (s statement) Query([]driver.Value) (driver.Rows, error) { return &rows{memory: s.memory}, nil }
 func (r *rows) Columns() []string                             { return []string{"value"} }
 func (r *rows) Close() error                                  { return nil }
@@ -155,8 +157,15 @@ func TestColumnsOfNumbers(t *testing.T) {
 		column driver.Value
 		into   any
 	}{
-		{"many", new(connic.Decimal)}, {true, new(connic.Decimal)}, {moment, new(connic.Decimal)}, {"[", new(connic.Run)}, {int64(5), new(connic.Run)},
-		{"x", new(connic.Nullable[bool])}, {"{", new(connector.Delivery)}, {"12.50 EUR2", new(connic.Money)}, {`{"a":`, new(connic.Filter)},
+		{"many", new(connic.Decimal)},
+		{true, new(connic.Decimal)},
+		{moment, new(connic.Decimal)},
+		{"[", new(connic.Run)},
+		{int64(5), new(connic.Run)},
+		{"x", new(connic.Nullable[bool])},
+		{"{", new(connector.Delivery)},
+		{"12.50 EUR2", new(connic.Money)},
+		{`{"a":`, new(connic.Filter)},
 	} {
 		if err := read(bad.column, bad.into); err == nil || !strings.Contains(err.Error(), "connic: the column is no ") || !reflect.ValueOf(bad.into).Elem().IsZero() {
 			t.Errorf("%v: %v, %v", bad.column, bad.into, err)

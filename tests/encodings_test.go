@@ -315,8 +315,10 @@ func TestYAML(t *testing.T) {
 	walk(t, func(t *testing.T, d reflect.Type) {
 		for _, p := range yamlPackages {
 			within := reflect.New(reflect.StructOf([]reflect.StructField{
-				{Name: "Value", Type: d, Tag: `yaml:"value"`}, {Name: "Pointer", Type: reflect.PointerTo(d), Tag: `yaml:"pointer"`},
-				{Name: "None", Type: reflect.PointerTo(d), Tag: `yaml:"none"`}, {Name: "List", Type: reflect.SliceOf(d), Tag: `yaml:"list"`},
+				{Name: "Value", Type: d, Tag: `yaml:"value"`},
+				{Name: "Pointer", Type: reflect.PointerTo(d), Tag: `yaml:"pointer"`},
+				{Name: "None", Type: reflect.PointerTo(d), Tag: `yaml:"none"`},
+				{Name: "List", Type: reflect.SliceOf(d), Tag: `yaml:"list"`},
 			}))
 			value := within.Elem().FieldByName("Value")
 			value.Set(sample(d).Elem())

@@ -6,13 +6,12 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connictest"
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/leaktest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // TestRecordingOfEveryOperation records a conversation with every operation, and
