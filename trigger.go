@@ -40,6 +40,20 @@ type File struct {
 	Open func() (io.Reader, error) `json:"-"`
 }
 
+// MarshalJSON implements [json.Marshaler]. The data of a file without content is
+// "", since agents refuse null. A file with Open and no Data is an error: only
+// Files of a [TriggerRequest] are streamed.
+func (f File) MarshalJSON() ([]byte, error) {
+	type object File
+	switch {
+	case f.Data == nil && f.Open != nil:
+		return nil, errors.New("the content of a file with Open belongs into TriggerRequest.Files")
+	case f.Data == nil:
+		f.Data = []byte{}
+	}
+	return json.Marshal(object(f))
+}
+
 // maxFileBytes limits files that are streamed.
 const maxFileBytes = 10 << 20
 
@@ -65,7 +79,7 @@ func (r TriggerRequest) encode() (json.RawMessage, error) {
 	files := slices.Clone(r.Files)
 	for i, f := range files {
 		if f.Data == nil {
-			files[i].Data = []byte{} // an empty file rather than null
+			files[i].Data = []byte{} // what is streamed follows
 		}
 		if f.Name == "" {
 			return bad("file", "has no name")
@@ -124,14 +138,19 @@ func (r TriggerRequest) encode() (json.RawMessage, error) {
 }
 
 // fill sets the body of a request to that of a trigger.
-func (r TriggerRequest) fill(ctx context.Context, to *request) (err error) {
-	if to.encoded, err = r.encode(); err != nil || !slices.ContainsFunc(r.Files, streamed) {
-		return err
+func (r TriggerRequest) fill(to *request) (err error) {
+	if to.encoded, err = r.encode(); err == nil && slices.ContainsFunc(r.Files, streamed) {
+		to.stream = r.stream
 	}
+	return err
+}
+
+// stream returns an encoded body with the content of the files that are streamed.
+func (r TriggerRequest) stream(ctx context.Context, encoded []byte) (*upload, error) {
 	// The files stand in the body in their order, each with its data as its last
 	// member. The text of the key is found nowhere before: quotes in strings are
 	// escaped.
-	body, rest, key := form.NewText(), to.encoded, []byte(`"data":"`)
+	body, rest, key := form.NewText(), encoded, []byte(`"data":"`)
 	for i := range r.Files {
 		at := bytes.Index(rest, key) + len(key)
 		body.Text(rest[:at])
@@ -139,21 +158,20 @@ func (r TriggerRequest) fill(ctx context.Context, to *request) (err error) {
 		if f := &r.Files[i]; streamed(*f) {
 			file, err := f.measured(ctx)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			body.Base64(file)
 		}
 	}
 	body.Text(rest)
 	body.End()
-	to.encoded, to.form = nil, &upload{contentType: contentJSON[0], open: func() (io.Reader, error) {
+	return &upload{contentType: contentJSON[0], open: func() (io.Reader, error) {
 		content, err := body.Open()
 		if err != nil {
 			return nil, badTriggerFile("cannot be opened", err)
 		}
 		return content, nil
-	}}
-	return nil
+	}}, nil
 }
 
 func streamed(f File) bool { return f.Open != nil }
@@ -269,7 +287,7 @@ func salvageTrigger(body []byte) any {
 //	Status: documented
 func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRequest, opts ...RequestOption) (*TriggerResult, error) {
 	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
-	if err := req.fill(ctx, &r); err != nil {
+	if err := req.fill(&r); err != nil {
 		return nil, err
 	}
 	return do(ctx, s.scope(), r, decodeTrigger, opts)
@@ -304,7 +322,7 @@ func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRe
 func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
 	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
-	if err := req.fill(ctx, &r); err != nil {
+	if err := req.fill(&r); err != nil {
 		return nil, err
 	}
 	w := (*RunsService)(s).waiter(&conf)

@@ -29,7 +29,7 @@ type Result struct {
 // with the project, each with its file and place.
 func Generate(project fs.FS, o Options) (*Result, error) {
 	g := &generator{fsys: project, names: o.Names, used: make(map[string]bool), taken: make(map[string]string), schemas: make(map[string]*schemaFile)}
-	if !token.IsIdentifier(o.Package) {
+	if !token.IsIdentifier(o.Package) || o.Package == "_" {
 		g.errorf("-package", "%q is no name of a package", o.Package)
 	}
 	for _, what := range slices.Sorted(maps.Keys(o.Names)) {

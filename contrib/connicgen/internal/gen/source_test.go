@@ -1,0 +1,62 @@
+package gen
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Names of the project stand in comments only, whatever lines they have.
+func TestNamesStayInComments(t *testing.T) {
+	t.Parallel()
+	name := `a\nfunc init() { panic(1) }`
+	result, err := Generate(one(`{"type": "object", "properties": {"x": {"$ref": "#/$defs/`+name+`"}},
+		"$defs": {"`+name+`": {"type": "object", "properties": {"y": {"type": "string"}}}}}`), Options{Package: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSource(t, result.Code)
+	file := "agents/a\nfunc init() { panic(1) }\n.yaml"
+	other, err := Generate(folder(map[string]string{file: agentFile("a", "")}), Options{Package: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range [][]byte{result.Code, other.Code} {
+		for line := range strings.SplitSeq(string(code), "\n") {
+			if strings.HasPrefix(line, "func init") {
+				t.Errorf("%s", code)
+			}
+		}
+	}
+}
+
+// A definition that is used twice is declared once, whatever its type.
+func TestDefinitionsAreDeclaredOnce(t *testing.T) {
+	t.Parallel()
+	var defs []string
+	for i := range 20 {
+		next := `{"type": "string"}`
+		if i < 19 {
+			next = fmt.Sprintf(`{"$ref": "#/$defs/d%d"}`, i+1)
+		}
+		defs = append(defs, fmt.Sprintf(`"d%d": {"type": "array", "items": {"type": "object", "properties": {"a": %[2]s, "b": %[2]s}}}`, i, next))
+	}
+	result, err := Generate(one(`{"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}, "y": {"$ref": "#/$defs/d0"}},
+		"$defs": {`+strings.Join(defs, ",")+`}}`), Options{Package: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSource(t, result.Code)
+	if n := strings.Count(string(result.Code), "type OutD0Item struct"); n != 1 {
+		t.Errorf("declared %d times", n)
+	}
+}
+
+func TestPackageNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"_", "func", "a.b", ""} {
+		if _, err := Generate(one(`{"type": "object"}`), Options{Package: name}); err == nil || !strings.Contains(err.Error(), "is no name of a package") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
