@@ -60,3 +60,20 @@ func TestPackageNames(t *testing.T) {
 		}
 	}
 }
+
+// Sequences whose steps are sequences are looked at once each.
+func TestNestedSequences(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"agents/z.yaml": agentFile("z", "")}
+	for i := range 40 {
+		next := fmt.Sprint("s", i+1)
+		if i == 39 {
+			next = "z"
+		}
+		files[fmt.Sprintf("agents/s%d.yaml", i)] = agentFile(fmt.Sprint("s", i), "type: sequential\nagents: ["+next+", "+next+"]\n")
+	}
+	result, err := Generate(folder(files), Options{Package: "p"})
+	if err != nil || !strings.Contains(string(result.Code), "S0 connic.AgentOf[connic.TriggerRequest, string]") {
+		t.Error(err)
+	}
+}
