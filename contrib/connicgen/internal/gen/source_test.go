@@ -1,10 +1,46 @@
 package gen
 
 import (
+	"bytes"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"strings"
 	"testing"
 )
+
+// imported are the declarations of other packages that generated source uses.
+var imported = map[string]string{
+	"encoding/json":               "package json\ntype RawMessage []byte",
+	"github.com/connic-go/connic": "package connic\ntype TriggerRequest struct{}\ntype AgentOf[In, Out any] string",
+}
+
+type importer struct{}
+
+func (importer) Import(path string) (*types.Package, error) { return check(path, imported[path]) }
+
+func check(path, source string) (*types.Package, error) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, source, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	return (&types.Config{Importer: importer{}}).Check(path, files, []*ast.File{file}, nil)
+}
+
+// checkSource checks that a text is Go that compiles, and that no text of a project
+// became part of its head: a build constraint there leaves the file out.
+func checkSource(t *testing.T, code []byte) {
+	t.Helper()
+	if _, err := check("p", string(code)); err != nil {
+		t.Error(err)
+	}
+	if !bytes.HasPrefix(code, []byte(Header+"\n\npackage ")) {
+		t.Errorf("the file begins with\n%.200s", code)
+	}
+}
 
 // Names of the project stand in comments only, whatever lines they have.
 func TestNamesStayInComments(t *testing.T) {
