@@ -70,7 +70,7 @@ func (g *generator) readAgents() {
 			}
 			defaults[folder] = merge(above, own, "")
 			return nil
-		case !g.exists(file) || strings.HasPrefix(d.Name(), ".") || path.Ext(file) != ".yaml" || d.Name() == "_defaults.yaml":
+		case !d.Type().IsRegular() || strings.HasPrefix(d.Name(), ".") || path.Ext(file) != ".yaml" || d.Name() == "_defaults.yaml":
 			return nil
 		}
 		if a := g.readAgent(file, defaults[path.Dir(file)]); a != nil {
