@@ -121,7 +121,7 @@ func (s *AgentsService) TriggerAll(ctx context.Context, agent string, inputs ite
 // triggerOne sends one input.
 func (s *AgentsService) triggerOne(ctx context.Context, w *waiter[Run], agent string, in TriggerRequest, o triggerOptions) bulk.Sent[Run] {
 	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
-	if err := in.fill(ctx, &r); err != nil {
+	if err := in.fill(&r); err != nil {
 		return bulk.Sent[Run]{Err: err}
 	}
 	result, arrived, err := s.trigger(ctx, w, r, o)

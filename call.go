@@ -141,6 +141,12 @@ func (c *scope) run(ctx context.Context, k *call, caller exchange.Caller, r *req
 			return bad
 		}
 	}
+	if r.stream != nil {
+		var err error
+		if r.form, err = r.stream(ctx, encoded); err != nil {
+			return err
+		}
+	}
 	switch {
 	case r.form != nil:
 		x.Body = &exchange.Body{ContentType: []string{r.form.contentType}, Open: r.form.open}

@@ -79,6 +79,9 @@ func (e *ensuring[T]) ensure(ctx context.Context) (*Ensured[T], error) {
 			return nil, err // it may still be executed
 		}
 		result, err := e.settle(found)
+		if result == nil && len(found) == 1 {
+			result = &Ensured[T]{Item: found[0]}
+		}
 		if result != nil {
 			result.Created = true
 		}

@@ -217,6 +217,14 @@ func TestEnsureFindsWhatItsCreateLost(t *testing.T) {
 		if got, err := client.Judges.Ensure(t.Context(), req); !errors.Is(err, connic.ErrOutcomeUnknown) || got != nil {
 			t.Errorf("%+v, %v", got, err)
 		}
+		// What was created differs, and cannot be changed.
+		req.Name = "other"
+		srv.Fault(connictest.Fault{Op: "judges.create", Nth: 1, After: true, Drop: true})
+		srv.Fault(connictest.Fault{Op: "judges.list", Nth: 2, Set: map[string]any{"items.*.model": "other/model"}})
+		srv.Fault(connictest.Fault{Op: "judges.update", Nth: 1, Status: 403})
+		if got, err := client.Judges.Ensure(t.Context(), req); !errors.Is(err, connic.ErrForbidden) || got == nil || !got.Created || got.Item.Name != "other" {
+			t.Errorf("%+v, %v", got, err)
+		}
 		// The second look fails: the judge was created all the same.
 		req.Name = "unseen"
 		srv.Fault(connictest.Fault{Op: "judges.list", Nth: 2, Status: 403})

@@ -214,12 +214,17 @@ func (c JudgeCreate) AsUpdate() JudgeUpdate {
 }
 
 // AsCreate returns a description of a judge like j, for example to create it in
-// another project. It shares no memory with j.
+// another project. It leaves out the sample rate of a judge that is not automatic.
+// It shares no memory with j but the lists and maps that are values of filters or
+// the window of the alert.
 func (j *Judge) AsCreate() JudgeCreate {
 	c := JudgeCreate{
 		Name: j.Name, AgentName: j.AgentName, Model: j.Model, SystemPrompt: j.SystemPrompt,
 		IncludeAgentSystemPrompt: given(j.IncludeAgentSystemPrompt), Criteria: slices.Clone(j.Criteria), TriggerMode: j.TriggerMode,
 		SampleRate: j.SampleRate, Filters: slices.Clone(j.Filters), FilterExpression: j.FilterExpression, Enabled: Set(j.Enabled),
+	}
+	if j.TriggerMode == JudgeManual || j.TriggerMode == "" {
+		c.SampleRate = 0 // Create refuses it
 	}
 	if j.ScoreAlert != nil {
 		alert := *j.ScoreAlert

@@ -27,6 +27,8 @@ type request struct {
 	// encoded is JSON to send verbatim instead of body.
 	encoded []byte
 	form    *upload // sent verbatim instead of body
+	// stream, if not nil, makes the form of encoded.
+	stream func(ctx context.Context, encoded []byte) (*upload, error)
 	// extended is set if the form contains the fields of WithBodyField.
 	extended bool
 	// repeatable makes an unsafe operation idempotent, because its arguments

@@ -1,18 +1,15 @@
 package connic
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
 	"github.com/connic-go/connic/internal/bulk"
-	"github.com/connic-go/connic/internal/form"
 	"github.com/connic-go/connic/internal/lenient"
 )
 
@@ -28,33 +25,6 @@ type TriggerRequest struct {
 	Files   []File
 }
 
-// A File is a file passed to an agent: its content, or what opens it. See
-// [TriggerFile].
-type File struct {
-	Name     string `json:"name" api:"words"`
-	MIMEType string `json:"mime_type" api:"words"` // "text/plain"
-	Data     []byte `json:"data" api:"words"`
-	// Open opens the content, if Data is nil. The file is then streamed, and may
-	// have at most 10 MB, the documented limit for files of connectors. Open is
-	// called once to determine the size and once per attempt, and is used as that
-	// of a [FileSource].
-	Open func() (io.Reader, error) `json:"-"`
-}
-
-// maxFileBytes limits files that are streamed.
-const maxFileBytes = 10 << 20
-
-// TriggerFile returns a file for a [TriggerRequest] that is read while it is
-// sent:
-//
-//	connic.TriggerFile(connic.LocalFile("report.pdf"))
-//
-// The extension determines the MIME type, for the extensions that a [FileSource]
-// lists; set that of any other file.
-func TriggerFile(source FileSource) File {
-	return File{Name: source.Name, MIMEType: fileType(source.Name), Open: source.Open}
-}
-
 // encode returns the request body of a trigger.
 func (r TriggerRequest) encode() (json.RawMessage, error) {
 	bad := func(arg, reason string) (json.RawMessage, error) {
@@ -66,7 +36,7 @@ func (r TriggerRequest) encode() (json.RawMessage, error) {
 	files := slices.Clone(r.Files)
 	for i, f := range files {
 		if f.Data == nil {
-			files[i].Data = []byte{} // an empty file rather than null
+			files[i].Data = []byte{} // what is streamed follows
 		}
 		if f.Name == "" {
 			return bad("file", "has no name")
@@ -125,64 +95,11 @@ func (r TriggerRequest) encode() (json.RawMessage, error) {
 }
 
 // fill sets the body of a request to that of a trigger.
-func (r TriggerRequest) fill(ctx context.Context, to *request) (err error) {
-	if to.encoded, err = r.encode(); err != nil || !slices.ContainsFunc(r.Files, streamed) {
-		return err
+func (r TriggerRequest) fill(to *request) (err error) {
+	if to.encoded, err = r.encode(); err == nil && slices.ContainsFunc(r.Files, streamed) {
+		to.stream = r.stream
 	}
-	// The files stand in the body in their order, each with its data as its last
-	// member. The text of the key is found nowhere before: quotes in strings are
-	// escaped.
-	body, rest, key := form.NewText(), to.encoded, []byte(`"data":"`)
-	for i := range r.Files {
-		at := bytes.Index(rest, key) + len(key)
-		body.Text(rest[:at])
-		rest = rest[at:]
-		if f := &r.Files[i]; streamed(*f) {
-			file, err := f.measured(ctx)
-			if err != nil {
-				return err
-			}
-			body.Base64(file)
-		}
-	}
-	body.Text(rest)
-	body.End()
-	to.encoded, to.form = nil, &upload{contentType: contentJSON[0], open: func() (io.Reader, error) {
-		content, err := body.Open()
-		if err != nil {
-			return nil, badTriggerFile("cannot be opened", err)
-		}
-		return content, nil
-	}}
-	return nil
-}
-
-func streamed(f File) bool { return f.Open != nil }
-
-func badTriggerFile(reason string, cause error) *ArgumentError {
-	if cause != nil {
-		reason += ": " + cause.Error()
-	}
-	return &ArgumentError{Op: api.Table[api.AgentsTrigger].Name, Arg: "file", Reason: reason, err: cause}
-}
-
-// measured returns a file that is streamed, with its size.
-func (f *File) measured(ctx context.Context) (file form.File, err error) {
-	if f.Data != nil {
-		return file, badTriggerFile("has both Data and Open", nil)
-	}
-	file = form.File{Name: f.Name, Type: f.MIMEType, Size: -1, Open: f.Open}
-	file.Size, err = form.Measure(ctx, file, maxFileBytes)
-	switch {
-	case err != nil && ctx != nil && ctx.Err() != nil:
-		op := &api.Table[api.AgentsTrigger]
-		return file, &TransportError{Op: op.Name, Method: op.Method, Err: contextError(ctx)}
-	case err != nil:
-		return file, badTriggerFile("cannot be read", err)
-	case file.Size > maxFileBytes:
-		return file, badTriggerFile("has more than 10 MB", nil)
-	}
-	return file, nil
+	return err
 }
 
 // TriggerResult is the response to a trigger.
@@ -270,7 +187,7 @@ func salvageTrigger(body []byte) any {
 //	Status: documented
 func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRequest, opts ...RequestOption) (*TriggerResult, error) {
 	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
-	if err := req.fill(ctx, &r); err != nil {
+	if err := req.fill(&r); err != nil {
 		return nil, err
 	}
 	return do(ctx, s.scope(), r, decodeTrigger, opts)
@@ -305,7 +222,7 @@ func (s *AgentsService) Trigger(ctx context.Context, agent string, req TriggerRe
 func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req TriggerRequest, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
 	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
-	if err := req.fill(ctx, &r); err != nil {
+	if err := req.fill(&r); err != nil {
 		return nil, err
 	}
 	w := (*RunsService)(s).waiter(&conf)

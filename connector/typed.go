@@ -31,7 +31,7 @@ func InputOf[In, Out any](a connic.AgentOf[In, Out], in In) Input {
 	r := a.Request(in)
 	input := Input{Message: r.Message, Payload: r.Payload}
 	for _, f := range r.Files {
-		input.Files = append(input.Files, File{Name: f.Name, MIMEType: f.MIMEType, Data: f.Data})
+		input.Files = append(input.Files, File{Name: f.Name, MIMEType: f.MIMEType, Data: f.Data, Open: f.Open})
 	}
 	return input
 }

@@ -104,6 +104,14 @@ func TestInputOf(t *testing.T) {
 	t.Parallel()
 	input := connector.Input{Message: "m", Files: []connector.File{{Name: "f"}}}
 	files := []connic.File{{Name: "f", MIMEType: "text/plain", Data: []byte("x")}}
+	streamed := connector.InputOf(connic.AgentOf[connic.TriggerRequest, string]("a"), connic.TriggerRequest{
+		Files: []connic.File{connic.TriggerFile(connic.LocalFile("typed_test.go"))},
+	})
+	if r, err := streamed.Files[0].Open(); err != nil {
+		t.Error(err)
+	} else if text, err := io.ReadAll(r); err != nil || !strings.HasPrefix(string(text), "package") {
+		t.Errorf("%.10s, %v", text, err)
+	}
 	for _, test := range []struct{ got, want connector.Input }{
 		{connector.InputOf(triage, "hello"), connector.Input{Message: "hello"}},
 		{connector.InputOf(connic.AgentOf[connector.Input, string]("a"), input), input},

@@ -20,8 +20,10 @@ type Input struct {
 	RunID     string
 	AgentName string
 	Message   string
-	Payload   map[string]json.RawMessage // the remaining keys of the trigger
-	Files     []connic.File
+	// Payload holds the remaining keys of the trigger. A payload that is not an
+	// object is under the key payload.
+	Payload map[string]json.RawMessage
+	Files   []connic.File
 
 	server *Server
 	run    *run
@@ -197,7 +199,11 @@ func (s *Server) findRun(id string) *run {
 func (s *Server) start(a *agent, body []byte, parent string) *run {
 	in := Input{AgentName: a.name, server: s, Payload: map[string]json.RawMessage{}}
 	var keys map[string]json.RawMessage
-	_ = json.Unmarshal(body, &keys) // it was checked
+	if isValue(body) {
+		keys = map[string]json.RawMessage{"payload": body}
+	} else {
+		_ = json.Unmarshal(body, &keys) // it was checked
+	}
 	for name, value := range keys {
 		switch name {
 		case "message":

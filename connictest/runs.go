@@ -38,8 +38,10 @@ func (s *Server) triggerAgent(x *exchange) answer {
 		Message json.RawMessage `json:"message"`
 		Files   json.RawMessage `json:"files"`
 	}
-	if complaint := x.decode(&body); complaint != nil {
-		return *complaint
+	if !isValue(x.body) {
+		if complaint := x.decode(&body); complaint != nil {
+			return *complaint
+		}
 	}
 	if len(body.Message) > 0 && body.Message[0] != '"' {
 		return *invalid("Input should be a valid string", "string_type", "body", "message")
@@ -53,6 +55,12 @@ func (s *Server) triggerAgent(x *exchange) answer {
 	r := s.start(a, x.body, "")
 	s.changed(x, "run", r.id, nil, r.object(false))
 	return started(r)
+}
+
+// isValue reports whether a body is JSON other than an object or null.
+func isValue(body []byte) bool {
+	text := bytes.TrimSpace(body)
+	return json.Valid(body) && text[0] != '{' && string(text) != "null"
 }
 
 // checkFiles refuses anything but a list of files.

@@ -114,7 +114,7 @@ func TestStrictness(t *testing.T) {
 		{"POST", "/knowledge/query?environment_id=env-test", `{"query": "x", "max_results": 2.5}`, 422, "an integer"},
 		{"POST", "/knowledge/query?environment_id=env-test", `{"query": "x", "max_results": 2.0}`, 200, "results"},
 		{"POST", "/knowledge/query?environment_id=env-test", `{"query": "x", "namespace": null}`, 422, "should not be null"},
-		{"POST", "/agents/echo/trigger", `[1]`, 422, "not a JSON object"},
+		{"POST", "/agents/echo/trigger", `[1`, 422, "not a JSON object"},
 		{"POST", "/agents/echo/trigger", `{"message": "x", "anything": {"goes": true}}`, 200, "run_id"},
 		{"POST", "/runs/none/cancel", `{"reason": "x"}`, 422, "takes no body"},
 	} {

@@ -55,15 +55,21 @@ func inputAs[In any](input Input) (In, error) {
 		}
 		return in, nil
 	}
-	text := string(input.run.body)
-	switch v := reflect.ValueOf(&in).Elem(); v.Kind() {
-	case reflect.String:
+	v := reflect.ValueOf(&in).Elem()
+	if v.Kind() == reflect.String {
 		if len(input.Payload) > 0 || len(input.Files) > 0 {
 			return in, errors.New("it has a payload or files, and the agent takes a message")
 		}
 		v.SetString(input.Message)
 		return in, nil
-	case reflect.Struct, reflect.Map, reflect.Pointer, reflect.Interface:
+	}
+	t := v.Type()
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	text := string(input.run.body)
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Interface:
 	default: // a connector puts what is not an object under this key
 		if raw, ok := input.Payload["payload"]; ok && len(input.Payload) == 1 {
 			text = string(raw)

@@ -58,6 +58,9 @@ func TestInputsOfHandle(t *testing.T) {
 	if in, err := received[connector.Input](t, whole); err != nil || in.Message != "m" || fmt.Sprintf("%s", in.Payload) != "map[x:1]" || string(in.Files[0].Data) != "text" {
 		t.Errorf("%+v, %v", in, err)
 	}
+	if in, err := received[[]int](t, connic.AgentOf[[]int, string]("a").Request([]int{1, 2})); err != nil || len(in) != 2 {
+		t.Errorf("%v, %v", in, err)
+	}
 	marked, _ := connic.TriggerRequest{Payload: order{Customer: 9}}.Marked()
 	if in, err := received[order](t, marked); err != nil || in.Customer != 9 {
 		t.Errorf("%+v, %v", in, err)
@@ -126,6 +129,12 @@ func TestHandleBehindAConnector(t *testing.T) {
 		total, result, err := connector.CallAs(t.Context(), srv.Connector("sum").Client(), sum, []int{1, 2, 3})
 		if err != nil || total != 6 || result.AgentName != "sum" {
 			t.Errorf("%d, %+v, %v", total, result, err)
+		}
+		pointer := connic.AgentOf[*[]int, int]("count")
+		connictest.Handle(srv, pointer, func(_ context.Context, in *[]int) (int, error) { return len(*in), nil })
+		total, _, err = connector.CallAs(t.Context(), srv.Connector("count").Client(), pointer, &[]int{1, 2, 3})
+		if err != nil || total != 3 {
+			t.Errorf("%d, %v", total, err)
 		}
 	})
 }

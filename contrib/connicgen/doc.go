@@ -10,7 +10,8 @@
 //	invoice, run, err := agents.InvoiceExtractor.TriggerAndWait(ctx, client, agents.InvoiceExtractorInput{CustomerID: 7})
 //
 // With -check it writes nothing and exits with 1 if the file is not what it would
-// write, for CI. A change of a schema then breaks the build of its callers.
+// write, for CI. A change of a schema then breaks the build of its callers. A file
+// that it has not generated is never overwritten.
 //
 // The output of an agent has the type of its output_schema. Without one it is a
 // string, and for a sequence it is that of the last agent. The service knows no

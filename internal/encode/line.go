@@ -80,6 +80,9 @@ func shownValue(field reflect.Value, name string) (value slog.Value, ok bool) {
 	text := func(s string) (slog.Value, bool) {
 		return slog.StringValue(mask.Line(s, maxText)), named[name[strings.LastIndexByte(name, '_')+1:]]
 	}
+	if field.Kind() == reflect.Interface { // any content
+		return value, false
+	}
 	switch v := field.Interface().(type) {
 	case time.Time:
 		return slog.TimeValue(v.UTC()), true

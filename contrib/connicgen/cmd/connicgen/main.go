@@ -78,6 +78,7 @@ func run(args []string, stderr io.Writer) int {
 		return 2
 	}
 	old, err := os.ReadFile(*output)
+	old = bytes.ReplaceAll(old, []byte("\r\n"), []byte("\n")) // as git may check it out
 	switch {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		say("%v", err)
@@ -91,6 +92,10 @@ func run(args []string, stderr io.Writer) int {
 		line, is, want := difference(old, result.Code)
 		say("%s:%d: it is stale: the line is %q and would be %q", *output, line, is, want)
 		return 1
+	}
+	if len(old) > 0 && !bytes.HasPrefix(old, []byte(gen.Header)) {
+		say("%s is not overwritten: it does not begin with %q", *output, gen.Header)
+		return 2
 	}
 	if err := os.WriteFile(*output, result.Code, 0o644); err != nil { //nolint:gosec // it is source, and has no secrets
 		say("%v", err)

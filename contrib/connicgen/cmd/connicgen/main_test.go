@@ -81,3 +81,35 @@ func TestStrict(t *testing.T) {
 		t.Errorf("%d, %s", code, said)
 	}
 }
+
+// A file that the program has not generated is not overwritten, and one with other
+// ends of lines is up to date.
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "agents_gen.go")
+	if err := os.WriteFile(file, []byte("package agents\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := generate(invoices, "-o", file); code != 2 || !strings.Contains(said, "is not overwritten") {
+		t.Errorf("%d, %s", code, said)
+	}
+	if kept, err := os.ReadFile(file); err != nil || string(kept) != "package agents\n" {
+		t.Errorf("%s, %v", kept, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := generate(invoices, "-o", file); code != 0 {
+		t.Fatal(said)
+	}
+	written, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.ReplaceAll(written, []byte("\n"), []byte("\r\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := generate(invoices, "-o", file, "-check"); code != 0 {
+		t.Errorf("%d, %s", code, said)
+	}
+}

@@ -29,7 +29,7 @@ type Result struct {
 // with the project, each with its file and place.
 func Generate(project fs.FS, o Options) (*Result, error) {
 	g := &generator{fsys: project, names: o.Names, used: make(map[string]bool), taken: make(map[string]string), schemas: make(map[string]*schemaFile)}
-	if !token.IsIdentifier(o.Package) {
+	if !token.IsIdentifier(o.Package) || o.Package == "_" {
 		g.errorf("-package", "%q is no name of a package", o.Package)
 	}
 	for _, what := range slices.Sorted(maps.Keys(o.Names)) {
@@ -163,30 +163,27 @@ func (g *generator) sequence(a *agent) {
 			g.errorf(a.file, "there is no agent %q, a step of the sequence", step)
 		}
 	}
-	if path := g.cycle(a, nil); path != nil {
-		g.errorf(a.file, "the sequence contains itself: %s", joined(path, " -> "))
+	if cycle := g.path(a, a, make(map[*agent]bool)); cycle != nil {
+		g.errorf(a.file, "the sequence contains itself: %s", joined(cycle, " -> "))
 		return
 	}
 	a.last = g.byName[a.steps[len(a.steps)-1]]
 }
 
-// cycle returns a path from a sequence to itself, or nil.
-func (g *generator) cycle(a *agent, path []string) []string {
-	if slices.Contains(path, a.name) {
-		if path[0] == a.name {
-			return append(path, a.name)
-		}
+// path returns the names of the sequences from a to a step that is the agent to, or
+// nil. It passes none that was seen.
+func (g *generator) path(a, to *agent, seen map[*agent]bool) []string {
+	if a == nil || seen[a] || a.kind != kindSequential {
 		return nil
 	}
-	if a.kind != kindSequential {
-		return nil
-	}
-	path = append(slices.Clone(path), a.name)
+	seen[a] = true
 	for _, step := range a.steps {
-		if next := g.byName[step]; next != nil {
-			if found := g.cycle(next, path); found != nil {
-				return found
-			}
+		next := g.byName[step]
+		if next == to {
+			return []string{a.name, to.name}
+		}
+		if rest := g.path(next, to, seen); rest != nil {
+			return append([]string{a.name}, rest...)
 		}
 	}
 	return nil

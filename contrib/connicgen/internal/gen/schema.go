@@ -22,7 +22,7 @@ type schemaFile struct {
 	root    *jsonschema.Schema
 	keys    map[string][]string  // of its objects, in order, by JSON pointer
 	scalars map[string]string    // its numbers
-	refs    map[string]reference // the types of definitions, by JSON pointer
+	refs    map[string]reference // the types of definitions that are known, by JSON pointer
 	open    map[string]bool      // the definitions that are being read
 	expr    string               // the type of the root
 }
@@ -237,9 +237,7 @@ func (g *generator) ref(f *schemaFile, ref, at string) (expr string, null bool) 
 		f.refs[pointer] = reference{name, def.Extra["nullable"] == true || def.Types != nil}
 	}
 	expr, null = g.value(f, def, pointer, name)
-	if expr == name {
-		f.refs[pointer] = reference{expr, null}
-	}
+	f.refs[pointer] = reference{expr, null}
 	return expr, null
 }
 
