@@ -32,6 +32,7 @@ type call struct {
 	op        string
 	refusals  int
 	failFast  bool
+	sending   func() // called before each request; may be nil
 	answer    answer
 	body      []byte        // the start of a success that is no answer, masked
 	queued    time.Duration // that it waited for a slot, or for the end of a pause
@@ -40,14 +41,14 @@ type call struct {
 
 // invoke sends an input until there is a response, and returns the decoded
 // 2xx. With an error it returns what is known of the runs that were started.
-func (c *Connector) invoke(ctx context.Context, op string, in *Input) (*answer, error) {
+func (c *Connector) invoke(ctx context.Context, op string, in *Input, sending func()) (*answer, error) {
 	switch {
 	case c == nil || c.url == nil:
 		return new(answer), argument(op, "connector", "was not made by New")
 	case ctx == nil:
 		return new(answer), argument(op, "context", "is nil")
 	}
-	k := &call{Context: ctx, connector: c, op: op, failFast: in.FailFast}
+	k := &call{Context: ctx, connector: c, op: op, failFast: in.FailFast, sending: sending}
 	content, err := in.content(ctx, op)
 	if err != nil && ctx.Err() == nil {
 		var bad *connic.ArgumentError
@@ -183,6 +184,9 @@ func (k *call) Admit(ctx context.Context, _ bool) error {
 	for told := false; ; told = true {
 		left := k.connector.pause.left()
 		if left <= 0 {
+			if k.sending != nil && ctx.Err() == nil {
+				k.sending() // which may end ctx
+			}
 			return ctx.Err()
 		}
 		deadline, bounded := ctx.Deadline()
