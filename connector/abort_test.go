@@ -83,13 +83,16 @@ func TestSendAndWaitWithAClientThatCannotWait(t *testing.T) {
 		}
 	}
 	// A run is started once, whatever is made of the context of its wait.
-	nested := srv.Client(connic.WithCallContext(func(ctx context.Context, op connic.Operation) context.Context {
-		for range srv.Client().Runs.WaitAll(ctx, nil) {
-			t.Error("a run")
+	derived := 0
+	hook = srv.Connector("a").Inbound().Client(connector.WithTelemetry(connic.WithCallContext(func(ctx context.Context, _ connic.Operation) context.Context {
+		if derived++; derived == 1 {
+			for range srv.Client().Runs.WaitAll(ctx, nil) {
+				t.Error("a run")
+			}
 		}
 		return ctx
-	}))
-	if runs, err := hook.SendAndWait(t.Context(), nested, connector.Input{Message: "m"}); err != nil || len(runs) != 1 || runs[0].Output != "x" {
+	})))
+	if runs, err := hook.SendAndWait(t.Context(), srv.Client(), connector.Input{Message: "m"}); err != nil || len(runs) != 1 || runs[0].Output != "x" {
 		t.Errorf("%v, %v", runs, err)
 	}
 	if n := srv.Executions("connectors.inbound"); n != 1 {
