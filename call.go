@@ -287,11 +287,8 @@ func (k *call) timeout() time.Duration {
 // Admit implements [exchange.Gate] with the limiter.
 func (k *call) Admit(ctx context.Context, again bool) error {
 	caller := ctx
-	if !k.drains() {
-		q := &queueContext{Context: ctx, of: &k.scope.activity}
-		defer q.release()
-		ctx = q
-	}
+	ctx, q := k.undrained(ctx)
+	defer q.release()
 	if ctx.Err() != nil && caller.Err() == nil {
 		return &exchange.NotAdmitted{Err: ErrClosed}
 	}
@@ -331,6 +328,13 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 		quota{k.scope.limiter}.Reserve(-admission.Follow)
 	}
 	return nil
+}
+
+// Pause implements [exchange.Pauser].
+func (k *call) Pause(d time.Duration) {
+	ctx, q := k.undrained(k)
+	defer q.release()
+	_ = sleep(ctx, d)
 }
 
 // Release implements [exchange.Gate].
