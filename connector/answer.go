@@ -245,7 +245,11 @@ func text(raw json.RawMessage) string {
 //
 // The request and the format of the response are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
-	a, err := c.invoke(ctx, "call", &in, nil)
+	return c.call(ctx, in, nil)
+}
+
+func (c *Connector) call(ctx context.Context, in Input, begin func() error) (*Result, error) {
+	a, err := c.invoke(ctx, "call", &in, begin)
 	return a.result, err
 }
 
@@ -259,11 +263,11 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 //
 // The request and the format of the response are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
-	return c.send(ctx, &in, nil)
+	return c.send(ctx, in, nil)
 }
 
-func (c *Connector) send(ctx context.Context, in *Input, sending func()) (*Dispatch, error) {
-	a, err := c.invoke(ctx, "send", in, sending)
+func (c *Connector) send(ctx context.Context, in Input, begin func() error) (*Dispatch, error) {
+	a, err := c.invoke(ctx, "send", &in, begin)
 	if err != nil {
 		return nil, err
 	}
@@ -288,13 +292,14 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 		return nil, argument("SendAndWait", "client", "is nil")
 	}
 	if c == nil || c.url == nil || ctx == nil {
-		_, err := c.send(ctx, &in, nil)
+		_, err := c.send(ctx, in, nil)
 		return nil, err
 	}
 	var dispatch *Dispatch
 	var err error
 	start := inject.Start(func(ctx context.Context, sending func()) []string {
-		if dispatch, err = c.send(ctx, &in, sending); err != nil || dispatch.Result != nil {
+		begin := func() error { sending(); return nil }
+		if dispatch, err = c.send(ctx, in, begin); err != nil || dispatch.Result != nil {
 			return nil
 		}
 		return dispatch.RunIDs
@@ -319,7 +324,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 	case len(dispatch.RunIDs) == 0:
 		return nil, &Error{
 			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1,
-			Err: errors.New("the response names no run to wait for; is the connector linked to an agent, and does that require a file?"),
+			Err: errNoRun,
 		}
 	}
 	runs := make([]*connic.Run, 0, len(ended))
