@@ -303,12 +303,8 @@ func (k *call) timeout() time.Duration {
 // Admit implements [exchange.Gate] with the limiter.
 func (k *call) Admit(ctx context.Context, again bool) error {
 	caller := ctx
-	if !k.drains() {
-		q := k.scope.activity.queue(ctx)
-		_, own := k.scope.limiter.(limiter) // it keeps no context after Acquire
-		defer k.scope.activity.unqueue(q, own)
-		ctx = q
-	}
+	ctx, q := k.undrained(ctx)
+	defer q.release()
 	if ctx.Err() != nil && caller.Err() == nil {
 		return &exchange.NotAdmitted{Err: ErrClosed}
 	}
@@ -351,6 +347,13 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 		quota{k.scope.limiter}.Reserve(-admission.Follow)
 	}
 	return nil
+}
+
+// Pause implements [exchange.Pauser].
+func (k *call) Pause(d time.Duration) {
+	ctx, q := k.undrained(k)
+	defer q.release()
+	_ = sleep(ctx, d)
 }
 
 // begin calls the begin of an admitted call. If that fails, or does not return, it

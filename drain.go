@@ -20,7 +20,7 @@ import (
 //
 //   - Calls that are queued for the rate limit, and new ones, fail with
 //     [ErrClosed], as does each Follow. They sent nothing. A call that was refused
-//     or failed is not sent again.
+//     or failed is not sent again, and does not wait until it would be.
 //   - Calls that were sent are answered.
 //   - Waits go on, as do polls and cancellations. A wait that begins now is
 //     permitted. [RunsService.Watch] counts until its channel is closed.
@@ -29,7 +29,9 @@ import (
 //     longer. Calls that were sent continue.
 //
 // Afterwards the client is closed (see [Client.Close]). The error is nil if nothing
-// was left, or a [*DrainError] that says what. Use [AgentsService.TriggerAndWait]
+// was left, or a [*DrainError] that says what, also if Drain was called before. Do
+// not call it from an Observer, from a function of [WithProgress], or in a loop over
+// a wait: what it waits for would then wait for it. Use [AgentsService.TriggerAndWait]
 // rather than a call followed by a wait: between the two, nothing is in progress.
 //
 // Connectors are drained by their callers: they queue nothing, and
@@ -146,6 +148,7 @@ type activity struct {
 	waits   map[*activeWait]struct{}
 	closing stops           // of queued calls
 	over    stops           // of waits
+	ended   []*activeWait   // by Drain
 	idle    []chan struct{} // are closed when nothing is in progress
 	unknown []error         // of calls that ended while draining
 }
@@ -241,15 +244,20 @@ func (a *activity) leave(k *call, err error) {
 // drains reports whether the call is made while the client drains.
 func (k *call) drains() bool { return k.lane == LanePoll || k.lane == LaneCancel }
 
-// end ends all waits. It returns them, and those that cancel what they wait for.
+// end ends all waits. It returns those that were ever ended, and those that cancel
+// what they wait for.
 func (a *activity) end() (waits, aborting []*activeWait) {
 	a.mu.Lock()
-	waits = slices.Collect(maps.Keys(a.waits))
+	for w := range a.waits {
+		if !w.ended {
+			w.ended = true
+			a.ended = append(a.ended, w)
+		}
+	}
+	waits = slices.Clone(a.ended)
 	a.mu.Unlock()
 	for _, w := range waits {
-		if w.pending != nil {
-			w.last = w.pending()
-		}
+		w.end()
 		if w.aborts {
 			aborting = append(aborting, w)
 		}
@@ -275,13 +283,23 @@ func (a *activity) outcomes(cause error) []error {
 type activeWait struct {
 	kind    string
 	pending func() *watch.Pending // nil if it is about to begin
-	last    *watch.Pending        // when it was ended
 	aborts  bool
 	left    chan struct{} // is closed at its end
+	ended   bool          // by Drain; guarded by the mutex of the activity
 
 	mu   sync.Mutex
-	done bool     // it has said what it left
-	ids  []string // and this is it
+	last *watch.Pending // when it was ended
+	done bool           // it has said what it left
+	ids  []string       // and this is it
+}
+
+// end notes what the wait waits for, which ends it.
+func (w *activeWait) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pending != nil && w.last == nil {
+		w.last = w.pending()
+	}
 }
 
 // join registers a wait until leave is called. Its context ends with that of the
@@ -327,71 +345,4 @@ func (w *activeWait) failure(m *mask.Mask) *WaitError {
 		Kind: w.kind, ID: p.IDs[0], Pending: p.IDs, Polls: p.Polls, Err: ErrClosed,
 		LastStatus: mask.Line(m.Text(p.LastStatus), maxID),
 	}
-}
-
-// queueContext is the context of a call that is queued. It also ends when the
-// client drains. Most calls are not queued, so it is set up on first use.
-type queueContext struct {
-	context.Context
-	of *activity
-
-	mu     sync.Mutex
-	joined context.Context // nil if it was not used
-	stop   func()
-}
-
-func (q *queueContext) use() context.Context {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.joined == nil {
-		q.joined, q.stop = q.of.until(q.Context, &q.of.closing)
-	}
-	return q.joined
-}
-
-// queue returns the context of a call that may be queued.
-func (a *activity) queue(ctx context.Context) *queueContext {
-	q, ok := a.free.Get().(*queueContext)
-	if !ok {
-		q = &queueContext{of: a}
-	}
-	q.Context = ctx
-	return q
-}
-
-// unqueue ends a context. It may be used again if nobody has kept it.
-func (a *activity) unqueue(q *queueContext, unused bool) {
-	q.mu.Lock()
-	stop := q.stop
-	if unused {
-		q.Context, q.joined, q.stop = nil, nil, nil
-	}
-	q.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
-	if unused {
-		a.free.Put(q)
-	}
-}
-
-func (q *queueContext) Done() <-chan struct{} { return q.use().Done() }
-
-func (q *queueContext) Err() error {
-	if err := q.Context.Err(); err != nil || !q.of.draining.Load() {
-		return err
-	}
-	return context.Canceled
-}
-
-// Value returns the value of the context that has the channel of Done, by which
-// package context recognizes it.
-func (q *queueContext) Value(key any) any {
-	q.mu.Lock()
-	ctx := q.joined
-	q.mu.Unlock()
-	if ctx == nil {
-		ctx = q.Context
-	}
-	return ctx.Value(key)
 }

@@ -232,12 +232,15 @@ func (f *follower[T]) record(fresh, again []*T, start time.Time) {
 	for _, item := range again {
 		f.note(f.listing.id(item), f.open != nil && f.open(item), now)
 	}
+	// What is forgotten is not new if the list shows it again, because others were
+	// deleted. The clock of the service may be ahead.
+	settled := start.Add(max(0, middle(f.ahead)) - followLate)
 	for id, k := range f.known {
 		if k.open || now.Sub(k.last) < followKept {
 			continue
 		}
 		delete(f.known, id)
-		if at := earlier(k.timestamp, start.Add(-followLate)); at.After(f.begin) {
+		if at := earlier(k.timestamp, settled); at.After(f.begin) {
 			f.begin = at
 		}
 	}

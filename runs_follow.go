@@ -101,7 +101,11 @@ func (s *RunsService) Follow(ctx context.Context, events FollowEvents, p *RunLis
 			for i, c := range slices.Backward(changes) {
 				for _, ended := range []bool{false, true} {
 					wanted := c.fresh && !ended && events&FollowStarted != 0 || c.ended && ended && events&FollowEnded != 0
-					if wanted && selected(c.item) && !yield(&FollowedRun{c.item, ended, points[i]}, nil) {
+					point, created := points[i], c.item.CreatedAt
+					if !ended && c.ended && !point.IsZero() && !created.IsZero() { // its end may follow
+						point = earlier(point, created.Add(-time.Second))
+					}
+					if wanted && selected(c.item) && !yield(&FollowedRun{c.item, ended, point}, nil) {
 						return false
 					}
 				}
@@ -128,6 +132,9 @@ type runFollower struct {
 func (f *runFollower) look(ctx context.Context) ([]changed[Run], error) {
 	start, first := time.Now(), f.last.IsZero()
 	changes, err := f.poll(ctx)
+	if err == nil && len(f.known) > 10*followRuns {
+		err = f.tooMany("remembered", 10*followRuns)
+	}
 	if err != nil || f.open == nil {
 		return changes, err
 	}
@@ -142,9 +149,7 @@ func (f *runFollower) look(ctx context.Context) ([]changed[Run], error) {
 		f.pause = followMax
 	}
 	f.due = start.Add(f.pause - followInitial) // looks have jitter
-	if err == nil && len(f.known) > 10*followRuns {
-		err = f.tooMany("remembered", 10*followRuns)
-	}
+	slices.SortStableFunc(more, func(a, b changed[Run]) int { return b.item.CreatedAt.Compare(a.item.CreatedAt) })
 	return append(changes, more...), err
 }
 

@@ -111,9 +111,9 @@ func StopAtApproval() WaitOption {
 
 // CancelOnAbort cancels the runs that a wait still waits for when its context
 // ends. The wait then returns when the service has responded to the
-// cancellations, or after 10 s at the latest. [AgentsService.TriggerAndWait] also
-// cancels a run whose trigger was being answered at that moment: it waits for up
-// to 10 s for that answer. The requests go to the head of the queue for the rate
+// cancellations, or after 10 s at the latest. [AgentsService.TriggerAndWait] and
+// SendAndWait of package connector also cancel runs whose start was being answered
+// at that moment: they wait for up to 10 s for that answer. The requests go to the head of the queue for the rate
 // limit and cost one request per run. The [*WaitError] says whether the runs were
 // canceled, and wraps the error of a cancellation that failed. The option has no
 // effect on waits for anything but runs.

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/connic-go/connic/internal/bulk"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/list"
 	"github.com/connic-go/connic/internal/mask"
@@ -210,6 +212,10 @@ func (w *waiter[T]) all(ctx context.Context, op string, ids []string) iter.Seq2[
 			yield(nil, err)
 			return
 		}
+		if start, ok := ctx.Value(inject.StartKey{}).(inject.Start); ok {
+			ctx = context.WithValue(ctx, inject.StartKey{}, nil) // it starts them once
+			ids = w.start(ctx, start)
+		}
 		valid := make([]string, 0, len(ids))
 		for _, id := range ids {
 			if err := w.check(ctx, op, id); err == nil {
@@ -224,6 +230,16 @@ func (w *waiter[T]) all(ctx context.Context, op string, ids []string) iter.Seq2[
 			w.pairs(ctx, w.Join(ctx, w.conf.terms(), false, valid...), valid, closed, nil, yield)
 		}
 	}
+}
+
+// start starts what is waited for.
+func (w *waiter[T]) start(ctx context.Context, start inject.Start) (ids []string) {
+	if !w.conf.cancelOnAbort {
+		return start(ctx, func() {})
+	}
+	own := bulk.NewGrace(ctx, abortTimeout)
+	defer own.Stop()
+	return start(own, own.Begin)
 }
 
 // pairs passes on what each item of the wait x ends with, until f returns false.

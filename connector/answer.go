@@ -11,6 +11,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/lenient"
 )
 
@@ -281,7 +282,8 @@ func (c *Connector) send(ctx context.Context, in Input, begin func() error) (*Di
 // Runs that did not complete are returned like the others, and the error
 // includes a [*connic.RunError] for each. If the context ends first, the error
 // is or includes a [*connic.WaitError] whose Pending lists the missing runs;
-// resume with [connic.RunsService.WaitAll].
+// resume with [connic.RunsService.WaitAll], or see [connic.CancelOnAbort]. A client
+// that cannot wait is an error before anything is sent.
 //
 // Sending does not count against the API quota. Each poll of all the runs costs
 // one request: see [connic.RunsService.WaitAll].
@@ -289,27 +291,40 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 	if client == nil {
 		return nil, argument("SendAndWait", "client", "is nil")
 	}
-	dispatch, err := c.Send(ctx, in)
-	if err != nil {
+	if c == nil || c.url == nil || ctx == nil {
+		_, err := c.send(ctx, in, nil)
 		return nil, err
 	}
-	if r := dispatch.Result; r != nil {
-		return []*connic.Run{r.Run()}, c.failure(r)
-	}
-	if len(dispatch.RunIDs) == 0 {
-		return nil, &Error{
-			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1,
-			Err: errNoRun,
+	var dispatch *Dispatch
+	var err error
+	start := inject.Start(func(ctx context.Context, sending func()) []string {
+		begin := func() error { sending(); return nil }
+		if dispatch, err = c.send(ctx, in, begin); err != nil || dispatch.Result != nil {
+			return nil
 		}
-	}
+		return dispatch.RunIDs
+	})
 	var errs []error
-	ended := make(map[string]*connic.Run, len(dispatch.RunIDs))
-	for run, err := range client.Runs.WaitAll(ctx, dispatch.RunIDs, opts...) {
+	ended := make(map[string]*connic.Run)
+	for run, err := range client.Runs.WaitAll(context.WithValue(ctx, inject.StartKey{}, start), nil, opts...) {
 		if run != nil {
 			ended[run.ID] = run
 		}
 		if err != nil {
 			errs = append(errs, c.mask.Error(err)) // it may quote what the agent's tools say
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case dispatch == nil: // nothing was sent
+		return nil, joined(errs)
+	case dispatch.Result != nil:
+		return []*connic.Run{dispatch.Result.Run()}, c.failure(dispatch.Result)
+	case len(dispatch.RunIDs) == 0:
+		return nil, &Error{
+			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1,
+			Err: errNoRun,
 		}
 	}
 	runs := make([]*connic.Run, 0, len(ended))

@@ -221,7 +221,7 @@ func (k *call) start(ctx context.Context) error {
 	if err := k.begin(); err != nil {
 		return &exchange.NotAdmitted{Err: k.connector.mask.Error(err)}
 	}
-	return nil
+	return ctx.Err() // which begin may have ended
 }
 
 // Release implements [exchange.Gate]: a 429 begins a pause for all callers.

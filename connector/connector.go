@@ -52,6 +52,7 @@ type config struct {
 	timeout     time.Duration
 	maxInFlight int
 	maxBody     int64
+	observed    []connic.Option // of telemetry
 	telemetry   *connic.Telemetry
 }
 
@@ -118,10 +119,12 @@ func WithMaxResponseBytes(n int64) Option {
 // connector. A call that waits for one of [WithMaxInFlight] is queued, and so is
 // one that waits for the end of a pause after a 429. The error of the last event
 // is that of the method, such as a [*connic.RunError]. Until then the call counts
-// against [WithMaxInFlight], so an observer must not wait for another one.
+// against [WithMaxInFlight], so an observer must not wait for another one. If
+// WithTelemetry is given more than once, all of its options apply.
 func WithTelemetry(opts ...connic.Option) Option {
 	return func(c *config) (err error) {
-		c.telemetry, err = connic.NewTelemetry(opts...)
+		c.observed = append(c.observed, opts...)
+		c.telemetry, err = connic.NewTelemetry(c.observed...)
 		return err
 	}
 }

@@ -110,6 +110,7 @@ const (
 	keyEnded
 	keyUsage
 	keyApproval
+	keyApprovalID
 	keyTool
 	keyRequested
 	keyAction
@@ -123,7 +124,7 @@ const (
 var deliveryKeys = map[string]int{
 	"run_id": keyRunID, "id": keyID, "agent_name": keyAgent, "status": keyStatus, "output": keyOutput, "error": keyError,
 	"started_at": keyStarted, "ended_at": keyEnded, "token_usage": keyUsage,
-	"approval": keyApproval, "approval_id": keyApproval, "tool_name": keyTool, "requested_at": keyRequested, "expires_at": keyRequested,
+	"approval": keyApproval, "approval_id": keyApprovalID, "tool_name": keyTool, "requested_at": keyRequested, "expires_at": keyRequested,
 	"action": keyAction, "actor": keyResource, "resource_type": keyResource, "resource_id": keyResource,
 	"message": keyMessage, "msg": keyMessage, "body": keyMessage, "level": keyLevel, "severity": keyLevel, "severity_text": keyLevel,
 	"timestamp": keyTime, "time": keyTime, "created_at": keyTime,
@@ -165,7 +166,7 @@ func (d *Delivery) read(in *lenient.Decoder, item bool) error {
 	switch {
 	case d.Kind == KindRun:
 		d.RunID = cmp.Or(d.RunID, text(m[keyID]))
-	case d.Kind == KindApproval && m.has(keyApproval):
+	case d.Kind == KindApproval && (m.has(keyApproval) || m.has(keyApprovalID)):
 		a := d.Approval()
 		d.RunID, d.AgentName = a.RunID, a.AgentName
 	}
@@ -176,11 +177,15 @@ func (d *Delivery) read(in *lenient.Decoder, item bool) error {
 // or an approval only by what no payload has by chance; the items of a batch
 // come from drains, in forms that are not documented.
 func (d *Delivery) kind(m *members, item bool) Kind {
-	approval := m.has(keyApproval) || m.has(keyTool) && m.has(keyRequested)
+	approval := m.has(keyApprovalID) || m.has(keyTool) && m.has(keyRequested)
+	if raw := m[keyApproval]; !approval && len(raw) > 0 && raw[0] == '{' {
+		a := record[connic.Approval](raw)
+		approval = a.ID != "" || a.ToolName != ""
+	}
 	switch {
 	case !item && d.RunID != "" && d.AgentName != "" && d.Status.Finished() && (m.has(keyEnded) || m.has(keyUsage)):
 		return KindRun
-	case approval, !item && d.Status == connic.RunAwaitingApproval:
+	case approval, !item && d.Status == connic.RunAwaitingApproval && d.RunID != "":
 		return KindApproval
 	case !item:
 		return KindPayload

@@ -18,9 +18,9 @@
 //
 // A [Receiver], or a [Handler], which is one with default settings, is an
 // [http.Handler] that verifies deliveries, drops repetitions, and passes each to a
-// function. [Mux.Deliver] is such a function: it passes deliveries on by their
-// [Kind], their agent, or a key of their payload, and what nobody handles to a
-// fallback. [Delivery.Run], [Delivery.Approval], [Delivery.LogLine] and
+// function. A [Mux] passes them on by their [Kind], their agent, or a key of their
+// payload, and what nobody handles to a fallback: [Mux.Handler] is its handler, and
+// [Mux.Deliver] its function. [Delivery.Run], [Delivery.Approval], [Delivery.LogLine] and
 // [Delivery.AuditEntry] are typed forms of a [Delivery], whose Body is always the
 // JSON as received. Drains post batches, whose items are deliveries themselves.
 //

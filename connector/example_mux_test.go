@@ -35,7 +35,7 @@ func ExampleMux() {
 	defer srv.Close()
 	const secret = "whsec-0123456789" // of the connector, from the dashboard
 	serve := http.NewServeMux()
-	serve.Handle("POST /hooks/connic", connector.Handler(mux.Deliver, secret))
+	serve.Handle("POST /hooks/connic", mux.Handler(secret))
 	shop := httptest.NewServer(serve)
 	defer shop.Close()
 	out := srv.Outbound(shop.URL+"/hooks/connic", nil).WithSecret(secret)

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -11,14 +12,15 @@ import (
 )
 
 // A Mux passes each delivery to the handler that was registered for it. Its
-// [Mux.Deliver] is the function of a [Handler] or a [Receiver]:
+// [Mux.Handler] is the [http.Handler] that verifies them, with default settings;
+// with others, [Mux.Deliver] is the function of a [Receiver]:
 //
 //	mux := connector.NewMux()
 //	mux.HandleAgent(connector.KindRun, "invoices", storeInvoice)
 //	mux.HandlePayload("type", "refund", refund)
 //	mux.HandleItems(connector.KindLog, insertLines)
 //	mux.Fallback(unexpected)
-//	http.Handle("POST /hooks/connic", connector.Handler(mux.Deliver, secret))
+//	http.Handle("POST /hooks/connic", mux.Handler(secret))
 //
 // The most specific handler is called: for a payload that of a key and its value,
 // then for any delivery that of its kind and agent, then that of its kind, then
@@ -31,8 +33,8 @@ import (
 // so a handler must tolerate an item that it has handled before.
 //
 // The methods that register handlers panic where [http.ServeMux] would: if the
-// handler is nil, if there is one already, or if the kind does not exist. All methods are safe for concurrent
-// use, and no lock is held while a handler runs.
+// handler is nil, if there is one already, or if the kind does not exist. All
+// methods are safe for concurrent use, and no lock is held while a handler runs.
 type Mux struct {
 	mu       sync.RWMutex
 	handlers map[route]handler
@@ -59,6 +61,10 @@ type handler struct {
 
 // NewMux returns a Mux without handlers. It needs a [Mux.Fallback].
 func NewMux() *Mux { return &Mux{handlers: make(map[route]handler)} }
+
+// Handler returns the [http.Handler] that verifies deliveries and passes them on:
+// see the function [Handler].
+func (m *Mux) Handler(secrets ...Secret) http.Handler { return Handler(m.Deliver, secrets...) }
 
 // Handle registers the handler of all deliveries of a kind, and of all items of
 // that kind.
@@ -157,9 +163,12 @@ func (m *Mux) find(d *Delivery) handler {
 			return handler{one: handle}
 		}
 	}
-	for _, agent := range []string{d.AgentName, base(d.AgentName), ""} {
+	for agent := d.AgentName; ; agent = base(agent) {
 		if h, found := m.handlers[route{d.Kind, agent}]; found {
 			return h
+		}
+		if agent == "" {
+			break
 		}
 	}
 	if d.Kind == KindBatch {
@@ -168,10 +177,10 @@ func (m *Mux) find(d *Delivery) handler {
 	return handler{one: m.fallback}
 }
 
-// base returns the name of the agent of which another is an A/B variant.
+// base returns the longest name of an agent of which another can be an A/B variant,
+// or "".
 func base(agent string) string {
-	name, _, _ := strings.Cut(agent, "-test-")
-	return name
+	return agent[:max(0, strings.LastIndex(agent, "-test-"))]
 }
 
 // payload returns the handler of a payload by its keys, or nil.

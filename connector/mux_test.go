@@ -42,6 +42,7 @@ func TestMuxRoutes(t *testing.T) {
 	m.HandleAgent(connector.KindRun, "clerk", noted(&calls, "clerk"))
 	m.HandleAgent(connector.KindRun, "clerk-test-b", noted(&calls, "variant"))
 	m.Handle(connector.KindApproval, noted(&calls, "approval"))
+	m.HandleAgent(connector.KindRun, "clerk-test-desk", noted(&calls, "desk"))
 	m.HandleAgent(connector.KindApproval, "clerk", noted(&calls, "approval of clerk"))
 	m.HandlePayload("type", "refund", noted(&calls, "refund"))
 	m.HandlePayload("n", "7", noted(&calls, "seven"))
@@ -53,6 +54,9 @@ func TestMuxRoutes(t *testing.T) {
 		{ofAgent("clerk"), "clerk"},
 		{ofAgent("clerk-test-a"), "clerk"},
 		{ofAgent("clerk-test-b"), "variant"},
+		{ofAgent("clerk-test-desk-test-a"), "desk"}, // not one of the clerk
+		{ofAgent("clerk-test-a-test-a"), "clerk"},
+		{ofAgent("-test-a"), "run"},
 		{`{"approval_id":"1"}`, "approval"},
 		{`{"approval_id":"1","agent_name":"clerk"}`, "approval of clerk"},
 		{`{"type":"refund"}`, "refund"},
@@ -63,6 +67,7 @@ func TestMuxRoutes(t *testing.T) {
 		{`{"n":"7"}`, "seven"},
 		{`{"n":8}`, "fallback"},
 		{`{"n":7,"type":"refund"}`, "refund"}, // registered first
+		{`{"type":"refund","approval":"of a manager","status":"awaiting_approval"}`, "refund"},
 		{`{"type":"charge","n":7}`, "seven"},
 		{`{"on":true}`, "on"},
 		{`{"a":{"type":"refund"}}`, "fallback"},

@@ -48,13 +48,14 @@ func (d *Delivery) Run() *connic.Run {
 func (d *Delivery) Approval() *connic.Approval {
 	var notice struct {
 		Approval json.RawMessage `json:"approval"`
+		ID       string          `json:"approval_id"`
 	}
 	body := d.Body
 	if lenient.Unmarshal(d.Body, &notice) == nil && len(notice.Approval) > 0 && notice.Approval[0] == '{' {
 		body = notice.Approval
 	}
 	a := record[connic.Approval](body)
-	a.RunID, a.AgentName = cmp.Or(a.RunID, d.RunID), cmp.Or(a.AgentName, d.AgentName)
+	a.ID, a.RunID, a.AgentName = cmp.Or(a.ID, notice.ID), cmp.Or(a.RunID, d.RunID), cmp.Or(a.AgentName, d.AgentName)
 	return a
 }
 

@@ -99,9 +99,29 @@ func TestRecords(t *testing.T) {
 			t.Errorf("%s: %+v", body, a)
 		}
 	}
+	d = parsed(t, `{"approval_id": 5, "approval": {"tool_name": "pay"}}`)
+	if a := d.Approval(); a.ID != "5" || a.ToolName != "pay" {
+		t.Errorf("%+v", a)
+	}
 	d = parsed(t, `{"approval_id": 5, "approval": true, "reason": "no"}`)
 	if a := d.Approval(); a.ID != "5" || a.Reason != "no" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestApprovalsByChance: what an agent's tool posts is no approval because of a word
+// that a payload of its own may have.
+func TestApprovalsByChance(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]connector.Kind{
+		`{"approval": true}`: connector.KindPayload, `{"approval": "ada"}`: connector.KindPayload, `{"approval": {"by": "ada"}}`: connector.KindPayload,
+		`{"order": 7, "status": "awaiting_approval"}`:    connector.KindPayload,
+		`{"run_id": "7", "status": "awaiting_approval"}`: connector.KindApproval, `{"approval_id": 7}`: connector.KindApproval,
+		`{"approval": {"id": "1"}}`: connector.KindApproval, `{"approval": {"tool_name": "pay"}}`: connector.KindApproval,
+	} {
+		if d := parsed(t, body); d.Kind != want {
+			t.Errorf("%s is a %s", body, d.Kind)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
+	"github.com/connic-go/connic/connictest"
 )
 
 // steps are the events of calls, one a line.
@@ -325,5 +326,17 @@ func TestWhatTelemetryOfACallCosts(t *testing.T) { //nolint:paralleltest // it c
 	t.Logf("%.0f allocations without telemetry, %.0f with none set, %.0f with an observer", without, empty, observed)
 	if without > 36 || empty > without+1 || observed > without+4 {
 		t.Errorf("%.0f allocations, %.0f, %.0f", without, empty, observed)
+	}
+}
+
+// Options given in two parts all apply.
+func TestTelemetryInParts(t *testing.T) {
+	t.Parallel()
+	srv := connictest.New(t)
+	srv.Agent("a", func(context.Context, connictest.Input) (any, error) { return "x", nil })
+	var first, second steps
+	c := srv.Connector("a").Client(connector.WithTelemetry(connic.WithObserver(first.observe)), connector.WithTelemetry(connic.WithObserver(second.observe)))
+	if _, err := c.Call(t.Context(), connector.Input{Message: "m"}); err != nil || len(first.lines) != 2 || !slices.Equal(first.lines, second.lines) {
+		t.Errorf("%v, %q, %q", err, first.lines, second.lines)
 	}
 }

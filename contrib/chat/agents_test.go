@@ -268,3 +268,17 @@ func TestNamesOfAgents(t *testing.T) {
 		})
 	}
 }
+
+// A variant is one of the agent with the longest name that it begins with.
+func TestVariantsOfAgentsWithLikeNames(t *testing.T) {
+	t.Parallel()
+	virtuallyConnected(t, `{"type": "connected", "connector_run_id": "cr-1", "agents": ["load", "load-test-desk"]}`, answering([]string{
+		`{"type":"response","id":"ID","response":"x","agent":"load-test-desk-test-b"}`, `{"type":"response","id":"ID","response":"y","agent":"load-test-b"}`,
+	}), func(t *testing.T, s *chat.Session) {
+		t.Helper()
+		answer, err := s.Ask(t.Context(), chat.Message{Text: "m"})
+		if err != nil || answer.Text != "x\n\ny" {
+			t.Errorf("%+v, %v", answer, err)
+		}
+	})
+}

@@ -26,6 +26,7 @@ type config struct {
 	interval, timeout time.Duration
 	idle, approval    time.Duration
 	maxMessage        int64
+	observed          []connic.Option   // of telemetry
 	telemetry         *connic.Telemetry // nil if there is none
 }
 

@@ -44,13 +44,10 @@ func (p *speaker) unread() string {
 }
 
 // nameOf returns the name under which an agent is expected. Variants of an A/B
-// test have names of their own.
+// test have names of their own, which begin with that of the agent.
 func (r *Reply) nameOf(agent string) string {
-	if slices.Contains(r.expected, agent) {
-		return agent
-	}
-	for _, name := range r.expected {
-		if strings.HasPrefix(agent, name+"-test-") {
+	for name := agent; name != ""; name = name[:max(0, strings.LastIndex(name, "-test-"))] {
+		if slices.Contains(r.expected, name) {
 			return name
 		}
 	}

@@ -19,10 +19,12 @@ import (
 // A call "chat.send" lasts from Send to the end of the reply, and its last event
 // has the error of the reply. Events are reported on the goroutines of the
 // caller: the last ones by [Reply.Wait], by the loop over the reply, or, if the
-// reply is not read, by the next Send or by Close.
+// reply is not read, by the next Send or by Close. If WithTelemetry is given more
+// than once, all of its options apply.
 func WithTelemetry(opts ...connic.Option) Option {
 	return func(c *config) (err error) {
-		c.telemetry, err = connic.NewTelemetry(opts...)
+		c.observed = append(c.observed, opts...)
+		c.telemetry, err = connic.NewTelemetry(c.observed...)
 		return err
 	}
 }

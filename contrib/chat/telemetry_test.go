@@ -324,3 +324,18 @@ func TestObserversOfADialThatDoNotReturn(t *testing.T) {
 	}()
 	<-closed // or the test's own timeout
 }
+
+// Options given in two parts all apply.
+func TestTelemetryInParts(t *testing.T) {
+	t.Parallel()
+	var first, second steps
+	virtually(t, answering([]string{`{"type":"response","id":"ID","response":"ab"}`}), func(t *testing.T, s *chat.Session) {
+		t.Helper()
+		if _, err := s.Ask(t.Context(), chat.Message{Text: "m"}); err != nil {
+			t.Error(err)
+		}
+		if lines := first.taken(); len(lines) != 4 || !slices.Equal(lines, second.taken()) {
+			t.Errorf("%q", lines)
+		}
+	}, chat.WithTelemetry(connic.WithObserver(first.observe)), chat.WithTelemetry(connic.WithObserver(second.observe)))
+}

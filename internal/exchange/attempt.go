@@ -57,7 +57,22 @@ func checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) 
 // backoff is the retryablehttp.Backoff of every Engine. Attempts never return an
 // error to retryablehttp, so resp is never nil.
 func backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
-	return exchangeOf(resp.Request.Context()).wait
+	x := exchangeOf(resp.Request.Context())
+	if _, ok := x.Caller.(Pauser); ok && x.pause(x.wait) == nil {
+		return 0
+	}
+	return x.wait
+}
+
+// pause waits for d, or until the caller's context ends, or the caller does not want
+// another attempt, which its gate then refuses.
+func (x *Exchange) pause(d time.Duration) error {
+	p, ok := x.Caller.(Pauser)
+	if !ok {
+		return Sleep(x, d)
+	}
+	p.Pause(d)
+	return x.Err()
 }
 
 func (x *Exchange) fail(cause Cause, err error) { x.cause, x.err = cause, err }
@@ -69,7 +84,7 @@ func (x *Exchange) attempt(next http.RoundTripper, r *http.Request, refusedBefor
 	if x.notBefore != nil && time.Until(*x.notBefore) > longPause {
 		// The gate may let others ask earlier. This call waits as long as it was
 		// told to.
-		if err := Sleep(x, time.Until(*x.notBefore)); err != nil {
+		if err := x.pause(time.Until(*x.notBefore)); err != nil {
 			x.fail(CauseContext, err)
 			return
 		}

@@ -77,6 +77,12 @@ type Caller interface {
 	Observe(e Event)
 }
 
+// A Pauser is a Caller that may end the pauses between attempts, after which its gate
+// admits none.
+type Pauser interface {
+	Pause(d time.Duration)
+}
+
 // NotAdmitted is the error of a Gate that refuses an attempt.
 type NotAdmitted struct{ Err error }
 

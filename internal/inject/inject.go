@@ -2,11 +2,21 @@
 // requests.
 package inject
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // Operation is the key of the operation of a call, a connic.Operation. The
 // context of a call of the API has the call instead.
 type Operation struct{}
+
+// StartKey is the key of a [Start] in the context of a wait for many runs.
+type StartKey struct{}
+
+// A Start starts the runs of a wait, and returns their ids. It calls sending before
+// each request; from then on ctx lasts as long as the wait needs the response.
+type Start func(ctx context.Context, sending func()) (ids []string)
 
 // Key is the key of an [Injector] in the context of a call.
 type Key struct{}

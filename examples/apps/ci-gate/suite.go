@@ -70,6 +70,15 @@ func (m *money) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// UnmarshalJSON implements [json.Unmarshaler] rather than that of [connic.Money].
+func (m *money) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	return m.UnmarshalText([]byte(text))
+}
+
 func (m money) set() bool { return m.Currency != "" }
 
 // loadSuite reads a file of cases, YAML or JSON, and the files that the cases
