@@ -3,12 +3,14 @@ package connictest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httputil"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -131,14 +133,17 @@ func Record(t TB, path string, o *RecordOptions) *Recording {
 // Where the test passes a value that the file represents by a placeholder, such
 // as an id of its own, responses contain the value.
 //
-// If the environment variable CONNIC_RECORD is set, Replay records: it is
-// equivalent to [Record], and writes the file anew.
+// If the environment variable CONNIC_RECORD is set, to anything but a false value
+// such as 0, Replay records: it is equivalent to [Record], and writes the file
+// anew. Each test needs a file of its own.
 func Replay(t TB, path string, o *RecordOptions) *Recording {
 	t.Helper()
-	if os.Getenv(recordVariable) != "" {
+	value := os.Getenv(recordVariable)
+	if on, err := strconv.ParseBool(value); value != "" && (on || err != nil) {
 		return Record(t, path, o)
 	}
 	r := newRecording(t, path, o)
+	r.file = new(recordingFile)    // for a TB whose Fatalf returns
 	text, err := os.ReadFile(path) //nolint:gosec // the test names it
 	if err == nil {
 		err = r.read(text)
@@ -292,6 +297,9 @@ func (r *Recording) write() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if skipped, ok := r.test.(interface{ Skipped() bool }); ok && skipped.Skipped() && len(r.raw) == 0 {
+		return
+	}
 	if len(r.raw) == 0 {
 		r.wrong = "there was no request"
 	}
@@ -304,9 +312,25 @@ func (r *Recording) write() {
 		err = os.MkdirAll(filepath.Dir(r.path), 0o750)
 	}
 	if err == nil {
-		err = os.WriteFile(r.path, text, 0o600)
+		err = replaceFile(r.path, text)
 	}
 	if err != nil {
 		r.test.Errorf("connictest: %s is not written: %v", r.path, err)
 	}
+}
+
+// replaceFile writes a file, such that others see the old one or all of the new.
+func replaceFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
