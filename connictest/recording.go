@@ -96,8 +96,15 @@ const (
 // are replaced too, unless the options keep them. What the test itself passes,
 // such as the message for an agent, is represented by a placeholder and a
 // fingerprint of 32 bits, with which Replay recognizes it; whoever guesses such a
-// text can confirm the guess. Times, numbers, statuses, names of agents and of
-// other resources, and names of members are kept.
+// text can confirm the guess. A secret that is the value of a member has no
+// fingerprint: Replay accepts any. Times, numbers, and names of members are kept,
+// as are, outside of payloads, inputs, outputs and metadata, statuses and names of
+// agents and of other resources. Secrets and ids of fewer than 8 bytes are
+// replaced where they are values, but not within kept texts.
+//
+// Requests are sent without Accept-Encoding. A response that is compressed
+// nevertheless fails the test, as does a WebSocket connection. A response that
+// breaks off is replayed as a broken connection.
 //
 // Before it writes, Record searches the result for all that it has replaced, in
 // plain, escaped, hexadecimal and base64 form. If it finds any, it fails the
