@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/internal/hook"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/scrub"
@@ -37,7 +38,7 @@ var private = []string{"actor", "user", "person", "author", "owner", "profile", 
 
 // ofPeople lists the members within which all values are of people, also those
 // whose names are ones of the API.
-var ofPeople = []string{"input", "output", "payload", "message", "content", "text", "metadata", "arguments", "attributes"}
+var ofPeople = []string{"input", "output", "payload", "message", "content", "text", "metadata", "metadata_filter", "context", "run_context", "arguments", "attributes"}
 
 // secretNames lists the members whose values are secrets, in lower case and
 // without separators; others are those that end with one of secretEnds.
@@ -190,7 +191,7 @@ func (s *scrubber) exchange(x *rawExchange) *recordedExchange {
 			}
 		}
 	}
-	s.people = x.op == "agents.trigger" || x.op == connectorOperation
+	s.people = isPayload(x)
 	y.Request.Parts, y.Request.Body = s.body(x.header.Get("Content-Type"), x.body)
 	s.people, s.request = false, false
 	if x.status == 0 {
@@ -206,6 +207,15 @@ func (s *scrubber) exchange(x *rawExchange) *recordedExchange {
 		y.Response.Body = body
 	}
 	return y
+}
+
+// isPayload reports whether the body of a request is one of people.
+func isPayload(x *rawExchange) bool {
+	if x.op == deliveryOperation {
+		d, err := connector.ParseDelivery(x.body)
+		return err == nil && d.Kind == connector.KindPayload
+	}
+	return x.op == "agents.trigger" || x.op == connectorOperation
 }
 
 // path returns the path of a request, after the base URL. That of a connector is

@@ -152,7 +152,7 @@ func TestReplayOfADeletedRun(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+		bounded, cancel := context.WithTimeout(ctx, 10*time.Minute)
 		defer cancel()
 		go func() {
 			time.Sleep(5 * time.Second)
@@ -163,7 +163,7 @@ func TestReplayOfADeletedRun(t *testing.T) {
 				panic(err)
 			}
 		}()
-		if _, err := c.Runs.Wait(ctx, result.RunID); !errors.Is(err, connic.ErrNotFound) {
+		if _, err := c.Runs.Wait(bounded, result.RunID); !errors.Is(err, connic.ErrNotFound) {
 			return fmt.Errorf("wait: %w", err)
 		}
 		return nil
@@ -246,6 +246,7 @@ func TestReplayOfOtherPolls(t *testing.T) {
 				continue
 			}
 			t.Run(a+" "+b, func(t *testing.T) {
+				t.Parallel()
 				if told := replay(t, path, nil, again); told != "" {
 					t.Errorf("%s", told)
 				}

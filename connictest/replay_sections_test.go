@@ -152,10 +152,10 @@ func TestReplayOfEverySection(t *testing.T) {
 					_, _ = c.Agents.Trigger(ctx, "support", connic.TriggerRequest{Message: fmt.Sprint("m", i)})
 				}
 			}()
-			ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+			bounded, cancel := context.WithTimeout(ctx, 10*time.Minute)
 			defer cancel()
 			seen := map[string]int{}
-			for e, err := range c.Runs.Follow(ctx, connic.FollowEnded, &connic.RunListParams{CreatedAfter: since}) {
+			for e, err := range c.Runs.Follow(bounded, connic.FollowEnded, &connic.RunListParams{CreatedAfter: since}) {
 				if err != nil {
 					return err
 				}
@@ -176,10 +176,10 @@ func TestReplayOfEverySection(t *testing.T) {
 					_, _ = c.Agents.Trigger(ctx, "support", connic.TriggerRequest{Message: fmt.Sprint("m", i)})
 				}
 			}()
-			ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+			bounded, cancel := context.WithTimeout(ctx, 10*time.Minute)
 			defer cancel()
 			n := 0
-			for _, err := range c.AuditLogs.Follow(ctx, &connic.AuditLogListParams{From: since}) {
+			for _, err := range c.AuditLogs.Follow(bounded, &connic.AuditLogListParams{From: since}) {
 				if err != nil {
 					return err
 				}
