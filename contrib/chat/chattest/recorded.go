@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"reflect"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -100,7 +99,7 @@ func (h *recorded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // dial opens a session with the service, and returns its first message, or the
 // response that refuses the session.
 func (h *recorded) dial(ctx context.Context) (conn *websocket.Conn, status int, body []byte, err error) {
-	conn, resp, err := websocket.Dial(ctx, h.url, &websocket.DialOptions{HTTPClient: h.client, HTTPHeader: http.Header{secretHeader: {string(h.secret)}}})
+	conn, resp, err := websocket.Dial(ctx, h.url, &websocket.DialOptions{HTTPClient: h.client, HTTPHeader: http.Header{secretHeader: {string(h.secret)}}}) //nolint:bodyclose // it need not be closed
 	if err != nil {
 		if resp != nil && resp.StatusCode >= http.StatusBadRequest {
 			body, _ = io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // best effort
@@ -144,42 +143,55 @@ func (h *recorded) exchange(ctx context.Context, method string, body []byte, nex
 	return resp.StatusCode, answer, err
 }
 
+// members are those of a message.
+type members = map[string]json.RawMessage
+
 // A turn is a message and what the service sent in reply.
 type turn struct {
-	id     any
+	id     json.RawMessage
 	body   []byte // without the id
-	frames []object
+	frames []members
 }
 
 func newTurn(data []byte) *turn {
 	x := &turn{body: data}
-	var m object
+	var m members
 	if json.Unmarshal(data, &m) == nil {
 		x.id = m["id"]
 		delete(m, "id")
-		x.body, _ = json.Marshal(m) // it was decoded from JSON
+		if body, err := json.Marshal(m); err == nil {
+			x.body = body
+		}
 	}
 	return x
 }
 
 // add adds a message of the service. Chunks become part of the first one.
-func (x *turn) add(f object) {
+func (x *turn) add(f members) {
 	delete(f, "id")
-	if f["type"] == "stream_chunk" {
-		for _, o := range x.frames {
-			if o["type"] != f["type"] || !reflect.DeepEqual(o["agent"], f["agent"]) {
+	if string(f["type"]) == `"stream_chunk"` {
+		for _, first := range x.frames {
+			if !bytes.Equal(first["type"], f["type"]) || !bytes.Equal(first["agent"], f["agent"]) {
 				continue
 			}
 			for _, name := range []string{"chunk", "content", "text", "delta"} {
-				before, _ := o[name].(string)
-				if chunk, ok := f[name].(string); ok {
-					o[name] = before + chunk
+				var before, chunk string
+				if json.Unmarshal(first[name], &before) != nil || json.Unmarshal(f[name], &chunk) != nil {
+					continue
+				}
+				if both, err := json.Marshal(before + chunk); err == nil {
+					first[name] = both
+					return
 				}
 			}
-			return
 		}
 	}
 	x.frames = append(x.frames, f)
+}
+
+// recordedReply is the form in which a reply is recorded.
+type recordedReply struct {
+	Frames []members `json:"frames"`
 }
 
 // record passes messages on in both directions, and records them when the
@@ -199,12 +211,12 @@ func (h *recorded) record(ctx context.Context, cancel func(), conn, service *web
 				}
 				return
 			}
-			var f object
+			var f members
 			mu.Lock()
 			if json.Unmarshal(data, &f) == nil && len(turns) > 0 {
 				to := turns[len(turns)-1]
 				for _, x := range turns {
-					if id := f["id"]; id != nil && reflect.DeepEqual(id, x.id) {
+					if id := f["id"]; id != nil && bytes.Equal(id, x.id) {
 						to = x
 					}
 				}
@@ -232,7 +244,7 @@ func (h *recorded) record(ctx context.Context, cancel func(), conn, service *web
 	reading.Wait()
 	for _, x := range turns {
 		_, _, _ = h.exchange(context.WithoutCancel(ctx), http.MethodPost, x.body, func() (int, []byte, error) {
-			body, err := json.Marshal(object{"frames": x.frames})
+			body, err := json.Marshal(recordedReply{x.frames})
 			return http.StatusOK, body, err
 		})
 	}
@@ -246,7 +258,7 @@ func (h *recorded) replay(ctx context.Context, conn *websocket.Conn) {
 			return
 		}
 		x := newTurn(data)
-		var reply struct{ Frames []object }
+		var reply recordedReply
 		status, body, err := h.exchange(ctx, http.MethodPost, x.body, nil)
 		if err != nil || status != http.StatusOK || json.Unmarshal(body, &reply) != nil {
 			_ = conn.Close(websocket.StatusPolicyViolation, "The recording does not have this message")

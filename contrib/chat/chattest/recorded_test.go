@@ -3,8 +3,10 @@ package chattest_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,8 +36,8 @@ func (r *reports) Errorf(f string, args ...any) {
 }
 
 func (r *reports) end() string {
-	for i := len(r.cleanups) - 1; i >= 0; i-- {
-		r.cleanups[i]()
+	for _, f := range slices.Backward(r.cleanups) {
+		f()
 	}
 	return strings.Join(r.errors, "\n")
 }
@@ -43,12 +45,11 @@ func (r *reports) end() string {
 // talk asks two questions over a recording.
 func talk(t *testing.T, r *reports, rec *connictest.Recording, service *chattest.Server, second string) {
 	t.Helper()
-	url, secret, upstream := "", connector.Secret("another-secret"), (chattest.TB)(nil)
-	var handler = chattest.Recorded(r, rec, "", "", nil)
+	url, secret, client := "", connector.Secret("another-secret"), (*http.Client)(nil)
 	if service != nil {
-		upstream, url, secret = r, "ws://connect.test/chat-of-the-test", service.Secret()
-		handler = chattest.Recorded(r, rec, url, secret, chattest.Client(upstream, service))
+		url, secret, client = "ws://connect.test/chat-of-the-test", service.Secret(), chattest.Client(r, service)
 	}
+	handler := chattest.Recorded(r, rec, url, secret, client)
 	s, err := chat.Dial(t.Context(), "ws://localhost/x", secret, chat.WithHTTPClient(chattest.Client(r, handler)))
 	if err != nil {
 		r.Errorf("%v", err)
@@ -111,14 +112,15 @@ func TestRecordedSessions(t *testing.T) {
 func TestRecordedRefusals(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "chat.json")
-	refused := func(r *reports, t *testing.T, h func(*reports) *chattest.Server, rec *connictest.Recording) {
-		var handler = chattest.Recorded(r, rec, "", "", nil)
-		if service := h(r); service != nil {
-			handler = chattest.Recorded(r, rec, "ws://connect.test/x", "a-wrong-secret", chattest.Client(r, service))
-		}
+	dial := func(t *testing.T, r *reports, rec *connictest.Recording, client *http.Client) {
+		t.Helper()
+		handler := chattest.Recorded(r, rec, "ws://connect.test/x", "a-wrong-secret", client)
 		_, err := chat.Dial(t.Context(), "ws://localhost/x", "a-wrong-secret", chat.WithHTTPClient(chattest.Client(r, handler)))
 		if err == nil || !strings.Contains(err.Error(), "401") {
 			r.Errorf("%v", err)
+		}
+		if told := r.end(); told != "" {
+			t.Error(told)
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -126,16 +128,10 @@ func TestRecordedRefusals(t *testing.T) {
 		defer srv.Close()
 		srv.Agent("x", func(context.Context, connictest.Input) (any, error) { return "x", nil })
 		r := new(reports)
-		refused(r, t, func(*reports) *chattest.Server { return chattest.New(srv.Connector("x")) }, connictest.Record(r, path, nil))
-		if told := r.end(); told != "" {
-			t.Fatal(told)
-		}
+		dial(t, r, connictest.Record(r, path, nil), chattest.Client(r, chattest.New(srv.Connector("x"))))
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := new(reports)
-		refused(r, t, func(*reports) *chattest.Server { return nil }, connictest.Replay(r, path, nil))
-		if told := r.end(); told != "" {
-			t.Error(told)
-		}
+		dial(t, r, connictest.Replay(r, path, nil), nil)
 	})
 }
