@@ -129,6 +129,30 @@ var mutations = map[string]func(t *testing.T, srv *connictest.Server, c *connic.
 		t.Helper()
 		return c.Budgets.Delete(t.Context(), must[*connic.Budget](t)(c.Budgets.Create(t.Context(), daily("10"))).ID)
 	},
+	"approvals.decide": func(t *testing.T, srv *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		srv.Agent("asks", func(ctx context.Context, in connictest.Input) (any, error) { return nil, in.AwaitApproval(ctx) })
+		run := must[*connic.Run](t)(c.Agents.TriggerAndWait(t.Context(), "asks", connic.TriggerRequest{Message: "m"}, connic.StopAtApproval()))
+		_, err := c.Approvals.Approve(t.Context(), run.Approval.ID)
+		return err
+	},
+	"connectors.create": func(t *testing.T, _ *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		_, err := c.Connectors.Create(t.Context(), connic.ConnectorCreate{Name: "hook", Type: "http"})
+		return err
+	},
+	"connectors.update": func(t *testing.T, srv *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		srv.Connector("support").Named("hook")
+		hook := must[*connic.Connector](t)(c.Connectors.Find(t.Context(), "hook"))
+		_, err := c.Connectors.Update(t.Context(), hook.ID, connic.ConnectorUpdate{Name: connic.Set("other")})
+		return err
+	},
+	"connectors.delete": func(t *testing.T, srv *connictest.Server, c *connic.Client) error {
+		t.Helper()
+		srv.Connector("support").Named("hook")
+		return c.Connectors.Delete(t.Context(), must[*connic.Connector](t)(c.Connectors.Find(t.Context(), "hook")).ID)
+	},
 }
 
 // known uploads the entry a to the namespace docs and waits for it.

@@ -201,8 +201,12 @@ func (k *call) failed(o *exchange.Outcome) error {
 	case exchange.CauseDecode:
 		var u *exchange.Undecodable
 		_ = errors.As(o.Err, &u)
+		body := u.Body
+		if hide := k.options.hide; hide != nil {
+			body = hide.Bytes(body)
+		}
 		return &DecodeError{
-			Op: k.op.Name, StatusCode: o.Status, RequestID: o.RequestID, Attempts: o.Attempts, Field: u.Field, Body: u.Body, Err: tooLarge(u.Err),
+			Op: k.op.Name, StatusCode: o.Status, RequestID: o.RequestID, Attempts: o.Attempts, Field: u.Field, Body: body, Err: tooLarge(u.Err),
 			item: k.masked(k.item), unknown: o.Unknown, deprecation: (*Deprecation)(o.Deprecation),
 		}
 	case exchange.CauseGate:
@@ -244,6 +248,12 @@ func (k *call) answered(r *exchange.Response, o *exchange.Outcome) *Error {
 	}
 	for _, f := range r.Fields {
 		e.Fields = append(e.Fields, FieldError(f))
+	}
+	if hide := k.options.hide; hide != nil {
+		e.Detail, e.Body = hide.Text(e.Detail), hide.Bytes(e.Body)
+		for i := range e.Fields {
+			e.Fields[i].Msg = hide.Text(e.Fields[i].Msg)
+		}
 	}
 	return e
 }
@@ -323,6 +333,9 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 		return err
 	}
 	k.permit = permit
+	if err := k.begin(); err != nil {
+		return err
+	}
 	switch {
 	case k.options.admitted == nil:
 	case caller.Err() == nil:
@@ -330,6 +343,28 @@ func (k *call) Admit(ctx context.Context, again bool) error {
 	default: // nothing is sent, and nothing follows it
 		quota{k.scope.limiter}.Reserve(-admission.Follow)
 	}
+	return nil
+}
+
+// begin calls the begin of an admitted call. If that fails, or does not return, it
+// gives the admission back.
+func (k *call) begin() error {
+	if k.options.begin == nil {
+		return nil
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			k.Release(exchange.EndNotSent, 0)
+			if k.options.admitted != nil {
+				quota{k.scope.limiter}.Reserve(-1)
+			}
+		}
+	}()
+	if err := k.options.begin(); err != nil {
+		return &exchange.NotAdmitted{Err: err}
+	}
+	begun = true
 	return nil
 }
 

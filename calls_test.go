@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,7 +33,8 @@ var arguments = []any{
 	[]connic.RunSearch{{Marker: "x-1-marker", Since: time.Now()}},
 	connic.TextUpload{Content: "a text"},
 	connic.FileUpload{File: connic.ReaderAtFile("a.txt", content, content.Size())},
-	slices.Values([]connic.Document{connic.TextUpload{Content: "a text"}}),
+	keyed(connic.TextUpload{Content: "a text"}),
+	maps.All(map[string]connic.TriggerRequest{"x-1": {Message: "hi"}}),
 	connic.KnowledgeQuery{Query: "what?"},
 	archiveOf(tarball(map[string]string{"agents/support.yaml": "name: support\n"})),
 	fs.FS(project),
@@ -44,6 +46,9 @@ var arguments = []any{
 	[]connic.BridgeRoute{{MatchType: connic.BridgeExact, Target: "db", Port: 5432}},
 	daily("10"),
 	connic.BudgetUpdate{Name: connic.Set("guard")},
+	connic.Decision{Approve: true},
+	connic.ConnectorCreate{Name: "hook", Type: "http"},
+	connic.ConnectorUpdate{Name: connic.Set("hook")},
 }
 
 // project is a small project folder.
@@ -73,7 +78,7 @@ func argument(t *testing.T, of reflect.Type) reflect.Value {
 		}
 		close(ids)
 		return reflect.ValueOf((<-chan string)(ids))
-	case reflect.Pointer:
+	case reflect.Pointer, reflect.Interface: // a Journal
 		return reflect.Zero(of)
 	default:
 	}
@@ -135,7 +140,7 @@ func methods(t *testing.T) []source.Method {
 // an operation that has its own method.
 func composite(m source.Method) bool {
 	return strings.HasPrefix(m.Name, "All") || strings.HasSuffix(m.Name, "All") || strings.HasPrefix(m.Name, "Wait") ||
-		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch" ||
+		strings.HasSuffix(m.Name, "AndWait") || m.Name == "Find" || m.Name == "Default" || m.Name == "Sync" || m.Name == "Watch" || m.Name == "Follow" ||
 		strings.HasSuffix(m.Name, "Triggered") || m.Name == "Ensure"
 }
 

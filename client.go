@@ -15,7 +15,7 @@ import (
 )
 
 //go:generate go run ./internal/encode/generate .
-//go:generate go run ./internal/encode/generate connector Result Dispatch Delivery
+//go:generate go run ./internal/encode/generate connector Result Dispatch Delivery Sent
 //go:generate go run ./internal/api/coverage
 //go:generate go run ./internal/api/surface . testdata/api.golden
 //go:generate go run ./internal/api/openapi
@@ -39,6 +39,8 @@ type Client struct {
 	TestRuns     *TestRunsService
 	DevSessions  *DevSessionsService
 	Bridges      *BridgesService
+	Approvals    *ApprovalsService
+	Connectors   *ConnectorsService
 
 	scope
 	service service // shared by all sections
@@ -140,6 +142,8 @@ func (c *Client) serve() {
 	c.TestRuns = (*TestRunsService)(&c.service)
 	c.DevSessions = (*DevSessionsService)(&c.service)
 	c.Bridges = (*BridgesService)(&c.service)
+	c.Approvals = (*ApprovalsService)(&c.service)
+	c.Connectors = (*ConnectorsService)(&c.service)
 }
 
 // ForEnvironment returns a Client that uses the environment with the given id

@@ -29,6 +29,8 @@ func TestClonesShareNoMemory(t *testing.T) {
 	check(evaluation, evaluation.clone())
 	check(deployment, deployment.clone())
 	check(session, session.clone())
+	approval := filled[Approval](t)
+	check(approval, approval.clone())
 
 	// The comparison finds what is shared.
 	found := 0

@@ -98,7 +98,7 @@ func TestEveryTypeDecodesWhatItMay(t *testing.T) { //nolint:paralleltest // it m
 		reflect.TypeFor[connic.Job](), reflect.TypeFor[connic.Ingestion](), reflect.TypeFor[connic.Judge](), reflect.TypeFor[connic.Evaluation](),
 		reflect.TypeFor[connic.Budget](), reflect.TypeFor[connic.UsageRow](), reflect.TypeFor[connic.AuditEntry](), reflect.TypeFor[connic.Actor](),
 		reflect.TypeFor[connic.Deployment](), reflect.TypeFor[connic.Project](), reflect.TypeFor[connic.Environment](), reflect.TypeFor[connic.TestRun](),
-		reflect.TypeFor[connic.TestCase](), reflect.TypeFor[connic.Decimal](), reflect.TypeFor[connic.Time](), reflect.TypeFor[connic.UploadProgress](),
+		reflect.TypeFor[connic.TestCase](), reflect.TypeFor[connic.Decimal](), reflect.TypeFor[connic.Time](), reflect.TypeFor[connic.JournalRecord](),
 		reflect.TypeFor[connic.Nullable[int]](), reflect.TypeFor[connic.DevSession](), reflect.TypeFor[connic.BridgeRoute](),
 	} {
 		if reflect.PointerTo(of).Implements(unmarshaler) {

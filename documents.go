@@ -8,6 +8,8 @@ func (v *Job) expected(item string) error        { return names("id", item, v.ID
 func (v *Judge) expected(item string) error      { return names("id", item, v.ID) }
 func (v *Budget) expected(item string) error     { return names("id", item, v.ID) }
 func (v *Deployment) expected(item string) error { return names("id", item, v.ID) }
+func (v *Approval) expected(item string) error   { return names("id", item, v.ID) }
+func (v *Connector) expected(item string) error  { return names("id", item, v.ID) }
 func (v *Project) expected(string) error         { return names("id", "", v.ID) }
 func (v *DevUpload) expected(string) error       { return names("files_hash", "", v.FilesHash) }
 
@@ -115,3 +117,12 @@ func (v *DevUpload) UnmarshalJSON(data []byte) error { return decodeMethod(data,
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (v *BridgeRoute) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *ApprovalInput) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *Connector) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (v *ConnectorAgent) UnmarshalJSON(data []byte) error { return decodeMethod(data, v) }

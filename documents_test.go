@@ -15,7 +15,10 @@ import (
 var testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z0-9]\w+`)
 
 // block matches the Go code of a document.
-var block = regexp.MustCompile("(?s)```go\n.*?\n```")
+var block = regexp.MustCompile("(?s)```go.*?\n```")
+
+// inline matches code within a line.
+var inline = regexp.MustCompile("`[^`\n]+`")
 
 // link matches the relative links of a document.
 var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
@@ -63,7 +66,7 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 				t.Errorf("%s names %s, which does not exist", path, name)
 			}
 		}
-		for _, target := range link.FindAllStringSubmatch(text, -1) {
+		for _, target := range link.FindAllStringSubmatch(inline.ReplaceAllString(text, ""), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(path), target[1])); err != nil {
 				t.Errorf("%s links to %s: %v", path, target[1], err)
 			}

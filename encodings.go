@@ -24,11 +24,13 @@ func (v Agent) Value() (driver.Value, error)              { return encode.Value(
 func (v *Agent) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Approval) String() string                            { return encode.Line(v) }
-func (v Approval) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v Approval) MarshalYAML() (any, error)                 { return encode.YAML(v) }
 func (v *Approval) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Approval) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Approval) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *ApprovalError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *ApprovalError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v ApprovalInput) String() string                            { return encode.Line(v) }
 func (v ApprovalInput) LogValue() slog.Value                      { return encode.LogValue(v) }
@@ -85,6 +87,33 @@ func (v *Change) UnmarshalYAML(read func(any) error) error { return encode.FromY
 func (v Change) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Change) Scan(column any) error                    { return encode.Scan(column, v) }
 
+func (v Connector) String() string                            { return encode.Line(v) }
+func (v Connector) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *Connector) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v Connector) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *Connector) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (v ConnectorAgent) String() string                            { return encode.Line(v) }
+func (v ConnectorAgent) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v ConnectorAgent) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *ConnectorAgent) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v ConnectorAgent) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *ConnectorAgent) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (v ConnectorCreate) String() string                            { return encode.Line(v) }
+func (v ConnectorCreate) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v ConnectorCreate) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *ConnectorCreate) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v ConnectorCreate) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *ConnectorCreate) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (v ConnectorUpdate) String() string                            { return encode.Line(v) }
+func (v ConnectorUpdate) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v ConnectorUpdate) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *ConnectorUpdate) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v ConnectorUpdate) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *ConnectorUpdate) Scan(column any) error                    { return encode.Scan(column, v) }
+
 func (v Criterion) String() string                            { return encode.Line(v) }
 func (v Criterion) LogValue() slog.Value                      { return encode.LogValue(v) }
 func (v Criterion) MarshalYAML() (any, error)                 { return encode.YAML(v) }
@@ -98,6 +127,9 @@ func (v CriterionScore) MarshalYAML() (any, error)                 { return enco
 func (v *CriterionScore) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v CriterionScore) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *CriterionScore) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (e *DecidedError) Value() (driver.Value, error) { return encode.Value(e) }
+func (e *DecidedError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
 
 func (v Decimal) Value() (driver.Value, error) { return encode.Value(v) }
 func (v *Decimal) Scan(column any) error       { return encode.Scan(column, v) }
@@ -202,6 +234,13 @@ func (v *Job) Scan(column any) error                    { return encode.Scan(col
 
 func (e *JobError) Value() (driver.Value, error) { return encode.Value(e) }
 func (e *JobError) Equal(other error) bool       { return reflect.DeepEqual(error(e), other) }
+
+func (v JournalRecord) String() string                            { return encode.Line(v) }
+func (v JournalRecord) LogValue() slog.Value                      { return encode.LogValue(v) }
+func (v JournalRecord) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *JournalRecord) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v JournalRecord) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *JournalRecord) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Judge) String() string                            { return encode.Line(v) }
 func (v *Judge) LogValue() slog.Value                     { return encode.LogValue(v) }
@@ -333,13 +372,6 @@ func (v TriggerResult) MarshalYAML() (any, error)                 { return encod
 func (v *TriggerResult) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v TriggerResult) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *TriggerResult) Scan(column any) error                    { return encode.Scan(column, v) }
-
-func (v UploadResult) String() string                            { return encode.Line(v) }
-func (v *UploadResult) LogValue() slog.Value                     { return encode.LogValue(v) }
-func (v UploadResult) MarshalYAML() (any, error)                 { return encode.YAML(v) }
-func (v *UploadResult) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
-func (v UploadResult) Value() (driver.Value, error)              { return encode.Value(v) }
-func (v *UploadResult) Scan(column any) error                    { return encode.Scan(column, v) }
 
 func (v Usage) String() string                            { return encode.Line(v) }
 func (v *Usage) LogValue() slog.Value                     { return encode.LogValue(v) }

@@ -2,9 +2,9 @@ package connic_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
+	"os"
+	"path/filepath"
 	"testing/fstest"
 
 	"github.com/connic-go/connic"
@@ -73,37 +73,40 @@ func ExampleKnowledgeService_UploadAll() {
 	srv := connictest.New()
 	defer srv.Close()
 	client := srv.Client(connic.WithEnvironment("env-test"))
-	var docs []connic.Document
-	for i := range 20 {
-		docs = append(docs, connic.TextUpload{Content: fmt.Sprint("page ", i), Namespace: "manual", StableID: true})
-	}
-
-	run := func(ctx context.Context, progress *connic.UploadProgress, most int) {
-		n := 0
-		for r, err := range client.Knowledge.UploadAll(ctx, slices.Values(docs), &connic.UploadAllParams{Progress: progress}) {
-			if err != nil {
-				fmt.Printf("document %d: %v\n", r.Index, err)
-				continue
-			}
-			if n++; n == most {
-				break // as if the program were stopped
+	docs := func(yield func(string, connic.Document) bool) {
+		for i := range 20 {
+			page := connic.TextUpload{Content: fmt.Sprint("page ", i), Namespace: "manual", StableID: true}
+			if !yield(fmt.Sprint("page ", i), page) {
+				return
 			}
 		}
 	}
-	var progress connic.UploadProgress
-	run(context.Background(), &progress, 5)
-	saved, err := json.Marshal(&progress) // to a file, for example
+	folder, err := os.MkdirTemp("", "")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	defer os.RemoveAll(folder)
+	journal := connic.FileJournal(filepath.Join(folder, "manual.journal"))
 
-	var loaded connic.UploadProgress
-	if err := json.Unmarshal(saved, &loaded); err != nil {
-		fmt.Println(err)
-		return
+	run := func(ctx context.Context, most int) (accepted int) {
+		for r, err := range client.Knowledge.UploadAll(ctx, docs, journal) {
+			if err != nil {
+				fmt.Printf("%s: %v\n", r.Key, err)
+				continue
+			}
+			if accepted++; accepted == most {
+				break // as if the program were stopped
+			}
+		}
+		return accepted
 	}
-	run(context.Background(), &loaded, len(docs))
-	fmt.Println(progress.Count() >= 5, loaded.Count(), len(loaded.Unknown()))
-	// Output: true 20 0
+	fmt.Println(run(context.Background(), 5))
+	// The result at which the loop was left is yielded again.
+	fmt.Println(run(context.Background(), 20), srv.Executions("knowledge.upload_text"))
+	fmt.Println(run(context.Background(), 20))
+	// Output:
+	// 5
+	// 16 20
+	// 0
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -128,8 +127,8 @@ func TestFilesThatRunAway(t *testing.T) {
 				}
 				var failed, good int
 				recovered, returned = call(func() {
-					docs := func(yield func(Document) bool) {
-						_ = yield(FileUpload{File: runawayFile(at, end)}) && yield(TextUpload{Content: "x"})
+					docs := func(yield func(string, Document) bool) {
+						_ = yield("", FileUpload{File: runawayFile(at, end)}) && yield("", TextUpload{Content: "x"})
 					}
 					for _, err := range c.Knowledge.UploadAll(context.Background(), docs, nil) {
 						if err != nil {
@@ -156,15 +155,15 @@ func TestFilesThatRunAway(t *testing.T) {
 func TestUploadAllRefusesNilDocuments(t *testing.T) {
 	t.Parallel()
 	c := newTestClient(t, func(*http.Request) (*http.Response, error) { return respond(200, `{"entry_id": "e"}`), nil }, WithEnvironment("e"))
-	docs := func(yield func(Document) bool) {
+	docs := func(yield func(string, Document) bool) {
 		for _, d := range []Document{nil, (*TextUpload)(nil), (*FileUpload)(nil), &TextUpload{Content: "x"}} {
-			if !yield(d) {
+			if !yield("", d) {
 				return
 			}
 		}
 	}
 	var bad, good int
-	for _, err := range c.Knowledge.UploadAll(t.Context(), iter.Seq[Document](docs), nil) {
+	for _, err := range c.Knowledge.UploadAll(t.Context(), docs, nil) {
 		var argument *ArgumentError
 		if errors.As(err, &argument) {
 			bad++
@@ -174,20 +173,6 @@ func TestUploadAllRefusesNilDocuments(t *testing.T) {
 	}
 	if bad != 3 || good != 1 {
 		t.Errorf("%d are refused and %d sent", bad, good)
-	}
-}
-
-// What was done is kept by a struct that holds its progress by value, too.
-func TestUploadProgressByValue(t *testing.T) {
-	t.Parallel()
-	var state struct {
-		Name     string
-		Progress UploadProgress
-	}
-	state.Progress.Resolve(0, true)
-	encoded, err := json.Marshal(state)
-	if err != nil || !strings.Contains(string(encoded), "[[0,0]]") {
-		t.Errorf("it is %s, %v", encoded, err)
 	}
 }
 

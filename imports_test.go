@@ -22,10 +22,11 @@ const module = "github.com/connic-go/connic"
 // TestImportsOfOtherModules.
 var imports = map[string][]string{
 	".": {
-		"internal/api", "internal/encode", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/intset", "internal/lenient",
+		"internal/api", "internal/bulk", "internal/encode", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/journal", "internal/lenient",
 		"internal/list", "internal/mask", "internal/pack", "internal/problem", "internal/route", "internal/typed", "internal/watch",
 	},
 	"internal/api":      {},
+	"internal/bulk":     {},
 	"internal/exchange": {"internal/api", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "github.com/hashicorp/go-retryablehttp"},
 	"internal/encode":   {"internal/mask"},
 	"internal/environ":  {},
@@ -33,7 +34,7 @@ var imports = map[string][]string{
 	"internal/governor": {"golang.org/x/time/rate"},
 	"internal/hook":     {"internal/route"},
 	"internal/inject":   {},
-	"internal/intset":   {},
+	"internal/journal":  {},
 	"internal/lenient":  {},
 	"internal/list":     {"internal/lenient"},
 	"internal/mask":     {},
@@ -44,7 +45,7 @@ var imports = map[string][]string{
 	"internal/typed":    {},
 	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
-	"connector":         {".", "internal/api", "internal/encode", "internal/exchange", "internal/form", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem"},
+	"connector":         {".", "internal/api", "internal/bulk", "internal/encode", "internal/exchange", "internal/form", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "internal/route"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/hook", "internal/leaktest", "internal/mask", "internal/pack", "internal/route", "internal/scrub", "internal/typed", "internal/yaml"},
 	"connictest/cmd":    {"internal/fakecmd"},
 	"internal/fakecmd":  {".", "connictest", "docs", "internal/mask"}, // the program connic-fake

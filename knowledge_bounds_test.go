@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -178,7 +177,9 @@ func TestKnowledgeNeedsAnEnvironment(t *testing.T) {
 			return err
 		},
 		"UploadAll": func(k *connic.KnowledgeService, e string) error {
-			_, err := connic.Collect(k.UploadAll(ctx, slices.Values([]connic.Document{connic.TextUpload{EnvironmentID: e, Content: "x"}}), nil), 0)
+			var err error
+			for _, err = range k.UploadAll(ctx, keyed(connic.TextUpload{EnvironmentID: e, Content: "x"}), nil) {
+			}
 			return err
 		},
 		"List": func(k *connic.KnowledgeService, e string) error {

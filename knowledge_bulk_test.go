@@ -2,12 +2,13 @@ package connic_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"net/http"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,14 +21,25 @@ import (
 
 // texts returns n documents whose content is their index. id returns their ids;
 // nil means none.
-func texts(n int, id func(int) string) iter.Seq[connic.Document] {
-	return func(yield func(connic.Document) bool) {
+func texts(n int, id func(int) string) iter.Seq2[string, connic.Document] {
+	return func(yield func(string, connic.Document) bool) {
 		for i := range n {
 			u := connic.TextUpload{Content: fmt.Sprint("document ", i)}
 			if id != nil {
 				u.EntryID = id(i)
 			}
-			if !yield(u) {
+			if !yield(fmt.Sprint("d", i), u) {
+				return
+			}
+		}
+	}
+}
+
+// keyed returns documents with keys.
+func keyed(docs ...connic.Document) iter.Seq2[string, connic.Document] {
+	return func(yield func(string, connic.Document) bool) {
+		for i, d := range docs {
+			if !yield(fmt.Sprint("d", i), d) {
 				return
 			}
 		}
@@ -45,29 +57,26 @@ type tally struct {
 }
 
 // consume reads results until there are none left or more returns false.
-func consume(t *testing.T, seq iter.Seq2[*connic.UploadResult, error], more func(*tally) bool) *tally {
+func consume(t *testing.T, seq iter.Seq2[connic.BulkResult[connic.Ingestion], error], more func(*tally) bool) *tally {
 	t.Helper()
 	got := &tally{failed: make(map[int]error)}
 	for r, err := range seq {
-		if r == nil {
-			t.Fatal("a nil result")
-		}
 		if got.last != nil {
 			t.Errorf("after the end came %+v, %v", r, err)
 		}
 		got.results++
 		switch {
-		case r.Index == -1:
+		case r.Index == -1 && r.Key == "":
 			if got.last = err; err == nil {
 				t.Error("an end without a reason")
 			}
 		case err != nil:
-			got.failed[r.Index] = err
+			got.failed[numberOf(t, r.Key)] = err
 		default:
-			if r.EntryID == "" || r.JobID == "" || r.Document == nil {
+			if r.Value == nil || r.Value.EntryID == "" || r.Value.JobID == "" {
 				t.Errorf("result %+v", r)
 			}
-			got.done = append(got.done, r.Index)
+			got.done = append(got.done, numberOf(t, r.Key))
 		}
 		if more != nil && !more(got) {
 			break
@@ -75,6 +84,15 @@ func consume(t *testing.T, seq iter.Seq2[*connic.UploadResult, error], more func
 	}
 	slices.Sort(got.done)
 	return got
+}
+
+func numberOf(t *testing.T, key string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimPrefix(key, "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func upTo(n int) []int {
@@ -90,13 +108,17 @@ func upTo(n int) []int {
 func TestUploadAllKeepsTheQuotaBusy(t *testing.T) {
 	t.Parallel()
 	for _, concurrency := range []int{0, 1, 20} {
-		inFlight := &flight{}
+		var inFlight connic.BulkOption
+		if concurrency > 0 {
+			inFlight = connic.WithInFlight(concurrency)
+		}
+		busy := &flight{}
 		synctest.Test(t, func(t *testing.T) {
 			srv := connictest.New()
 			srv.IngestionTime(0)
-			client := srv.Client(connic.WithEnvironment("env-test"), withDelay(internet(newDice(1))), inFlight.option())
+			client := srv.Client(connic.WithEnvironment("env-test"), withDelay(internet(newDice(1))), busy.option())
 			start := time.Now()
-			got := consume(t, client.Knowledge.UploadAll(t.Context(), texts(180, nil), &connic.UploadAllParams{Concurrency: concurrency}), nil)
+			got := consume(t, client.Knowledge.UploadAll(t.Context(), texts(180, nil), nil, inFlight), nil)
 			if !slices.Equal(got.done, upTo(180)) || len(got.failed) > 0 || got.last != nil {
 				t.Errorf("done %d, failed %v, %v", len(got.done), got.failed, got.last)
 			}
@@ -107,8 +129,8 @@ func TestUploadAllKeepsTheQuotaBusy(t *testing.T) {
 			if refused := refusals(srv); refused > 0 {
 				t.Errorf("%d were refused", refused)
 			}
-			if want := max(concurrency, 8*(1-min(concurrency, 1))); inFlight.most != want {
-				t.Errorf("%d were under way at the same time, want %d", inFlight.most, want)
+			if want := max(concurrency, 8*(1-min(concurrency, 1))); busy.most != want {
+				t.Errorf("%d were under way at the same time, want %d", busy.most, want)
 			}
 		})
 	}
@@ -158,9 +180,11 @@ func TestUploadAllWithFaults(t *testing.T) {
 					if !safe {
 						id = nil
 					}
-					var progress connic.UploadProgress
-					params := &connic.UploadAllParams{Progress: &progress}
-					got := consume(t, client.Knowledge.UploadAll(t.Context(), texts(30, id), params), nil)
+					journal := connic.FileJournal(filepath.Join(t.TempDir(), "journal"))
+					upload := func(opts ...connic.BulkOption) *tally {
+						return consume(t, client.Knowledge.UploadAll(t.Context(), texts(30, id), journal, opts...), nil)
+					}
+					got := upload()
 					if got.last != nil || got.results != 30 {
 						t.Errorf("it ended with %v after %d results", got.last, got.results)
 					}
@@ -168,11 +192,11 @@ func TestUploadAllWithFaults(t *testing.T) {
 					if !safe && !f.refused {
 						wantFailed = 3
 					}
-					if len(got.failed) != wantFailed || progress.Count() != 30-wantFailed || len(progress.Unknown()) != wantFailed {
-						t.Errorf("%d failed, %d are done and %v unknown, want %d failed", len(got.failed), progress.Count(), progress.Unknown(), wantFailed)
+					if len(got.failed) != wantFailed {
+						t.Errorf("%v failed, want %d", got.failed, wantFailed)
 					}
 					for i, err := range got.failed {
-						if !errors.Is(err, connic.ErrOutcomeUnknown) || !slices.Contains(progress.Unknown(), i) {
+						if !errors.Is(err, connic.ErrOutcomeUnknown) {
 							t.Errorf("document %d: %v", i, err)
 						}
 					}
@@ -180,7 +204,7 @@ func TestUploadAllWithFaults(t *testing.T) {
 
 					// Again: documents with an unknown outcome are not sent,
 					// and are reported.
-					again := consume(t, client.Knowledge.UploadAll(t.Context(), texts(30, id), params), nil)
+					again := upload()
 					if len(again.done) != 0 || len(again.failed) != wantFailed || again.last != nil || len(srv.Requests()) != sent {
 						t.Errorf("again: %+v", again)
 					}
@@ -188,12 +212,24 @@ func TestUploadAllWithFaults(t *testing.T) {
 						if !errors.Is(err, connic.ErrOutcomeUnknown) || got.failed[i] == nil {
 							t.Errorf("again, document %d: %v", i, err)
 						}
-						progress.Resolve(i, f.executed)
 					}
-					// Once they are resolved, everything exists exactly once.
-					last := consume(t, client.Knowledge.UploadAll(t.Context(), texts(30, id), params), nil)
-					if len(last.failed) > 0 || last.last != nil || progress.Count() != 30 || len(progress.Unknown()) != 0 {
+					// Once they are settled, everything exists exactly once.
+					last := upload(connic.WithSettle(func(_ context.Context, lost []connic.JournalRecord) (map[string]connic.Settlement, error) {
+						settled := make(map[string]connic.Settlement)
+						for _, r := range lost {
+							if f.executed {
+								settled[r.Key] = connic.Settlement{IDs: []string{"entry", "job"}}
+							} else {
+								settled[r.Key] = connic.Settlement{Resend: true}
+							}
+						}
+						return settled, nil
+					}))
+					if len(last.failed) > 0 || last.last != nil || len(last.done) != wantFailed {
 						t.Errorf("at last: %+v", last)
+					}
+					if end := upload(); end.results > 0 {
+						t.Errorf("in the end: %+v", end)
 					}
 					assertEachOnce(t, client, 30)
 				})
@@ -240,18 +276,16 @@ func assertEachOnce(t *testing.T, client *connic.Client, n int) {
 func TestUploadAllOfWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, srv *connictest.Server, client *connic.Client) {
-		docs := []connic.Document{
+		docs := keyed(
 			connic.TextUpload{Content: "text", EntryID: "a"},
 			connic.TextUpload{},
 			nil,
 			connic.FileUpload{File: connic.ReaderAtFile("a.exe", strings.NewReader("x"), 1), EntryID: "b"},
 			connic.FileUpload{File: connic.ReaderAtFile("a.txt", strings.NewReader("file"), 4), StableID: true},
 			connic.TextUpload{Content: "text", EnvironmentID: "nowhere"},
-		}
-		var progress connic.UploadProgress
+		)
 		var capture connic.Response
-		got := consume(t, client.Knowledge.UploadAll(t.Context(), slices.Values(docs), &connic.UploadAllParams{Progress: &progress},
-			connic.CaptureResponse(&capture)), nil)
+		got := consume(t, client.Knowledge.UploadAll(t.Context(), docs, nil, connic.WithBulkRequest(connic.CaptureResponse(&capture))), nil)
 		var argument *connic.ArgumentError
 		for _, i := range []int{1, 2, 3} {
 			if !errors.As(got.failed[i], &argument) {
@@ -260,9 +294,6 @@ func TestUploadAllOfWhatIsRefused(t *testing.T) {
 		}
 		if !errors.Is(got.failed[5], connic.ErrNotFound) || !slices.Equal(got.done, []int{0, 4}) || got.last != nil {
 			t.Errorf("%+v", got)
-		}
-		if len(progress.Unknown()) != 0 || progress.Count() != 2 || !progress.Done(4) || progress.Done(5) {
-			t.Errorf("%d are done and %v unknown", progress.Count(), progress.Unknown())
 		}
 		if n := len(srv.Requests()); n != 3 || capture.StatusCode != 0 {
 			t.Errorf("%d requests, captured %+v", n, capture)
@@ -314,18 +345,18 @@ func TestUploadAllStops(t *testing.T) {
 				defer cancel(nil)
 				pulled := 0
 				ended := false
-				docs := func(yield func(connic.Document) bool) {
+				docs := func(yield func(string, connic.Document) bool) {
 					defer func() { ended = true }()
-					for d := range texts(200, test.id) {
+					for key, d := range texts(200, test.id) {
 						pulled++
-						if !yield(d) {
+						if !yield(key, d) {
 							return
 						}
 					}
 				}
-				var progress connic.UploadProgress
+				journal := connic.FileJournal(filepath.Join(t.TempDir(), "journal"))
 				start := time.Now()
-				got := consume(t, late.Knowledge.UploadAll(ctx, docs, &connic.UploadAllParams{Progress: &progress}), func(y *tally) bool {
+				got := consume(t, late.Knowledge.UploadAll(ctx, docs, journal), func(y *tally) bool {
 					if len(y.done) < 20 {
 						return true
 					}
@@ -344,37 +375,19 @@ func TestUploadAllStops(t *testing.T) {
 				if test.leave != (got.last == nil) || (!test.leave && (!errors.Is(got.last, context.Canceled) || !errors.Is(got.last, cause))) {
 					t.Errorf("the reason is %v", got.last)
 				}
-				if !test.leave && got.results != pulled {
-					t.Errorf("%d results of %d documents", got.results, pulled)
-				}
+				// Requests that were sent have time for their response.
 				for i, err := range got.failed {
-					if !errors.Is(err, context.Canceled) || errors.Is(err, connic.ErrOutcomeUnknown) != slices.Contains(progress.Unknown(), i) {
+					if !errors.Is(err, context.Canceled) || errors.Is(err, connic.ErrOutcomeUnknown) {
 						t.Errorf("document %d: %v", i, err)
 					}
 				}
-				unknown := progress.Unknown()
-				if (len(unknown) > 0) != (test.id == nil) || progress.Count() < 20 {
-					t.Errorf("%d are done and %v unknown", progress.Count(), unknown)
+				accepted := srv.Executions("knowledge.upload_text")
+				rest := consume(t, client.Knowledge.UploadAll(t.Context(), texts(200, test.id), journal), nil)
+				if len(rest.failed) > 0 || rest.last != nil || len(got.done)+len(rest.done) < 200 {
+					t.Errorf("afterwards: %d done, failed %v, %v", len(rest.done), rest.failed, rest.last)
 				}
-
-				saved, err := json.Marshal(&progress)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var loaded connic.UploadProgress
-				if err := json.Unmarshal(saved, &loaded); err != nil {
-					t.Fatal(err)
-				}
-				there := make(map[string]bool)
-				for _, content := range everything(t, client) {
-					there[content] = true
-				}
-				for _, i := range loaded.Unknown() {
-					loaded.Resolve(i, there[fmt.Sprint("document ", i)])
-				}
-				rest := consume(t, client.Knowledge.UploadAll(t.Context(), texts(200, test.id), &connic.UploadAllParams{Progress: &loaded}), nil)
-				if len(rest.failed) > 0 || rest.last != nil || loaded.Count() != 200 {
-					t.Errorf("afterwards: failed %v, %v", rest.failed, rest.last)
+				if n := srv.Executions("knowledge.upload_text"); n != 200 {
+					t.Errorf("%d were executed, %d of them at first", n, accepted)
 				}
 				assertEachOnce(t, client, 200)
 			})
@@ -420,7 +433,7 @@ func TestUploadAllEndsWhereOthersWouldFailToo(t *testing.T) {
 				if !errors.Is(got.last, test.is) || got.results > 5+8+1 || time.Since(start) > time.Second {
 					t.Errorf("%d results in %v, and the reason is %v", got.results, time.Since(start), got.last)
 				}
-				if !strings.HasPrefix(got.last.Error(), "connic: knowledge.upload_all: stopped before document ") {
+				if !strings.HasPrefix(got.last.Error(), "connic: knowledge.upload_all: stopped before input ") {
 					t.Errorf("the reason reads %q", got.last)
 				}
 			})
@@ -431,10 +444,10 @@ func TestUploadAllEndsWhereOthersWouldFailToo(t *testing.T) {
 func TestUploadAllRefusesItsArguments(t *testing.T) {
 	t.Parallel()
 	client := connictest.New().Client(connic.WithEnvironment("env-test"))
-	for name, seq := range map[string]iter.Seq2[*connic.UploadResult, error]{
-		"context":     client.Knowledge.UploadAll(nil, texts(1, nil), nil), //nolint:staticcheck // a nil context is what is tested
-		"documents":   client.Knowledge.UploadAll(t.Context(), nil, nil),
-		"concurrency": client.Knowledge.UploadAll(t.Context(), texts(1, nil), &connic.UploadAllParams{Concurrency: 65}),
+	for name, seq := range map[string]iter.Seq2[connic.BulkResult[connic.Ingestion], error]{
+		"context": client.Knowledge.UploadAll(nil, texts(1, nil), nil), //nolint:staticcheck // a nil context is what is tested
+		"inputs":  client.Knowledge.UploadAll(t.Context(), nil, nil),
+		"options": client.Knowledge.UploadAll(t.Context(), texts(1, nil), nil, connic.WithInFlight(0)),
 	} {
 		var argument *connic.ArgumentError
 		if got := consume(t, seq, nil); got.results != 1 || !errors.As(got.last, &argument) || argument.Arg != name {
@@ -443,39 +456,5 @@ func TestUploadAllRefusesItsArguments(t *testing.T) {
 	}
 	if got := consume(t, client.Knowledge.UploadAll(t.Context(), texts(0, nil), nil), nil); got.results != 0 {
 		t.Errorf("no documents: %+v", got)
-	}
-}
-
-func TestUploadProgress(t *testing.T) {
-	t.Parallel()
-	var p connic.UploadProgress
-	for _, i := range []int{5, 3, 4, 9, 0, 8, 0, 7} {
-		p.Resolve(i, true)
-	}
-	p.Resolve(100, false)
-	p.Resolve(-1, true)
-	saved, err := json.Marshal(&p)
-	if want := `{"done":[[0,0],[3,5],[7,9]],"unknown":null}`; err != nil || string(saved) != want {
-		t.Errorf("saved as %s, %v; want %s", saved, err, want)
-	}
-	for i, want := range []bool{true, false, false, true, true, true, false, true, true, true, false} {
-		if p.Done(i) != want {
-			t.Errorf("document %d is done: %t", i, p.Done(i))
-		}
-	}
-	if p.Count() != 7 || p.Done(-1) {
-		t.Errorf("%d are done", p.Count())
-	}
-	var q connic.UploadProgress
-	if err := json.Unmarshal([]byte(`{"done": [[0, 4], [6, 1000000000]], "unknown": [7, 5, 7]}`), &q); err != nil {
-		t.Fatal(err)
-	}
-	if q.Resolve(5, true); q.Count() != 1000000001 || !slices.Equal(q.Unknown(), []int{7}) {
-		t.Errorf("%d are done, %v unknown", q.Count(), q.Unknown())
-	}
-	for _, bad := range []string{`{"done": [[3, 1]]}`, `{"done": [[0, 4], [4, 5]]}`, `{"done": [[0, 4], [5, 6]]}`, `{"done": [[-1, 1]]}`, `{"done": 1}`, `{"done": [[5, 6], [1, 2]]}`} {
-		if err := json.Unmarshal([]byte(bad), new(connic.UploadProgress)); err == nil {
-			t.Errorf("%s is taken", bad)
-		}
 	}
 }

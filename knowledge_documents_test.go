@@ -5,6 +5,8 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,18 +22,18 @@ func TestDocumentsThatAreUsedAgain(t *testing.T) {
 		}, WithEnvironment("e"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		docs := iter.Seq[Document](func(yield func(Document) bool) {
+		docs := iter.Seq2[string, Document](func(yield func(string, Document) bool) {
 			d := &TextUpload{Content: "x", EntryID: "one"}
-			if !yield(d) {
+			if !yield("a", d) {
 				return
 			}
 			time.Sleep(100 * time.Millisecond) // it is sent by now
 			d.EntryID = "two"                  // the same variable is used again
-			if !yield(d) {
+			if !yield("b", d) {
 				return
 			}
 			time.Sleep(100 * time.Millisecond)
-			yield(&TextUpload{Content: "z", EntryID: "one"})
+			yield("c", &TextUpload{Content: "z", EntryID: "one"})
 		})
 		n := 0
 		for _, err := range c.Knowledge.UploadAll(ctx, docs, nil) {
@@ -45,24 +47,33 @@ func TestDocumentsThatAreUsedAgain(t *testing.T) {
 	})
 }
 
-// Unknown lists no document with a StableID, also if the code that reads it panics.
+// A document with a StableID is not unknown, also if the code that reads it
+// panics: it is sent again by the next call.
 func TestStableDocumentsAreNotUnknown(t *testing.T) {
 	t.Parallel()
-	sent := 0
-	c := newTestClient(t, func(r *http.Request) (*http.Response, error) {
-		sent++
+	c := newTestClient(t, func(*http.Request) (*http.Response, error) {
 		return respond(200, `{"entry_id":"x"}`), nil
 	}, WithEnvironment("e"))
-	var p UploadProgress
-	docs := iter.Seq[Document](func(yield func(Document) bool) {
-		yield(FileUpload{File: FileSource{Name: "a.txt", Open: func() (io.Reader, error) { panic("never sent") }}, StableID: true})
-	})
-	func() {
+	journal := FileJournal(filepath.Join(t.TempDir(), "journal"))
+	upload := func(open func() (io.Reader, error)) (accepted int, err error) {
+		docs := iter.Seq2[string, Document](func(yield func(string, Document) bool) {
+			yield("a", FileUpload{File: FileSource{Name: "a.txt", Open: open}, StableID: true})
+		})
 		defer func() { _ = recover() }()
-		for range c.Knowledge.UploadAll(t.Context(), docs, &UploadAllParams{Progress: &p}) {
+		for _, err = range c.Knowledge.UploadAll(t.Context(), docs, journal) {
+			if err == nil {
+				accepted++
+			}
 		}
-	}()
-	if u := p.Unknown(); len(u) > 0 {
-		t.Errorf("unknown %v after %d requests", u, sent)
+		return accepted, err
+	}
+	if n, _ := upload(func() (io.Reader, error) { panic("never sent") }); n > 0 {
+		t.Errorf("%d were accepted", n)
+	}
+	if n, err := upload(func() (io.Reader, error) { return strings.NewReader("text"), nil }); n != 1 || err != nil {
+		t.Errorf("%d were accepted, %v", n, err)
+	}
+	if n, err := upload(nil); n != 0 || err != nil {
+		t.Errorf("%d were accepted again, %v", n, err)
 	}
 }

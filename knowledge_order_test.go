@@ -40,14 +40,15 @@ func TestVersionsOfAnEntryAreSentInOrder(t *testing.T) {
 				return response(r, 200, `{"entry_id": "`+body.EntryID+`"}`), nil
 			}),
 		})))
-		docs := []connic.Document{
+		docs := keyed(
+
 			connic.TextUpload{EntryID: "a", Content: "one"},
 			connic.TextUpload{EntryID: "b", Content: "other"},
 			connic.TextUpload{EntryID: "a", EnvironmentID: "e1", Content: "two"},
 			connic.TextUpload{EntryID: "a", Namespace: "n", Content: "elsewhere"},
 			connic.TextUpload{EntryID: "a", Content: "three"},
-		}
-		for r, err := range c.Knowledge.UploadAll(t.Context(), slices.Values(docs), nil) {
+		)
+		for r, err := range c.Knowledge.UploadAll(t.Context(), docs, nil) {
 			if err != nil {
 				t.Errorf("document %d: %v", r.Index, err)
 			}

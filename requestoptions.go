@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // A RequestOption configures a single call.
@@ -22,6 +24,8 @@ type callOptions struct {
 	lane     *Lane
 	spare    time.Duration // see request
 	admitted func()        // see request
+	// begin is called when an attempt is admitted. If it fails, nothing is sent.
+	begin    func() error
 	queued   func(Reason, time.Duration)
 	sent     func() (landed func()) // called when an attempt is sent, and landed at its end
 	received func(http.Header)      // see request
@@ -31,6 +35,17 @@ type callOptions struct {
 	outside  bool // the path does not begin with the project
 	fields   []bodyField
 	bad      *ArgumentError
+	hide     *mask.Mask // hides what the request contains in what the service says of it; may be nil
+}
+
+// hiding hides secrets that a request contains in the errors of the call, which
+// quote the service.
+func hiding(opts []RequestOption, secrets ...string) []RequestOption {
+	if len(secrets) == 0 || len(secrets) == 1 && secrets[0] == "" {
+		return opts
+	}
+	m := mask.New(secrets...)
+	return append(slices.Clip(opts), func(o *callOptions) { o.hide = m })
 }
 
 // with applies the options of a call, and returns o.
@@ -41,6 +56,15 @@ func (o *callOptions) with(opts []RequestOption) *callOptions {
 		}
 	}
 	return o
+}
+
+// withBegin sets callOptions.begin. The response is not captured: many calls have
+// one.
+func withBegin(begin func() error) RequestOption {
+	if begin == nil {
+		return nil
+	}
+	return func(o *callOptions) { o.begin, o.capture = begin, nil }
 }
 
 // noOptions is used for calls without options. It is never written to.

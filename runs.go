@@ -43,6 +43,9 @@ type Run struct {
 	StartedAt     time.Time `json:"started_at,omitzero" api:"assumed"`
 	EndedAt       time.Time `json:"ended_at,omitzero" api:"assumed"`
 	DurationMS    float64   `json:"duration_ms,omitzero" api:"assumed"`
+	// Approval is the first one that the run awaits. It is set by waits that name
+	// approvals: see StopAtApproval and WaitEvent.
+	Approval *Approval `json:"-"`
 
 	RawItem
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
@@ -36,6 +35,9 @@ func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
 		Copy:    (*Run).clone,
 	})
 	w.cancel = func(ctx context.Context, id string) error { return s.Cancel(ctx, id) }
+	if conf.progress != nil || conf.stopAtApproval || conf.onApproval != nil {
+		w.pauses = newPauses((*ApprovalsService)(s), conf)
+	}
 	return w
 }
 
@@ -43,6 +45,9 @@ func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
 func (r *Run) clone() *Run {
 	own := *r
 	own.Context, own.Traces = bytes.Clone(r.Context), slices.Clone(r.Traces)
+	if r.Approval != nil {
+		own.Approval = r.Approval.clone()
+	}
 	return &own
 }
 
@@ -75,7 +80,7 @@ func created(last []*Run) RunListParams {
 // with the error; it has at least its ID.
 //
 // Wait polls immediately, then after 2 s, and then at growing intervals of up
-// to 15 s (see [WithPoll]). All waits of a Client share their polls: one list
+// to 15 s, or up to a minute while the run awaits approval (see [WithPoll]). All waits of a Client share their polls: one list
 // request per poll and 100 runs. A single wait, and any run that the list does
 // not show, costs one request per poll. Polls take precedence over calls that
 // are queued for the rate limit, and slots of the quota are reserved for them
@@ -270,62 +275,4 @@ func abort(ctx context.Context, p *watch.Pending, cancel func(context.Context, s
 		return left, fmt.Errorf("%w; the run was canceled", p.Err)
 	}
 	return left, fmt.Errorf("%w; %d of %d runs were canceled", p.Err, canceled, all)
-}
-
-// grace is a context that outlives another one by abortTimeout if a request was
-// sent before that one ended.
-type grace struct {
-	context.Context
-	of      context.Context
-	cancel  context.CancelCauseFunc
-	forget  func() bool
-	mu      sync.Mutex
-	begun   bool
-	expires *time.Timer
-}
-
-func newGrace(ctx context.Context) *grace {
-	g := &grace{of: ctx}
-	g.Context, g.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	g.forget = context.AfterFunc(ctx, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if !g.begun {
-			g.cancel(contextError(ctx))
-			return
-		}
-		g.expires = time.AfterFunc(abortTimeout, func() { g.cancel(contextError(ctx)) })
-	})
-	return g
-}
-
-// begin is called when a request is about to be sent.
-func (g *grace) begin() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.of.Err() != nil { // a repeated one
-		g.cancel(contextError(g.of))
-	}
-	g.begun = true
-}
-
-func (g *grace) stop() {
-	g.forget()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.expires != nil {
-		g.expires.Stop()
-	}
-	g.cancel(nil)
-}
-
-// Deadline implements [context.Context].
-func (g *grace) Deadline() (time.Time, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	end, ok := g.of.Deadline()
-	if ok && g.begun {
-		end = end.Add(abortTimeout)
-	}
-	return end, ok
 }

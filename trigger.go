@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
+	"github.com/connic-go/connic/internal/bulk"
 	"github.com/connic-go/connic/internal/form"
 	"github.com/connic-go/connic/internal/lenient"
 )
@@ -313,30 +314,8 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	}
 	_, leave := w.scope.activity.join(ctx, &activeWait{kind: w.kind, aborts: conf.cancelOnAbort})
 	defer leave()
-	w.Expect(1, 0, false)
-	expected, begun := 1, 0
-	arrived := func() {
-		w.Expect(-expected, -begun, false)
-		expected, begun = 0, 0
-	}
-	defer func() { arrived() }()
-	sending := ctx
-	admitted := func() {}
-	if conf.cancelOnAbort {
-		own := newGrace(ctx)
-		defer own.stop()
-		sending, admitted = own, own.begin
-	}
-	r.admitted = func() {
-		w.Expect(0, 1-begun, true)
-		begun = 1
-		admitted()
-	}
-	if _, ok := ctx.Deadline(); ok {
-		r.spare = conf.firstPoll()
-	}
-	r.queued = conf.queued("run")
-	result, err := do(sending, s.scope(), r, decodeTrigger, nil)
+	result, arrived, err := s.trigger(ctx, w, r, triggerOptions{patient: conf.cancelOnAbort, wait: &conf})
+	defer arrived()
 	if result == nil {
 		return nil, err
 	}
@@ -355,6 +334,51 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	run, err := w.await(ctx, x, result.RunID, &Run{ID: result.RunID})
 	run.AgentName = cmp.Or(run.AgentName, agent)
 	return run, err
+}
+
+// triggerOptions configure a trigger whose run is waited for.
+type triggerOptions struct {
+	wait    *waitConfig
+	begin   func() error // see callOptions
+	request []RequestOption
+	// patient has a request that was sent outlive the context, for its response.
+	patient bool
+}
+
+// trigger sends a trigger whose run w is to wait for. Call arrived when it does,
+// or will not.
+func (s *AgentsService) trigger(ctx context.Context, w *waiter[Run], r request, o triggerOptions) (result *TriggerResult, arrived func(), err error) {
+	w.Expect(1, 0, false)
+	expected, begun := 1, 0
+	arrived = func() {
+		w.Expect(-expected, -begun, false)
+		expected, begun = 0, 0
+	}
+	defer func() { // also if user code panics
+		if result == nil {
+			arrived()
+		}
+	}()
+	sending := ctx
+	admitted := func() {}
+	if o.patient {
+		own := bulk.NewGrace(ctx, abortTimeout)
+		defer own.Stop()
+		sending, admitted = own, own.Begin
+	}
+	r.admitted = func() {
+		w.Expect(0, 1-begun, true)
+		begun = 1
+		admitted()
+	}
+	if _, ok := ctx.Deadline(); ok {
+		r.spare = o.wait.firstPoll()
+	}
+	if o.begin == nil {
+		r.queued = o.wait.queued("run")
+	}
+	result, err = do(sending, s.scope(), r, decodeTrigger, append(slices.Clone(o.request), withBegin(o.begin)))
+	return result, arrived, err
 }
 
 // firstPoll is the time from a trigger to the response to the first poll after

@@ -137,15 +137,23 @@ func (s *RunsService) SettleTriggered(ctx context.Context, searches []RunSearch,
 	if err != nil {
 		return nil, err
 	}
-	end := time.Now().Add(s.scope().timeout + missingFor)
+	err = f.repeat(ctx, s.scope().timeout+missingFor, func() {})
+	return f.found, err
+}
+
+// repeat scans the list until it has found a run for each marker, or for d. It
+// calls found after each scan.
+func (f *finder) repeat(ctx context.Context, d time.Duration, found func()) error {
+	end := time.Now().Add(d)
 	for interval := pollInitial; ; interval = min(time.Duration(float64(interval)*pollGrowth), pollMax) {
 		err := f.scan(ctx)
+		found()
 		left := time.Until(end)
 		if len(f.found) == len(f.searches) || left <= 0 || err != nil && verdict(err, 0).Hopeless {
-			return f.found, err
+			return err
 		}
 		if sleep(ctx, min(jitter(interval), left)) != nil {
-			return f.found, errors.Join(contextError(ctx), err)
+			return errors.Join(contextError(ctx), err)
 		}
 	}
 }

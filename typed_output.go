@@ -62,7 +62,8 @@ type OutputError struct {
 	hidden
 }
 
-// An OutputProblem says what is wrong with an output.
+// An OutputProblem says what is wrong with an output: "empty", "not JSON",
+// "mismatch", "missing" or "of other agent".
 type OutputProblem string
 
 // The problems of outputs.

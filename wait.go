@@ -13,6 +13,7 @@ import (
 const (
 	pollInitial = 2 * time.Second
 	pollMax     = 15 * time.Second
+	pollPaused  = time.Minute           // while nothing is to be expected soon
 	pollLeast   = 10 * time.Millisecond // shorter ones spin
 	pollGrowth  = watch.Growth
 	missingFor  = watch.MissingFor
@@ -23,8 +24,10 @@ type WaitOption func(*waitConfig)
 
 type waitConfig struct {
 	initial, max   time.Duration
+	paused         time.Duration // the longest while runs await approval
 	progress       func(WaitEvent)
 	stopAtApproval bool
+	onApproval     func(context.Context, *Approval) (Decision, error)
 	cancelOnAbort  bool
 	cancelAfter    time.Duration // 0 means never
 	failures       int           // consecutive failed polls that end the wait; 0 means no limit
@@ -32,7 +35,7 @@ type waitConfig struct {
 }
 
 func newWaitConfig(opts []WaitOption) waitConfig {
-	conf := waitConfig{initial: pollInitial, max: pollMax}
+	conf := waitConfig{initial: pollInitial, max: pollMax, paused: pollPaused}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&conf)
@@ -43,7 +46,10 @@ func newWaitConfig(opts []WaitOption) waitConfig {
 }
 
 func (c *waitConfig) terms() watch.Terms {
-	return watch.Terms{Initial: c.initial, Max: c.max, Failures: c.failures, Every: c.progress != nil, StopAtPause: c.stopAtApproval}
+	return watch.Terms{
+		Initial: c.initial, Max: c.max, Paused: c.paused, Failures: c.failures,
+		Every: c.progress != nil || c.onApproval != nil, StopAtPause: c.stopAtApproval,
+	}
 }
 
 // queued returns what reports that the request which starts the work is queued.
@@ -59,7 +65,8 @@ func (c *waitConfig) queued(kind string) func(Reason, time.Duration) {
 
 // WithPoll sets the interval between polls. It starts at initial, 2 s by
 // default, and grows by half with each poll up to max, 15 s by default; both
-// are at least 10 ms. Up to a tenth is added as jitter. A poll that several
+// are at least 10 ms. Up to a tenth is added as jitter. While all that is waited
+// for awaits approval, the interval grows up to a minute, or max. A poll that several
 // waits share happens when the first of them is due. Every poll is a request
 // out of the project's quota, so short intervals delay everything else the
 // project does.
@@ -69,7 +76,7 @@ func WithPoll(initial, max time.Duration) WaitOption {
 			c.initial = pollInterval(initial)
 		}
 		if max > 0 {
-			c.max = max
+			c.max, c.paused = max, max
 		}
 	}
 }
@@ -95,8 +102,9 @@ func WithProgress(f func(WaitEvent)) WaitOption {
 }
 
 // StopAtApproval ends a wait for a run when the run awaits approval; the run is
-// then returned without an error. Without this option the wait continues until
-// the approval is decided.
+// then returned without an error, with the approval in Run.Approval, which costs
+// one more request. Without this option the wait continues until the approval is
+// decided. It takes precedence over [OnApproval].
 func StopAtApproval() WaitOption {
 	return func(c *waitConfig) { c.stopAtApproval = true }
 }
@@ -144,7 +152,8 @@ type WaitEvent struct {
 	Err    error         // of a failed poll
 	// Run is the run as the poll returned it. It is nil if the poll returned
 	// none, or if the wait is not for a run. Other waits for the same run have
-	// values of their own.
+	// values of their own. If it awaits approval, its Approval says which one,
+	// at the cost of one request for each.
 	Run *Run
 }
 

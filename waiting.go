@@ -27,6 +27,7 @@ type waiter[T any] struct {
 	conf    waitConfig
 	failure func(*T) error                             // of an item that has ended, or nil
 	cancel  func(ctx context.Context, id string) error // nil if it cannot be canceled
+	pauses  *pauses                                    // nil unless the wait is concerned with approvals
 }
 
 // watches holds the watches of a client, by what they poll.
@@ -237,6 +238,10 @@ func (w *waiter[T]) pairs(ctx context.Context, x *watch.Wait[T], ids []string, m
 	d := &deadlines{after: w.conf.cancelAfter, cancel: w.cancel, has: x.Has, wake: x.Wake}
 	defer d.stop()
 	d.add(ids...)
+	if w.pauses != nil {
+		w.pauses.wake = x.Wake
+		defer w.pauses.stop()
+	}
 	for more != nil || !x.Empty() {
 		updates, id, open, ended := x.Next(ctx, more)
 		if !open {
@@ -251,6 +256,9 @@ func (w *waiter[T]) pairs(ctx context.Context, x *watch.Wait[T], ids []string, m
 		}
 		for i := range updates {
 			u := &updates[i]
+			if w.pauses != nil {
+				w.pauses.see(ctx, u.ID, u.State, u.Value != nil, u.Done, u.Ended != nil)
+			}
 			w.report(u)
 			switch {
 			case u.Ended != nil:
@@ -275,12 +283,25 @@ func (w *waiter[T]) pairs(ctx context.Context, x *watch.Wait[T], ids []string, m
 			}
 			return
 		}
+		if w.pauses != nil {
+			for id, err := range w.pauses.failed(w.Soon) {
+				e := &WaitError{Kind: w.kind, ID: id, Pending: []string{id}, LastStatus: string(RunAwaitingApproval), Err: err}
+				var own *T
+				if own, e.Polls = x.Drop(id); !f(own, e) {
+					return
+				}
+			}
+		}
 		d.check(ctx)
 	}
 }
 
 // report tells the progress of a wait.
 func (w *waiter[T]) report(u *watch.Update[T]) {
+	own, isRun := any(u.Own).(*Run)
+	if isRun && own != nil && w.pauses != nil {
+		own.Approval = w.pauses.named(u.ID)
+	}
 	if w.conf.progress == nil {
 		return
 	}
@@ -288,10 +309,13 @@ func (w *waiter[T]) report(u *watch.Update[T]) {
 		Kind: w.kind, ID: u.ID, Status: u.State.Status, Phase: u.State.Phase, Done: u.Done,
 		Polls: u.Polls, After: u.After, Next: u.Next, Err: u.Err,
 	}
-	if own, ok := any(u.Own).(*Run); ok && own != nil {
+	if isRun && own != nil {
 		e.Run = own
 	} else if value, ok := any(u.Value).(*Run); ok && value != nil {
 		e.Run = value.clone()
+		if w.pauses != nil {
+			e.Run.Approval = w.pauses.named(u.ID)
+		}
 	}
 	w.conf.progress(e)
 }

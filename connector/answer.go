@@ -244,7 +244,11 @@ func text(raw json.RawMessage) string {
 //
 // The request and the format of the response are documented.
 func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
-	a, err := c.invoke(ctx, "call", &in)
+	return c.call(ctx, in, nil)
+}
+
+func (c *Connector) call(ctx context.Context, in Input, begin func() error) (*Result, error) {
+	a, err := c.invoke(ctx, "call", &in, begin)
 	return a.result, err
 }
 
@@ -258,7 +262,11 @@ func (c *Connector) Call(ctx context.Context, in Input) (*Result, error) {
 //
 // The request and the format of the response are documented.
 func (c *Connector) Send(ctx context.Context, in Input) (*Dispatch, error) {
-	a, err := c.invoke(ctx, "send", &in)
+	return c.send(ctx, in, nil)
+}
+
+func (c *Connector) send(ctx context.Context, in Input, begin func() error) (*Dispatch, error) {
+	a, err := c.invoke(ctx, "send", &in, begin)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +299,7 @@ func (c *Connector) SendAndWait(ctx context.Context, client *connic.Client, in I
 	if len(dispatch.RunIDs) == 0 {
 		return nil, &Error{
 			Op: "send", Host: c.host, StatusCode: http.StatusOK, Attempts: 1,
-			Err: errors.New("the response names no run to wait for; is the connector linked to an agent, and does that require a file?"),
+			Err: errNoRun,
 		}
 	}
 	var errs []error

@@ -30,6 +30,7 @@ type call struct {
 	context.Context
 	connector *Connector
 	op        string
+	begin     func() error // called before the first attempt, if not nil; if it fails, nothing is sent
 	refusals  int
 	failFast  bool
 	answer    answer
@@ -40,14 +41,14 @@ type call struct {
 
 // invoke sends an input until there is a response, and returns the decoded
 // 2xx. With an error it returns what is known of the runs that were started.
-func (c *Connector) invoke(ctx context.Context, op string, in *Input) (*answer, error) {
+func (c *Connector) invoke(ctx context.Context, op string, in *Input, begin func() error) (*answer, error) {
 	switch {
 	case c == nil || c.url == nil:
 		return new(answer), argument(op, "connector", "was not made by New")
 	case ctx == nil:
 		return new(answer), argument(op, "context", "is nil")
 	}
-	k := &call{Context: ctx, connector: c, op: op, failFast: in.FailFast}
+	k := &call{Context: ctx, connector: c, op: op, failFast: in.FailFast, begin: begin}
 	content, err := in.content(ctx, op)
 	if err != nil && ctx.Err() == nil {
 		var bad *connic.ArgumentError
@@ -183,7 +184,7 @@ func (k *call) Admit(ctx context.Context, _ bool) error {
 	for told := false; ; told = true {
 		left := k.connector.pause.left()
 		if left <= 0 {
-			return ctx.Err()
+			return k.start(ctx)
 		}
 		deadline, bounded := ctx.Deadline()
 		late := bounded && !time.Now().Add(left).Before(deadline)
@@ -210,6 +211,17 @@ func (k *call) Admit(ctx context.Context, _ bool) error {
 			return err
 		}
 	}
+}
+
+// start is called when an attempt may be sent.
+func (k *call) start(ctx context.Context) error {
+	if err := ctx.Err(); err != nil || k.begin == nil {
+		return err
+	}
+	if err := k.begin(); err != nil {
+		return &exchange.NotAdmitted{Err: k.connector.mask.Error(err)}
+	}
+	return nil
 }
 
 // Release implements [exchange.Gate]: a 429 begins a pause for all callers.

@@ -45,3 +45,10 @@ func (v Result) MarshalYAML() (any, error)                 { return encode.YAML(
 func (v *Result) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
 func (v Result) Value() (driver.Value, error)              { return encode.Value(v) }
 func (v *Result) Scan(column any) error                    { return encode.Scan(column, v) }
+
+func (v Sent) String() string                            { return encode.Line(v) }
+func (v *Sent) LogValue() slog.Value                     { return encode.LogValue(v) }
+func (v Sent) MarshalYAML() (any, error)                 { return encode.YAML(v) }
+func (v *Sent) UnmarshalYAML(read func(any) error) error { return encode.FromYAML(read, v) }
+func (v Sent) Value() (driver.Value, error)              { return encode.Value(v) }
+func (v *Sent) Scan(column any) error                    { return encode.Scan(column, v) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -73,36 +72,6 @@ func (in Input) Cost(amount, currency string) {
 	}
 	in.run.cost, in.run.currency = in.run.cost.Add(d), currency
 	in.server.charge(in.run.agent, in.run.environment, d, currency, false)
-}
-
-// AwaitApproval sets the status of the run to awaiting_approval until it is
-// approved (see [Server.Approve]) or its context ends.
-func (in Input) AwaitApproval(ctx context.Context) error {
-	in.server.mu.Lock()
-	if in.run.status == connic.RunRunning { // and not cancelled meanwhile
-		in.run.status = connic.RunAwaitingApproval
-	}
-	in.server.mu.Unlock()
-	select {
-	case <-in.run.approved:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	in.server.mu.Lock()
-	defer in.server.mu.Unlock()
-	if in.run.status == connic.RunAwaitingApproval {
-		in.run.status = connic.RunRunning
-	}
-	return nil
-}
-
-// Approve resumes a run that awaits approval.
-func (s *Server) Approve(runID string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.findRun(runID); r != nil {
-		r.approve.Do(func() { close(r.approved) })
-	}
 }
 
 // agent is an agent of the project.
@@ -177,8 +146,7 @@ type run struct {
 	root          *span            // the agent's own
 	open          map[string]*span // the innermost open step, by goroutine
 	cancel        context.CancelFunc
-	approve       sync.Once
-	approved      chan struct{}
+	granted       bool          // the next approval, before it is requested
 	connector     string        // the connector that started the run
 	done          chan struct{} // closed when the run has ended
 
@@ -243,7 +211,7 @@ func (s *Server) start(a *agent, body []byte, parent string) *run {
 	ctx, cancel := context.WithCancel(s.ctx)
 	r := &run{
 		id: s.newID("run"), agent: a.name, environment: a.environment, parent: parent, status: connic.RunQueued,
-		input: in.Message, body: body, created: s.now(), cancel: cancel, approved: make(chan struct{}),
+		input: in.Message, body: body, created: s.now(), cancel: cancel,
 		done: make(chan struct{}),
 	}
 	if r.input == "" && len(in.Payload) > 0 {
@@ -313,6 +281,7 @@ func (s *Server) finish(r *run, output, problem string) {
 	default:
 		r.status, r.output = connic.RunCompleted, output
 	}
+	s.withdraw(r)
 	s.judgeRun(r)
 }
 

@@ -36,6 +36,8 @@ type Connector struct {
 	secret  func() connector.Secret // not a field, which package fmt would print
 	agents  []string
 	inbound bool
+	// filesRequired are the agents that an input without files does not start.
+	filesRequired []string
 }
 
 // kept returns a function that returns a secret.
@@ -140,7 +142,7 @@ func (c *Connector) Session(ctx context.Context) (runID string) {
 	defer s.mu.Unlock()
 	r := &run{
 		id: s.newID("run"), environment: s.deployTarget(), connector: c.id, status: connic.RunRunning,
-		created: s.now(), started: s.now(), approved: make(chan struct{}),
+		created: s.now(), started: s.now(),
 	}
 	r.cancel = func() { r.ended = s.now() }
 	if len(c.agents) > 0 {
@@ -165,6 +167,9 @@ func (c *Connector) Session(ctx context.Context) (runID string) {
 func (c *Connector) start(input json.RawMessage) []*run {
 	var runs []*run
 	for _, name := range c.agents {
+		if slices.Contains(c.filesRequired, name) && !hasFiles(input) {
+			continue
+		}
 		if a := c.server.findAgent(name); a != nil {
 			r := c.server.start(a, input, "")
 			r.connector = c.id

@@ -104,6 +104,7 @@ func (s *Server) cancelRun(x *exchange) answer {
 	default:
 		before := r.object(false)
 		r.status = connic.RunCancelled
+		s.withdraw(r)
 		r.cancel()
 		s.changed(x, "run", r.id, before, r.object(false))
 	}

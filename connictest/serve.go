@@ -95,6 +95,16 @@ var handlers = [api.NumOps]func(*Server, *exchange) answer{
 	api.BridgesRoutes:    (*Server).getBridgeRoutes,
 	api.BridgesSetRoutes: (*Server).setBridgeRoutes,
 
+	api.ApprovalsList:   (*Server).listApprovals,
+	api.ApprovalsGet:    (*Server).getApproval,
+	api.ApprovalsDecide: (*Server).decideApproval,
+
+	api.ConnectorsList:   (*Server).listConnectors,
+	api.ConnectorsCreate: (*Server).createConnector,
+	api.ConnectorsGet:    (*Server).getConnector,
+	api.ConnectorsUpdate: (*Server).updateConnector,
+	api.ConnectorsDelete: (*Server).deleteConnector,
+
 	api.LoginStart: (*Server).startLogin,
 	api.LoginToken: (*Server).pollLogin,
 }

@@ -83,8 +83,12 @@ type Server struct {
 	autoLogin    time.Duration   // until a login is confirmed
 	autoApproves bool
 
+	approvals       []*approval // oldest first
+	approvalNotices []*Outbound
+
 	connectors []*Connector
 	outbound   []*Outbound
+	resources  []*resource // the connectors that the API has shown
 }
 
 // New returns a fake that does not listen. [Server.Client] and

@@ -19,6 +19,8 @@ type State struct {
 	Budgets      []*connic.Budget
 	Deployments  []*connic.Deployment // oldest first
 	TestRuns     []*connic.TestRun    // oldest first
+	Approvals    []*connic.Approval   // oldest first
+	Connectors   []*connic.Connector
 	Quota        QuotaState
 }
 
@@ -67,6 +69,12 @@ func (s *Server) State() State {
 	}
 	for _, r := range s.testRuns {
 		state.TestRuns = append(state.TestRuns, shown[connic.TestRun](r.object(now)))
+	}
+	for _, a := range s.approvals {
+		state.Approvals = append(state.Approvals, shown[connic.Approval](a.object()))
+	}
+	for _, r := range s.allResources() {
+		state.Connectors = append(state.Connectors, shown[connic.Connector](s.resourceObject(r)))
 	}
 	return state
 }

@@ -67,6 +67,10 @@ func agentID(a *connic.Agent) string           { return a.ID }
 func runID(r *connic.Run) string               { return r.ID }
 func judgeID(j *connic.Judge) string           { return j.ID }
 func evaluationID(e *connic.Evaluation) string { return e.ID }
+func approvalID(a *connic.Approval) string     { return a.ID }
+
+func connectorID(c *connic.Connector) string { return c.ID }
+
 func deploymentID(d *connic.Deployment) string { return d.ID }
 func budgetID(b *connic.Budget) string         { return b.ID }
 func auditEntryID(e *connic.AuditEntry) string { return e.ID }
@@ -196,6 +200,26 @@ var lists = map[string]list{
 		},
 		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
 			return idsOf(c.Deployments.All(ctx, &connic.DeploymentListParams{Limit: 2}), deploymentID)
+		},
+	},
+	"Approvals.List": {
+		section: "approvals", key: "id",
+		page: func(ctx context.Context, c *connic.Client) (view, error) {
+			page, err := c.Approvals.List(ctx, &connic.ApprovalListParams{Limit: 2, Offset: 4})
+			return viewOf(page, err, approvalID)
+		},
+		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
+			return idsOf(c.Approvals.All(ctx, &connic.ApprovalListParams{Limit: 2}), approvalID)
+		},
+	},
+	"Connectors.List": {
+		section: "connectors", key: "id",
+		page: func(ctx context.Context, c *connic.Client) (view, error) {
+			page, err := c.Connectors.List(ctx, &connic.ConnectorListParams{Limit: 2, Offset: 4})
+			return viewOf(page, err, connectorID)
+		},
+		all: func(ctx context.Context, c *connic.Client) ([]string, error) {
+			return idsOf(c.Connectors.All(ctx, &connic.ConnectorListParams{Limit: 2}), connectorID)
 		},
 	},
 	"Environments.List": {

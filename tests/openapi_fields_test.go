@@ -263,6 +263,10 @@ func (c fieldCheck) clears(where string, s *openapi3.SchemaRef) bool {
 		var u connic.BudgetUpdate
 		require.NoError(c.t, json.Unmarshal([]byte(cleared), &u))
 		_, err = client.Budgets.Update(c.t.Context(), "b", u)
+	case "ConnectorUpdate":
+		var u connic.ConnectorUpdate
+		require.NoError(c.t, json.Unmarshal([]byte(cleared), &u))
+		_, err = client.Connectors.Update(c.t.Context(), "c", u)
 	case "JudgeCreate":
 		create := connic.JudgeCreate{Name: "j", AgentName: "a", Model: "m/n", Criteria: []connic.Criterion{{Name: "c", MaxScore: 1}}}
 		require.NoError(c.t, json.Unmarshal([]byte(cleared), &create))

@@ -163,16 +163,7 @@ func TestFakeConforms(t *testing.T) {
 	t.Parallel()
 	srv := connictest.New()
 	defer srv.Close()
-	srv.RateLimit(0, time.Minute, connictest.FixedWindow)
-	srv.IngestionTime(0)
-	srv.PhaseTime(0)
-	srv.Bridge("bridge")
-	srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) {
-		return map[string]any{"said": in.Message}, in.Step("look", "tool", func() error { return nil })
-	})
-	srv.Judge("j", func(context.Context, connictest.JudgeInput) (map[string]connictest.Score, error) {
-		return map[string]connictest.Score{"clear": {Points: 4, Reasoning: "short"}}, nil
-	})
+	prepare(srv)
 	wire := conform(t, srv.URL(), srv.Transport(), true)
 	c, err := connic.New(connictest.ProjectID, srv.Key(), connic.WithBaseURL(srv.URL()), connic.WithEnvironment("env-production"),
 		connic.WithHTTPClient(&http.Client{Transport: wire}), connic.WithoutRateLimit())
@@ -205,6 +196,23 @@ func must[T any](t *testing.T) func(T, error) T {
 		require.NoError(t, err)
 		return v
 	}
+}
+
+// prepare has a fake play its part in fakeConversation.
+func prepare(srv *connictest.Server) {
+	srv.RateLimit(0, time.Minute, connictest.FixedWindow)
+	srv.IngestionTime(0)
+	srv.PhaseTime(0)
+	srv.Bridge("bridge")
+	srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) {
+		return map[string]any{"said": in.Message}, in.Step("look", "tool", func() error { return nil })
+	})
+	srv.Agent("pay", func(ctx context.Context, in connictest.Input) (any, error) {
+		return in.RequestApproval(ctx, connictest.ApprovalRequest{ToolName: "pay", Arguments: map[string]any{"amount": 5}})
+	})
+	srv.Judge("j", func(context.Context, connictest.JudgeInput) (map[string]connictest.Score, error) {
+		return map[string]connictest.Score{"clear": {Points: 4, Reasoning: "short"}}, nil
+	})
 }
 
 func fakeConversation(t *testing.T, c *connic.Client) {
@@ -279,6 +287,20 @@ func fakeConversation(t *testing.T, c *connic.Client) {
 	must[bool](t)(c.DevSessions.Delete(ctx, session.ID))
 	require.NoError(t, c.Bridges.SetRoutes(ctx, "bridge", []connic.BridgeRoute{{MatchType: connic.BridgeExact, Target: "db.internal", Port: 5432}}))
 	must[[]connic.BridgeRoute](t)(c.Bridges.Routes(ctx, "bridge"))
+
+	paid := must[*connic.Run](t)(c.Agents.TriggerAndWait(ctx, "pay", connic.TriggerRequest{Message: "5 EUR"}, quick,
+		connic.OnApproval(func(ctx context.Context, a *connic.Approval) (connic.Decision, error) {
+			must[*connic.Approval](t)(c.Approvals.Get(ctx, a.ID))
+			return connic.Decision{Approve: true}, nil
+		})))
+	require.Equal(t, connic.RunCompleted, paid.Status)
+	hook := must[*connic.Connector](t)(c.Connectors.Create(ctx, connic.ConnectorCreate{
+		Name: "web", Type: "http", Mode: connic.ConnectorSync, Agents: []connic.ConnectorAgent{{Name: "echo"}}, Config: connic.ConnectorConfig{"require_auth": true},
+	}))
+	must[*connic.Page[connic.Connector]](t)(c.Connectors.List(ctx, nil))
+	must[*connic.Connector](t)(c.Connectors.Get(ctx, hook.ID))
+	must[*connic.Connector](t)(c.Connectors.Update(ctx, hook.ID, connic.ConnectorUpdate{Name: connic.Set("site")}))
+	require.NoError(t, c.Connectors.Delete(ctx, hook.ID))
 
 	require.NoError(t, c.Runs.Delete(ctx, run.ID))
 	_, err = c.Runs.Get(ctx, run.ID)

@@ -1,12 +1,10 @@
 package tests
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,16 +24,7 @@ func TestRecordingOfEveryOperation(t *testing.T) {
 	t.Run("record", func(t *testing.T) {
 		srv := connictest.New(t)
 		srv.Seed(7)
-		srv.RateLimit(0, time.Minute, connictest.FixedWindow)
-		srv.IngestionTime(0)
-		srv.PhaseTime(0)
-		srv.Bridge("bridge")
-		srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) {
-			return map[string]any{"said": in.Message}, in.Step("look", "tool", func() error { return nil })
-		})
-		srv.Judge("j", func(context.Context, connictest.JudgeInput) (map[string]connictest.Score, error) {
-			return map[string]connictest.Score{"clear": {Points: 4, Reasoning: "short"}}, nil
-		})
+		prepare(srv)
 		key = srv.Key()
 		fakeConversation(t, connictest.Record(t, path, &connictest.RecordOptions{
 			Client: func(opts ...connic.Option) (*connic.Client, error) { return srv.ClientWithKey(key, opts...), nil },
@@ -59,9 +48,6 @@ func TestRecordingOfEveryOperation(t *testing.T) {
 	}
 	for i := range api.Table {
 		assert.True(t, seen[api.Table[i].Name] || api.Table[i].Keyless, api.Table[i].Name)
-	}
-	if os.Getenv("X_OUT") != "" {
-		_ = os.WriteFile(os.Getenv("X_OUT"), text, 0o600)
 	}
 	t.Run("replay", func(t *testing.T) {
 		fakeConversation(t, connictest.Replay(t, path, nil).Client(connic.WithEnvironment("env-production")))

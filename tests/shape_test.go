@@ -123,6 +123,9 @@ var shapes = map[string][]shape{
 
 	"dev sessions": devSessionShapes,
 	"bridges":      bridgeShapes,
+
+	"approvals":  approvalShapes,
+	"connectors": connectorShapes,
 }
 
 func TestShapes(t *testing.T) {

@@ -157,9 +157,9 @@ var cases = []doctored{
 	},
 	{
 		name: "operation more", edit: func(d edited) {
-			d.paths()["/projects/{project}/approvals"] = object{"get": object{"responses": object{"200": object{"description": ""}}}}
+			d.paths()["/projects/{project}/compliance/systems"] = object{"get": object{"responses": object{"200": object{"description": ""}}}}
 		},
-		id: "operation-more", subject: "GET /projects/{project}/approvals", text: "does not offer", severity: Info,
+		id: "operation-more", subject: "GET /projects/{project}/compliance/systems", text: "does not offer", severity: Info,
 	},
 	{
 		name: "base URL", edit: func(d edited) { d.doc["servers"] = []any{object{"url": "https://eu.connic.co/v2/"}} },

@@ -69,6 +69,16 @@ const (
 	BridgesRoutes
 	BridgesSetRoutes
 
+	ApprovalsList
+	ApprovalsGet
+	ApprovalsDecide
+
+	ConnectorsList
+	ConnectorsCreate
+	ConnectorsGet
+	ConnectorsUpdate
+	ConnectorsDelete
+
 	LoginStart
 	LoginToken
 

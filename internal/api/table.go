@@ -255,6 +255,47 @@ var Table = [NumOps]Operation{
 	},
 
 	{
+		Op: ApprovalsList, Name: "approvals.list", Method: "GET", Route: project + "/approvals",
+		Section: "approvals", Access: "read", Class: Safe, Mark: Assumed, Words: true,
+		Query: []string{"status", "run_id", "agent_name", "environment_id", "limit", "offset"},
+	},
+	{
+		Op: ApprovalsGet, Name: "approvals.get", Method: "GET", Route: project + "/approvals/{approval}",
+		Section: "approvals", Access: "read", Class: Safe, Mark: Assumed, Words: true,
+	},
+	{
+		// A repeated decision is refused, and the approval shows which one was
+		// made.
+		Op: ApprovalsDecide, Name: "approvals.decide", Method: "POST", Route: project + "/approvals/{approval}/decide",
+		Section: "approvals", Access: "write", Class: Unsafe, Mark: Assumed, Words: true,
+		Body: []string{"decision", "reason", "response"},
+	},
+
+	{
+		Op: ConnectorsList, Name: "connectors.list", Method: "GET", Route: project + "/connectors",
+		Section: "connectors", Access: "read", Class: Safe, Mark: Assumed, Words: true,
+		Query: []string{"environment_id", "type", "limit", "offset"},
+	},
+	{
+		Op: ConnectorsCreate, Name: "connectors.create", Method: "POST", Route: project + "/connectors",
+		Section: "connectors", Access: "write", Class: Unsafe, Mark: Assumed, Words: true,
+		Body: connectorKeys,
+	},
+	{
+		Op: ConnectorsGet, Name: "connectors.get", Method: "GET", Route: project + "/connectors/{connector}",
+		Section: "connectors", Access: "read", Class: Safe, Mark: Assumed, Words: true,
+	},
+	{
+		Op: ConnectorsUpdate, Name: "connectors.update", Method: "PATCH", Route: project + "/connectors/{connector}",
+		Section: "connectors", Access: "write", Class: Idempotent, Mark: Assumed, Words: true,
+		Body: connectorKeys,
+	},
+	{
+		Op: ConnectorsDelete, Name: "connectors.delete", Method: "DELETE", Route: project + "/connectors/{connector}",
+		Section: "connectors", Access: "write", Class: Idempotent, Mark: Assumed, Words: true,
+	},
+
+	{
 		// A second start creates a second code, and the first one expires
 		// unused.
 		Op: LoginStart, Name: "login.start", Method: "POST", Route: "/cli/login/start",
@@ -276,3 +317,5 @@ var judgeKeys = []string{
 var budgetKeys = []string{
 	"name", "kind", "scope", "environment_id", "agent_name", "period", "amount", "currency", "enabled",
 }
+
+var connectorKeys = []string{"name", "type", "mode", "agents", "config_json"}

@@ -107,9 +107,14 @@ func (w *Watch[T]) own(t *item[T]) *T {
 
 // see records a response about an item.
 func (w *Watch[T]) see(t *item[T], value *T, now time.Time) {
+	resumed := t.last != nil && w.kind.State(t.last).Pause
 	t.last, t.ended = value, false
 	state := w.kind.State(value)
+	resumed = resumed && !state.Pause
 	for _, s := range slices.Clone(t.shares) {
+		if resumed {
+			s.wait.soon()
+		}
 		s.failed = failures{}
 		s.wait.polls++
 		u := w.update(s, now)

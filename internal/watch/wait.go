@@ -191,6 +191,25 @@ func (x *Wait[T]) Has(id string) bool {
 	return x.shares[id] != nil
 }
 
+// Drop ends the wait for one item. It returns the item as last seen, for the
+// caller, or nil, and the number of polls.
+func (x *Wait[T]) Drop(id string) (value *T, polls int) {
+	x.watch.mu.Lock()
+	if s := x.shares[id]; s != nil {
+		value = x.watch.own(s.item)
+		x.watch.drop(s)
+		x.ready = slices.DeleteFunc(x.ready, func(u Update[T]) bool { return u.share == s })
+		for i := range x.ready {
+			if s := x.ready[i].share; s != nil {
+				s.queued = i + 1
+			}
+		}
+	}
+	polls = x.polls
+	x.watch.unlock()
+	return value, polls
+}
+
 // Empty reports whether all items have ended and were taken.
 func (x *Wait[T]) Empty() bool {
 	x.watch.mu.Lock()
@@ -209,10 +228,46 @@ func (x *Wait[T]) polled(now time.Time) {
 		x.gap = x.terms.Initial
 		x.due = now.Add(Jitter(x.gap))
 	default:
-		x.gap = min(time.Duration(float64(x.gap)*Growth), x.terms.Max)
+		x.gap = min(time.Duration(float64(x.gap)*Growth), x.longest())
 		x.due = now.Add(Jitter(x.gap))
 	}
 	x.hasten()
+}
+
+// longest is the longest interval between polls at the moment.
+func (x *Wait[T]) longest() time.Duration {
+	if x.terms.Paused <= x.terms.Max {
+		return x.terms.Max
+	}
+	for _, s := range x.shares {
+		if t := s.item; t.last == nil || !x.watch.kind.State(t.last).Pause {
+			return x.terms.Max
+		}
+	}
+	return x.terms.Paused
+}
+
+// Soon makes the next poll for an item due after the initial interval of those
+// that wait for it: it is known to change.
+func (w *Watch[T]) Soon(id string) {
+	w.mu.Lock()
+	defer w.unlock()
+	if t := w.items[id]; t != nil {
+		for _, s := range t.shares {
+			s.wait.soon()
+		}
+		if w.running {
+			w.poke()
+		}
+	}
+}
+
+// soon begins with the intervals anew.
+func (x *Wait[T]) soon() {
+	x.gap = x.terms.Initial
+	if at := time.Now().Add(Jitter(x.gap)); at.Before(x.due) {
+		x.due = at
+	}
 }
 
 // hasten ensures a poll before the deadline.

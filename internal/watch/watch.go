@@ -34,7 +34,7 @@ type Kind[T any] struct {
 type State struct {
 	Status, Phase string
 	Done          bool
-	Pause         bool // ends the waits whose Terms say so
+	Pause         bool // nothing changes soon; ends the waits whose Terms say so
 }
 
 // Ask is how one request of a poll is to be sent.
@@ -107,6 +107,7 @@ type Config struct {
 // Terms are the conditions of one wait.
 type Terms struct {
 	Initial, Max time.Duration // between polls
+	Paused       time.Duration // the longest between polls while all items are paused; 0 means Max
 	Failures     int           // consecutive ones that end the wait; 0 means no limit
 	Every        bool          // every poll is reported, not only the last
 	StopAtPause  bool          // see State.Pause

@@ -308,6 +308,9 @@ func service(t *testing.T, work string) *connictest.Server {
 	}
 	srv.Agent("echo", answer("0.10"))
 	srv.Agent("research", answer("2.50"))
+	srv.Agent("payments", func(ctx context.Context, in connictest.Input) (any, error) {
+		return in.RequestApproval(ctx, connictest.ApprovalRequest{ToolName: "pay", Arguments: map[string]any{"to": "DE02120300000000202051", "amount": 49.90}})
+	})
 	srv.Agent("slow", func(ctx context.Context, _ connictest.Input) (any, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()

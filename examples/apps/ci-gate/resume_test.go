@@ -157,10 +157,15 @@ func TestCrashed(t *testing.T) {
 		if _, err := h.client.Agents.Trigger(t.Context(), "support", suite.Cases[0].request); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(j.file, `{"case": "half a li`); err != nil {
+		if err := j.close(false); err != nil {
 			t.Fatal(err)
 		}
-		if err := j.close(false); err != nil {
+		file, err := os.OpenFile(state, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(file, `{"crc": "half a li`)
+		if err := errors.Join(err, file.Close()); err != nil {
 			t.Fatal(err)
 		}
 		code := h.check(t.Context(), suite, options{state: state})

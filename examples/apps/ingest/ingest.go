@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/connic-go/connic"
@@ -105,49 +105,51 @@ func (j *job) run(ctx context.Context) error {
 }
 
 func (j *job) uploadAll(ctx context.Context) error {
-	var sent []*file
-	var broken error // of the state file
-	docs := func(yield func(connic.Document) bool) {
+	sent := make(map[string]*file) // by path
+	for _, f := range j.upload {
+		sent[f.path] = f
+		// From here on the entry may exist, whatever happens to this process.
+		if err := j.state.note(record{Path: f.path}); err != nil {
+			return err
+		}
+	}
+	// The sequence is read while the loop runs.
+	var mu sync.Mutex
+	unread := make(map[string]error)
+	docs := func(yield func(string, connic.Document) bool) {
 		for _, f := range j.upload {
 			d, err := j.document(f)
-			if ctx.Err() != nil {
-				j.stop = ctx.Err()
+			switch {
+			case ctx.Err() != nil:
 				return
-			}
-			if err != nil {
-				j.fail(f.path, err)
-				continue
-			}
-			// From here on the entry may exist, whatever happens to this
-			// process.
-			if broken = j.state.note(record{Path: f.path}); broken != nil {
-				return
-			}
-			sent = append(sent, f)
-			if !yield(d) {
+			case err != nil:
+				mu.Lock()
+				unread[f.path] = err
+				mu.Unlock()
+			case !yield(f.path, d):
 				return
 			}
 		}
 	}
-	for r, err := range j.client.Knowledge.UploadAll(ctx, iter.Seq[connic.Document](docs), nil) {
+	for r, err := range j.client.Knowledge.UploadAll(ctx, docs, nil) {
 		switch {
-		case r.Index < 0:
+		case r.Key == "":
 			j.stop = err
 		case err != nil && ctx.Err() != nil: // it is uploaded the next time
 			j.stop = cmp.Or(j.stop, ctx.Err())
 		case err != nil:
-			j.fail(sent[r.Index].path, err)
+			j.fail(r.Key, err)
 		default:
-			f := sent[r.Index]
+			f := sent[r.Key]
 			j.uploaded++
-			jobID := r.JobID
+			jobID := r.Value.JobID
 			switch {
-			case r.Status.Finished():
+			case r.Value.Status.Finished():
 				jobID = ""
 			case jobID == "":
 				j.unseen++
 			}
-			if r.Status == connic.JobFailed {
+			if r.Value.Status == connic.JobFailed {
 				j.fail(f.path, errors.New("the ingestion failed"))
 			} else if err := j.state.note(record{Path: f.path, SHA256: f.sha256, JobID: jobID}); err != nil {
 				return err
@@ -155,7 +157,15 @@ func (j *job) uploadAll(ctx context.Context) error {
 		}
 		j.line.Show("%s", bar("uploading", j.uploaded+j.failed, len(j.upload), j.failed))
 	}
-	return broken
+	mu.Lock()
+	defer mu.Unlock()
+	for _, path := range slices.Sorted(maps.Keys(unread)) {
+		j.fail(path, unread[path])
+	}
+	if ctx.Err() != nil {
+		j.stop = cmp.Or(j.stop, ctx.Err())
+	}
+	return nil
 }
 
 // document returns the upload of a file.

@@ -72,7 +72,8 @@ client, err := connic.New(project, key, connic.WithRoute("runs.list", "/projects
 var titles = map[string]string{
 	"agents": "Agents", "runs": "Runs", "knowledge": "Knowledge", "judges": "Judges", "budgets": "Budgets",
 	"audit_logs": "Audit logs", "deployments": "Deployments", "project": "Project", "environments": "Environments",
-	"test_runs": "Test runs", "dev_sessions": "Dev sessions", "bridges": "Bridges", "login": "Login",
+	"test_runs": "Test runs", "dev_sessions": "Dev sessions", "bridges": "Bridges", "approvals": "Approvals", "connectors": "Connectors",
+	"login": "Login",
 }
 
 func render(root string) ([]byte, error) {

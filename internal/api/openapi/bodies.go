@@ -14,11 +14,14 @@ var bodies = map[api.Op]string{
 	api.BudgetsCreate: "BudgetCreate",
 	api.BudgetsUpdate: "BudgetUpdate",
 
+	api.ConnectorsCreate: "ConnectorCreate",
+	api.ConnectorsUpdate: "ConnectorUpdate",
+
 	api.BridgesSetRoutes: "bridgeRoutes",
 }
 
 // required lists the required keys of the other bodies.
-var required = []string{"content", "query", "run_id", "file", "files_data", "hostname", "device_code"}
+var required = []string{"content", "query", "run_id", "file", "files_data", "hostname", "device_code", "decision"}
 
 // A key is the schema of a key of the other bodies.
 func (g *generator) key(op *api.Operation, name string) (object, error) {
@@ -53,7 +56,11 @@ func (g *generator) key(op *api.Operation, name string) (object, error) {
 		return object{"type": "string", "minLength": 1}, nil
 	case "device_code":
 		return object{"type": "string", "minLength": 1}, nil
-	case "environment_id", "test_filter", "name", "hostname":
+	case "decision":
+		return object{"type": "string", "enum": []string{"approve", "reject"}}, nil
+	case "response":
+		return object{"type": "string", "pattern": `\S`, "maxLength": 16384}, nil
+	case "environment_id", "test_filter", "name", "hostname", "reason":
 		return text, nil
 	}
 	return nil, fmt.Errorf("%s: the key %s of the body has no schema", op.Name, name)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,6 +79,16 @@ var results = map[api.Op]result{
 	api.BridgesRoutes:    {of: "bridgeRoutes"},
 	api.BridgesSetRoutes: {},
 
+	api.ApprovalsList:   {of: "Approval", list: "approvals"},
+	api.ApprovalsGet:    {of: "Approval"},
+	api.ApprovalsDecide: {of: "Approval"},
+
+	api.ConnectorsList:   {of: "Connector", list: "connectors"},
+	api.ConnectorsCreate: {of: "Connector"},
+	api.ConnectorsGet:    {of: "Connector"},
+	api.ConnectorsUpdate: {of: "Connector"},
+	api.ConnectorsDelete: {},
+
 	api.LoginStart: {of: "loginStart"},
 	api.LoginToken: {of: "loginToken"},
 }
@@ -110,7 +121,7 @@ func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 			s = object{"type": "array", "items": s}
 			p["style"], p["explode"] = "form", true
 		}
-	case "environment_id", "agent_name", "deployment_id", "parent_run_id", "run_id", "action", "resource_type", "resource_id", "actor":
+	case "environment_id", "agent_name", "deployment_id", "parent_run_id", "run_id", "action", "resource_type", "resource_id", "actor", "type":
 		s = object{"type": "string"}
 	default:
 		return nil, fmt.Errorf("%s: the parameter %s has no schema", op.Name, name)
@@ -128,6 +139,7 @@ func (g *generator) parameter(op *api.Operation, name string) (object, error) {
 // statuses holds the values that a filter accepts.
 var statuses = map[api.Op]string{
 	api.RunsList: "RunStatus", api.KnowledgeJobsList: "JobStatus", api.JudgesEvaluations: "EvaluationStatus",
+	api.ApprovalsList: "ApprovalStatus",
 }
 
 var projectParameter = object{
@@ -157,8 +169,17 @@ func (g *generator) operations(doc *spec) error {
 	return nil
 }
 
+func order(m source.Method) int {
+	if strings.HasSuffix(m.Name, "All") {
+		return 1
+	}
+	return 0
+}
+
 func (g *generator) operation(op *api.Operation) (object, error) {
 	methods := source.Of(g.methods, op)
+	// The method that makes one request of the operation is the first.
+	slices.SortStableFunc(methods, func(a, b source.Method) int { return order(a) - order(b) })
 	names := make([]string, len(methods))
 	for i, m := range methods {
 		names[i] = m.String()

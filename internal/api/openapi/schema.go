@@ -137,10 +137,10 @@ func (g *generator) object(c component) (object, error) {
 		if c.direction == request && !f.Omitted {
 			required = append(required, f.JSON)
 		}
+		inPlace = inPlace || f.InPlace
 		if c.direction == request {
 			continue
 		}
-		inPlace = inPlace || f.InPlace
 		for _, name := range slices.Concat(f.Aliases, places[c.of.Name+"."+f.Name]) {
 			if err := g.alias(properties, name, f); err != nil {
 				return nil, err
@@ -265,7 +265,7 @@ func (g *generator) schema(expression string, d direction) (object, error) {
 		return object{"type": []string{"string", "number", "null"}, "format": "decimal"}, nil
 	case "json.RawMessage", "any":
 		return object{"type": []string{"object", "array", "string", "number", "boolean", "null"}}, nil // any value
-	case "map[string]any":
+	case "map[string]any", "ConnectorConfig":
 		return null(object{"type": "object", "additionalProperties": true}), nil
 	case "[]byte":
 		s := object{"type": "string", "contentEncoding": "base64"}

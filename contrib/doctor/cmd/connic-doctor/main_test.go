@@ -33,7 +33,7 @@ func TestCommands(t *testing.T) {
 	dir := t.TempDir()
 	same, other := filepath.Join(dir, "same.json"), filepath.Join(dir, "other.json")
 	moved := bytes.Replace(docs.OpenAPI(), []byte(`"/projects/{project}/runs": {`), []byte(`"/projects/{project}/agent-runs": {`), 1)
-	more := bytes.Replace(docs.OpenAPI(), []byte(`"/projects/{project}/runs": {`), []byte(`"/projects/{project}/approvals": {"get": {}}, "/projects/{project}/runs": {`), 1)
+	more := bytes.Replace(docs.OpenAPI(), []byte(`"/projects/{project}/runs": {`), []byte(`"/projects/{project}/compliance/systems": {"get": {}}, "/projects/{project}/runs": {`), 1)
 	info := filepath.Join(dir, "more.json")
 	for path, text := range map[string][]byte{same: docs.OpenAPI(), other: moved, info: more} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
