@@ -65,6 +65,7 @@ func TestWhatRecordingsGiveAway(t *testing.T) {
 		"location":                  {`{"id": "run-x"}`, 0, []string{"abc-LOCATION-xyz"}},
 		"user:password":             {`{"id": "run-x", "output": "see https://bob:swordfish@db.example/x"}`, connictest.KeepTexts, []string{"swordfish"}},
 		"user:password 2":           {`{"id": "run-x", "dsn": "postgres://bob:swordfish@db.example/x", "output":"postgres://bob:swordfish@db.example/x"}`, connictest.KeepTexts, []string{"swordfish"}},
+		"emails in markup":          {`{"id": "run-x", "output": "**bob@acme.example** and 'bob@acme.example', mail (bob@acme.example)"}`, connictest.KeepTexts, []string{"bob@", "person-2"}},
 		"signed URL":                {`{"id": "run-x", "output": "see https://files.example/a?sig=abcdef now"}`, connictest.KeepTexts, []string{"abcdef"}},
 		"text, then an id":          {`{"detail": "custom-id-x", "error": "custom-id-x", "id": "run-x", "run_id": "custom-id-x", "by_run": {"custom-id-x": 1}}`, 0, []string{"custom-id-x"}},
 		"cookie":                    {`{"id": "run-x", "output": "Set-Cookie: session=abcdef0123456789; Path=/"}`, 0, []string{"abcdef01"}},

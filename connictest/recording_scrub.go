@@ -52,7 +52,7 @@ var (
 
 var (
 	resourceName = regexp.MustCompile(`^[\p{L}\p{N}_][\p{L}\p{N}_ ./:*-]{0,63}$`)
-	email        = regexp.MustCompile(`[\p{L}\p{M}\p{N}.!#$*+_'~-]+(@|%40|\\u0040)[\p{L}\p{M}\p{N}-]+(\.[\p{L}\p{M}\p{N}-]+)+`)
+	email        = regexp.MustCompile(`[\p{L}\p{N}_][\p{L}\p{M}\p{N}.!#$*+_'~-]*(@|%40|\\u0040)[\p{L}\p{M}\p{N}-]+(\.[\p{L}\p{M}\p{N}-]+)+`)
 	signedURL    = regexp.MustCompile(`https?://[^\s"'<>?]+\?[^\s"'<>]+`) // its parameters may be a signature
 	encoded      = regexp.MustCompile(`^[A-Za-z0-9+/_-]{64,}={0,2}$`)
 	marker       = regexp.MustCompile(`connic-[A-Z2-7]{26}`)
@@ -201,9 +201,12 @@ func (s *scrubber) exchange(x *rawExchange) *recordedExchange {
 	y.Response.Status = x.status
 	y.Response.Header = s.header(x.response)
 	_, body := s.body("application/json", x.answer)
-	if text, ok := body.(string); ok && !json.Valid(x.answer) {
+	switch text, ok := body.(string); {
+	case ok && !json.Valid(x.answer):
 		y.Response.Text = text
-	} else {
+	case body == nil && len(x.answer) > 0:
+		y.Response.Text = "null"
+	default:
 		y.Response.Body = body
 	}
 	return y

@@ -421,3 +421,22 @@ func gzipped() http.Handler {
 		_, _ = w.Write(body)
 	})
 }
+
+// TestReplayOfNull replays a response that is null.
+func TestReplayOfNull(t *testing.T) {
+	t.Parallel()
+	work := func(ctx context.Context, c *connic.Client) error {
+		var raw json.RawMessage
+		if err := c.Do(ctx, http.MethodGet, "/notes", nil, nil, &raw); err != nil || string(raw) != "null" {
+			return fmt.Errorf("%q, %w", raw, err)
+		}
+		return nil
+	}
+	path, _, told := recordOf(t, connictest.RecordOptions{}, map[string]string{"notes": "null"}, work)
+	if told != "" {
+		t.Fatal(told)
+	}
+	if told := replay(t, path, nil, work); told != "" {
+		t.Error(told)
+	}
+}

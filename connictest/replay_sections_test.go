@@ -125,9 +125,9 @@ func TestReplayOfEverySection(t *testing.T) {
 			return errors.Join(errs...)
 		}},
 		"bulk": {nil, func(ctx context.Context, c *connic.Client) error {
-			docs := func(yield func(connic.Document) bool) {
+			docs := func(yield func(string, connic.Document) bool) {
 				for i := range 5 {
-					if !yield(connic.TextUpload{EnvironmentID: "env-production", EntryID: fmt.Sprint("d", i), Content: fmt.Sprint("text ", i)}) {
+					if !yield(fmt.Sprint(i), connic.TextUpload{EnvironmentID: "env-production", EntryID: fmt.Sprint("d", i), Content: fmt.Sprint("text ", i)}) {
 						return
 					}
 				}
