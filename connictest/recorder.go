@@ -42,15 +42,23 @@ func (r recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 	r.mu.Unlock()
 
 	sent := new(tee)
+	q = q.Clone(q.Context())
+	q.Header.Del("Accept-Encoding") // what is compressed cannot be read; transports of net/http add their own
 	if q.Body != nil && q.Body != http.NoBody {
-		q = q.Clone(q.Context())
 		sent.ReadCloser, q.Body, q.GetBody = q.Body, sent, nil
 	}
 	resp, err := r.next.RoundTrip(q)
 	var answer []byte
-	if err == nil {
+	var broken error
+	switch {
+	case err != nil:
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		r.refuse("it has a conversation over WebSocket, which cannot be recorded")
+	case resp.Header.Get("Content-Encoding") != "":
+		r.refuse("it has a compressed response, which cannot be searched")
+	default:
+		answer, broken = io.ReadAll(io.LimitReader(resp.Body, maxRecording+1))
 		// If the response breaks off, so does what follows the answer.
-		answer, _ = io.ReadAll(io.LimitReader(resp.Body, maxRecording+1))
 		resp.Body = struct {
 			io.Reader
 			io.Closer
@@ -65,6 +73,9 @@ func (r recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 	case err != nil:
 		x.unanswered = false
 		return nil, err
+	case broken != nil: // as if the connection had broken before
+		x.unanswered = q.Context().Err() != nil
+		return resp, nil
 	}
 	x.unanswered, x.status, x.response, x.answer = false, resp.StatusCode, resp.Header.Clone(), answer
 	if r.size += len(x.body) + len(x.answer); r.size > maxRecording {
@@ -74,13 +85,20 @@ func (r recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// refuse notes why the recording cannot be written.
+func (r *Recording) refuse(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wrong = reason
+}
+
 // operationOf returns the operation of a request, and whether it is a poll of a
 // wait.
 func operationOf(q *http.Request) (op string, poll bool) {
 	if o, ok := connic.OperationFromContext(q.Context()); ok && o.Route != hook.Route {
 		return o.Name, o.Lane == connic.LanePoll
 	}
-	if op, _, _, ok := route(q.Method, q.URL.EscapedPath()); ok {
+	if op, _, _, ok := route(q.Method, "/v1"+afterBase(q.URL.EscapedPath())); ok {
 		return op.Name, false
 	}
 	if q.Header.Get(hook.SecretHeader) != "" || q.Header.Get("Authorization") == "" {

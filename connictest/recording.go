@@ -3,12 +3,14 @@ package connictest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httputil"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -94,8 +96,15 @@ const (
 // are replaced too, unless the options keep them. What the test itself passes,
 // such as the message for an agent, is represented by a placeholder and a
 // fingerprint of 32 bits, with which Replay recognizes it; whoever guesses such a
-// text can confirm the guess. Times, numbers, statuses, names of agents and of
-// other resources, and names of members are kept.
+// text can confirm the guess. A secret that is the value of a member has no
+// fingerprint: Replay accepts any. Times, numbers, and names of members are kept,
+// as are, outside of payloads, inputs, outputs and metadata, statuses and names of
+// agents and of other resources. Secrets and ids of fewer than 8 bytes are
+// replaced where they are values, but not within kept texts.
+//
+// Requests are sent without Accept-Encoding. A response that is compressed
+// nevertheless fails the test, as does a WebSocket connection. A response that
+// breaks off is replayed as a broken connection.
 //
 // Before it writes, Record searches the result for all that it has replaced, in
 // plain, escaped, hexadecimal and base64 form. If it finds any, it fails the
@@ -131,14 +140,17 @@ func Record(t TB, path string, o *RecordOptions) *Recording {
 // Where the test passes a value that the file represents by a placeholder, such
 // as an id of its own, responses contain the value.
 //
-// If the environment variable CONNIC_RECORD is set, Replay records: it is
-// equivalent to [Record], and writes the file anew.
+// If the environment variable CONNIC_RECORD is set, to anything but a false value
+// such as 0, Replay records: it is equivalent to [Record], and writes the file
+// anew. Each test needs a file of its own.
 func Replay(t TB, path string, o *RecordOptions) *Recording {
 	t.Helper()
-	if os.Getenv(recordVariable) != "" {
+	value := os.Getenv(recordVariable)
+	if on, err := strconv.ParseBool(value); value != "" && (on || err != nil) {
 		return Record(t, path, o)
 	}
 	r := newRecording(t, path, o)
+	r.file = new(recordingFile)    // for a TB whose Fatalf returns
 	text, err := os.ReadFile(path) //nolint:gosec // the test names it
 	if err == nil {
 		err = r.read(text)
@@ -292,6 +304,9 @@ func (r *Recording) write() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if skipped, ok := r.test.(interface{ Skipped() bool }); ok && skipped.Skipped() && len(r.raw) == 0 {
+		return
+	}
 	if len(r.raw) == 0 {
 		r.wrong = "there was no request"
 	}
@@ -304,9 +319,25 @@ func (r *Recording) write() {
 		err = os.MkdirAll(filepath.Dir(r.path), 0o750)
 	}
 	if err == nil {
-		err = os.WriteFile(r.path, text, 0o600)
+		err = replaceFile(r.path, text)
 	}
 	if err != nil {
 		r.test.Errorf("connictest: %s is not written: %v", r.path, err)
 	}
+}
+
+// replaceFile writes a file, such that others see the old one or all of the new.
+func replaceFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }

@@ -67,7 +67,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Deliver sends the recorded deliveries to a handler, in their order and in
 // process, signed with the secret and the current time. It returns an error if
-// there are none, or if the handler responds with another status than when they
+// there are none, as while it records, or if the handler responds with another status than when they
 // were recorded; it then still delivers the others.
 func (r *Recording) Deliver(ctx context.Context, h http.Handler, secret connector.Secret) error {
 	type delivery struct {
@@ -85,6 +85,9 @@ func (r *Recording) Deliver(ctx context.Context, h http.Handler, secret connecto
 		}
 	}
 	r.mu.Unlock()
+	if r.records {
+		return fmt.Errorf("connictest: %s is being recorded, and has nothing to deliver yet", r.path)
+	}
 	if len(all) == 0 {
 		return fmt.Errorf("connictest: %s has no deliveries", r.path)
 	}

@@ -2,11 +2,8 @@ package connictest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -17,8 +14,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/internal/hook"
-	"github.com/connic-go/connic/internal/leaktest"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/scrub"
 )
@@ -28,30 +25,15 @@ const (
 	shortened = 40 // characters of a shortened text
 )
 
-// keptNames lists the members whose values are names of resources or words of the
-// API, if they have the form of one.
-var keptNames = []string{
-	"action", "agent", "agent_name", "agents", "branch", "container_status", "content_type", "currency", "entry_status", "env_type", "environment_name", "field",
-	"fallback_model", "group_by", "kind", "match_type", "mime_type", "mode", "model", "name", "namespace", "operator", "period", "phase", "resource_type", "scope",
-	"status", "test_name", "tool_name", "tools", "trigger_mode", "type", "version", "format", "parent",
-}
-
-// private lists the members within which a name is none of a resource.
-var private = []string{"actor", "user", "person", "author", "owner", "profile", "customer", "files"}
-
-// secretNames lists the members whose values are secrets.
-var secretNames = []string{
-	"api_key", "device_code", "user_code", "verification_url", "verification_uri", "verification_uri_complete", "signature", "authorization", "password",
-	"secret", "token", "dsn", "connection_string", "private_key", "credentials",
-}
-
 var (
 	resourceName = regexp.MustCompile(`^[\p{L}\p{N}_][\p{L}\p{N}_ ./:*-]{0,63}$`)
-	email        = regexp.MustCompile(`[A-Za-z0-9._+'-]+(@|%40|\\u0040)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+`)
+	email        = regexp.MustCompile(`[\p{L}\p{N}_][\p{L}\p{M}\p{N}.!#$*+_'~-]*(@|%40|\\u0040)[\p{L}\p{M}\p{N}-]+(\.[\p{L}\p{M}\p{N}-]+)+`)
+	signedURL    = regexp.MustCompile(`https?://[^\s"'<>?]+\?[^\s"'<>]+`) // its parameters may be a signature
 	encoded      = regexp.MustCompile(`^[A-Za-z0-9+/_-]{64,}={0,2}$`)
 	marker       = regexp.MustCompile(`connic-[A-Z2-7]{26}`)
 	identifier   = regexp.MustCompile(`[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{24}`)
 	opaque       = regexp.MustCompile(`^[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*$`)
+	generated    = regexp.MustCompile(`[A-Za-z0-9]{16,}`) // no word of a name is as long
 )
 
 // A scrubber replaces private data in the exchanges of a recording. It goes
@@ -60,9 +42,11 @@ type scrubber struct {
 	options *RecordOptions
 	finding bool
 	request bool // the values are of a request
+	people  bool // they are of people
 	section string
 
 	values       map[string]string // placeholders
+	kinds        map[string]string // of the placeholders, by value
 	count        map[string]int    // of placeholders, by kind
 	secrets      []string
 	within       []string // what is replaced within texts
@@ -77,7 +61,7 @@ type scrubber struct {
 // scrubbed returns the file of the exchanges.
 func scrubbed(raw []*rawExchange, o *RecordOptions) ([]byte, error) {
 	s := &scrubber{
-		options: o, values: make(map[string]string), count: make(map[string]int), keep: make(map[string]bool), own: make(map[string]bool), fingerprints: make(map[string][]string),
+		options: o, values: make(map[string]string), kinds: make(map[string]string), count: make(map[string]int), keep: make(map[string]bool), own: make(map[string]bool), fingerprints: make(map[string][]string),
 	}
 	for _, hidden := range o.Hide {
 		s.secret(hidden)
@@ -144,6 +128,7 @@ func (s *scrubber) found() {
 		return
 	}
 	s.mask = mask.New(s.secrets...)
+	s.distinguish()
 	s.within = s.within[:0]
 	for value := range s.values {
 		if len(value) >= minHidden && !s.keep[value] {
@@ -181,8 +166,9 @@ func (s *scrubber) exchange(x *rawExchange) *recordedExchange {
 			}
 		}
 	}
+	s.people = isPayload(x)
 	y.Request.Parts, y.Request.Body = s.body(x.header.Get("Content-Type"), x.body)
-	s.request = false
+	s.people, s.request = false, false
 	if x.status == 0 {
 		y.Response.Failed = true
 		return y
@@ -190,12 +176,24 @@ func (s *scrubber) exchange(x *rawExchange) *recordedExchange {
 	y.Response.Status = x.status
 	y.Response.Header = s.header(x.response)
 	_, body := s.body("application/json", x.answer)
-	if text, ok := body.(string); ok && !json.Valid(x.answer) {
+	switch text, ok := body.(string); {
+	case ok && !json.Valid(x.answer):
 		y.Response.Text = text
-	} else {
+	case body == nil && len(x.answer) > 0:
+		y.Response.Text = "null"
+	default:
 		y.Response.Body = body
 	}
 	return y
+}
+
+// isPayload reports whether the body of a request is one of people.
+func isPayload(x *rawExchange) bool {
+	if x.op == deliveryOperation {
+		d, err := connector.ParseDelivery(x.body)
+		return err == nil && d.Kind == connector.KindPayload
+	}
+	return x.op == "agents.trigger" || x.op == connectorOperation
 }
 
 // path returns the path of a request, after the base URL. That of a connector is
@@ -228,7 +226,7 @@ func (s *scrubber) path(x *rawExchange) string {
 		case i >= len(names) && len(segment) >= 16 && opaque.MatchString(segment):
 			segments[i] = s.string(scrub.ID, "path_id", segment)
 		default:
-			segments[i] = s.text(segment)
+			segments[i] = s.named(segment)
 		}
 	}
 	return strings.Join(segments, "/")
@@ -244,6 +242,8 @@ func (s *scrubber) header(h http.Header) map[string]string {
 		case value == "":
 		case name == "X-Request-Id":
 			kept[name] = s.string(scrub.ID, "request_id", value)
+		case name == "Location":
+			kept[name] = s.placeholder("url", value)
 		default:
 			kept[name] = s.text(value)
 		}
@@ -305,7 +305,7 @@ func (s *scrubber) rules() scrub.Rules {
 		Name:   s.name,
 		Number: func(path string, n json.Number) any {
 			name := last(path)
-			if isSecretName(name) || strings.HasSuffix(name, "_id") || name == "id" {
+			if isSecretName(name) || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_ids") || name == "id" || name == "ids" {
 				return s.string(scrub.ID, path, n.String())
 			}
 			return n
@@ -314,13 +314,22 @@ func (s *scrubber) rules() scrub.Rules {
 }
 
 // name returns the name of a member. Names stay, but not what is private in them.
-func (s *scrubber) name(name string, _ int, _ bool) string { return s.text(name) }
+func (s *scrubber) name(name string, _ int, _ bool) string { return s.named(name) }
+
+// named returns a name with what is private in it replaced.
+func (s *scrubber) named(name string) string {
+	text := s.text(name)
+	if text != name {
+		s.argument(text, name)
+	}
+	return text
+}
 
 func last(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
 func isSecretName(name string) bool {
-	name = strings.ToLower(name)
-	return slices.Contains(secretNames, name) || strings.HasSuffix(name, "_secret") || strings.HasSuffix(name, "_token") || strings.HasSuffix(name, "_password")
+	name = strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
+	return slices.Contains(secretNames, name) || slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // string returns what replaces a string.
@@ -331,7 +340,7 @@ func (s *scrubber) string(kind scrub.Kind, path, value string) string {
 	case isSecretName(name):
 		s.secret(value)
 		return s.placeholder("secret", value)
-	case s.isName(name, last(above)) && resourceName.MatchString(value) && !identifier.MatchString(value) && mask.Text(value) == value:
+	case s.isName(name, above) && isResourceName(value):
 		if s.finding && len(value) < 64 {
 			s.keep[value] = true
 		}
@@ -365,127 +374,4 @@ func (s *scrubber) shorten(value string) string {
 		s.argument(text, value)
 	}
 	return text
-}
-
-// isName reports whether the value of a member is a name that stays. That of the
-// project does not, since it is often the name of a company.
-func (s *scrubber) isName(name, above string) bool {
-	return slices.Contains(keptNames, name) && (name != "name" || s.section != "project" && !slices.Contains(private, above))
-}
-
-// nouns are the kinds of the ids of operations.
-var nouns = map[string]string{
-	"agents": "agent", "runs": "run", "knowledge": "entry", "judges": "judge", "budgets": "budget", "audit_logs": "audit", "deployments": "deployment",
-	"project": "project", "environments": "environment", "test_runs": "test-run", "dev_sessions": "session", "bridges": "bridge",
-}
-
-// kindOf returns the kind of the placeholder for an id: "run" for a run_id, and
-// for the id of a run.
-func (s *scrubber) kindOf(name, above string) string {
-	kind := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "s"), "id"), "_")
-	if kind == "" {
-		kind = nouns[s.section]
-		if above != "items" && above != "" {
-			kind = strings.TrimSuffix(above, "s")
-		}
-	}
-	if !scrub.IsName(kind) && kind != "test-run" {
-		return "id"
-	}
-	return strings.ReplaceAll(kind, "_", "-")
-}
-
-// isWhole reports whether a placeholder is that of a text or of data, which is
-// recognized as a whole only.
-func isWhole(placeholder string) bool {
-	return strings.HasPrefix(placeholder, "[text ") || strings.HasPrefix(placeholder, "[data ")
-}
-
-// placeholder returns the placeholder of a value.
-func (s *scrubber) placeholder(kind, value string) string {
-	p, ok := s.values[value]
-	if !ok {
-		s.count[kind]++
-		n := s.count[kind]
-		switch kind {
-		case "text", "secret":
-			p = fmt.Sprintf("[%s %d]", kind, n)
-		case "data":
-			p = fmt.Sprintf("[data %d, %d bytes]", n, len(value))
-		case "person":
-			p = fmt.Sprintf("person-%d@email.invalid", n)
-		case "url":
-			p = fmt.Sprintf("https://url-%d.invalid/", n)
-		default:
-			p = fmt.Sprintf("%s-%d", kind, n)
-		}
-		s.values[value], s.own[value] = p, s.request
-	}
-	s.argument(p, value)
-	return p
-}
-
-// argument keeps the fingerprints of what the test passes: as it is, and with
-// the placeholders of what it may have from earlier responses.
-func (s *scrubber) argument(p, value string) {
-	if !s.request || s.finding {
-		return
-	}
-	for _, form := range []string{value, s.received.Replace(value)} {
-		if f := fingerprint(form); !slices.Contains(s.fingerprints[p], f) {
-			s.fingerprints[p] = append(s.fingerprints[p], f)
-		}
-	}
-}
-
-// fingerprint identifies a text, with its markers aside.
-func fingerprint(s string) string {
-	sum := sha256.Sum256([]byte("connictest recording\n" + marker.ReplaceAllLiteralString(s, "marker")))
-	return hex.EncodeToString(sum[:4])
-}
-
-// text returns a text with what is private in it replaced.
-func (s *scrubber) text(value string) string {
-	if s.finding {
-		for _, address := range email.FindAllString(value, -1) {
-			s.placeholder("person", address)
-		}
-		return value
-	}
-	value = email.ReplaceAllStringFunc(value, func(address string) string { return s.values[address] })
-	if !s.keep[value] {
-		value = s.embedded.Replace(value)
-	}
-	return s.mask.Text(value)
-}
-
-// prove searches the file for what was replaced. Its error does not contain it.
-func (s *scrubber) prove(text string) error {
-	if mask.Text(strings.ReplaceAll(text, recordedKey, "")) != strings.ReplaceAll(text, recordedKey, "") {
-		return errors.New("it would contain what looks like an API key or a token")
-	}
-	var long []string
-	for _, secret := range s.secrets {
-		if !s.keep[secret] && len(strings.TrimPrefix(secret, mask.KeyPrefix)) >= minHidden {
-			long = append(long, secret)
-		}
-	}
-	if line := leaktest.For(long...).In(text); line != "" {
-		return fmt.Errorf("a part of a secret would remain in line %d", lineOf(text, line))
-	}
-	var values []string
-	for _, value := range s.within {
-		// Texts may repeat words of others.
-		if !isWhole(s.values[value]) {
-			values = append(values, value)
-		}
-	}
-	if line := leaktest.Whole(values...).In(text); line != "" {
-		return fmt.Errorf("an id, a URL, an e-mail address or a secret would remain in line %d", lineOf(text, line))
-	}
-	return nil
-}
-
-func lineOf(text, line string) int {
-	return 1 + strings.Count(text[:max(0, strings.Index(text, line))], "\n")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -65,9 +66,13 @@ func (r *Recording) respond(asked *rawExchange) (answer, string) {
 	}
 	r.served[found]++
 	maps.Copy(r.bound, r.match(found, asked).bound)
-	y := &found.Response
+	return r.answer(&found.Response), ""
+}
+
+// answer returns a recorded response.
+func (r *Recording) answer(y *recordedResponse) answer {
 	if y.Failed {
-		return answer{drop: true}, ""
+		return answer{drop: true}
 	}
 	a := answer{status: y.Status, header: make(map[string]string, len(y.Header)), truncate: -1}
 	for name, value := range y.Header {
@@ -78,7 +83,7 @@ func (r *Recording) respond(asked *rawExchange) (answer, string) {
 	} else if y.Body != nil {
 		a.body = r.encode(y.Body)
 	}
-	return a, ""
+	return a
 }
 
 // isRead reports whether a repeated request gets the last response again.
@@ -153,17 +158,26 @@ func kindOfPoll(op string) string {
 	return kind
 }
 
-// isItem reports whether an operation reads one item, whose id is at the end of
-// its path.
-func isItem(op string) bool {
+// itemOf returns the id of the item that an operation reads, and whether it reads
+// one. The id is "" if the route is not the usual one.
+func itemOf(op, path string) (id string, isItem bool) {
 	o, ok := api.Lookup(op)
-	return ok && strings.HasSuffix(o.Route, "}")
+	if !ok || !strings.HasSuffix(o.Route, "}") {
+		return "", false
+	}
+	path = afterBase(path)
+	if found, _, _, ok := route(o.Method, "/v1"+path); !ok || found.Name != op {
+		return "", true
+	}
+	return path[strings.LastIndexByte(path, '/')+1:], true
 }
 
 func statesOf(exchanges []*recordedExchange) map[string]*states {
 	all := make(map[string]*states)
 	for _, x := range exchanges {
-		if !x.Poll || x.Response.Status != http.StatusOK {
+		id, isItem := itemOf(x.Operation, x.Request.Path)
+		status := x.Response.Status
+		if !x.Poll || status != http.StatusOK && (!isItem || status != http.StatusNotFound && status != http.StatusGone) {
 			continue
 		}
 		kind := kindOfPoll(x.Operation)
@@ -172,8 +186,8 @@ func statesOf(exchanges []*recordedExchange) map[string]*states {
 			s = &states{of: make(map[string][]any), next: make(map[string]int)}
 			all[kind] = s
 		}
-		if isItem(x.Operation) {
-			s.add(x.Request.Path[strings.LastIndexByte(x.Request.Path, '/')+1:], x.Response.Body)
+		if isItem {
+			s.add(id, &x.Response)
 			continue
 		}
 		for _, item := range itemsOf(x.Response.Body) {
@@ -232,18 +246,29 @@ func (r *Recording) poll(asked *rawExchange) (answer, bool) {
 	if s == nil {
 		return answer{}, false
 	}
-	if isItem(asked.op) {
-		path := asked.url.EscapedPath()
-		id := r.unbound(unescape(path[strings.LastIndexByte(path, '/')+1:]))
+	if id, isItem := itemOf(asked.op, asked.url.EscapedPath()); isItem {
+		id = r.unbound(unescape(id))
 		if s.of[id] == nil {
 			return answer{}, false
 		}
-		return r.json(s.take(id)), true
+		switch state := s.take(id).(type) {
+		case *recordedResponse:
+			return r.answer(state), true
+		default:
+			return r.json(state), true
+		}
 	}
 	x := &exchange{query: asked.url.Query()}
 	var items []object
 	for _, id := range slices.Backward(s.order) { // the newest first
-		if o, ok := s.take(id).(map[string]any); ok {
+		state := s.take(id)
+		if y, ok := state.(*recordedResponse); ok {
+			state = y.Body
+			if y.Status != http.StatusOK {
+				continue
+			}
+		}
+		if o, ok := state.(map[string]any); ok {
 			items = append(items, r.fill(o).(map[string]any))
 		}
 	}
@@ -293,13 +318,30 @@ func (r *Recording) fillText(s string) string {
 	if !strings.ContainsAny(s, "-[") || len(r.bound) == 0 {
 		return s
 	}
-	placeholders := slices.SortedFunc(maps.Keys(r.bound), longestFirst)
-	pairs := make([]string, 0, 2*len(placeholders))
-	for _, p := range placeholders {
-		pairs = append(pairs, p, r.bound[p])
+	if s[0] == '{' || s[0] == '[' { // JSON in a string
+		decoder := json.NewDecoder(strings.NewReader(s))
+		decoder.UseNumber()
+		var inner any
+		if decoder.Decode(&inner) == nil && !decoder.More() {
+			return string(r.encode(inner))
+		}
 	}
-	return strings.NewReplacer(pairs...).Replace(s)
+	return placeholders.ReplaceAllStringFunc(s, func(p string) string {
+		for at := 0; ; { // "job-run-1" may be an id after another word
+			if value, ok := r.bound[p[at:]]; ok {
+				return p[:at] + value
+			}
+			next := strings.IndexByte(p[at:], '-') + 1
+			if next == 0 || p[0] == '[' {
+				return p
+			}
+			at += next
+		}
+	})
 }
+
+// placeholders matches all placeholders, and what may end with one.
+var placeholders = regexp.MustCompile(`\[(?:text|secret|data) \d+(?:, \d+ bytes)?\]|https://url-\d+\.invalid/|[a-z][a-z-]*-\d+(?:@email\.invalid)?`)
 
 // unbound replaces what the test passes by its placeholders.
 func (r *Recording) unbound(s string) string {

@@ -148,6 +148,7 @@ func (m *matching) value(where string, want, have any) {
 		if !ok {
 			break
 		}
+		h = m.renamed(w, h)
 		names := make(map[string]bool)
 		for name := range w {
 			names[name] = true
@@ -195,6 +196,22 @@ func (m *matching) value(where string, want, have any) {
 	m.differ(where, asJSON(want), asJSON(have))
 }
 
+// renamed returns the members of h, with the placeholders that w has for their
+// names.
+func (m *matching) renamed(w, h map[string]any) map[string]any {
+	renamed := make(map[string]any, len(h))
+	for name, value := range h {
+		for placeholder := range w {
+			if _, passed := h[placeholder]; !passed && m.file.Arguments[placeholder] != nil && m.text("", placeholder, name) {
+				name = placeholder
+				break
+			}
+		}
+		renamed[name] = value
+	}
+	return renamed
+}
+
 func asJSON(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil { // it was decoded from JSON
@@ -205,10 +222,18 @@ func asJSON(v any) string {
 
 // text compares a string with a recorded one, which may be a placeholder.
 func (m *matching) text(where, want, have string) bool {
-	if want == have || scrub.IsTime(want) && scrub.IsTime(have) {
+	prints := m.file.Arguments[want]
+	if want == have && (prints == nil || !isWhole(want)) || scrub.IsTime(want) && scrub.IsTime(have) {
 		return true
 	}
-	if prints := m.file.Arguments[want]; prints != nil {
+	if isSecret(want) { // which has no fingerprint
+		if known, ok := m.Recording.bound[want]; ok && known != have {
+			return false
+		}
+		m.bound[want] = have
+		return true
+	}
+	if prints != nil {
 		if slices.Contains(prints, fingerprint(have)) || slices.Contains(prints, fingerprint(m.unbound(have))) {
 			m.bound[want] = have
 			return true

@@ -189,11 +189,14 @@ func TestRecordingsOfConnectors(t *testing.T) {
 	if status := deliver(envelope, secret); status != http.StatusOK && status != http.StatusNoContent {
 		t.Fatal(status)
 	}
+	if status := deliver(`{"name": "Jane Doe", "status": "divorced"}`, secret); status >= http.StatusMultipleChoices {
+		t.Fatal(status)
+	}
 	if told := r.end(); told != "" {
 		t.Fatal(told)
 	}
 	text, err := os.ReadFile(path)
-	if err != nil || leaktest.For(string(hook.Secret()), string(secret), hook.Path()).In(string(text)) != "" || bytes.Contains(text, []byte("bob@")) || bytes.Contains(text, []byte("run-of-the-delivery")) {
+	if err != nil || bytes.Contains(text, []byte("Jane")) || bytes.Contains(text, []byte("divorced")) || leaktest.For(string(hook.Secret()), string(secret), hook.Path()).In(string(text)) != "" || bytes.Contains(text, []byte("bob@")) || bytes.Contains(text, []byte("run-of-the-delivery")) {
 		t.Errorf("%v\n%s", err, text)
 	}
 	for len(handled) > 0 {
@@ -206,7 +209,7 @@ func TestRecordingsOfConnectors(t *testing.T) {
 	if err != nil || again.RunID == "" || again.RunID == result.RunID {
 		t.Error(again, err)
 	}
-	if err := rec.Deliver(t.Context(), receiver(), secret); err != nil || <-handled != "run" {
+	if err := rec.Deliver(t.Context(), receiver(), secret); err != nil || <-handled != "run" || <-handled != "payload" {
 		t.Error(err)
 	}
 	if told := r.end(); told != "" {

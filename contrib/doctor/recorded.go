@@ -14,7 +14,8 @@ const recordingVersion = 1
 // Recorded compares the responses in recordings, as package connictest writes
 // them, with the client's document, as [Live] does with those of the service. It
 // also sees the operations that write. Texts, ids and other private values of a
-// recording are placeholders of the same type.
+// recording are placeholders of the same type, other than ids that are numbers,
+// which are strings.
 func Recorded(recordings ...[]byte) (*Report, error) {
 	l, err := newLive()
 	if err != nil {

@@ -201,7 +201,7 @@ func kind(name, s string, schema Object) Kind {
 		return Time
 	case IsNumber(s):
 		return Number
-	case strings.HasSuffix(name, "id") || strings.HasSuffix(name, "ids") || uuid.MatchString(s):
+	case strings.HasSuffix(strings.ToLower(name), "id") || strings.HasSuffix(strings.ToLower(name), "ids") || uuid.MatchString(s):
 		return ID
 	}
 	return Text

@@ -16,6 +16,8 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
+const secretHeader = "X-Connic-Secret" //nolint:gosec // the name of a header
+
 // TB is the subset of testing.TB that [NewServer] needs.
 type TB interface {
 	Helper()
@@ -97,7 +99,7 @@ func (s *Server) name(i int) string {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	given, want := r.Header.Get("X-Connic-Secret"), string(s.Secret())
+	given, want := r.Header.Get(secretHeader), string(s.Secret())
 	if given != "" && given != want {
 		http.Error(w, `{"detail": "Invalid secret"}`, http.StatusUnauthorized)
 		return
