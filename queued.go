@@ -2,8 +2,98 @@ package connic
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
+
+	"github.com/connic-go/connic/internal/exchange"
 )
+
+// Admit implements [exchange.Gate] with the limiter.
+func (k *call) Admit(ctx context.Context, again bool) error {
+	caller := ctx
+	ctx, q := k.undrained(ctx)
+	defer q.release()
+	if ctx.Err() != nil && caller.Err() == nil {
+		return &exchange.NotAdmitted{Err: ErrClosed}
+	}
+	admission := Admission{Lane: k.lane, Again: again, NoWait: k.options.failFast, Spare: k.options.spare}
+	if k.options.admitted != nil {
+		admission.Follow = 1
+	}
+	if queued := k.options.queued; k.scope.telemetry.Enabled() || queued != nil {
+		admission.Queued = func(reason Reason, wait time.Duration) {
+			if queued != nil {
+				queued(reason, wait)
+			}
+			if k.scope.telemetry.Enabled() {
+				k.observe(Event{Kind: EventQueued, Reason: reason, Wait: wait}, &exchange.Outcome{Attempts: k.exchange.Sends()})
+			}
+		}
+	}
+	asked := time.Now()
+	permit, err := k.scope.limiter.Acquire(ctx, admission)
+	k.queued += uint32(time.Since(asked).Milliseconds())
+	if err != nil {
+		var limit *LimitError
+		switch {
+		case errors.As(err, &limit):
+			err = &exchange.NotAdmitted{Err: err}
+		case ctx.Err() != nil && caller.Err() == nil:
+			err = &exchange.NotAdmitted{Err: ErrClosed}
+		}
+		return err
+	}
+	k.permit = permit
+	if err := k.begin(); err != nil {
+		return err
+	}
+	switch {
+	case k.options.admitted == nil:
+	case caller.Err() == nil:
+		k.options.admitted()
+	default: // nothing is sent, and nothing follows it
+		quota{k.scope.limiter}.Reserve(-admission.Follow)
+	}
+	return nil
+}
+
+// Pause implements [exchange.Pauser].
+func (k *call) Pause(d time.Duration) {
+	ctx, q := k.undrained(k)
+	defer q.release()
+	_ = sleep(ctx, d)
+}
+
+// begin calls the begin of an admitted call. If that fails, or does not return, it
+// gives the admission back.
+func (k *call) begin() error {
+	if k.options.begin == nil {
+		return nil
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			k.Release(exchange.EndNotSent, 0)
+			if k.options.admitted != nil {
+				quota{k.scope.limiter}.Reserve(-1)
+			}
+		}
+	}()
+	if err := k.options.begin(); err != nil {
+		return &exchange.NotAdmitted{Err: err}
+	}
+	begun = true
+	return nil
+}
+
+// Release implements [exchange.Gate].
+func (k *call) Release(end exchange.End, retryAfter time.Duration) {
+	if end == exchange.EndRefused || end == exchange.EndNotSent {
+		k.flying.Store(false)
+	}
+	k.scope.limiter.Release(k.permit, Outcome{Kind: OutcomeKind(end), RetryAfter: retryAfter})
+}
 
 // queueContext is the context of a call that is queued. It also ends when the
 // client drains. Most calls are not queued, so it is set up on first use.

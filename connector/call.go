@@ -30,7 +30,7 @@ type call struct {
 	context.Context
 	connector *Connector
 	op        string
-	begin     func() error // called before the first attempt, if not nil; if it fails, nothing is sent
+	begin     func() error // called before each attempt, if not nil; if it fails, nothing is sent
 	refusals  int
 	failFast  bool
 	answer    answer
