@@ -29,9 +29,9 @@ import (
 // The items of a batch are passed on like deliveries of their own, in order, but
 // for a handler of [KindBatch], which has the whole. Each item has its turn,
 // whatever became of the others, unless the sender has gone meanwhile, and a panic
-// is an error of its item. The batch
-// is acknowledged if all were handled. Otherwise the sender may repeat all of it,
-// so a handler must tolerate an item that it has handled before.
+// is an error of its item. The batch is acknowledged if all were handled.
+// Otherwise the sender may repeat all of it, so a handler must tolerate an item
+// that it has handled before.
 //
 // The methods that register handlers panic where [http.ServeMux] would: if the
 // handler is nil, if there is one already, or if the kind does not exist. All

@@ -13,7 +13,7 @@ import (
 	"github.com/connic-go/connic/internal/fakecmd"
 )
 
-func main() { os.Exit(fakecmd.Main(webSocket())) }
+func main() { os.Exit(fakecmd.Main(webSocket())) } //nolint:forbidigo // a program
 
 // webSocket is a WebSocket connector.
 func webSocket() fakecmd.Connector {
