@@ -207,9 +207,10 @@ type ConnectorUpdate struct {
 	Config Nullable[ConnectorConfig]  `json:"config_json,omitzero" api:"documented"`
 }
 
-// asUpdate returns the update that is a new connector.
-func (c *ConnectorCreate) asUpdate() *ConnectorUpdate {
-	u := &ConnectorUpdate{Name: Set(c.Name), Type: Set(c.Type), Mode: given(c.Mode)}
+// AsUpdate returns the update that makes an existing connector what c describes.
+// What c does not set remains unchanged.
+func (c ConnectorCreate) AsUpdate() ConnectorUpdate {
+	u := ConnectorUpdate{Name: Set(c.Name), Type: Set(c.Type), Mode: given(c.Mode)}
 	if c.Agents != nil {
 		u.Agents = Set(c.Agents)
 	}
@@ -263,7 +264,8 @@ func (u *ConnectorUpdate) body(op api.Op) (any, error) {
 //	Access: connectors write
 //	Status: assumed
 func (s *ConnectorsService) Create(ctx context.Context, req ConnectorCreate, opts ...RequestOption) (*Connector, error) {
-	body, err := req.asUpdate().body(api.ConnectorsCreate)
+	update := req.AsUpdate()
+	body, err := update.body(api.ConnectorsCreate)
 	if err != nil {
 		return nil, err
 	}
@@ -296,6 +298,36 @@ func (s *ConnectorsService) Update(ctx context.Context, id string, req Connector
 func (s *ConnectorsService) Delete(ctx context.Context, id string, opts ...RequestOption) error {
 	_, err := do(ctx, s.scope(), request{op: api.ConnectorsDelete, id: id}, decodeNone, opts)
 	return err
+}
+
+// Ensure returns the connector of the given name. It creates the connector if
+// there is none, and updates it if it differs from what req describes (see
+// [ConnectorCreate.AsUpdate] and [Connector.Diff]). It refuses what
+// [ConnectorsService.Create] refuses. For concurrent calls and errors, see
+// [Ensured].
+//
+// It costs one request per 100 connectors, one more to update the connector, and
+// two more to create it; the key needs connectors write too.
+//
+//	API:    GET /projects/{project}/connectors
+//	Access: connectors read
+//	Status: assumed
+func (s *ConnectorsService) Ensure(ctx context.Context, req ConnectorCreate, opts ...RequestOption) (*Ensured[Connector], error) {
+	update := req.AsUpdate()
+	if _, err := update.body(api.ConnectorsCreate); err != nil {
+		return nil, err
+	}
+	e := ensuring[Connector]{
+		scope: s.scope(), list: api.ConnectorsList, kind: "connector", identity: req.Name,
+		items:  s.All(ctx, nil, alongside(opts)...),
+		is:     func(c *Connector) bool { return c.Name == req.Name },
+		made:   func(c *Connector) (string, time.Time) { return c.ID, c.CreatedAt },
+		diff:   func(c *Connector) []Change { return c.Diff(update) },
+		create: func() (*Connector, error) { return s.Create(ctx, req, opts...) },
+		update: func(id string) (*Connector, error) { return s.Update(ctx, id, update, opts...) },
+		remove: func(id string) error { return s.Delete(ctx, id, alongside(opts)...) },
+	}
+	return e.ensure(ctx)
 }
 
 // Diff returns the changes that an update would make to c, in the order of the

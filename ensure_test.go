@@ -285,3 +285,39 @@ func TestEnsureIsNeverLocked(t *testing.T) {
 		}
 	})
 }
+
+func TestEnsureConnectors(t *testing.T) {
+	t.Parallel()
+	srv := connictest.New(t)
+	srv.Agent("support", func(context.Context, connictest.Input) (any, error) { return "x", nil })
+	client := srv.Client()
+	site := connic.ConnectorCreate{
+		Name: "site", Type: "http", Mode: connic.ConnectorSync, Agents: []connic.ConnectorAgent{{Name: "support"}},
+		Config: connic.ConnectorConfig{"require_auth": true, "rate_limit_per_minute": 60},
+	}
+	slower := site
+	slower.Config = connic.ConnectorConfig{"rate_limit_per_minute": 30}
+	for i, step := range []struct {
+		req      connic.ConnectorCreate
+		created  bool
+		changes  string
+		requests int
+	}{
+		{site, true, "[]", 3},
+		{site, false, "[]", 1},
+		{slower, false, "[config_json.rate_limit_per_minute: 60 → 30]", 2},
+		{slower, false, "[]", 1},
+	} {
+		before := len(srv.Requests())
+		got, err := client.Connectors.Ensure(t.Context(), step.req)
+		if err != nil || got.Created != step.created || fmt.Sprint(got.Changes) != step.changes {
+			t.Errorf("step %d: %+v, %v", i, got, err)
+		}
+		if n := len(srv.Requests()) - before; n != step.requests {
+			t.Errorf("step %d: %d requests, want %d", i, n, step.requests)
+		}
+	}
+	if _, err := client.Connectors.Ensure(t.Context(), connic.ConnectorCreate{Type: "http"}); !errors.As(err, new(*connic.ArgumentError)) {
+		t.Errorf("a connector without a name: %v", err)
+	}
+}
