@@ -20,7 +20,7 @@ func TestRecordingOfEveryOperation(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "everything.json")
 	var key connic.APIKey
-	t.Run("record", func(t *testing.T) {
+	t.Run("record", func(t *testing.T) { //nolint:paralleltest // one after the other
 		srv := connictest.New(t)
 		srv.Seed(7)
 		prepare(srv)
@@ -48,7 +48,7 @@ func TestRecordingOfEveryOperation(t *testing.T) {
 	for i := range api.Table {
 		assert.True(t, seen[api.Table[i].Name] || api.Table[i].Keyless, api.Table[i].Name)
 	}
-	t.Run("replay", func(t *testing.T) {
+	t.Run("replay", func(t *testing.T) { //nolint:paralleltest // one after the other
 		fakeConversation(t, connictest.Replay(t, path, nil).Client(connic.WithEnvironment("env-production")))
 	})
 }

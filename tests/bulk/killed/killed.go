@@ -158,7 +158,7 @@ func results(t *testing.T, folder string) (noted notes, unknown int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	noted = make(notes)
 	twice := 0
 	for lines := bufio.NewScanner(file); lines.Scan(); {
