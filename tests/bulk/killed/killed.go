@@ -112,7 +112,7 @@ func Test(t *testing.T) {
 	env := append(os.Environ(), "CONNIC_API_URL="+srv.URL(), "CONNIC_API_KEY="+string(srv.Key()), "CONNIC_PROJECT_ID="+connictest.ProjectID, asWorker+"="+folder)
 	done := 0
 	for i := range kills {
-		if ended := life(t, env, time.Duration(rand.IntN(450)+1)*time.Millisecond); ended { //nolint:gosec // a moment
+		if ended := life(t, env, time.Duration(rand.IntN(450)+1)*time.Millisecond); ended {
 			done = i
 			break
 		}
@@ -183,7 +183,7 @@ func life(t *testing.T, env []string, d time.Duration) (ended bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = env
 	var log strings.Builder
 	cmd.Stderr = &log
