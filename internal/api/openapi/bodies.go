@@ -111,8 +111,8 @@ func (g *generator) body(op *api.Operation) (object, error) {
 			s["x-status"], s["x-source"] = string(known), from
 		}
 		return content("application/json", object{
-			"type": "object", "properties": object{"message": message, "files": files},
-			"additionalProperties": true, "description": "Other members are the agent's structured payload.",
+			"type": []string{"object", "array", "string", "number", "boolean"}, "properties": object{"message": message, "files": files},
+			"additionalProperties": true, "description": "Other members are the agent's structured payload. A value of another type is the whole payload.",
 		}), nil
 	}
 	properties, needed := object{}, []string{}

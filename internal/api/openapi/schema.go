@@ -184,6 +184,7 @@ var bounds = map[string]object{
 	"amount":      {"pattern": `^[0-9]+(\.[0-9]+)?$`},
 	"mime_type":   {"minLength": 1},
 	"target":      {"minLength": 1},
+	"type":        {"minLength": 1}, // of a connector
 	"port":        {"minimum": 1, "maximum": 65535},
 }
 
