@@ -215,9 +215,12 @@ func (s *Server) changeConnector(x *exchange, r *resource) *answer {
 		}
 	}
 	if r.kind == "http" {
-		if r.mode = cmp.Or(r.mode, s.modeOf(r)); !r.mode.Known() {
-			e.refuse("Input should be 'sync', 'inbound' or 'outbound'", "enum", "mode")
-		}
+		r.mode = cmp.Or(r.mode, s.modeOf(r))
+	}
+	if r.mode != "" && !r.mode.Known() {
+		e.refuse("Input should be 'sync', 'inbound' or 'outbound'", "enum", "mode")
+	}
+	if r.kind == "http" {
 		if url, _ := r.config["outbound_url"].(string); r.mode == connic.ConnectorOutbound && url == "" && r.outbound == nil {
 			e.refuse("An outbound connector needs an outbound_url", "value_error", "config_json")
 		}
