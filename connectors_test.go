@@ -75,7 +75,7 @@ func TestConfigurationsArePrintedWithoutSecrets(t *testing.T) {
 		"dsn": "postgres://u:" + hookSecret + "@db/x", "url": "https://u:" + hookSecret + "@host/x", "access_key": hookSecret,
 		"accounts": []any{map[string]any{"password": hookSecret}}, "rate_limit_key": "body.customer", "typed": struct {
 			Token string `json:"token"`
-		}{hookSecret}, "pin_token": 12345678901,
+		}{hookSecret}, "pin_token": int64(12345678901),
 	}
 	connector := connic.Connector{ID: "c1", Config: config}
 	create := connic.ConnectorCreate{Config: config}

@@ -88,7 +88,7 @@ func TestSnake(t *testing.T) {
 
 func TestYAML(t *testing.T) {
 	t.Parallel()
-	got, err := YAML(map[string]any{"i": math.MaxInt64, "u": uint64(math.MaxUint64), "f": 1.5, "huge": json.Number("1e999"), "list": []any{1, nil}})
+	got, err := YAML(map[string]any{"i": int64(math.MaxInt64), "u": uint64(math.MaxUint64), "f": 1.5, "huge": json.Number("1e999"), "list": []any{1, nil}})
 	want := map[string]any{"i": int64(math.MaxInt64), "u": uint64(math.MaxUint64), "f": 1.5, "huge": "1e999", "list": []any{int64(1), nil}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%#v, %v", got, err)

@@ -115,7 +115,7 @@ func (r *random) of(s *jsonschema.Schema) any {
 	case "number":
 		return pick(r, []any{0, -1.5, 0.5, 1e300, 3, json.Number("12345678901234567890.5")})
 	case "integer":
-		return pick(r, []any{0, 1, -1, json.Number("9223372036854775807"), json.Number("5.0"), json.Number("1e2"), 1 << 53})
+		return pick(r, []any{0, 1, -1, json.Number("9223372036854775807"), json.Number("5.0"), json.Number("1e2"), int64(1 << 53)})
 	case "array":
 		list := []any{}
 		for i := range r.IntN(4) {
