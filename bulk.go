@@ -23,10 +23,10 @@ type BulkResult[T any] struct {
 }
 
 // bulkOptions are the options of a bulk call.
-type bulkOptions = bulk.Options[WaitOption, RequestOption, *Client]
+type bulkOptions = bulk.Options[WaitOption, RequestOption, Run]
 
 // A BulkOption configures a bulk call, such as [AgentsService.TriggerAll].
-type BulkOption func(*bulk.Options[WaitOption, RequestOption, *Client])
+type BulkOption func(*bulk.Options[WaitOption, RequestOption, Run])
 
 func newBulkOptions(opts []BulkOption) *bulkOptions {
 	o := new(bulkOptions)
@@ -157,7 +157,28 @@ func WithBulkRequest(opts ...RequestOption) BulkOption {
 
 // WithCollector has the runs of a connector collected, and those of lost calls
 // searched for, by a client of its project.
-func WithCollector(client *Client) BulkOption { return func(o *bulkOptions) { o.Client = client } }
+func WithCollector(client *Client) BulkOption {
+	return func(o *bulkOptions) {
+		if o.Collector = nil; client == nil {
+			return
+		}
+		const op = "runs.watch"
+		if client.Runs.scope().made(op) != nil {
+			o.Bad = "WithCollector has a client that was not made by New"
+			return
+		}
+		o.Collector = &bulk.Collector[WaitOption, Run]{
+			Collect: func(ctx context.Context, ids <-chan string, opts []WaitOption, f func(string, *Run, error) bool) {
+				conf := newWaitConfig(opts)
+				eachRun(ctx, client.Runs.waiter(&conf), op, ids, f)
+			},
+			Find: func(ctx context.Context, lost []bulk.Record, single bool, found func(string, []string)) error {
+				return client.Runs.findLost(ctx, "", lost, true, single, found)
+			},
+			Over: runIsOver,
+		}
+	}
+}
 
 // BulkProgress tells how far a bulk call is.
 type BulkProgress struct {

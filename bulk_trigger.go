@@ -112,7 +112,7 @@ func (s *AgentsService) TriggerAll(ctx context.Context, agent string, inputs ite
 			return run, waitFailed(run, parts[0].Err)
 		},
 		Find: func(ctx context.Context, lost []bulk.Record, found func(string, []string)) error {
-			return runs.findLost(ctx, agent, lost, o.Resend, found)
+			return runs.findLost(ctx, agent, lost, o.Resend, true, found)
 		},
 		Over: runIsOver, Cost: costOfRun,
 	}, inputs, journal, o)
@@ -215,8 +215,9 @@ func eachRun(ctx context.Context, w *waiter[Run], op string, ids <-chan string, 
 
 // findLost searches for the runs of inputs whose outcome is unknown. It repeats
 // that until their triggers can no longer be in progress or, if thorough, for that
-// long from now.
-func (s *RunsService) findLost(ctx context.Context, agent string, lost []bulk.Record, thorough bool, found func(key string, ids []string)) error {
+// long from now. If an input starts a single run, it is the earliest one, and found
+// as soon as the search shows it.
+func (s *RunsService) findLost(ctx context.Context, agent string, lost []bulk.Record, thorough, single bool, found func(key string, ids []string)) error {
 	now := time.Now()
 	during := time.Duration(0)
 	searches := make([]RunSearch, 0, len(lost))
@@ -236,15 +237,18 @@ func (s *RunsService) findLost(ctx context.Context, agent string, lost []bulk.Re
 	if err != nil {
 		return err
 	}
-	return f.repeat(ctx, during, func() {
+	report := func() {
 		for marker, runs := range f.found {
 			// A run may start others with its own input.
 			runs = slices.DeleteFunc(slices.Clone(runs), func(r *Run) bool { return r.ParentRunID != "" })
+			slices.SortFunc(runs, func(a, b *Run) int { return a.CreatedAt.Compare(b.CreatedAt) })
 			var ids []string
-			if len(runs) > 0 {
-				ids = []string{slices.MinFunc(runs, func(a, b *Run) int { return a.CreatedAt.Compare(b.CreatedAt) }).ID}
+			for i, r := range runs {
+				if i == 0 || !single {
+					ids = append(ids, r.ID)
+				}
 			}
-			if len(keys[marker]) > 1 { // whose it is, nobody can say
+			if len(keys[marker]) > 1 { // whose they are, nobody can say
 				ids = nil
 			}
 			for _, key := range keys[marker] {
@@ -252,5 +256,12 @@ func (s *RunsService) findLost(ctx context.Context, agent string, lost []bulk.Re
 			}
 			delete(keys, marker)
 		}
-	})
+	}
+	soon := report
+	if !single { // the others may follow
+		soon = func() {}
+	}
+	err = f.repeat(ctx, during, soon)
+	report()
+	return err
 }

@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -24,7 +22,7 @@ const (
 )
 
 // bulkOptions are the options of a bulk call.
-type bulkOptions = bulk.Options[connic.WaitOption, connic.RequestOption, *connic.Client]
+type bulkOptions = bulk.Options[connic.WaitOption, connic.RequestOption, connic.Run]
 
 // CallAll calls a sync connector with each of many inputs, once, and yields each
 // result as it arrives. Inputs are pairs of a key, which is the caller's own, and
@@ -205,16 +203,20 @@ func runBulk[Out any](ctx context.Context, c *Connector, job *bulk.Job[Input, Ou
 	}
 	job.Mark, job.Unknown = markInput, connic.ErrOutcomeUnknown
 	job.Lost = func(err error) bool { return errors.Is(err, connic.ErrOutcomeUnknown) }
-	job.Over = runIsOver
+	job.Over = func(err error) bool {
+		var ended *connic.RunError
+		return errors.As(err, &ended)
+	}
 	if journal != nil {
 		job.Grace = bulkGrace
 	}
-	if client := o.Client; client != nil {
+	if by := o.Collector; by != nil {
+		job.Over = by.Over
 		job.Collect = func(ctx context.Context, ids <-chan string, f func(string, *connic.Run, error) bool) {
-			collectRuns(ctx, client, ids, o.Wait, f)
+			by.Collect(ctx, ids, o.Wait, f)
 		}
 		job.Find = func(ctx context.Context, lost []bulk.Record, found func(string, []string)) error {
-			return findRuns(ctx, client, lost, job.Cost == nil, found)
+			return by.Find(ctx, lost, job.Cost == nil, found)
 		}
 	}
 	return func(yield func(connic.BulkResult[Out], error) bool) {
@@ -257,62 +259,4 @@ func markInput(in Input) (marked Input, marker string) {
 	}
 	in.Message, in.Payload = r.Message, r.Payload
 	return in, marker
-}
-
-// runIsOver reports whether runs that were collected with an error have ended, or
-// are not there.
-func runIsOver(err error) bool {
-	var ended *connic.RunError
-	var wait *connic.WaitError
-	switch {
-	case errors.As(err, &wait):
-		return errors.Is(err, connic.ErrNotFound)
-	default:
-		return errors.As(err, &ended)
-	}
-}
-
-// collectRuns waits for runs and passes each to f.
-func collectRuns(ctx context.Context, client *connic.Client, ids <-chan string, opts []connic.WaitOption, f func(string, *connic.Run, error) bool) {
-	for run, err := range client.Runs.Watch(ctx, ids, opts...) {
-		var wait *connic.WaitError
-		switch {
-		case errors.As(err, &wait):
-			for _, id := range wait.Pending {
-				if !f(id, run, err) {
-					return
-				}
-			}
-		case run != nil && !f(run.ID, run, err):
-			return
-		}
-	}
-}
-
-// findRuns searches for the runs of lost calls by their markers. A sync connector
-// starts a single one.
-func findRuns(ctx context.Context, client *connic.Client, lost []bulk.Record, single bool, found func(string, []string)) error {
-	keys := make(map[string]string, len(lost))
-	searches := make([]connic.RunSearch, 0, len(lost))
-	for _, r := range lost {
-		if keys[r.Marker] == "" {
-			searches = append(searches, connic.RunSearch{Marker: r.Marker, Since: cmp.Or(r.Sent, time.Now())})
-		}
-		keys[r.Marker] = r.Key
-	}
-	runs, err := client.Runs.SettleTriggered(ctx, searches)
-	for marker, list := range runs {
-		var ids []string
-		slices.SortFunc(list, func(a, b *connic.Run) int { return a.CreatedAt.Compare(b.CreatedAt) })
-		for _, run := range list {
-			if single && len(ids) == 1 {
-				break
-			}
-			if run.ParentRunID == "" { // a run may start others with its own input
-				ids = append(ids, run.ID)
-			}
-		}
-		found(keys[marker], ids)
-	}
-	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -264,5 +265,91 @@ func TestBulkCallsThatAreRefused(t *testing.T) {
 		if got := read(t, none.CallAll(t.Context(), messages(1), nil), -1); !errors.As(got.last, &argument) {
 			t.Errorf("no connector: %+v", got)
 		}
+	})
+}
+
+// A run that cannot be looked up ends its own input, and no other.
+func TestCallAllWithRunsThatCannotBeCollected(t *testing.T) {
+	t.Parallel()
+	inBulkBubble(t, false, func(t *testing.T, b *bulkTest) {
+		b.srv.Fault(connictest.Fault{Op: "connectors.sync", Nth: 3, Drop: true})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		settle := connic.WithSettle(func(_ context.Context, unknown []connic.JournalRecord) (map[string]connic.Settlement, error) {
+			return map[string]connic.Settlement{unknown[0].Key: {IDs: []string{"../r"}}}, nil
+		})
+		got := read(t, b.conn.CallAll(ctx, messages(5), b.journal, connic.WithCollector(b.client), settle), -1)
+		if len(got.done) != 4 || len(got.failed) != 1 || got.last != nil || ctx.Err() != nil {
+			t.Errorf("%d done, failed %v, %v", len(got.done), got.failed, got.last)
+		}
+	})
+}
+
+// A run that carries the marker of two inputs is that of neither, as far as anybody
+// can say, and neither is sent again.
+func TestCallAllWithOneMarkerForAll(t *testing.T) {
+	t.Parallel()
+	inBulkBubble(t, false, func(t *testing.T, b *bulkTest) {
+		b.srv.Fault(connictest.Fault{Op: "connectors.sync", After: true, Drop: true, Times: 2})
+		inputs := func(yield func(string, connector.Input) bool) {
+			_ = yield("a", connector.Input{Message: "[marker-1]\na"}) && yield("b", connector.Input{Message: "[marker-1]\nb"})
+		}
+		marker := connic.WithMarker(func(string) string { return "marker-1" })
+		read(t, b.conn.CallAll(t.Context(), inputs, b.journal, marker), -1)
+		got := read(t, b.conn.CallAll(t.Context(), inputs, b.journal, connic.WithCollector(b.client), connic.ResendUnknown()), -1)
+		for key, err := range got.failed {
+			if !errors.Is(err, connic.ErrOutcomeUnknown) {
+				t.Errorf("%s: %v", key, err)
+			}
+		}
+		if len(got.failed) != 2 || got.last != nil {
+			t.Errorf("done %v, failed %v, %v", got.done, got.failed, got.last)
+		}
+		b.executed(t, 2, 1)
+	})
+}
+
+// An input of which one run is gone is not done before the others have ended.
+func TestSendAllWithARunThatIsGone(t *testing.T) {
+	t.Parallel()
+	inBulkBubble(t, true, func(t *testing.T, b *bulkTest) {
+		b.srv.Agent("two", func(ctx context.Context, _ connictest.Input) (any, error) {
+			select {
+			case <-time.After(time.Hour):
+			case <-ctx.Done():
+			}
+			return "late", nil
+		})
+		client := b.srv.Client(connic.WithTransport(func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				if !strings.Contains(r.URL.Path, "/runs") || strings.HasSuffix(r.URL.Path, "/run-00000002") {
+					return next.RoundTrip(r)
+				}
+				gone := httptest.NewRecorder()
+				gone.WriteHeader(http.StatusNotFound)
+				return gone.Result(), nil
+			})
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		first := read(t, b.conn.SendAll(ctx, messages(1), b.journal, connic.WithCollector(client)), -1)
+		_ = client.Close()
+		rest := read(t, b.conn.SendAll(t.Context(), messages(1), b.journal, connic.WithCollector(b.client)), -1)
+		if len(first.failed) != 1 || len(rest.done) != 1 {
+			t.Errorf("%v, and then %d done, failed %v, %v", first.failed, len(rest.done), rest.failed, rest.last)
+		}
+	})
+}
+
+// A client that New did not make is refused before anything is sent.
+func TestCollectorThatWasNotMadeByNew(t *testing.T) {
+	t.Parallel()
+	inBulkBubble(t, false, func(t *testing.T, b *bulkTest) {
+		var argument *connic.ArgumentError
+		got := read(t, b.conn.CallAll(t.Context(), messages(1), b.journal, connic.WithCollector(new(connic.Client))), -1)
+		if !errors.As(got.last, &argument) || argument.Arg != "options" || len(got.done)+len(got.failed) > 0 {
+			t.Errorf("%+v", got)
+		}
+		b.executed(t, 0, 0)
 	})
 }

@@ -37,7 +37,7 @@ func (e *engine[In, Out, Part]) recover() error {
 func (e *engine[In, Out, Part]) collect(it *item[In, Out, Part], collecting func()) {
 	if e.job.Collect == nil {
 		value, err := e.job.Recover(it.IDs)
-		e.conclude(it, value, err)
+		e.conclude(it, value, err, e.over(err))
 		return
 	}
 	it.waits = len(it.IDs)
@@ -100,21 +100,28 @@ func (e *engine[In, Out, Part]) passed() {
 
 // partEnded handles something that was waited for.
 func (e *engine[In, Out, Part]) partEnded(p Ended[Part]) {
-	if p.Err != nil && !e.job.Over(p.Err) {
+	over := e.over(p.Err)
+	if !over && !errors.Is(p.Err, errCollectorEnded) {
 		e.collectBy = p.Err
 	}
 	waiting := e.byID[p.ID]
 	delete(e.byID, p.ID)
 	for _, it := range waiting {
-		it.parts = append(it.parts, p)
+		it.parts, it.pending = append(it.parts, p), it.pending || !over
 		if it.waits--; it.waits == 0 {
 			value, err := e.job.Join(it.value, it.parts)
-			e.conclude(it, value, err)
+			e.conclude(it, value, err, !it.pending)
 			if e.left {
 				return
 			}
 		}
 	}
+}
+
+// over reports whether something has ended, by the error that it was waited for
+// with.
+func (e *engine[In, Out, Part]) over(err error) bool {
+	return err == nil || !errors.Is(err, errCollectorEnded) && e.job.Over(err)
 }
 
 var errCollectorEnded = errors.New("the wait has ended")

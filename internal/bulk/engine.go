@@ -79,6 +79,8 @@ type item[In, Out, Part any] struct {
 	err    error // of an unknown outcome
 	parts  []Ended[Part]
 	waits  int
+	// pending is set if the wait for a part has ended before the part.
+	pending bool
 }
 
 type collectable struct {

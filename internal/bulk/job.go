@@ -51,7 +51,7 @@ type Job[In, Out, Part any] struct {
 	// Fatal reports whether others would fail in the same way and, if so, whether
 	// those that wait for their turn would.
 	Fatal func(error) (fatal, all bool)
-	Over  func(error) bool // whether what failed has ended nonetheless
+	Over  func(error) bool // whether a part, or a final result, that failed has ended nonetheless
 	Cost  func(*Out) (amount, currency string)
 }
 
@@ -92,11 +92,20 @@ type Config struct {
 }
 
 // Options is Config together with options of the packages above.
-type Options[Wait, Request, Client any] struct {
+type Options[Wait, Request, Part any] struct {
 	Config
-	Wait    []Wait
-	Request []Request
-	Client  Client
+	Wait      []Wait
+	Request   []Request
+	Collector *Collector[Wait, Part] // of jobs that have none of their own, or nil
+}
+
+// A Collector has the functions of a Job that wait for what was started, and search
+// for it.
+type Collector[Wait, Part any] struct {
+	Collect func(ctx context.Context, ids <-chan string, opts []Wait, f func(id string, part *Part, err error) bool)
+	// Find is told whether an input starts a single part.
+	Find func(ctx context.Context, lost []Record, single bool, found func(key string, ids []string)) error
+	Over func(error) bool
 }
 
 // Settlement is a decision about an input whose outcome is unknown.

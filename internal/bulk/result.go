@@ -1,7 +1,6 @@
 package bulk
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
@@ -32,9 +31,8 @@ func (e *engine[In, Out, Part]) deliver(it *item[In, Out, Part], value *Out, err
 }
 
 // conclude yields the result of an input that was started. Once the caller has
-// taken it, the input is done.
-func (e *engine[In, Out, Part]) conclude(it *item[In, Out, Part], value *Out, err error) {
-	over := err == nil || !errors.Is(err, errCollectorEnded) && e.job.Over(err)
+// taken it, the input is done, if what it has started is over.
+func (e *engine[In, Out, Part]) conclude(it *item[In, Out, Part], value *Out, err error, over bool) {
 	if over && value != nil && e.job.Cost != nil {
 		it.Cost, it.Currency = e.job.Cost(value)
 		e.meter(it.Cost, it.Currency)

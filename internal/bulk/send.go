@@ -194,7 +194,7 @@ func (e *engine[In, Out, Part]) arrived(o outcome[In, Out, Part]) {
 	}
 	switch {
 	case o.Final:
-		e.conclude(it, o.Value, o.Err)
+		e.conclude(it, o.Value, o.Err, e.over(o.Err))
 	case len(it.IDs) > 0 && it.State == Started:
 		it.value = o.Value
 		e.collect(it, o.Collecting)
