@@ -55,7 +55,8 @@ const (
 	EventRetry   EventKind = "retry"   // the call will be retried
 	EventDone    EventKind = "done"    // the call ended
 	// EventDeprecated reports that a response announced the end of the operation.
-	// It is reported once per operation and Client, after the EventAttempt.
+	// It is reported once per operation and Client or Connector, after the
+	// EventAttempt.
 	EventDeprecated EventKind = "deprecated"
 )
 

@@ -97,9 +97,10 @@ func (k *call) send(content *exchange.Body) exchange.Outcome {
 	defer func() { <-c.slots }()
 	x := &k.exchange
 	x.Method, x.URL, x.Class = http.MethodPost, c.url(), api.Unsafe
-	x.MaxAttempts, x.Timeout = int32(policy.MaxAttempts), c.callTimeout
+	x.MaxAttempts, x.FixedPath = int32(policy.MaxAttempts), true
+	x.Timeout, x.Memory = c.callTimeout, &c.calls
 	if k.op == "send" {
-		x.Timeout = c.sendTimeout
+		x.Timeout, x.Memory = c.sendTimeout, &c.sends
 	}
 	x.Body, x.FailFast, x.Observed = content, k.failFast, c.telemetry.Enabled()
 	return c.engine.Run(x, k)
@@ -271,6 +272,9 @@ func (k *call) Observe(e exchange.Event) {
 		own.Kind, own.Wait, own.Reason = connic.EventRetry, e.Wait, connic.Reason(e.Reason)
 	}
 	k.observe(own, &e.Outcome)
+	if d := e.Outcome.Deprecation; d != nil && k.exchange.Memory.Deprecated.CompareAndSwap(false, true) {
+		k.observe(connic.Event{Kind: connic.EventDeprecated, Deprecation: (*connic.Deprecation)(d)}, &e.Outcome)
+	}
 }
 
 // observe reports a step of the call.

@@ -42,6 +42,8 @@ type Connector struct {
 	slots       chan struct{} // semaphore of the calls in flight
 	pause       pause
 	telemetry   *connic.Telemetry // nil if there is none
+	calls       exchange.Memory
+	sends       exchange.Memory
 }
 
 // An Option configures a [Connector].
@@ -117,7 +119,8 @@ func WithMaxResponseBytes(n int64) Option {
 // events. The operations are "connectors.call" and "connectors.send", and their
 // route is "{connector}", because the URL may be all that is needed to call the
 // connector. A call that waits for one of [WithMaxInFlight] is queued, and so is
-// one that waits for the end of a pause after a 429. The error of the last event
+// one that waits for the end of a pause after a 429. [connic.EventDeprecated] is
+// reported once per operation and Connector. The error of the last event
 // is that of the method, such as a [*connic.RunError]. Until then the call counts
 // against [WithMaxInFlight], so an observer must not wait for another one. If
 // WithTelemetry is given more than once, all of its options apply.

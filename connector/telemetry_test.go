@@ -340,3 +340,38 @@ func TestTelemetryInParts(t *testing.T) {
 		t.Errorf("%v, %q, %q", err, first.lines, second.lines)
 	}
 }
+
+// An announcement that the connector goes away is reported once per operation.
+func TestDeprecatedConnectors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen []connic.Event
+		p := &pipes{t: t, times: 4, fault: wireFault{answer: status(200, "Deprecation: @1688169599\r\nSunset: Sun, 30 Jun 2030 23:59:59 GMT\r\n", syncAnswer)}}
+		c := p.client(connector.WithTelemetry(connic.WithObserver(func(_ context.Context, e connic.Event) {
+			if e.Kind == connic.EventDeprecated || e.Deprecation != nil {
+				seen = append(seen, e)
+			}
+		})))
+		for range 2 {
+			if _, err := c.Call(t.Context(), connector.Input{Message: "m"}); err != nil {
+				t.Error(err)
+			}
+			if _, err := c.Send(t.Context(), connector.Input{Message: "m"}); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(seen) != 2 || seen[0].Op != "connectors.call" || seen[1].Op != "connectors.send" {
+			t.Fatalf("%+v", seen)
+		}
+		want := connic.Deprecation{
+			Since: time.Date(2023, 6, 30, 23, 59, 59, 0, time.UTC), Sunset: time.Date(2030, 6, 30, 23, 59, 59, 0, time.UTC),
+			Text: "Deprecation: @1688169599; Sunset: Sun, 30 Jun 2030 23:59:59 GMT",
+		}
+		for _, e := range seen {
+			if e.Kind != connic.EventDeprecated || e.StatusCode != http.StatusOK || e.Attempt != 1 || e.Deprecation == nil || *e.Deprecation != want {
+				t.Errorf("%+v, %+v", e, e.Deprecation)
+			}
+		}
+		p.work.Wait()
+	})
+}
