@@ -51,8 +51,8 @@ const ErrJournalInUse = sentinel("connic: the journal is in use")
 // twice. A file with many obsolete lines is rewritten when it is opened.
 //
 // It takes about 60 bytes of memory for each key that it has ever had, and on disk
-// three lines of about 200 bytes until it is rewritten, and then one. For inputs without end, use a store that forgets the keys that cannot
-// come again.
+// three lines of about 200 bytes until it is rewritten, and then one. For inputs
+// without end, use a store that forgets the keys that cannot come again.
 func FileJournal(path string) Journal { return &journal.File{Path: path, InUse: ErrJournalInUse} }
 
 // JournalState is what a [Journal] knows of an input: "sending", "unknown",
