@@ -45,10 +45,11 @@ var errDiskFull = errors.New("no space left on device")
 func TestJournalsThatFail(t *testing.T) {
 	t.Parallel()
 	full := func() error { return errDiskFull }
+	const meanwhile = time.Second // other inputs wait for the next Put
 	for name, fault := range map[string]func() error{
 		"full": full, "full, and written": full, "full for a moment": full,
-		"panic": func() error { panic("journal's own") },
-		"exit":  func() error { runtime.Goexit(); return nil },
+		"panic": func() error { time.Sleep(meanwhile); panic("journal's own") },
+		"exit":  func() error { time.Sleep(meanwhile); runtime.Goexit(); return nil },
 	} {
 		for _, from := range []int{0, 1, 2, 3, 5, 9} {
 			t.Run(fmt.Sprint(name, " ", from), func(t *testing.T) {
@@ -95,6 +96,47 @@ func TestJournalsThatFail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What a Put could not write, the next one writes.
+func TestAPutThatFailsIsRepeated(t *testing.T) {
+	t.Parallel()
+	inBulkBubble(t, func(t *testing.T, b *bulkTest) {
+		file := b.journal
+		b.journal = &onceFull{Journal: file}
+		inputs := func(yield func(string, connic.TriggerRequest) bool) {
+			for key, in := range messages(2) {
+				if !yield(key, in) {
+					return
+				}
+				time.Sleep(time.Second) // the second one ends after the first is done
+			}
+		}
+		if got := b.run(t.Context(), inputs, nil); len(got.done) != 2 || !errors.Is(got.last, errDiskFull) {
+			t.Errorf("%+v", got)
+		}
+		b.journal = file
+		if rest := b.run(t.Context(), messages(2), nil); rest.results != 0 {
+			t.Errorf("done, and yielded again: %+v", rest)
+		}
+		b.executed(2)
+	})
+}
+
+// onceFull is a journal that fails to write the first input that is done.
+type onceFull struct {
+	connic.Journal
+	failed bool
+}
+
+func (j *onceFull) Put(ctx context.Context, records map[string]string) error {
+	for _, record := range records {
+		if !j.failed && strings.Contains(record, `"state":"done"`) {
+			j.failed = true
+			return errDiskFull
+		}
+	}
+	return j.Journal.Put(ctx, records)
 }
 
 // A journal that hangs is waited for until 10 s after the end.

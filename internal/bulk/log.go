@@ -256,7 +256,11 @@ func (l *log) end(b *batch, err error) {
 				}
 			}
 		}
-		l.dead = l.dead || errors.Is(err, errJournalExited) || l.panicked != nil
+		if errors.Is(err, errJournalExited) || l.panicked != nil { // nobody writes what is next
+			l.dead, l.next.err = true, err
+			close(l.next.done)
+			l.next = newBatch()
+		}
 	}
 	if b != nil {
 		b.err = err
@@ -264,8 +268,7 @@ func (l *log) end(b *batch, err error) {
 	}
 }
 
-// close writes what is left and closes the journal. It returns the first failure,
-// if what it concerned is still not written.
+// close writes what is left and closes the journal. It returns the first failure.
 func (l *log) close() (err error, panicked any) { //nolint:revive,staticcheck // the panic is the rarer one
 	if l.journal == nil {
 		return nil, nil
