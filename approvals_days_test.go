@@ -92,16 +92,16 @@ func TestDecisionsResumeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := asking(t, 1, payment)
 		run := paused(t, c)
-		var decided time.Time
+		decided := make(chan time.Time, 1)
 		time.AfterFunc(24*time.Hour, func() {
-			decided = time.Now()
+			decided <- time.Now()
 			if _, err := c.Approvals.Approve(t.Context(), run.Approval.ID); err != nil {
 				t.Error(err)
 			}
 		})
 		run, err := c.Runs.Wait(t.Context(), run.ID)
-		if err != nil || run.Output != "paid " || time.Since(decided) > 3*time.Second {
-			t.Errorf("%+v, %v after %v", run, err, time.Since(decided))
+		if after := time.Since(<-decided); err != nil || run.Output != "paid " || after > 3*time.Second {
+			t.Errorf("%+v, %v after %v", run, err, after)
 		}
 	})
 }
@@ -114,8 +114,8 @@ func TestFollowApprovals(t *testing.T) {
 		first, second := paused(t, c), paused(t, c)
 		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Hour)
 		defer cancel()
-		started := ""
-		time.AfterFunc(time.Hour, func() { started = spend(t, c, "payer", "m") })
+		started := make(chan string, 1)
+		time.AfterFunc(time.Hour, func() { started <- spend(t, c, "payer", "m") })
 		time.AfterFunc(2*time.Hour, func() { srv.Approve(first.ID) })
 		var runs []string
 		for a, err := range c.Approvals.Follow(ctx, &connic.ApprovalListParams{AgentName: "payer"}) {
@@ -127,7 +127,7 @@ func TestFollowApprovals(t *testing.T) {
 			}
 			runs = append(runs, a.RunID)
 		}
-		if !slices.Equal(runs, []string{first.ID, second.ID, started}) {
+		if !slices.Equal(runs, []string{first.ID, second.ID, <-started}) {
 			t.Errorf("it yields %v", runs)
 		}
 	})

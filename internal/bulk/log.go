@@ -195,19 +195,24 @@ var errJournalExited = errors.New("the journal called runtime.Goexit")
 func (l *log) run() {
 	var b *batch
 	err := errJournalExited
+	closes := false
 	defer func() {
-		if err == errJournalExited { //nolint:errorlint // the very same
-			if l.panicked = recover(); l.panicked != nil {
-				err = fmt.Errorf("the journal panicked: %v", l.panicked)
-			}
-			l.end(b, err)
-			defer func() { _ = recover() }()
-			_ = l.journal.Close()
-		}
 		l.mu.Lock()
 		l.dead = true
 		l.mu.Unlock()
 		close(l.ended)
+	}()
+	defer func() { _ = recover() }() // the Close below
+	defer func() {
+		if err == nil {
+			return
+		}
+		if l.panicked = recover(); l.panicked != nil {
+			err = fmt.Errorf("the journal panicked: %v", l.panicked)
+		}
+		if l.end(b, err); !closes {
+			_ = l.journal.Close()
+		}
 	}()
 	for closing := false; !closing; {
 		<-l.wake
@@ -221,9 +226,11 @@ func (l *log) run() {
 			failed = l.journal.Put(l.ctx, texts)
 		}
 		l.end(b, failed)
+		b = nil
 	}
+	closes = true
 	if failed := l.journal.Close(); failed != nil {
-		l.end(newBatch(), failed)
+		l.end(nil, failed)
 	}
 	err = nil
 }
@@ -261,6 +268,12 @@ func (l *log) end(b *batch, err error) {
 	if b != nil {
 		b.err = err
 		close(b.done)
+	}
+	if l.dead { // nobody writes what was to be next
+		next := l.next
+		l.next = newBatch()
+		l.next.records, next.err = next.records, l.err
+		close(next.done)
 	}
 }
 
