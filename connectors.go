@@ -235,7 +235,7 @@ func (u *ConnectorUpdate) body(op api.Op) (any, error) {
 	})
 	change(p, "config", u.Config, false, func(c ConnectorConfig) string {
 		for _, name := range slices.Sorted(maps.Keys(c)) {
-			if secretName(name) && hiddenValue(c.Text(name)) {
+			if mask.SecretName(name) && hiddenValue(c.Text(name)) {
 				return "has a secret that is redacted: " + name
 			}
 		}
@@ -342,7 +342,7 @@ func (c *Connector) Diff(u ConnectorUpdate) []Change {
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		from, to := c.Config[name], config[name]
 		text := c.Config.Text(name)
-		if secretName(name) && hiddenValue(text) || sameJSON(encoded(from), encoded(to), false) {
+		if mask.SecretName(name) && hiddenValue(text) || sameJSON(encoded(from), encoded(to), false) {
 			continue
 		}
 		changes = append(changes, Change{

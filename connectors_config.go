@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/connic-go/connic/internal/encode"
@@ -42,7 +41,7 @@ func (c ConnectorConfig) redacted() map[string]any {
 func redactedValue(name string, value any) any {
 	switch v := value.(type) {
 	case string:
-		if secretName(name) {
+		if mask.SecretName(name) {
 			return redactedText(v)
 		}
 		return mask.Text(v)
@@ -59,7 +58,7 @@ func redactedValue(name string, value any) any {
 		}
 		return out
 	case nil, bool, float64, int, int64, json.Number:
-		if secretName(name) && v != nil && v != true && v != false {
+		if mask.SecretName(name) && v != nil && v != true && v != false {
 			return redactedMark
 		}
 		return v
@@ -84,17 +83,6 @@ func redactedText(s string) string {
 		return redactedMark + s[len(s)-4:]
 	}
 	return redactedMark
-}
-
-// secretName reports whether a name suggests a secret.
-func secretName(name string) bool {
-	name = strings.ToLower(name)
-	if strings.HasPrefix(name, "rate_limit") || strings.HasPrefix(name, "require_") {
-		return false
-	}
-	return slices.ContainsFunc([]string{
-		"secret", "token", "passw", "passphrase", "credential", "authorization", "apikey", "_key", "private", "dsn", "connection_string", "sid",
-	}, func(word string) bool { return strings.Contains(name, word) }) || name == "key"
 }
 
 // hiddenValue reports whether a text stands for a secret that is not shown.
@@ -143,7 +131,7 @@ func (c ConnectorConfig) secrets() (found []string) {
 	walk = func(name string, value any) {
 		switch v := value.(type) {
 		case string:
-			if secretName(name) {
+			if mask.SecretName(name) {
 				found = append(found, v)
 			}
 		case map[string]any:

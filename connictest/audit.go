@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/connic-go/connic/internal/mask"
 )
 
 // An AuditEntry is an entry of the audit log: a change made through the API.
@@ -69,20 +70,13 @@ func hide(value any) any {
 		}
 	case map[string]any:
 		for name, inner := range v {
-			if s, isText := inner.(string); isText && s != "" && secret(name) {
+			if s, isText := inner.(string); isText && s != "" && mask.SecretName(name) {
 				inner = "***"
 			}
 			v[name] = hide(inner)
 		}
 	}
 	return value
-}
-
-func secret(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"secret", "token", "password", "api_key"}, func(word string) bool {
-		return strings.Contains(name, word)
-	})
 }
 
 func (e *AuditEntry) object() object {

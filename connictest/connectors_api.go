@@ -105,6 +105,17 @@ func (s *Server) resourceObject(r *resource) object {
 	return o
 }
 
+// resourceFor returns what the client of a request is shown of a connector. A
+// fake that does not listen may be served by its user's own listener, whose
+// address the client knows.
+func (s *Server) resourceFor(x *exchange, r *resource) object {
+	o := s.resourceObject(r)
+	if r.call != nil && s.listener == nil && x.origin != "" {
+		o["url"] = x.origin + r.call.Path()
+	}
+	return o
+}
+
 func (s *Server) findResource(id string) *resource {
 	for _, r := range s.allResources() {
 		if r.id == id {
@@ -118,7 +129,7 @@ func (s *Server) listConnectors(x *exchange) answer {
 	var items []object
 	for _, r := range s.allResources() {
 		if !x.differs("type", r.kind) && !x.differs("environment_id", s.deployTarget()) {
-			items = append(items, s.resourceObject(r))
+			items = append(items, s.resourceFor(x, r))
 		}
 	}
 	return x.page(items)
@@ -126,7 +137,7 @@ func (s *Server) listConnectors(x *exchange) answer {
 
 func (s *Server) getConnector(x *exchange) answer {
 	if r := s.findResource(x.id); r != nil {
-		return ok(s.resourceObject(r))
+		return ok(s.resourceFor(x, r))
 	}
 	return notFound("Connector")
 }
@@ -143,7 +154,7 @@ func (s *Server) createConnector(x *exchange) answer {
 	s.resources = append(s.resources, r)
 	s.serveConnector(r)
 	s.changed(x, "connector", r.id, nil, s.resourceObject(r))
-	return reply(http.StatusCreated, s.resourceObject(r))
+	return reply(http.StatusCreated, s.resourceFor(x, r))
 }
 
 func (s *Server) updateConnector(x *exchange) answer {
@@ -160,7 +171,7 @@ func (s *Server) updateConnector(x *exchange) answer {
 	*r = after
 	s.serveConnector(r)
 	s.changed(x, "connector", r.id, before, s.resourceObject(r))
-	return ok(s.resourceObject(r))
+	return ok(s.resourceFor(x, r))
 }
 
 func (s *Server) deleteConnector(x *exchange) answer {

@@ -96,7 +96,8 @@ const (
 // are replaced too, unless the options keep them. What the test itself passes,
 // such as the message for an agent, is represented by a placeholder and a
 // fingerprint of 32 bits, with which Replay recognizes it; whoever guesses such a
-// text can confirm the guess. A secret that is the value of a member has no
+// text can confirm the guess. A secret that is the value of a member, in the
+// configuration of a connector too, and the response to an approval have no
 // fingerprint: Replay accepts any. Times, numbers, and names of members are kept,
 // as are, outside of payloads, inputs, outputs and metadata, statuses and names of
 // agents and of other resources. Secrets and ids of fewer than 8 bytes are

@@ -33,6 +33,17 @@ var (
 	secretEnds = []string{"secret", "token", "password", "passwd", "apikey", "accesskey", "privatekey"}
 )
 
+// isSecretAt reports whether the value at a path is a secret.
+func isSecretAt(path string) bool {
+	names := strings.Split(path, ".")
+	name := names[len(names)-1]
+	if (slices.Contains(names, "config_json") || slices.Contains(names, "config")) && mask.SecretName(name) {
+		return true
+	}
+	name = strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
+	return slices.Contains(secretNames, name) || slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(name, end) })
+}
+
 // isName reports whether the value of a member is a name that stays. That of the
 // project does not, since it is often the name of a company.
 func (s *scrubber) isName(name, above string) bool {
@@ -52,7 +63,7 @@ func isResourceName(value string) bool {
 // nouns are the kinds of the ids of operations.
 var nouns = map[string]string{
 	"agents": "agent", "runs": "run", "knowledge": "entry", "judges": "judge", "budgets": "budget", "audit_logs": "audit", "deployments": "deployment",
-	"project": "project", "environments": "environment", "test_runs": "test-run", "dev_sessions": "session", "bridges": "bridge",
+	"approvals": "approval", "connectors": "connector", "project": "project", "environments": "environment", "test_runs": "test-run", "dev_sessions": "session", "bridges": "bridge",
 }
 
 // kindOf returns the kind of the placeholder for an id: "run" for a run_id, and

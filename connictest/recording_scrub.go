@@ -305,7 +305,7 @@ func (s *scrubber) rules() scrub.Rules {
 		Name:   s.name,
 		Number: func(path string, n json.Number) any {
 			name := last(path)
-			if isSecretName(name) || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_ids") || name == "id" || name == "ids" {
+			if isSecretAt(path) || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_ids") || name == "id" || name == "ids" {
 				return s.string(scrub.ID, path, n.String())
 			}
 			return n
@@ -327,18 +327,15 @@ func (s *scrubber) named(name string) string {
 
 func last(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
-func isSecretName(name string) bool {
-	name = strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
-	return slices.Contains(secretNames, name) || slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(name, end) })
-}
-
 // string returns what replaces a string.
 func (s *scrubber) string(kind scrub.Kind, path, value string) string {
 	name := last(path)
 	above := strings.TrimSuffix(strings.TrimSuffix(path, name), ".")
 	switch {
-	case isSecretName(name):
+	case isSecretAt(path):
 		s.secret(value)
+		return s.placeholder("secret", value)
+	case s.section == "approvals" && path == "response": // of a person, who may have been asked for a password
 		return s.placeholder("secret", value)
 	case s.isName(name, above) && isResourceName(value):
 		if s.finding && len(value) < 64 {

@@ -3,6 +3,8 @@ package connictest_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/connictest"
 )
 
@@ -45,7 +48,15 @@ func recordFake(t *testing.T, setup func(*connictest.Server), o connictest.Recor
 	return path
 }
 
-// TestReplayOfEverySection records and replays waits, lists and uploads.
+// asking adds an agent that asks for a password.
+func asking(srv *connictest.Server) {
+	srv.Agent("payer", func(ctx context.Context, in connictest.Input) (any, error) {
+		return in.RequestApproval(ctx, connictest.ApprovalRequest{ToolName: "pay", Inputs: []connic.ApprovalInput{{Label: "Password", Sensitive: true}}})
+	})
+}
+
+// TestReplayOfEverySection records and replays waits, lists, uploads and
+// decisions, without the secrets among them.
 func TestReplayOfEverySection(t *testing.T) {
 	t.Parallel()
 	project := func() fstest.MapFS {
@@ -218,6 +229,41 @@ func TestReplayOfEverySection(t *testing.T) {
 			_, err = c.Knowledge.WaitJob(ctx, i.JobID, &connic.KnowledgeParams{EnvironmentID: "env-production"})
 			return err
 		}},
+		"approvals": {asking, func(ctx context.Context, c *connic.Client) error {
+			run, err := c.Agents.TriggerAndWait(ctx, "payer", connic.TriggerRequest{Message: "pay"}, connic.StopAtApproval())
+			if err != nil {
+				return err
+			}
+			if _, err := c.Approvals.Decide(ctx, run.Approval.ID, connic.Decision{Approve: true, Response: "swordfish-1"}); err != nil {
+				return err
+			}
+			_, err = c.Runs.Wait(ctx, run.ID)
+			return err
+		}},
+		"approvals of a wait": {asking, func(ctx context.Context, c *connic.Client) error {
+			run, err := c.Agents.TriggerAndWait(ctx, "payer", connic.TriggerRequest{Message: "pay"}, connic.OnApproval(func(context.Context, *connic.Approval) (connic.Decision, error) {
+				return connic.Decision{Approve: true, Response: "swordfish-1"}, nil
+			}))
+			if err == nil && run.Status != connic.RunCompleted {
+				err = fmt.Errorf("%+v", run)
+			}
+			return err
+		}},
+		"connectors": {nil, func(ctx context.Context, c *connic.Client) error {
+			config := connic.ConnectorConfig{"signing_key": "swordfish-2", "account_sid": "swordfish-3", "pass": map[string]any{"passphrase": "swordfish-4"}, "limit": 7}
+			n, err := c.Connectors.Create(ctx, connic.ConnectorCreate{Name: "pay", Type: "http", Agents: []connic.ConnectorAgent{{Name: "support"}}, Config: config})
+			if err != nil {
+				return err
+			}
+			if n, err = c.Connectors.Update(ctx, n.ID, connic.ConnectorUpdate{Config: connic.Set(connic.ConnectorConfig{"signing_key": "swordfish-5"})}); err != nil {
+				return err
+			}
+			if limit := fmt.Sprint(n.Config["limit"]); limit != "7" {
+				return errors.New(limit)
+			}
+			_, err = connector.FromProject(ctx, c, "pay")
+			return err
+		}},
 		"raw": {nil, func(ctx context.Context, c *connic.Client) error {
 			for _, p := range []string{"/runs/0e3b9d6e-2222-4a4a-8b8b-0123456789ab", "/agents"} {
 				var v any
@@ -236,9 +282,15 @@ func TestReplayOfEverySection(t *testing.T) {
 			t.Run(fmt.Sprint(name, mode), func(t *testing.T) {
 				t.Parallel()
 				path := recordFake(t, test.setup, connictest.RecordOptions{Texts: mode}, test.do)
+				text, _ := os.ReadFile(path)
 				if told := replay(t, path, nil, test.do); told != "" {
-					text, _ := os.ReadFile(path)
 					t.Errorf("%s\n%s", told, text[:min(len(text), 3000)])
+				}
+				for n := range 6 {
+					secret := fmt.Sprint("swordfish-", n)
+					if sum := sha256.Sum256([]byte("connictest recording\n" + secret)); bytes.Contains(text, []byte(secret)) || bytes.Contains(text, []byte(hex.EncodeToString(sum[:4]))) {
+						t.Errorf("%s, or its fingerprint, is in\n%s", secret, text)
+					}
 				}
 			})
 		}

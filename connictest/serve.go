@@ -1,6 +1,7 @@
 package connictest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -21,6 +22,7 @@ type exchange struct {
 	body  []byte
 	key   connic.APIKey
 
+	origin      string // that the client used, such as "http://127.0.0.1:8080"
 	contentType string // of the body
 	lenient     bool
 }
@@ -173,8 +175,12 @@ func (s *Server) handle(r *http.Request, op *api.Operation, routed bool, project
 
 // execute handles an admitted request. The caller holds the mutex.
 func (s *Server) execute(r *http.Request, op *api.Operation, routed bool, project, id string, body []byte) answer {
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
 	x := &exchange{
-		ctx: r.Context(), op: op, id: id, query: r.URL.Query(), body: body,
+		ctx: r.Context(), op: op, id: id, query: r.URL.Query(), body: body, origin: scheme + cmp.Or(r.Host, r.URL.Host),
 		contentType: r.Header.Get("Content-Type"), lenient: s.lenient,
 	}
 	if routed && op.Keyless {

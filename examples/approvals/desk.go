@@ -59,12 +59,12 @@ func (d *desk) notice(_ context.Context, delivery connector.Delivery) error {
 	if delivery.Kind != connector.KindApproval {
 		return nil
 	}
-	var a connic.Approval
-	if err := json.Unmarshal(delivery.Body, &a); err != nil || a.ID == "" {
+	a := delivery.Approval()
+	if a.ID == "" {
 		return connector.Permanent(errors.New("the notice names no approval"))
 	}
-	d.log.Info("notified", "approval", a)
-	return d.store.put(&a)
+	d.log.Info("notified", "approval", *a)
+	return d.store.put(a)
 }
 
 // follow records what the service lists as pending: what no notice told of, and

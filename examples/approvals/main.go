@@ -49,10 +49,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("approvals", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on")
-	state := flags.String("state", "approvals.json", "file that remembers what is open")
+	state := flags.String("state", "approvals.json", "file that remembers what is open, other than approvals of the fake")
 	name := flags.String("connector", "", "outbound connector that delivers notices, by name")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	_, noFile := os.Stat(".connic")
+	fake := os.Getenv("CONNIC_API_KEY") == "" && os.Getenv("CONNIC_PROJECT_ID") == "" && os.Getenv("CONNIC_TOKEN") == "" && noFile != nil
+	if fake {
+		*state = "" // each fake begins anew, with the same ids
 	}
 	store, err := openStore(*state)
 	if err != nil {
@@ -66,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	address := "http://" + listener.Addr().String()
 	d := &desk{store: store, log: slog.New(slog.NewTextHandler(stderr, nil))}
 	var secret connector.Secret
-	if os.Getenv("CONNIC_API_KEY") == "" {
+	if fake {
 		srv := connictest.New()
 		defer srv.Close()
 		d.client, secret = demo(ctx, srv, address)

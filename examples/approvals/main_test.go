@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	for _, name := range []string{"CONNIC_API_KEY", "CONNIC_PROJECT_ID", "CONNIC_TOKEN", "CONNIC_API_URL"} {
+		_ = os.Unsetenv(name)
+	}
 	os.Exit(m.Run())
 }
 
@@ -284,5 +287,40 @@ func TestTwoProcesses(t *testing.T) {
 	// An unsigned notice is refused.
 	if code, _ := send(t, address+"/hooks/connic", url.Values{}, "Content-Type", "application/json"); code != http.StatusUnauthorized {
 		t.Errorf("an unsigned notice: %d", code)
+	}
+}
+
+// Without configuration all begins anew each time, whatever was decided before.
+func TestWithoutConfiguration(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "state.json")
+	for range 2 {
+		ctx, stop := context.WithCancel(t.Context())
+		r, w := io.Pipe()
+		ended := make(chan error, 1)
+		go func() {
+			err := run(ctx, []string{"-addr", "127.0.0.1:0", "-state", path}, w, io.Discard)
+			_ = w.Close()
+			ended <- err
+		}()
+		line, err := bufio.NewReader(r).ReadString('\n')
+		if err != nil {
+			t.Fatal(err, <-ended)
+		}
+		address := strings.TrimSpace(strings.TrimPrefix(line, "approvals at "))
+		for _, tool := range []string{"pay_invoice", "delete_customer", "confirm_transfer"} {
+			shows(t, address, tool)
+		}
+		shows(t, address, `action="/approvals/approval-00000001"`)
+		if code, page := send(t, address+"/approvals/approval-00000001", url.Values{"name": {"Alice"}, "decision": {"approve"}}); code != http.StatusOK {
+			t.Errorf("%d %s", code, page)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("approvals of the fake are remembered")
 	}
 }

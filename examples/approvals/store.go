@@ -31,7 +31,7 @@ type item struct {
 func (i item) Pending() bool { return i.Approval.Status == connic.ApprovalPending }
 
 // A store remembers approvals in a file, which is replaced whole: it survives a
-// crash at any time.
+// crash at any time. If its path is "", there is no file.
 type store struct {
 	path string
 
@@ -43,7 +43,7 @@ type store struct {
 func openStore(path string) (*store, error) {
 	s := &store{path: path, items: make(map[string]*item), claims: make(map[string]string)}
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if path == "" || errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	if err == nil {
@@ -138,6 +138,9 @@ func (s *store) sorted() []item {
 
 // save writes the file. The caller holds the mutex.
 func (s *store) save() error {
+	if s.path == "" {
+		return nil
+	}
 	data, err := json.MarshalIndent(s.items, "", " ")
 	if err != nil {
 		return err

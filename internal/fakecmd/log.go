@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 // logged logs each request, without the given secrets.
 func logged(next http.Handler, w io.Writer, secrets ...string) http.Handler {
-	hidden := mask.New(secrets...)
+	known := mask.New(secrets...)
 	var mu sync.Mutex
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		answer := &recorder{ResponseWriter: rw}
@@ -24,6 +25,10 @@ func logged(next http.Handler, w io.Writer, secrets ...string) http.Handler {
 			status := "no answer"
 			if answer.status != 0 {
 				status = strconv.Itoa(answer.status)
+			}
+			hidden := known
+			if sent := r.URL.Query()["secret"]; len(sent) > 0 { // of a connector that was created over the API
+				hidden = mask.New(slices.Concat(secrets, sent)...)
 			}
 			_, _ = fmt.Fprintf(w, "%s %s %s %s (%v) %s\n", start.Format(time.TimeOnly), r.Method,
 				masked(hidden, r.URL.RequestURI()), status, time.Since(start).Round(time.Millisecond), masked(hidden, r.Header.Get("Authorization")))

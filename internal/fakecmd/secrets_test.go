@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/leaktest"
 )
 
@@ -26,6 +27,14 @@ func TestTheLogHasNoSecrets(t *testing.T) {
 	for lines := bufio.NewScanner(r); len(variables) < 7 && lines.Scan(); {
 		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")
 		variables[name] = value
+	}
+	c, err := connic.New(variables["CONNIC_PROJECT_ID"], connic.APIKey(variables["CONNIC_API_KEY"]), connic.WithBaseURL(variables["CONNIC_API_URL"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	created, err := c.Connectors.Create(ctx, connic.ConnectorCreate{Name: "a", Type: "http", Mode: connic.ConnectorSync})
+	if err != nil {
+		t.Fatal(err)
 	}
 	secrets := []string{variables["CONNIC_API_KEY"], variables["SYNC_SECRET"], variables["INBOUND_SECRET"]}
 	sent := 0
@@ -50,6 +59,12 @@ func TestTheLogHasNoSecrets(t *testing.T) {
 			}
 		}
 	}
+	secrets = append(secrets, created.Config.Text("secret"))
+	resp, err := http.Get(created.URL + "?secret=" + created.Config.Text("secret")) //nolint:noctx // it responds at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
