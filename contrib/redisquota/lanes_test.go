@@ -141,11 +141,7 @@ func TestSlotsForPollsAreReservedInTheFleet(t *testing.T) {
 		t.Error("a call got a reserved slot")
 	}
 	a.Release(acquire(t, a, connic.LanePoll), answered)
-	eventually(t, "the ends are reported", func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return !a.busy && a.told == len(a.ended)
-	})
+	report(t, a)
 	a.Reserve(-3)
 	eventually(t, "others may use them", func() bool {
 		other.last += 20

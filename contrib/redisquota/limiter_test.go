@@ -258,11 +258,7 @@ func TestAnIdleLimiterIsSilent(t *testing.T) {
 	for range 3 {
 		l.Release(acquire(t, l, connic.LaneCall), answered)
 	}
-	eventually(t, "the ends are reported", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return !l.busy && l.told == len(l.ended)
-	})
+	report(t, l)
 	before := n.Load()
 	time.Sleep(1500 * time.Millisecond)
 	if got := n.Load() - before; got != 0 {

@@ -13,9 +13,11 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/contrib/redisquota/internal/redistest"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 func TestMain(m *testing.M) {
+	logging.Disable() // the stores of many tests cannot be reached
 	// The tests wait most of the time: more of them than processors do no harm.
 	flag.Parse()
 	if err := flag.Set("test.parallel", "16"); err != nil {
@@ -73,6 +75,16 @@ func eventually(t *testing.T, what string, condition func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// report waits until the store knows of all ends.
+func report(t *testing.T, l *limiter) {
+	t.Helper()
+	eventually(t, "the ends are reported", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return !l.busy && l.told == len(l.ended)
+	})
 }
 
 // book notes admissions, to see whether the window was kept.

@@ -87,11 +87,7 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 			}
 			all()
 			for _, l := range processes {
-				eventually(t, "the ends are reported", func() bool {
-					l.mu.Lock()
-					defer l.mu.Unlock()
-					return !l.busy && l.told == len(l.ended)
-				})
+				report(t, l)
 			}
 			test(t, admin, processes[0].store.key)
 			all()
