@@ -136,7 +136,7 @@ func TestAClockThatIsSetForwardInAFullWindow(t *testing.T) {
 			rdb := dial(t, startRedis(t))
 			var processes [2]*limiter
 			for i := range processes {
-				processes[i] = newLimiter(t, rdb, n, window, WithStoreTimeout(time.Minute))
+				processes[i] = newLimiter(t, rdb, n, window)
 			}
 			for _, round := range test.rounds {
 				for i, l := range processes {

@@ -140,12 +140,13 @@ func TestAProcessThatDiedCountsUntilTheWindowIsOver(t *testing.T) {
 func TestARefusalStopsTheFleet(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
-	a, b := newLimiter(t, dial(t, srv), 20, 2*time.Second), newLimiter(t, dial(t, srv), 20, 2*time.Second)
+	const pause = 3 * time.Second
+	a, b := newLimiter(t, dial(t, srv), 20, time.Minute), newLimiter(t, dial(t, srv), 20, time.Minute)
 	p := acquire(t, a, connic.LaneCall)
-	a.Release(p, connic.Outcome{Kind: connic.OutcomeRefused, RetryAfter: time.Second})
-	end := time.Now().Add(time.Second - 10*time.Millisecond)
-	other := newRaw(t, dial(t, srv), "other", 20, 2*time.Second)
-	eventually(t, "the store knows of the pause", func() bool { return other.step([lanes]int{}, nil, nil).pause > 0 })
+	end := time.Now().Add(pause - 10*time.Millisecond)
+	a.Release(p, connic.Outcome{Kind: connic.OutcomeRefused, RetryAfter: pause})
+	other := newRaw(t, dial(t, srv), "other", 20, time.Minute)
+	eventually(t, "the store knows of the pause", func() bool { return other.step([lanes]int{}, nil, nil).pauses > 0 })
 
 	permits := make(chan connic.Permit, 3)
 	for range 3 {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 // testTimeout limits a wait for something to happen. Nothing is asserted about
 // how long it took.
-const testTimeout = 30 * time.Second
+const testTimeout = time.Minute
 
 func startRedis(t *testing.T, args ...string) *redistest.Server {
 	t.Helper()
@@ -38,15 +38,15 @@ func startRedis(t *testing.T, args ...string) *redistest.Server {
 
 func dial(t *testing.T, srv *redistest.Server) *redis.Client {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: srv.Addr})
+	// A busy machine answers late.
+	rdb := redis.NewClient(&redis.Options{Addr: srv.Addr, DialTimeout: time.Minute, ReadTimeout: time.Minute})
 	t.Cleanup(func() { rdb.Close() })
 	return rdb
 }
 
 func newLimiter(t *testing.T, rdb redis.UniversalClient, n int, window time.Duration, opts ...Option) *limiter {
 	t.Helper()
-	// A busy machine answers late.
-	l, err := New(rdb, "test", append([]Option{WithQuota(n, window), WithStoreTimeout(5 * time.Second)}, opts...)...)
+	l, err := New(rdb, "test", append([]Option{WithQuota(n, window), WithStoreTimeout(time.Minute)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
