@@ -202,3 +202,23 @@ func TestFailFastUsesAnUnusedQuota(t *testing.T) {
 		t.Error("the 61st attempt is admitted")
 	}
 }
+
+// An attempt that waits for the mutex while an answer is taken is not refused
+// because of it.
+func TestFailFastDuringAnAnswer(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(t, dial(t, startRedis(t)), 60, time.Minute)
+	l.mu.Lock()
+	l.lines[calls].insert(&waiter{ready: make(chan struct{})}, false)
+	done := make(chan error)
+	go func() {
+		_, err := l.Acquire(t.Context(), connic.Admission{NoWait: true})
+		done <- err
+	}()
+	time.Sleep(50 * time.Millisecond)
+	l.askAt = time.Now() // as an answer that leaves nothing sets it
+	l.mu.Unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
