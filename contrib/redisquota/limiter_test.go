@@ -171,17 +171,23 @@ func TestARefusalStopsTheFleet(t *testing.T) {
 func TestAProbeThatDiesIsReplaced(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	const hold = 1200 * time.Millisecond
+	const hold = time.Hour
 	a, b := newRaw(t, rdb, "a", 10, hold), newRaw(t, rdb, "b", 10, hold)
 	a.step([lanes]int{calls: 1}, nil, nil)
 	a.last = 10
-	a.step([lanes]int{}, nil, []trip{{id: 1, lane: calls, ended: time.Now(), kind: connic.OutcomeRefused, retry: 300 * time.Millisecond}})
+	a.step([lanes]int{}, nil, []trip{{id: 1, lane: calls, ended: time.Now(), kind: connic.OutcomeRefused, retry: time.Minute}})
 	// A probes, and is never heard of again.
-	eventually(t, "a probe", func() bool { return a.step([lanes]int{calls: 5}, nil, nil).give[calls] == 1 })
+	setClock(t, rdb, a.store.key, time.Minute)
+	if r := a.step([lanes]int{calls: 5}, nil, nil); r.give[calls] != 1 {
+		t.Fatalf("instead of a probe %v went", r.give)
+	}
 	if r := b.step([lanes]int{calls: 5}, nil, nil); r.give[calls] != 0 {
 		t.Fatalf("beside a probe %v went", r.give)
 	}
-	eventually(t, "another probe", func() bool { return b.step([lanes]int{calls: 5}, nil, nil).give[calls] == 1 })
+	setClock(t, rdb, a.store.key, hold/12)
+	if r := b.step([lanes]int{calls: 5}, nil, nil); r.give[calls] != 1 {
+		t.Errorf("instead of another probe %v went", r.give)
+	}
 }
 
 func TestProcessesThatDoNotAgree(t *testing.T) {
