@@ -175,7 +175,7 @@ func TestASlowStore(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: proxy.addr})
 	t.Cleanup(func() { rdb.Close() })
 	const n, window = 20, 2 * time.Second
-	l := newLimiter(t, rdb, n, window, WithStoreTimeout(100*time.Millisecond))
+	l := newLimiter(t, rdb, n, window, WithStoreTimeout(500*time.Millisecond))
 	var b book
 	b.through(t, l, time.Millisecond)
 	proxy.delay.Store(int64(time.Second))
