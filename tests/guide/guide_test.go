@@ -83,7 +83,7 @@ var packages = map[string]string{
 	"connic": "github.com/connic-go/connic", "connector": "github.com/connic-go/connic/connector",
 	"connictest": "github.com/connic-go/connic/connictest", "redisquota": "github.com/connic-go/connic/contrib/redisquota",
 	"connicotel": "github.com/connic-go/connic/contrib/otel", "chat": "github.com/connic-go/connic/contrib/chat",
-	"redis": "github.com/redis/go-redis/v9", "synctest": "testing/synctest", "http": "net/http", "json": "encoding/json",
+	"redis": "github.com/redis/go-redis/v9", "synctest": "testing/synctest", "http": "net/http", "httptest": "net/http/httptest", "json": "encoding/json",
 	"sql": "database/sql", "slog": "log/slog", "url": "net/url", "rand": "crypto/rand", "fs": "io/fs", "filepath": "path/filepath", "fstest": "testing/fstest",
 	"tls": "crypto/tls", "x509": "crypto/x509",
 }
