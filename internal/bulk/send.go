@@ -213,5 +213,6 @@ func (e *engine[In, Out, Part]) arrived(o outcome[In, Out, Part]) {
 // unstarted forgets an item that was read and not started.
 func (e *engine[In, Out, Part]) unstarted(it *item[In, Out, Part]) {
 	e.remove(it)
-	e.first, e.held = min(e.first, it.index), true
+	e.first = min(e.first, it.index)
+	e.held++
 }
