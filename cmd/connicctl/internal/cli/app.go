@@ -43,33 +43,29 @@ type App struct {
 
 // Run runs a command line with the given commands and returns the exit status.
 func Run(ctx context.Context, p *Process, args []string, commands ...func(*App) *cobra.Command) int {
-	a := &App{Process: p, out: &output{to: p.Stdout}}
-	a.Progress = &Progress{out: p.Stderr, line: a.Line, last: time.Now()}
-	if p.StderrTTY {
-		a.Progress.width = max(p.Width, 20)
-	}
-	root := a.root()
-	for _, command := range commands {
-		root.AddCommand(command(a))
-	}
-	a.prepare(root)
+	a := newApp(p)
+	root := a.root(commands)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	a.Progress.Done()
 	return a.finish(cmd, err)
 }
 
-// Root returns the tree of commands, for their documentation.
+// Root returns the tree of commands, for their pages.
 func Root(p *Process, commands ...func(*App) *cobra.Command) *cobra.Command {
-	a := &App{Process: p, out: &output{to: p.Stdout}}
-	root := a.root()
-	for _, command := range commands {
-		root.AddCommand(command(a))
-	}
-	return root
+	return newApp(p).root(commands)
 }
 
-func (a *App) root() *cobra.Command {
+func newApp(p *Process) *App {
+	a := &App{Process: p, out: &output{to: p.Stdout}}
+	a.Progress = &Progress{out: p.Stderr, line: a.Line, last: time.Now()}
+	if p.StderrTTY {
+		a.Progress.width = max(p.Width, 20)
+	}
+	return a
+}
+
+func (a *App) root(commands []func(*App) *cobra.Command) *cobra.Command {
 	root := Group("connicctl", "Work with the agents and runs of a Connic project")
 	root.Long = `Connicctl works with the agents and runs of a Connic project.
 
@@ -91,6 +87,16 @@ Data goes to standard output, and everything else to standard error.`
 	flags.BoolP("quiet", "q", false, "show no progress")
 	a.CompleteFlag(root, "env", Environments)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	for _, command := range commands {
+		root.AddCommand(command(a))
+	}
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.AddCommand(a.refresh())
+		}
+	}
+	a.prepare(root)
 	return root
 }
 

@@ -118,13 +118,27 @@ func (a *App) Remember(kind Kind, all []Name) {
 	}
 }
 
+// RememberAgents keeps the names of agents for completion.
+func RememberAgents(a *App, all []*connic.Agent) {
+	remember(a, Agents, all, func(v *connic.Agent) Name { return Name{v.Name, v.Description} })
+}
+
 // RememberEnvironments keeps the ids of environments for completion.
 func RememberEnvironments(a *App, all []*connic.Environment) {
+	remember(a, Environments, all, func(v *connic.Environment) Name { return Name{v.ID, v.Name} })
+}
+
+// RememberRuns keeps the ids of runs for completion.
+func RememberRuns(a *App, all []*connic.Run) {
+	remember(a, Runs, all, func(v *connic.Run) Name { return Name{v.ID, v.AgentName + ", " + string(v.Status)} })
+}
+
+func remember[T any](a *App, kind Kind, all []T, name func(T) Name) {
 	found := make([]Name, len(all))
-	for i, e := range all {
-		found[i] = Name{e.ID, e.Name}
+	for i, v := range all {
+		found[i] = name(v)
 	}
-	a.Remember(Environments, found)
+	a.Remember(kind, found)
 }
 
 // Complete returns the completion of names of a kind. It sends no request: it

@@ -35,7 +35,7 @@ func list(a *cli.App) *cobra.Command {
 			}
 			p.EnvironmentID = a.EnvironmentID()
 			var seen []*connic.Run
-			defer func() { remember(a, seen...) }()
+			defer func() { cli.RememberRuns(a, seen) }()
 			return cli.List(a, func(yield func(*connic.Run, error) bool) {
 				count := 0
 				for run, err := range client.Runs.All(cmd.Context(), &p) {

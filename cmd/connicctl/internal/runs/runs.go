@@ -52,12 +52,3 @@ func cost(r *connic.Run) string {
 	}
 	return r.Cost.String() + " " + r.Currency
 }
-
-// remember keeps the ids of runs for completion.
-func remember(a *cli.App, runs ...*connic.Run) {
-	names := make([]cli.Name, len(runs))
-	for i, r := range runs {
-		names[i] = cli.Name{Value: r.ID, About: r.AgentName + ", " + string(r.Status)}
-	}
-	a.Remember(cli.Runs, names)
-}
