@@ -136,7 +136,10 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 	case err == nil:
 		return ExitDone
 	}
-	a.Progress.Say("connicctl: %s", strings.TrimPrefix(err.Error(), "connic: "))
+	var wait *connic.WaitError
+	if !errors.Is(err, context.Canceled) || errors.As(err, &wait) || errors.Is(err, connic.ErrOutcomeUnknown) {
+		a.Progress.Say("connicctl: %s", strings.TrimPrefix(err.Error(), "connic: "))
+	}
 	if status := ExitStatus(err); a.started {
 		return status
 	}

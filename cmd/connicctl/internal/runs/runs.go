@@ -11,7 +11,7 @@ import (
 // Command returns the command runs.
 func Command(a *cli.App) *cobra.Command {
 	return cli.Group("runs", "List, read, follow, cancel and repeat runs",
-		list(a), get(a))
+		list(a), get(a), tail(a), watch(a), cancel(a), rerun(a))
 }
 
 // Columns are the columns of runs.
