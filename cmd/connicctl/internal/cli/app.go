@@ -114,6 +114,9 @@ func (a *App) prepare(cmd *cobra.Command) {
 		if !isFormat(a.format) {
 			return fmt.Errorf("the output is none of %s: %q", strings.Join(formats, ", "), a.format)
 		}
+		if a.timeout < 0 {
+			return errors.New("--timeout is negative")
+		}
 		a.started = true
 		a.Progress.quiet, _ = cmd.Flags().GetBool("quiet")
 		if a.timeout > 0 {
@@ -181,7 +184,9 @@ func (a *App) Settings() (*environ.Settings, error) {
 		if err != nil {
 			return nil, Usage("the key file cannot be read: %w", err)
 		}
-		flags[environ.Key] = string(key)
+		if flags[environ.Key] = strings.TrimSpace(string(key)); flags[environ.Key] == "" {
+			return nil, Usage("the key file is empty")
+		}
 	}
 	found := environ.Read(func(name string) string {
 		if value := flags[name]; value != "" {
@@ -189,6 +194,9 @@ func (a *App) Settings() (*environ.Settings, error) {
 		}
 		return a.Getenv(name)
 	}, a.ReadFile)
+	if a.keyFile != "" {
+		found.Key.Name = "--key-file"
+	}
 	a.settings, a.mask = &found, mask.New(found.Key.Key)
 	return a.settings, nil
 }
@@ -229,7 +237,7 @@ func (a *App) Client(ctx context.Context, opts ...connic.Option) (*connic.Client
 		own = append(own, connic.WithHTTPClient(&http.Client{Transport: a.Transport}))
 	}
 	if a.debug {
-		own = append(own, connic.WithLogger(slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		own = append(own, connic.WithLogger(slog.New(slog.NewTextHandler(a.Progress, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	}
 	client, err := connic.New(found.Project.Project, connic.APIKey(found.Key.Key), append(own, opts...)...)
 	if err != nil || a.env == "" {

@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,7 +129,7 @@ func (w *Wait) Ended(a *cli.App, run *connic.Run, err error) error {
 
 // summary describes a run that has completed.
 func summary(r *connic.Run) string {
-	text := "run " + r.ID + " " + string(r.Status)
+	text := strings.TrimSpace("run "+r.ID) + " completed"
 	if t := took(r); t != "" {
 		text += " in " + t
 	}

@@ -39,8 +39,8 @@ Each item has the run, and the time from which another tail misses nothing.`,
 			events, ok := map[string]connic.FollowEvents{
 				"": connic.FollowStarted | connic.FollowEnded, "started": connic.FollowStarted, "ended": connic.FollowEnded,
 			}[only]
-			if !ok {
-				return cli.Usage("--event is started or ended")
+			if !ok || limit < 0 {
+				return cli.Usage("--event is started or ended, and --limit is not negative")
 			}
 			client, err := a.Client(cmd.Context(), connic.WithReadOnly())
 			if err != nil {
