@@ -8,12 +8,11 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
+	"github.com/spf13/cobra"
 )
 
 func main() {

@@ -4,10 +4,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 func cancel(a *cli.App) *cobra.Command {
@@ -24,7 +23,6 @@ have ended: see runs watch.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			var failed []error
 			for _, id := range args {
 				if err := client.Runs.Cancel(cmd.Context(), id); err != nil {
@@ -59,7 +57,6 @@ one request, and those of the wait. Without --yes it asks first.
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			since := time.Now()
 			started, err := client.Runs.Rerun(cmd.Context(), args[0])
 			if started == nil || started.RunID == "" && err != nil {

@@ -5,11 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func list(a *cli.App) *cobra.Command {
@@ -32,7 +31,6 @@ func list(a *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			if limit > 0 {
 				p.Limit = min(limit, 100)
 			}
