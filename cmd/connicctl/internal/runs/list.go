@@ -49,7 +49,7 @@ func list(a *cli.App) *cobra.Command {
 					if count++; count == limit {
 						return
 					}
-					a.Progress.Show("%d runs", count)
+					a.Progress.Show("%d runs so far", count)
 				}
 			}, Columns(a)...)
 		},
