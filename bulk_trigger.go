@@ -42,8 +42,9 @@ const (
 //
 // It reads inputs as the rate limit and [WithInFlight] allow, on another
 // goroutine: a sequence may wait for a queue while results are yielded, and needs
-// a lock for what it shares with the body of the loop. Inputs are
-// started in their order and yielded in that of their ends. Each input that was
+// a lock for what it shares with the body of the loop. Inputs are read in their
+// order, started in about that order, up to 64 at a time, and yielded when they
+// have ended. Each input that was
 // read is yielded once, except for those that the journal has as done and those
 // with the key of an earlier one, which are skipped, and those that wait for the
 // rate limit when the call ends early: up to 64. With an error, the result is:
