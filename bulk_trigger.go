@@ -44,10 +44,10 @@ const (
 // goroutine: a sequence may wait for a queue while results are yielded, and needs
 // a lock for what it shares with the body of the loop. Inputs are read in their
 // order, started in about that order, up to 64 at a time, and yielded when they
-// have ended. Each input that was
-// read is yielded once, except for those that the journal has as done and those
-// with the key of an earlier one, which are skipped, and those that wait for the
-// rate limit when the call ends early: up to 64. With an error, the result is:
+// have ended. Each input that was read is yielded once, except for those that the
+// journal has as done and those with the key of an earlier one, which are skipped,
+// and those that wait for the rate limit when the call ends early: up to 64. With
+// an error, the result is:
 //
 //   - the run and a [*RunError]: the run ended badly
 //   - a run with at least its ID and a [*WaitError]: the wait for it ended first
