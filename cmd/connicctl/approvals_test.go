@@ -92,6 +92,12 @@ func TestDecided(t *testing.T) {
 				t.Errorf("%q: %+v", args, r)
 			}
 		}
+		if err := fake.Decide("approval-00000002", "Grace", connic.Decision{}); err != nil {
+			t.Fatal(err)
+		}
+		if r := p.Run("approvals", "approve", "approval-00000002"); r.Status != 1 || !strings.Contains(r.Err, "rejected by Grace") {
+			t.Errorf("it asks for a response: %+v", r)
+		}
 		if r := p.Run("approvals", "approve", "nothing"); r.Status != 3 {
 			t.Errorf("%+v", r)
 		}
@@ -107,8 +113,9 @@ func TestDecided(t *testing.T) {
 		if after := fake.Executions("approvals.decide"); after != before {
 			t.Errorf("%d decisions", after-before)
 		}
+		ask(t, fake)
 		fake.Fault(connictest.Fault{Op: "approvals.decide", After: true, Drop: true})
-		if r := p.Run("approvals", "reject", "approval-00000002", "-o", "jsonl"); r.Status != 0 || !strings.Contains(r.Out, `"status":"rejected"`) {
+		if r := p.Run("approvals", "reject", "approval-00000003", "-o", "jsonl"); r.Status != 0 || !strings.Contains(r.Out, `"status":"rejected"`) {
 			t.Errorf("a lost response: %+v", r)
 		}
 	})

@@ -80,6 +80,16 @@ func TestBulkInputs(t *testing.T) {
 		if got := outcomes(t, r.Out); r.Status != 0 || len(got) != 2 || got["7"] != "completed plain" {
 			t.Errorf("%+v", r)
 		}
+		var lines strings.Builder // more than the reader holds at once
+		for i := range 100 {
+			fmt.Fprintf(&lines, `{"id": %d, "message": "%s %d"}`+"\n", i, strings.Repeat("x", 100), i)
+		}
+		p.Stdin = strings.NewReader(lines.String())
+		for key, got := range outcomes(t, p.Run("bulk", "echo", "--key", "id", "--journal", filepath.Join(dir, "many"), "-o", "jsonl").Out) {
+			if !strings.HasSuffix(got, "x "+key) {
+				t.Errorf("%s: %s", key, got)
+			}
+		}
 		name := write(t, "a.txt", "the file")
 		p.Stdin = strings.NewReader(`{"key": "f", "message": "m", "files": ["a.txt", {"name": "b.txt", "mime_type": "text/plain", "data": "aGk="}]}`)
 		r = p.Run("bulk", "echo", "--files", filepath.Dir(name), "--journal", filepath.Join(dir, "2"), "-o", "jsonl")
@@ -132,6 +142,11 @@ func TestBulkUsage(t *testing.T) {
 		}
 		if r := p.Run("bulk", "status", "--journal", journal); r.Status != 3 {
 			t.Errorf("%+v", r)
+		}
+		for _, other := range []string{outside, filepath.Join(journal, "j")} {
+			if r := p.Run("bulk", "echo", write(t, "in", many(1)), "--journal", other); r.Status != 2 || !strings.Contains(r.Err, "the journal cannot be opened") || strings.Contains(r.Err, "0 done") {
+				t.Errorf("%+v", r)
+			}
 		}
 		if _, err := os.Stat(journal); err == nil {
 			t.Error("there is a journal")

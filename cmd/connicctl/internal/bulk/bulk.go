@@ -58,7 +58,7 @@ reading; what was started before it is collected.
 
 The first Ctrl-C starts nothing more and collects what was started; the second
 leaves at once. So do kill -9 and --timeout: the runs go on, and the next call
-collects them.
+collects them. A run that awaits approval is waited for: see connicctl approvals.
 
 The status of a result is that of its run, or unknown, or not_started. The exit
 status is 0 if all inputs have completed, 6 if the outcome of some is unknown, 1 if
@@ -173,7 +173,9 @@ func start(ctx context.Context, a *cli.App, client *connic.Client, agent string,
 	if err != nil {
 		return err
 	}
-	a.Progress.Say("%v", t.progress)
+	if t.begun() || t.ended == nil {
+		a.Progress.Say("%v", t.progress)
+	}
 	return t.err(ctx, in.failed())
 }
 

@@ -97,6 +97,9 @@ func (t *tally) add(err error) {
 	}
 }
 
+// begun reports whether the journal was opened.
+func (t *tally) begun() bool { return t.progress.Elapsed > 0 }
+
 // err returns the error of the command. Bad is why not all inputs were read.
 func (t *tally) err(ctx context.Context, bad error) error {
 	exit := func(status int, err error) error { return &cli.ExitError{Status: status, Err: err} }
@@ -109,6 +112,8 @@ func (t *tally) err(ctx context.Context, bad error) error {
 			return cli.Failed("%w", ended)
 		case errors.Is(ended, connic.ErrJournalInUse):
 			return exit(cli.ExitLater, ended)
+		case !t.begun() && status == cli.ExitOther: // the journal is another one, or none
+			return exit(cli.ExitUsage, ended)
 		case errors.Is(ctx.Err(), context.Canceled) && status == cli.ExitOther:
 			return exit(cli.ExitInterrupted, errors.New("interrupted with inputs left: repeat the command to go on"))
 		case t.failed > 0 && (status == cli.ExitOther || status == cli.ExitUsage):

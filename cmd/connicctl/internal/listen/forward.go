@@ -182,8 +182,12 @@ func (f *forwarder) post(ctx context.Context, body []byte, status *int) (again b
 	request.Header.Set("User-Agent", "connicctl/"+connic.Version)
 	response, err := f.client.Do(request)
 	if err != nil {
-		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-			err = wrapped.Err // without the URL, which is known
+		wrapped, op := (*url.Error)(nil), (*net.OpError)(nil)
+		switch { // without the URL and its address, which are known
+		case errors.As(err, &op):
+			err = op.Err
+		case errors.As(err, &wrapped):
+			err = wrapped.Err
 		}
 		return true, err
 	}

@@ -42,8 +42,8 @@ read again, at one request.
 Runs are posted one after the other, each once. A delivery that fails is repeated:
 after no response within 30 s, 408, 429 and 5xx, with a new timestamp. It is given
 up after --retries repetitions, 1 s, 2 s, 4 s and so on apart; redirects are not
-followed. A program that does not want to act twice recognizes the run id, as the
-Receiver of package connector does.
+followed. Whether the service repeats deliveries is not documented. A program that
+must not act twice recognizes the run id, as the Receiver of package connector does.
 
 The secret is that of CONNIC_WEBHOOK_SECRET or --secret-file. Without one, a random
 secret is made and shown once, on standard error. URLs of other machines need
