@@ -54,7 +54,11 @@ func TestTrigger(t *testing.T) {
 		}
 		before := fake.Executions("agents.trigger")
 		for _, args := range [][]string{
-			{"echo"}, {"echo", "-", "--payload", "-"}, {"echo", "--payload", "{"}, {"echo", "@nothing"}, {"echo", "x", "--file", "nothing.txt"},
+			{"echo"},
+			{"echo", "-", "--payload", "-"},
+			{"echo", "--payload", "{"},
+			{"echo", "@nothing"},
+			{"echo", "x", "--file", "nothing.txt"},
 			{"echo", "x", "--no-wait", "--cancel"},
 		} {
 			if r := p.Run(append([]string{"agents", "trigger"}, args...)...); r.Status != 2 || r.Out != "" {

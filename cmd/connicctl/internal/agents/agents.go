@@ -9,11 +9,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
+	"github.com/spf13/cobra"
 )
 
 // Command returns the command agents.
@@ -35,7 +34,6 @@ func list(a *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			var seen []*connic.Agent
 			err = cli.List(a, func(yield func(*connic.Agent, error) bool) {
 				for agent, err := range client.Agents.All(cmd.Context(), nil) {
@@ -99,7 +97,6 @@ The request is not repeated if the run may have been started already.
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			since := time.Now()
 			if wait.No {
 				started, err := client.Agents.Trigger(cmd.Context(), args[0], request)

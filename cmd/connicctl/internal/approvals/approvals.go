@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // Command returns the command approvals.
@@ -54,7 +53,6 @@ less often, up to once a minute, at one request a look.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			p.EnvironmentID = a.EnvironmentID()
 			if watch {
 				a.Progress.Show("waiting for approvals; Ctrl-C ends it")
@@ -103,7 +101,6 @@ arguments can contain anything: they are for the person who decides.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			approval, err := client.Approvals.Get(cmd.Context(), args[0])
 			if err != nil {
 				return err

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 const decideHelp = `
@@ -82,7 +81,6 @@ func decide(ctx context.Context, a *cli.App, id string, d connic.Decision) error
 	if err != nil {
 		return err
 	}
-	defer client.Close()
 	if d.Approve && !given {
 		if err := respond(ctx, a, client, id, &d); err != nil {
 			return decided(err)

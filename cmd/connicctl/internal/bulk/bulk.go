@@ -8,10 +8,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // options are the flags of the command.
@@ -92,7 +91,6 @@ all were started, and 5 if runs go on after --timeout, or the journal is in use.
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			return start(cmd.Context(), a, client, args[0], in, &o)
 		},
 	}

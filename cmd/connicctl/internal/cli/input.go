@@ -68,7 +68,7 @@ func readLine(r io.Reader) (string, error) {
 			continue
 		case n == 0 && err == nil:
 			continue
-		case err != nil && err != io.EOF: //nolint:errorlint // as readers return it
+		case err != nil && err != io.EOF:
 			return "", err
 		}
 		return strings.TrimSpace(string(line)), nil

@@ -8,12 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/connector"
+	"github.com/spf13/cobra"
 )
 
 // secretVariable is the environment variable with the secret.
@@ -71,7 +70,6 @@ not end it, and do not change the exit status: look at "delivered".`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			defer f.close()
 			p.EnvironmentID = a.EnvironmentID()
 			if len(p.Status) == 0 {

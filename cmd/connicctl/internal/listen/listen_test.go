@@ -11,13 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/connictest"
+	"github.com/spf13/cobra"
 )
 
 // responses is a transport that responds with statuses; 0 is no response, and the
@@ -77,8 +76,7 @@ func TestDeliveries(t *testing.T) {
 				ctx, interrupt := context.WithCancel(ctx)
 				go func() {
 					client := fake.Client()
-					defer client.Close()
-					for range 2 {
+							for range 2 {
 						time.Sleep(10 * time.Minute)
 						if _, err := client.Agents.TriggerAndWait(ctx, "echo", connic.TriggerRequest{Message: "hi"}); err != nil {
 							t.Error(err)

@@ -1,12 +1,12 @@
 package runs
 
 import (
+	"strings"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 func cancel(a *cli.App) *cobra.Command {
@@ -23,7 +23,6 @@ have ended: see runs watch.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			var failed []error
 			for _, id := range args {
 				if err := client.Runs.Cancel(cmd.Context(), id); err != nil {
@@ -58,7 +57,6 @@ one request, and those of the wait. Without --yes it asks first.
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			since := time.Now()
 			started, err := client.Runs.Rerun(cmd.Context(), args[0])
 			if started == nil || started.RunID == "" && err != nil {
@@ -128,7 +126,7 @@ func (w *Wait) Ended(a *cli.App, run *connic.Run, err error) error {
 
 // summary describes a run that has completed.
 func summary(r *connic.Run) string {
-	text := "run " + r.ID + " " + string(r.Status)
+	text := strings.TrimSpace("run "+r.ID) + " completed"
 	if t := took(r); t != "" {
 		text += " in " + t
 	}

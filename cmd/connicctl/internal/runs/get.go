@@ -3,10 +3,9 @@ package runs
 import (
 	"fmt"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 func get(a *cli.App) *cobra.Command {
@@ -24,7 +23,6 @@ func get(a *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			run, err := client.Runs.Get(cmd.Context(), args[0])
 			if err != nil {
 				return err

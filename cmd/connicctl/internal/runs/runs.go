@@ -2,10 +2,9 @@
 package runs
 
 import (
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // Command returns the command runs.
@@ -35,8 +34,9 @@ func Style(r *connic.Run) string {
 		return cli.Bad
 	case connic.RunAwaitingApproval:
 		return cli.Note
+	default:
+		return ""
 	}
-	return ""
 }
 
 func took(r *connic.Run) string {

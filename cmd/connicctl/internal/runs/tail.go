@@ -5,10 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // An event is an event of a run as tail writes it.
@@ -39,14 +38,13 @@ Each item has the run, and the time from which another tail misses nothing.`,
 			events, ok := map[string]connic.FollowEvents{
 				"": connic.FollowStarted | connic.FollowEnded, "started": connic.FollowStarted, "ended": connic.FollowEnded,
 			}[only]
-			if !ok {
-				return cli.Usage("--event is started or ended")
+			if !ok || limit < 0 {
+				return cli.Usage("--event is started or ended, and --limit is not negative")
 			}
 			client, err := a.Client(cmd.Context(), connic.WithReadOnly())
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			p.EnvironmentID = a.EnvironmentID()
 			return cli.Stream(a, func(yield func(event, error) bool) {
 				count := 0
@@ -105,7 +103,6 @@ Ctrl-C and --timeout end the wait and leave the runs, unless --cancel is set.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			opts := []connic.WaitOption{a.WaitProgress()}
 			if cancel {
 				opts = append(opts, connic.CancelOnAbort())
