@@ -103,8 +103,14 @@ func TestDecided(t *testing.T) {
 		}
 		before := fake.Executions("approvals.decide")
 		for _, args := range [][]string{
-			{"approve", "x", "--reason", "-", "--response", "-"}, {"approve", "x", "--response", "@nothing"}, {"reject", "x", "--reason", "@nothing"},
-			{"list", "--status", "open"}, {"list", "--watch", "--status", "all"}, {"approve"}, {"approve", "a/b"}, {"approve", "x", "--response", "-"},
+			{"approve", "x", "--reason", "-", "--response", "-"},
+			{"approve", "x", "--response", "@nothing"},
+			{"reject", "x", "--reason", "@nothing"},
+			{"list", "--status", "open"},
+			{"list", "--watch", "--status", "all"},
+			{"approve"},
+			{"approve", "a/b"},
+			{"approve", "x", "--response", "-"},
 		} {
 			if r := p.Run(append([]string{"approvals"}, args...)...); r.Status != 2 || r.Out != "" {
 				t.Errorf("%q: %+v", args, r)

@@ -130,8 +130,16 @@ func TestBulkUsage(t *testing.T) {
 		outside := write(t, "in", `{"key": "a", "files": ["../in"]}`)
 		p.StdinTTY = true
 		for _, args := range [][]string{
-			{"echo", "nothing"}, {"echo", outside, "--files", t.TempDir()}, {"echo"}, {"echo", "-", "--in-flight", "0"}, {"echo", "-", "--budget", "5"},
-			{"echo", "-", "--budget", "x EUR"}, {"echo", "-", "--budget", "-5 EUR"}, {"echo", "-", "--per-run", "1"}, {"echo", "-", "--max-failures", "-1"}, {},
+			{"echo", "nothing"},
+			{"echo", outside, "--files", t.TempDir()},
+			{"echo"},
+			{"echo", "-", "--in-flight", "0"},
+			{"echo", "-", "--budget", "5"},
+			{"echo", "-", "--budget", "x EUR"},
+			{"echo", "-", "--budget", "-5 EUR"},
+			{"echo", "-", "--per-run", "1"},
+			{"echo", "-", "--max-failures", "-1"},
+			{},
 		} {
 			if r := p.Run(append([]string{"bulk", "--journal", journal}, args...)...); r.Status != 2 || r.Out != "" {
 				t.Errorf("%q: %+v", args, r)

@@ -79,10 +79,19 @@ func TestListenUsage(t *testing.T) {
 		p.Files["empty"], p.Files["printed"] = "\n", "…cdef"
 		before := len(fake.Requests())
 		for _, args := range [][]string{
-			{}, {"--forward", "localhost:8080"}, {"--forward", "http://"}, {"--forward", "ftp://localhost/"}, {"--forward", "http://user:word@localhost/"},
-			{"--forward", "http://example.com/"}, {"--forward", "http://10.0.0.1/"}, {"--forward", "http://localhost.example.com/"}, {"--forward", "http://0.0.0.0/"},
-			{"--forward", "http://localhost/", "--retries", "-1"}, {"--forward", "http://localhost/", "--secret-file", "nothing"},
-			{"--forward", "http://localhost/", "--secret-file", "empty"}, {"--forward", "http://localhost/", "--secret-file", "printed"},
+			{},
+			{"--forward", "localhost:8080"},
+			{"--forward", "http://"},
+			{"--forward", "ftp://localhost/"},
+			{"--forward", "http://user:word@localhost/"},
+			{"--forward", "http://example.com/"},
+			{"--forward", "http://10.0.0.1/"},
+			{"--forward", "http://localhost.example.com/"},
+			{"--forward", "http://0.0.0.0/"},
+			{"--forward", "http://localhost/", "--retries", "-1"},
+			{"--forward", "http://localhost/", "--secret-file", "nothing"},
+			{"--forward", "http://localhost/", "--secret-file", "empty"},
+			{"--forward", "http://localhost/", "--secret-file", "printed"},
 			{"--forward", "http://localhost/", "--status", "done"},
 		} {
 			if r := p.Run(append([]string{"listen"}, args...)...); r.Status != 2 || r.Out != "" {

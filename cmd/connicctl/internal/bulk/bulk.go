@@ -86,7 +86,7 @@ all were started, and 5 if runs go on after --timeout, or the journal is in use.
 			if err != nil {
 				return err
 			}
-			defer in.Close()
+			defer in.close()
 			client, err := a.Client(cmd.Context())
 			if err != nil {
 				return err
@@ -148,7 +148,7 @@ func start(ctx context.Context, a *cli.App, client *connic.Client, agent string,
 	defer context.AfterFunc(ctx, func() {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			close(stop)
-			a.Progress.Say("nothing more is started; what was started is collected (Ctrl-C leaves it to the next call)")
+			a.Progress.Say("nothing more is started; what was started is collected; Ctrl-C again leaves it to the next call")
 		}
 	})()
 	var t tally

@@ -19,13 +19,13 @@ import (
 
 // A source has the inputs.
 type source struct {
-	from  io.Reader
-	name  string
-	key   string // the member with the key, in lines that are payloads
-	files fs.FS  // nil without a folder
-	total int    // of inputs; 0 if it is not known
-	bad   chan error
-	close []io.Closer
+	from   io.Reader
+	name   string
+	key    string // the member with the key, in lines that are payloads
+	files  fs.FS  // nil without a folder
+	total  int    // of inputs; 0 if it is not known
+	bad    chan error
+	opened []io.Closer
 }
 
 // open opens a file of inputs, or standard input if the name is -. It checks a
@@ -34,7 +34,7 @@ func open(a *cli.App, name, key, folder string) (s *source, err error) {
 	s = &source{from: a.Stdin, name: name, key: key, bad: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			_ = s.Close()
+			s.close()
 		}
 	}()
 	if folder != "" {
@@ -42,7 +42,7 @@ func open(a *cli.App, name, key, folder string) (s *source, err error) {
 		if err != nil {
 			return s, cli.Usage("the folder of the files: %w", err)
 		}
-		s.files, s.close = root.FS(), append(s.close, root)
+		s.files, s.opened = root.FS(), append(s.opened, root)
 	}
 	if name == "-" {
 		s.name = "standard input"
@@ -52,9 +52,9 @@ func open(a *cli.App, name, key, folder string) (s *source, err error) {
 	if err != nil {
 		return s, cli.Usage("the inputs cannot be read: %w", err)
 	}
-	s.from, s.close = file, append(s.close, file)
+	s.from, s.opened = file, append(s.opened, file)
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return s, nil //nolint:nilerr // a pipe or a device, which is read once
+		return s, nil // a pipe or a device, which is read once
 	}
 	s.all(func(string, connic.TriggerRequest) bool {
 		s.total++
@@ -67,13 +67,11 @@ func open(a *cli.App, name, key, folder string) (s *source, err error) {
 	return s, err
 }
 
-// Close closes the files.
-func (s *source) Close() error {
-	var errs []error
-	for _, c := range s.close {
-		errs = append(errs, c.Close())
+// close closes what was opened, which was only read.
+func (s *source) close() {
+	for _, c := range s.opened {
+		_ = c.Close()
 	}
-	return errors.Join(errs...)
 }
 
 // failed returns why not all inputs were read, or nil.

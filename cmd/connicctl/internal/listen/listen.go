@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// secretVariable is the environment variable with the secret.
-const secretVariable = "CONNIC_WEBHOOK_SECRET"
+// signingVariable is the environment variable with the secret.
+const signingVariable = "CONNIC_WEBHOOK_SECRET"
 
 // Command returns the command listen.
 func Command(a *cli.App) *cobra.Command { return command(a, nil) }
@@ -96,7 +96,7 @@ not end it, and do not change the exit status: look at "delivered".`,
 
 // secretOf returns the secret, and whether it was made.
 func secretOf(a *cli.App, file string) (secret connector.Secret, made bool, err error) {
-	text := strings.TrimSpace(a.Getenv(secretVariable))
+	text := strings.TrimSpace(a.Getenv(signingVariable))
 	if file != "" {
 		data, err := a.ReadFile(file)
 		if err != nil {

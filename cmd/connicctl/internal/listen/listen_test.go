@@ -58,8 +58,8 @@ func TestDeliveries(t *testing.T) {
 		pauses   []time.Duration
 	}{
 		"accepted":       {[]int{204}, `"delivered":true,"http_status":204,"attempts":1,`, nil},
-		"a restart":      {[]int{0, 0, 503, 200}, `"delivered":true,"http_status":200,"attempts":4,`, []time.Duration{1, 2, 4}},
-		"down":           {[]int{500, 500, 500, 500, 204}, `"delivered":false,"http_status":500,"attempts":4,"error":"500 Internal Server Error"`, []time.Duration{1, 2, 4}},
+		"a restart":      {[]int{0, 0, 503, 200}, `"delivered":true,"http_status":200,"attempts":4,`, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}},
+		"down":           {[]int{500, 500, 500, 500, 204}, `"delivered":false,"http_status":500,"attempts":4,"error":"500 Internal Server Error"`, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}},
 		"refused":        {[]int{422, 204}, `"delivered":false,"http_status":422,"attempts":1,"error":"422 Unprocessable Entity"`, nil},
 		"another secret": {[]int{401, 204}, `"error":"401: the receiver does not accept the signature; does it have this secret?"`, nil},
 	} {
@@ -70,13 +70,14 @@ func TestDeliveries(t *testing.T) {
 				fake.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) { return in.Message, nil })
 				transport := &responses{statuses: c.statuses, t: t}
 				p := clitest.New(t, fake, func(a *cli.App) *cobra.Command { return command(a, transport) })
-				p.Env[secretVariable] = "secret"
+				p.Env[signingVariable] = "secret"
 				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 				defer cancel()
 				ctx, interrupt := context.WithCancel(ctx)
 				go func() {
 					client := fake.Client()
-							for range 2 {
+					defer client.Close()
+					for range 2 {
 						time.Sleep(10 * time.Minute)
 						if _, err := client.Agents.TriggerAndWait(ctx, "echo", connic.TriggerRequest{Message: "hi"}); err != nil {
 							t.Error(err)
@@ -95,7 +96,7 @@ func TestDeliveries(t *testing.T) {
 					t.Fatalf("%v", transport.runs)
 				}
 				for i, pause := range c.pauses {
-					if got := transport.times[i+1].Sub(transport.times[i]); got != pause*time.Second || transport.runs[i+1] != transport.runs[0] {
+					if got := transport.times[i+1].Sub(transport.times[i]); got != pause || transport.runs[i+1] != transport.runs[0] {
 						t.Errorf("attempt %d after %v", i+2, got)
 					}
 				}
