@@ -134,9 +134,9 @@ func TestBulkUsage(t *testing.T) {
 			{"echo", outside, "--files", t.TempDir()},
 			{"echo"},
 			{"echo", "-", "--in-flight", "0"},
-			{"echo", "-", "--budget", "5"},
-			{"echo", "-", "--budget", "x EUR"},
-			{"echo", "-", "--budget", "-5 EUR"},
+			{"echo", "-", "--budget", "5", "--per-run", "1"},
+			{"echo", "-", "--budget", "x EUR", "--per-run", "1"},
+			{"echo", "-", "--budget", "-5 EUR", "--per-run", "1"},
 			{"echo", "-", "--per-run", "1"},
 			{"echo", "-", "--max-failures", "-1"},
 			{},
@@ -149,6 +149,9 @@ func TestBulkUsage(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		if r := p.Run("bulk", "status", "--journal", journal); r.Status != 3 {
+			t.Errorf("%+v", r)
+		}
+		if r := p.Run("bulk", "status", "--journal", outside); r.Status != 2 || !strings.Contains(r.Err, "is not a journal") {
 			t.Errorf("%+v", r)
 		}
 		for _, other := range []string{outside, filepath.Join(journal, "j")} {

@@ -64,7 +64,7 @@ status is 0 if all inputs have completed, 6 if the outcome of some is unknown, 1
 others have failed, a line is invalid or a bound is reached, 130 after Ctrl-C if not
 all were started, and 5 if runs go on after --timeout, or the journal is in use.`,
 		Example: `  connicctl bulk support tickets.jsonl --journal tickets.journal > results.jsonl -o jsonl
-  psql -Atc 'select row_to_json(o) from orders o' | connicctl bulk orders --key id --journal orders.journal --budget "5 EUR"`,
+  psql -Atc 'select row_to_json(o) from orders o' | connicctl bulk orders --key id --journal orders.journal --budget "5 EUR" --per-run 0.02`,
 		Args: cobra.RangeArgs(1, 2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -103,7 +103,7 @@ all were started, and 5 if runs go on after --timeout, or the journal is in use.
 	flags.StringVar(&o.files, "files", "", "`folder` of the files that inputs name")
 	flags.IntVar(&o.inFlight, "in-flight", 1000, "maximum `number` of inputs in progress")
 	flags.Func("budget", "start nothing that may cost more in all than this `amount`, such as \"5 EUR\"", func(s string) error { return o.budget.UnmarshalText([]byte(s)) })
-	flags.Func("per-run", "expect this `amount` for a run, in the currency of the budget", func(s string) error { return o.perRun.UnmarshalText([]byte(s)) })
+	flags.Func("per-run", "expect a run to cost this `amount`, or as much as the most expensive one so far", func(s string) error { return o.perRun.UnmarshalText([]byte(s)) })
 	flags.IntVar(&o.maxFailures, "max-failures", 10, "start nothing more after this `number` of failures in a row; 0 means go on")
 	flags.DurationVar(&o.runTime, "run-time", 0, "`time` of a run: start none that --timeout would not let end")
 	flags.BoolVar(&o.resend, "resend-unknown", false, "send inputs again whose outcome is unknown, which may pay for them twice")
@@ -114,12 +114,12 @@ all were started, and 5 if runs go on after --timeout, or the journal is in use.
 // check returns what is wrong with the flags.
 func (o *options) check(cmd *cobra.Command) error {
 	switch {
-	case cmd.Flags().Changed("per-run") && !cmd.Flags().Changed("budget"):
-		return cli.Usage("--per-run needs --budget")
+	case cmd.Flags().Changed("per-run") != cmd.Flags().Changed("budget"):
+		return cli.Usage("--budget and --per-run go together: without an estimate, all that is in flight may exceed the budget")
 	case cmd.Flags().Changed("budget") && (o.budget.Currency == "" || o.budget.Amount.Sign() <= 0):
 		return cli.Usage("--budget is no amount such as \"5 EUR\"")
-	case o.perRun.Sign() < 0 || o.inFlight < 1 || o.maxFailures < 0 || o.runTime < 0:
-		return cli.Usage("--per-run, --in-flight, --max-failures and --run-time are not negative, and --in-flight is at least 1")
+	case cmd.Flags().Changed("per-run") && o.perRun.Sign() <= 0 || o.inFlight < 1 || o.maxFailures < 0 || o.runTime < 0:
+		return cli.Usage("--per-run and --in-flight are more than 0, and --max-failures and --run-time not negative")
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func show(ctx context.Context, a *cli.App, journal connic.Journal, all bool) (er
 		if errors.Is(err, connic.ErrJournalInUse) {
 			return &cli.ExitError{Status: cli.ExitLater, Err: err}
 		}
-		return err
+		return cli.Usage("the journal cannot be opened: %w", err)
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	counts := make(map[connic.JournalState]int)
