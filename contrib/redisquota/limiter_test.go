@@ -47,12 +47,14 @@ func TestProcessesShareOneWindow(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	var (
-		b  book
-		wg sync.WaitGroup
+		b      book
+		wg     sync.WaitGroup
+		events told
 	)
-	const n, window = 10, time.Second
+	// A process that is suspended for a window within a request counts as dead.
+	const n, window = 15, 3 * time.Second
 	for range 4 { // each with a client of its own, as processes have
-		l := newLimiter(t, dial(t, srv), n, window)
+		l := newLimiter(t, dial(t, srv), n, window, events.option())
 		for range 5 {
 			wg.Go(func() {
 				for range 3 {
@@ -65,6 +67,9 @@ func TestProcessesShareOneWindow(t *testing.T) {
 	b.check(t, n, window)
 	if len(b.began) != 60 {
 		t.Errorf("%d attempts were made", len(b.began))
+	}
+	if events.has(EventLost) {
+		t.Error("the store lost nothing")
 	}
 }
 
