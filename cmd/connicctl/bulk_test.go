@@ -53,7 +53,7 @@ func TestBulk(t *testing.T) {
 			!strings.Contains(r.Out, `"cost":"0.0125","currency":"EUR"`) || !strings.Contains(r.Err, "3 of 3 done, 0 open") {
 			t.Errorf("%+v", r)
 		}
-		if r := p.Run(args...); r.Status != 0 || r.Out != "" {
+		if r := p.Run(args...); r.Status != 0 || r.Out != "" || !strings.Contains(r.Err, "done") || strings.HasPrefix(r.Err, "0 done") {
 			t.Errorf("%+v", r)
 		}
 		if n := fake.Executions("agents.trigger") - before; n != 2 {
@@ -102,6 +102,10 @@ func TestBulkInputs(t *testing.T) {
 		}
 		p.Stdin = strings.NewReader(`{"key": "a", "message": "m"}`)
 		if r := p.Run("bulk", "fail", "--journal", filepath.Join(dir, "3"), "-o", "jsonl"); r.Status != 1 || !strings.Contains(r.Out, `"status":"failed","error":"no luck"`) || !strings.Contains(r.Err, "1 of 1 inputs failed") {
+			t.Errorf("%+v", r)
+		}
+		p.Stdin = strings.NewReader(`{"key": "a\u0007", "message": "m"}`)
+		if r := p.Run("bulk", "echo", "--journal", filepath.Join(dir, "5"), "-o", "jsonl"); r.Status != 1 || !strings.Contains(r.Out, "not_started") || !strings.Contains(r.Err, "1 of 1 inputs failed") {
 			t.Errorf("%+v", r)
 		}
 		// What came before a bad line is collected.

@@ -49,8 +49,11 @@ repeat the command: what is done is skipped, what was started is collected, and
 nothing that was sent is sent again. Inputs are marked so that they can be found: the
 agent receives a line before the message, or a member connic_marker of the payload.
 An input whose outcome stays unknown is only sent again with --resend-unknown, which
-may pay for it twice. A result is written at least once. Without inputs, as with
-/dev/null, what is open is collected.
+may pay for it twice. Without inputs, as with /dev/null, what is open is collected.
+
+Append the results to a file, with >>: what is done is not written again. A result
+that was being written when the process ended is. The run of an input that is done
+is shown by bulk status --all.
 
 A file is checked before anything is sent. A bad line of standard input ends the
 reading; what was started before it is collected.
@@ -63,7 +66,7 @@ The status of a result is that of its run, or unknown, or not_started. The exit
 status is 0 if all inputs have completed, 6 if the outcome of some is unknown, 1 if
 others have failed, a line is invalid or a bound is reached, 130 after Ctrl-C if not
 all were started, and 5 if runs go on after --timeout, or the journal is in use.`,
-		Example: `  connicctl bulk support tickets.jsonl --journal tickets.journal > results.jsonl -o jsonl
+		Example: `  connicctl bulk support tickets.jsonl --journal tickets.journal -o jsonl >> results.jsonl
   psql -Atc 'select row_to_json(o) from orders o' | connicctl bulk orders --key id --journal orders.journal --budget "5 EUR" --per-run 0.02`,
 		Args: cobra.RangeArgs(1, 2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
@@ -171,8 +174,11 @@ func start(ctx context.Context, a *cli.App, client *connic.Client, agent string,
 	if err != nil {
 		return err
 	}
-	if t.begun() || t.ended == nil {
+	switch {
+	case t.progress.Elapsed > 0:
 		a.Progress.Say("%v", t.progress)
+	case t.ended == nil && t.count == 0:
+		a.Progress.Say("nothing to do: all inputs are done")
 	}
 	return t.err(ctx, in.failed())
 }

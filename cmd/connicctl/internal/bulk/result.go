@@ -76,6 +76,7 @@ func style(r result) string {
 // A tally tells the exit status.
 type tally struct {
 	progress connic.BulkProgress
+	count    int // of results
 	failed   int
 	unknown  int
 	waiting  error // of the first run that goes on
@@ -84,6 +85,7 @@ type tally struct {
 
 func (t *tally) add(err error) {
 	var wait *connic.WaitError
+	t.count++
 	switch {
 	case err == nil:
 	case errors.Is(err, connic.ErrOutcomeUnknown):
@@ -97,9 +99,6 @@ func (t *tally) add(err error) {
 	}
 }
 
-// begun reports whether the journal was opened.
-func (t *tally) begun() bool { return t.progress.Elapsed > 0 }
-
 // err returns the error of the command. Bad is why not all inputs were read.
 func (t *tally) err(ctx context.Context, bad error) error {
 	exit := func(status int, err error) error { return &cli.ExitError{Status: status, Err: err} }
@@ -112,7 +111,7 @@ func (t *tally) err(ctx context.Context, bad error) error {
 			return cli.Failed("%w", ended)
 		case errors.Is(ended, connic.ErrJournalInUse):
 			return exit(cli.ExitLater, ended)
-		case !t.begun() && status == cli.ExitOther: // the journal is another one, or none
+		case t.count == 0 && t.progress.Elapsed == 0 && status == cli.ExitOther: // the journal is another one, or none
 			return exit(cli.ExitUsage, ended)
 		case errors.Is(ctx.Err(), context.Canceled) && status == cli.ExitOther:
 			return exit(cli.ExitInterrupted, errors.New("interrupted with inputs left: repeat the command to go on"))
@@ -125,7 +124,7 @@ func (t *tally) err(ctx context.Context, bad error) error {
 	case bad != nil:
 		return cli.Failed("%w", bad)
 	case t.failed > 0:
-		return cli.Failed("%d of %d inputs failed", t.failed, t.progress.Ended)
+		return cli.Failed("%d of %d inputs failed", t.failed, t.count)
 	case t.waiting != nil:
 		return exit(cli.ExitStatus(t.waiting), fmt.Errorf("runs go on; repeat the command to collect them: %w", t.waiting))
 	}
