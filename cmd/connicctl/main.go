@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
+	"github.com/connic-go/connic/cmd/connicctl/internal/approvals"
+	"github.com/connic-go/connic/cmd/connicctl/internal/bulk"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/listen"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
 	"github.com/spf13/cobra"
@@ -49,6 +52,9 @@ func run(ctx context.Context, p *cli.Process, args []string) int {
 func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
 		agents.Command,
+		approvals.Command,
+		bulk.Command,
+		listen.Command,
 		runs.Command,
 		whoami.Command,
 	}
