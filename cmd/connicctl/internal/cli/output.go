@@ -42,6 +42,8 @@ type Column[T any] struct {
 	Width int
 	// Style returns one of the styles, or "".
 	Style func(T) string
+	// Right aligns the values at the right, as for numbers, which are not shortened.
+	Right bool
 	// Block is set if the value is text of several lines. It is not in lists.
 	Block bool
 }
