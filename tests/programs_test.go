@@ -22,10 +22,12 @@ const programKey = "cnc_CANARY-9f8e7d6c5b4a"
 // programs are those that take the key from the environment, with arguments that
 // make them use the service.
 var programs = map[string][][]string{
+	"cmd/connicctl": {
+		{"audit", "export", "--file", "out.jsonl", "--timeout", "5s"},
+		{"cost", "--csv", "costs.csv", "--html", "costs.html", "--timeout", "5s"},
+	},
 	"examples/quickstart":              {{"-agent", "a", "-timeout", "5s"}},
-	"examples/apps/audit-export":       {{"-out", "out.jsonl", "-state", "state"}},
 	"examples/apps/ci-gate":            {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
-	"examples/apps/cost-report":        {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
 	"examples/apps/ingest":             {{"-timeout", "5s", "folder"}},
 	"contrib/doctor/cmd/connic-doctor": {{"drift", "-live", "-yes"}, {"check"}, {"check", "-json"}},
 }

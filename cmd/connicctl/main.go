@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/connic-go/connic/cmd/connicctl/internal/audit"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cost"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
 )
@@ -31,6 +33,8 @@ func run(ctx context.Context, p *cli.Process, args []string) int {
 // commands returns the commands of the program.
 func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
+		audit.Command,
+		cost.Command,
 		runs.Command,
 		whoami.Command,
 	}

@@ -1,126 +1,159 @@
-// Audit-export writes a project's audit log as JSON lines, oldest first, each
-// entry as the service sent it.
-//
-//	audit-export -out audit.jsonl -state audit.state            new entries since the last time
-//	audit-export -out audit.jsonl -state audit.state -follow    and future ones as they appear
-//
-// Without credentials it exports the log of an embedded fake. It only reads, and
-// needs a key with access to the audit-logs section.
-package main
+// Package audit has the commands that export and follow the audit log.
+package audit
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
-	"time"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
-	"github.com/connic-go/connic/examples/apps/internal/service"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "audit-export:", progress.Clean(err.Error()))
-		os.Exit(1)
-	}
+// Command returns the command audit.
+func Command(a *cli.App) *cobra.Command {
+	return cli.Group("audit", "Export and follow the audit log", export(a), follow(a))
 }
 
+// options are those of an export.
 type options struct {
-	params     connic.AuditLogListParams
-	out, state string
-	follow     bool
+	params      connic.AuditLogListParams
+	service     string // its URL and the project
+	file, state string
+	follow      bool
+	quiet       bool
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var conf options
-	flags := flag.NewFlagSet("audit-export", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&conf.out, "out", "", "write to this `file` (default: standard output)")
-	flags.StringVar(&conf.state, "state", "", "record the progress of the export in this `file`, and resume from there the next time; use one file per project and -out")
-	flags.BoolVar(&conf.follow, "follow", false, "continue with new entries until interrupted")
-	flags.Func("from", "start at this `time`, such as 2026-10-01 or 2026-10-01T12:00:00Z (default: as far back as the log goes)", timeFlag(&conf.params.From))
-	flags.Func("to", "end before this `time`", timeFlag(&conf.params.To))
-	flags.StringVar(&conf.params.Action, "action", "", "only entries of this action")
-	flags.StringVar(&conf.params.ResourceType, "resource-type", "", "only entries about this kind of resource")
-	flags.StringVar(&conf.params.ResourceID, "resource", "", "only entries about the resource with this id")
-	flags.StringVar(&conf.params.Actor, "actor", "", "only entries by this actor")
-	if err := flags.Parse(args); err != nil {
-		return err
+const aboutFiles = `
+
+With --file the entries are added to a file as JSON lines, just as the service
+sent them, with members that this version does not know. FILE.state, or --state,
+records what the file has, so that the next export adds what is new. Each entry
+is in the file once: an export that was interrupted goes on where it stopped, and
+what a process wrote that was killed is written again. An entry is missed if the
+service shows it more than two minutes after the time it is dated, and newer ones
+were exported. Two exports to one file do not run at the same time.
+
+With --state and -o jsonl, standard output has what is new since the last time.
+An entry may be there again after a crash.`
+
+func export(a *cli.App) *cobra.Command {
+	conf := new(options)
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Export the audit log, oldest entry first",
+		Long: `Export the audit log, oldest entry first. It costs one request per 100 entries.
+The key must be allowed to read audit logs.` + aboutFiles,
+		Example: `  connicctl audit export --since 7d
+  connicctl audit export --file audit.jsonl -q      # every night: what is new`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return conf.run(cmd, a) },
 	}
+	conf.flags(cmd)
+	cmd.Flags().Var(cli.TimeFlag(&conf.params.To), "before", "end before this `time` or this long ago")
+	return cmd
+}
+
+func follow(a *cli.App) *cobra.Command {
+	conf := &options{follow: true}
+	cmd := &cobra.Command{
+		Use:   "follow",
+		Short: "Export new entries of the audit log as they appear",
+		Long: `Export new entries of the audit log as they appear: from now on, or from --since.
+With --file or --state it exports what there is first, as audit export does. It
+looks 5 s after an entry and then less and less often, up to every 30 s, at one
+request a look. A failed look is repeated. Ctrl-C and SIGTERM end it, with exit
+status 130.` + aboutFiles,
+		Example: `  connicctl audit follow --action budgets.update
+  connicctl audit follow --state audit.state -o jsonl | logger`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return conf.run(cmd, a) },
+	}
+	conf.flags(cmd)
+	return cmd
+}
+
+func (o *options) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.file, "file", "", "add the entries to this `file`")
+	flags.StringVar(&o.state, "state", "", "record in this `file` what was exported")
+	flags.Var(cli.TimeFlag(&o.params.From), "since", "start at this `time`, such as 2026-10-01T12:00:00Z, or this long ago, such as 2h or 7d")
+	flags.StringVar(&o.params.Action, "action", "", "only entries of this `action`")
+	flags.StringVar(&o.params.Actor, "actor", "", "only entries by this `actor`")
+	flags.StringVar(&o.params.ResourceType, "resource-type", "", "only entries about this `kind` of resource")
+	flags.StringVar(&o.params.ResourceID, "resource", "", "only entries about the resource with this `id`")
+}
+
+func (o *options) run(cmd *cobra.Command, a *cli.App) error {
+	format, _ := cmd.Flags().GetString("output")
 	switch {
-	case flags.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q; see -h", flags.Arg(0))
-	case conf.follow && !conf.params.To.IsZero():
-		return errors.New("-follow and -to contradict each other")
+	case o.file != "" && cmd.Flags().Changed("output") && format != "jsonl":
+		return cli.Usage("a --file has JSON lines, and not %s", format)
+	case o.file == "" && o.state != "" && a.ForPeople():
+		return cli.Usage("--state is for --file, or for an output such as -o jsonl")
+	case o.file != "" && o.state == "":
+		o.state = o.file + ".state"
 	}
-	where, err := service.Connect("connic-audit-export", furnish, connic.WithReadOnly())
+	client, err := a.Client(cmd.Context(), connic.WithReadOnly())
 	if err != nil {
 		return err
 	}
-	defer where.Close()
-	line := progress.New(stderr)
-	line.Say("exporting the audit log of %s", where)
-	if where.Fake != nil && conf.follow {
-		go keepChanging(ctx, where.Fake)
+	defer client.Close()
+	found, err := a.Settings()
+	if err != nil {
+		return err
 	}
-	return export(ctx, where.Client, conf, line, stdout)
-}
-
-func timeFlag(at *time.Time) func(string) error {
-	return func(s string) (err error) {
-		for _, layout := range []string{time.RFC3339, time.DateOnly} {
-			if *at, err = time.Parse(layout, s); err == nil {
-				return nil
+	o.service = found.URL + " " + found.Project.Project
+	o.quiet, _ = cmd.Flags().GetBool("quiet")
+	x := &exporter{app: a, client: client, conf: *o}
+	if o.file != "" {
+		return x.run(cmd.Context())
+	}
+	write := cli.List[entry]
+	if o.follow {
+		write = cli.Stream[entry]
+	}
+	return write(a, func(yield func(entry, error) bool) {
+		x.emit = func(line []byte) error {
+			e, err := read(line)
+			if err == nil && !yield(e, nil) {
+				err = errStopped
 			}
+			return err
 		}
-		return errors.New("not a time such as 2026-10-01 or 2026-10-01T12:00:00Z")
-	}
+		if err := x.run(cmd.Context()); err != nil && !errors.Is(err, errStopped) {
+			yield(entry{}, err)
+		}
+	}, columns(a)...)
 }
 
-// export opens the files and exports. It returns nil if it was interrupted
-// while following, which always ends that way.
-func export(ctx context.Context, client *connic.Client, conf options, line *progress.Line, stdout io.Writer) (err error) {
-	s, err := openState(conf)
-	if err != nil {
-		return err
-	}
-	out, err := openOutput(conf, s, stdout)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.close()) }()
-	x := &exporter{client: client, conf: conf, state: s, out: out, line: line}
-	defer line.Done()
-	if err := x.catchUp(ctx); err != nil {
-		if conf.state != "" {
-			line.Say("start again with the same -state to resume")
-		}
-		return err
-	}
-	line.Say("%d entries exported, the newest of %s", x.exported, stamp(s.Through))
-	if conf.follow {
-		return x.follow(ctx)
-	}
-	return nil
+// errStopped ends an export whose output cannot be written.
+var errStopped = errors.New("stopped")
+
+// An entry is an entry of the log that is encoded as the service sent it.
+type entry struct {
+	line []byte
+	*connic.AuditEntry
 }
 
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return "no time at all"
+func read(line []byte) (entry, error) {
+	e := entry{line, new(connic.AuditEntry)}
+	return e, json.Unmarshal(line, e.AuditEntry)
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (e entry) MarshalJSON() ([]byte, error) { return e.line, nil }
+
+func columns(a *cli.App) []cli.Column[entry] {
+	return []cli.Column[entry]{
+		{Name: "time", Value: func(e entry) string { return a.Time(e.Timestamp) }, Width: 19},
+		{Name: "actor", Value: func(e entry) string { return e.Actor.String() }, Width: 24},
+		{Name: "action", Value: func(e entry) string { return e.Action }, Width: 20},
+		{Name: "resource", Value: func(e entry) string { return strings.TrimSpace(e.ResourceType + " " + e.ResourceID) }, Width: 24},
+		{Name: "id", Value: func(e entry) string { return e.ID }, Width: 14},
 	}
-	return t.UTC().Format(time.RFC3339)
 }

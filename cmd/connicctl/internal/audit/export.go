@@ -1,7 +1,6 @@
-package main
+package audit
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -9,20 +8,62 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 type exporter struct {
+	app      *cli.App
 	client   *connic.Client
 	conf     options
+	emit     func(line []byte) error // writes a line, unless there is a file
 	state    *state
 	out      *output
-	line     *progress.Line
 	exported int
+}
+
+// run exports what there is, and what comes if it is to follow.
+func (x *exporter) run(ctx context.Context) (err error) {
+	if x.conf.state != "" {
+		lock := flock.New(x.conf.state + ".lock")
+		locked, err := lock.TryLock()
+		if err == nil && !locked {
+			err = &cli.ExitError{Status: cli.ExitLater, Err: fmt.Errorf("%s is in use by another export", x.conf.state)}
+		}
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+	}
+	if x.state, err = openState(x.conf); err != nil {
+		return err
+	}
+	if x.out, err = openOutput(x.conf, x.state, x.emit); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, x.out.close()) }()
+	if x.conf.follow && x.conf.state == "" && x.conf.params.From.IsZero() {
+		return x.follow(ctx)
+	}
+	if err := x.catchUp(ctx); err != nil {
+		if x.conf.state != "" && !errors.Is(err, errStopped) {
+			x.app.Progress.Say("the next export with %s goes on where this one stopped", x.conf.state)
+		}
+		return err
+	}
+	if x.conf.file != "" && !x.conf.quiet {
+		x.app.Progress.Say("%d entries exported to %s", x.exported, x.conf.file)
+	}
+	if x.conf.follow {
+		return x.follow(ctx)
+	}
+	return nil
 }
 
 // lineOf returns an entry as a line, as the service sent it, and its identity.
@@ -83,14 +124,16 @@ func (x *exporter) fetch(ctx context.Context, s *spool) error {
 	params := x.conf.params
 	params.From = s.head.Since
 	if at := s.reached(); !at.IsZero() {
-		params.To = at.Add(overlap)
+		if params.To = at.Add(overlap); params.To.Before(params.From) {
+			return nil
+		}
 	}
 	for e, err := range x.client.AuditLogs.All(ctx, &params, connic.KeepRaw()) {
 		if err != nil {
 			return err
 		}
 		// The service may not filter by time.
-		if at := e.Timestamp; !at.IsZero() && (at.Before(s.head.Since) || !x.conf.params.To.IsZero() && !at.Before(x.conf.params.To)) {
+		if at := e.Timestamp; s.early(at) || !at.IsZero() && !x.conf.params.To.IsZero() && !at.Before(x.conf.params.To) {
 			continue
 		}
 		line, key, err := lineOf(e)
@@ -108,40 +151,45 @@ func (x *exporter) fetch(ctx context.Context, s *spool) error {
 			return err
 		}
 		if len(s.items)%100 == 0 { // a page
-			x.line.Show("%d entries, back to %s", len(s.items), stamp(e.Timestamp))
+			x.app.Progress.Show("%d entries, back to %s", len(s.items), x.app.Time(e.Timestamp))
 		}
 	}
 	return nil
 }
 
-// deliver appends the spool to the output, oldest first.
+// deliver writes the spool to the output, oldest first.
 func (x *exporter) deliver(s *spool) error {
 	if len(s.items) == 0 {
 		return nil
 	}
 	slices.Reverse(s.items)
 	slices.SortStableFunc(s.items, func(a, b item) int { return a.at.Compare(b.at) })
-	if err := x.open(); err != nil {
+	if err := x.save(true); err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(x.out, 64<<10)
 	for _, i := range s.items {
-		if err := s.copy(w, i); err != nil {
+		if s.early(i.at) {
+			continue
+		}
+		line, err := s.line(i)
+		if err == nil {
+			err = x.out.write(line)
+		}
+		if err != nil {
 			return err
 		}
 		x.state.seen(i.key, i.at)
+		x.exported++
 	}
-	if err := cmp.Or(w.Flush(), x.out.sync()); err != nil {
-		return err
-	}
-	x.exported += len(s.items)
-	x.state.Open, x.state.Size = false, x.out.size
-	return x.state.save()
+	return x.save(false)
 }
 
-// open records that the output is being written.
-func (x *exporter) open() error {
-	x.state.Open, x.state.Size = true, x.out.size
+// save completes what was written and records it, and whether more is written.
+func (x *exporter) save(open bool) error {
+	if err := x.out.sync(); err != nil {
+		return err
+	}
+	x.state.Open, x.state.Size = open, x.out.size
 	return x.state.save()
 }
 
@@ -150,25 +198,17 @@ const saveEvery = time.Second
 // follow exports new entries as they appear.
 func (x *exporter) follow(ctx context.Context) (err error) {
 	params := x.conf.params
-	if params.From = x.since(); params.From.IsZero() { // nothing has happened yet
+	if params.From = x.since(); params.From.IsZero() && x.conf.state != "" { // nothing has happened yet
 		params.From = time.Now().Add(-overlap)
 	}
-	if err := x.open(); err != nil {
+	if err := x.save(true); err != nil {
 		return err
 	}
-	var saved time.Time
-	save := func(open bool) error {
-		saved = time.Now()
-		x.state.Open, x.state.Size = open, x.out.size
-		return cmp.Or(x.out.sync(), x.state.save())
-	}
-	defer func() { err = errors.Join(err, save(false)) }()
-	x.line.Say("following")
+	saved := time.Now()
+	defer func() { err = cmp.Or(err, x.save(false)) }()
+	x.app.Progress.Show("waiting for entries; Ctrl-C ends it")
 	for e, err := range x.client.AuditLogs.Follow(ctx, &params, connic.WithRequestOptions(connic.KeepRaw())) {
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil // following always ends this way
-			}
 			return err
 		}
 		line, key, err := lineOf(e)
@@ -179,14 +219,15 @@ func (x *exporter) follow(ctx context.Context) (err error) {
 			x.state.seen(key, e.Timestamp)
 			continue
 		}
-		if _, err := x.out.Write(line); err != nil {
+		if err := cmp.Or(x.out.write(line), x.out.flush()); err != nil {
 			return err
 		}
 		x.state.seen(key, e.Timestamp)
 		x.exported++
-		x.line.Show("%d entries, the newest of %s", x.exported, stamp(e.Timestamp))
+		x.app.Progress.Show("waiting for entries; %d so far", x.exported)
 		if time.Since(saved) >= saveEvery {
-			if err := save(true); err != nil {
+			saved = time.Now()
+			if err := x.save(true); err != nil {
 				return err
 			}
 		}

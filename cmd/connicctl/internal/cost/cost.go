@@ -1,102 +1,98 @@
-// Cost-report reports what a project's agents cost: by agent, environment and day,
-// as a table, as CSV, and as an HTML page with charts and budgets.
-//
-//	cost-report [-days 30] [-csv costs.csv] [-html costs.html]
-//
-// Without credentials it reports the sample costs of an embedded fake. With
-// CONNIC_API_KEY and CONNIC_PROJECT_ID set it reports those of the project; the key
-// must be allowed to read budgets. That costs 3 requests, and up to 3 more if the
-// service does not separate agents, environments and days in one response.
-package main
+// Package cost has the command cost.
+package cost
 
 import (
-	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
+	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
-	"github.com/connic-go/connic/examples/apps/internal/service"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
-// The exit codes.
-const (
-	exitDone   = 0
-	exitFailed = 1 // there is no report
-	exitUsage  = 2
-)
+// Command returns the command cost.
+func Command(a *cli.App) *cobra.Command {
+	var days int
+	var until, csvFile, page string
+	cmd := &cobra.Command{
+		Use:   "cost",
+		Short: "Report what runs cost, by agent, environment and day",
+		Long: `Report what runs cost, by agent, environment and day, and what is left of the
+budgets: as tables, as data, as CSV, and as a page with charts.
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+Amounts are exact, and currencies are kept apart. Days are in UTC. There are no
+partial reports: if a response looks like one page of several, shorter periods
+are requested instead, and if that is not possible, there is no report.
+
+The page is a single file that loads nothing. In the CSV, names that a
+spreadsheet would take for formulas begin with an apostrophe.
+
+The key must be allowed to read budgets. If it may also list environments, they
+have names. It costs 3 requests, and up to 3 more if the service does not separate
+agents, environments and days in one response.`,
+		Example: `  connicctl cost --days 7
+  connicctl cost --csv costs.csv --html costs.html
+  connicctl cost -o json | jq '.agents[] | {key, cost}'`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := newPeriod(until, days, time.Now())
+			if err != nil {
+				return err
+			}
+			if csvFile == "-" && !a.ForPeople() {
+				return cli.Usage("--csv - and -o are both for standard output")
+			}
+			client, err := a.Client(cmd.Context(), connic.WithReadOnly())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			found, err := a.Settings()
+			if err != nil {
+				return err
+			}
+			a.Progress.Show("reading costs")
+			r, err := collect(cmd.Context(), client, p, a.EnvironmentID(), a.Line)
+			if err != nil {
+				return err
+			}
+			r.Project = a.Line(found.Project.Project)
+			return r.write(cmd.OutOrStdout(), a, csvFile, page)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&days, "days", 30, "`number` of days, up to the last one")
+	flags.StringVar(&until, "until", "", "the last `day`, such as 2026-11-23 (default: today in UTC)")
+	flags.StringVar(&csvFile, "csv", "", "write the rows as CSV to this `file`, or with - to standard output")
+	flags.StringVar(&page, "html", "", "write a page with charts to this `file`")
+	return cmd
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("cost-report", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	days := flags.Int("days", 30, "number of days to report, up to the last one")
-	until := flags.String("until", "", "the last `day`, as 2026-11-23 (default: today, in UTC)")
-	csvFile := flags.String("csv", "", "write the rows as CSV to this `file`; - means standard output instead of the table")
-	page := flags.String("html", "", "write a page with charts to this `file`")
-	timeout := flags.Duration("timeout", 5*time.Minute, "time limit, including waits for the quota")
-	if err := flags.Parse(args); err != nil {
-		return exitUsage
-	}
-	fail := func(code int, err error) int {
-		_, _ = fmt.Fprintln(stderr, "cost-report:", progress.Clean(err.Error()))
-		return code
-	}
-	p, err := newPeriod(*until, *days, time.Now())
-	if err == nil && flags.NArg() > 0 {
-		err = errors.New("takes no arguments; see -h")
-	}
-	if err != nil {
-		return fail(exitUsage, err)
-	}
-	line := progress.New(stderr)
-	defer line.Done()
-	where, err := service.Connect("connic-cost-report", furnish, connic.WithObserver(line.Observe))
-	if err != nil {
-		return fail(exitUsage, err)
-	}
-	defer where.Close()
-	line.Show("asking %s", where)
-	ctx, cancel := context.WithTimeout(ctx, *timeout)
-	defer cancel()
-	r, err := collect(ctx, where.Client, p)
-	line.Done()
-	if err != nil {
-		return fail(exitFailed, err)
-	}
-	r.Source, r.Made = where.String(), time.Now().UTC()
+// write writes the report to standard output and to the files.
+func (r *report) write(stdout io.Writer, a *cli.App, csvFile, page string) error {
 	for _, note := range r.Notes {
-		line.Say("note: %s", note)
+		a.Progress.Say("note: %s", note)
 	}
-	if *csvFile == "-" {
+	var err error
+	switch {
+	case csvFile == "-":
 		err = r.writeCSV(stdout)
-	} else {
-		err = r.writeTable(stdout)
-		if *csvFile != "" {
-			err = errors.Join(err, save(*csvFile, r.writeCSV))
-		}
+	case a.ForPeople():
+		err = r.writeTables(a)
+	default:
+		err = cli.Item(a, r.data())
 	}
-	if *page != "" {
-		err = errors.Join(err, save(*page, r.writeHTML))
+	if csvFile != "" && csvFile != "-" {
+		err = errors.Join(err, cli.Save(csvFile, r.writeCSV))
 	}
-	if err != nil {
-		return fail(exitFailed, err)
+	if page != "" {
+		err = errors.Join(err, cli.Save(page, r.writeHTML))
 	}
-	return exitDone
+	return err
 }
 
 // A period is a number of whole days in UTC.
@@ -112,35 +108,26 @@ func newPeriod(until string, days int, now time.Time) (period, error) {
 	if until != "" {
 		t, err := time.Parse(time.DateOnly, until)
 		if err != nil {
-			return period{}, fmt.Errorf("-until: %q is not a day such as 2026-11-23", until)
+			return period{}, cli.Usage("--until: %q is not a day such as 2026-11-23", until)
 		}
 		last = t
 	}
 	if days < 1 || days > maxDays {
-		return period{}, fmt.Errorf("-days: %d is not between 1 and %d", days, maxDays)
+		return period{}, cli.Usage("--days: %d is not between 1 and %d", days, maxDays)
 	}
 	return period{last.AddDate(0, 0, 1-days), last.AddDate(0, 0, 1)}, nil
 }
 
 func (p period) holds(t time.Time) bool { return !t.Before(p.From) && t.Before(p.To) }
 
-// String returns the first and the last day.
-func (p period) String() string {
-	return p.From.Format(time.DateOnly) + " to " + p.To.Add(-day).Format(time.DateOnly)
-}
+// first and last return the days at the ends.
+func (p period) first() string { return p.From.Format(time.DateOnly) }
+func (p period) last() string  { return p.To.Add(-day).Format(time.DateOnly) }
 
-// save writes a file atomically.
-func save(name string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".cost-report-*")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(write(f), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+// String returns the first and the last day.
+func (p period) String() string { return p.first() + " to " + p.last() }
+
+// of returns the rows of the period, and those that say no day.
+func (p period) of(rows []*connic.UsageRow) []*connic.UsageRow {
+	return slices.DeleteFunc(slices.Clone(rows), func(row *connic.UsageRow) bool { return !row.Date.IsZero() && !p.holds(row.Date) })
 }
