@@ -6,9 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/spf13/cobra/doc"
-
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra/doc"
 )
 
 var update = flag.Bool("update", false, "write the pages of the commands")

@@ -7,22 +7,39 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
 	"github.com/connic-go/connic/cmd/connicctl/internal/audit"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cost"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
+	"github.com/spf13/cobra"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	status := run(ctx, cli.OS(), os.Args[1:])
-	stop()
-	os.Exit(status) //nolint:forbidigo // it is a program
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	exit := func(status int) { os.Exit(status) } //nolint:forbidigo // it is a program
+	go interrupt(signals, cancel, func() { exit(cli.ExitInterrupted) })
+	exit(run(ctx, cli.OS(), os.Args[1:]))
+}
+
+// interrupt cancels the command at the first signal, and ends the program at the
+// next one. Signals within a second are one: the program timeout, for example,
+// sends its signal twice.
+func interrupt(signals <-chan os.Signal, cancel, end func()) {
+	<-signals
+	first := time.Now()
+	cancel()
+	for range signals {
+		if time.Since(first) >= time.Second {
+			end()
+			return
+		}
+	}
 }
 
 // run runs a command line and returns the exit status.
@@ -35,6 +52,7 @@ func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
 		audit.Command,
 		cost.Command,
+		agents.Command,
 		runs.Command,
 		whoami.Command,
 	}

@@ -9,11 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connictest"
+	"go.yaml.in/yaml/v3"
 )
 
 // test runs a test in virtual time, with a fake that has three runs.
@@ -121,8 +120,18 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	test(t, func(t *testing.T, _ *connictest.Server, p *clitest.Program) {
 		for _, args := range [][]string{
-			{}, {"runs"}, {"runs", "lst"}, {"nothing"}, {"runs", "get"}, {"runs", "get", "a", "b"}, {"runs", "list", "--nothing"}, {"runs", "list", "-o", "xml"},
-			{"runs", "list", "--status", "done"}, {"runs", "list", "--since", "yesterday"}, {"whoami", "--key-file", "nothing"}, {"runs", "get", "a/b"},
+			{},
+			{"runs"},
+			{"runs", "lst"},
+			{"nothing"},
+			{"runs", "get"},
+			{"runs", "get", "a", "b"},
+			{"runs", "list", "--nothing"},
+			{"runs", "list", "-o", "xml"},
+			{"runs", "list", "--status", "done"},
+			{"runs", "list", "--since", "yesterday"},
+			{"whoami", "--key-file", "nothing"},
+			{"runs", "get", "a/b"},
 		} {
 			if r := p.Run(args...); r.Status != 2 || r.Out != "" || !strings.Contains(r.Err, "connicctl: ") {
 				t.Errorf("%q: %+v", args, r)

@@ -52,8 +52,8 @@ The key must be allowed to read audit logs.` + aboutFiles,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return conf.run(cmd, a) },
 	}
-	conf.flags(cmd)
-	cmd.Flags().Var(cli.TimeFlag(&conf.params.To), "before", "end before this `time` or this long ago")
+	conf.flags(a, cmd)
+	cmd.Flags().Var(a.TimeFlag(&conf.params.To), "before", "end before this `time` or this long ago")
 	return cmd
 }
 
@@ -73,15 +73,15 @@ status 130.` + aboutFiles,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return conf.run(cmd, a) },
 	}
-	conf.flags(cmd)
+	conf.flags(a, cmd)
 	return cmd
 }
 
-func (o *options) flags(cmd *cobra.Command) {
+func (o *options) flags(a *cli.App, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.file, "file", "", "add the entries to this `file`")
 	flags.StringVar(&o.state, "state", "", "record in this `file` what was exported")
-	flags.Var(cli.TimeFlag(&o.params.From), "since", "start at this `time`, such as 2026-10-01T12:00:00Z, or this long ago, such as 2h or 7d")
+	flags.Var(a.TimeFlag(&o.params.From), "since", "start at this `time`, such as 2026-10-01T12:00:00Z, or this long ago, such as 2h or 7d")
 	flags.StringVar(&o.params.Action, "action", "", "only entries of this `action`")
 	flags.StringVar(&o.params.Actor, "actor", "", "only entries by this `actor`")
 	flags.StringVar(&o.params.ResourceType, "resource-type", "", "only entries about this `kind` of resource")
@@ -102,7 +102,6 @@ func (o *options) run(cmd *cobra.Command, a *cli.App) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
 	found, err := a.Settings()
 	if err != nil {
 		return err

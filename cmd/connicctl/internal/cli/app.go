@@ -13,11 +13,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/environ"
 	"github.com/connic-go/connic/internal/mask"
+	"github.com/spf13/cobra"
 )
 
 // An App is one run of the program, with the values of the flags that all
@@ -37,6 +36,7 @@ type App struct {
 	envID    string // of --env, once it is known
 	settings *environ.Settings
 	mask     *mask.Mask // knows the key; nil before there is one
+	clients  []*connic.Client
 	out      *output
 	started  bool // a command, which then is what fails
 }
@@ -47,6 +47,9 @@ func Run(ctx context.Context, p *Process, args []string, commands ...func(*App) 
 	root := a.root(commands)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	for _, client := range a.clients {
+		_ = client.Close()
+	}
 	a.Progress.Done()
 	return a.finish(cmd, err)
 }
@@ -114,6 +117,9 @@ func (a *App) prepare(cmd *cobra.Command) {
 		if !isFormat(a.format) {
 			return fmt.Errorf("the output is none of %s: %q", strings.Join(formats, ", "), a.format)
 		}
+		if a.timeout < 0 {
+			return errors.New("--timeout is negative")
+		}
 		a.started = true
 		a.Progress.quiet, _ = cmd.Flags().GetBool("quiet")
 		if a.timeout > 0 {
@@ -136,7 +142,10 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 	case err == nil:
 		return ExitDone
 	}
-	a.Progress.Say("connicctl: %s", strings.TrimPrefix(err.Error(), "connic: "))
+	var wait *connic.WaitError
+	if !errors.Is(err, context.Canceled) || errors.As(err, &wait) || errors.Is(err, connic.ErrOutcomeUnknown) {
+		a.Progress.Say("connicctl: %s", strings.TrimPrefix(err.Error(), "connic: "))
+	}
 	if status := ExitStatus(err); a.started {
 		return status
 	}
@@ -178,7 +187,9 @@ func (a *App) Settings() (*environ.Settings, error) {
 		if err != nil {
 			return nil, Usage("the key file cannot be read: %w", err)
 		}
-		flags[environ.Key] = string(key)
+		if flags[environ.Key] = strings.TrimSpace(string(key)); flags[environ.Key] == "" {
+			return nil, Usage("the key file is empty")
+		}
 	}
 	found := environ.Read(func(name string) string {
 		if value := flags[name]; value != "" {
@@ -186,12 +197,15 @@ func (a *App) Settings() (*environ.Settings, error) {
 		}
 		return a.Getenv(name)
 	}, a.ReadFile)
+	if a.keyFile != "" {
+		found.Key.Name = "--key-file"
+	}
 	a.settings, a.mask = &found, mask.New(found.Key.Key)
 	return a.settings, nil
 }
 
 // Client returns a client with the settings. It asks for a key on a terminal if
-// there is none. Close the client after use. With --env it costs a request,
+// there is none. The client is closed at the end of the command. With --env it costs a request,
 // unless the value is the id of an environment that was listed within a day.
 func (a *App) Client(ctx context.Context, opts ...connic.Option) (*connic.Client, error) {
 	found, err := a.Settings()
@@ -226,14 +240,17 @@ func (a *App) Client(ctx context.Context, opts ...connic.Option) (*connic.Client
 		own = append(own, connic.WithHTTPClient(&http.Client{Transport: a.Transport}))
 	}
 	if a.debug {
-		own = append(own, connic.WithLogger(slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		own = append(own, connic.WithLogger(slog.New(slog.NewTextHandler(a.Progress, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	}
 	client, err := connic.New(found.Project.Project, connic.APIKey(found.Key.Key), append(own, opts...)...)
-	if err != nil || a.env == "" {
-		return client, err
+	if err != nil {
+		return nil, err
+	}
+	a.clients = append(a.clients, client)
+	if a.env == "" {
+		return client, nil
 	}
 	if a.envID, err = a.environment(ctx, client); err != nil {
-		_ = client.Close()
 		return nil, err
 	}
 	return client.ForEnvironment(a.envID), nil

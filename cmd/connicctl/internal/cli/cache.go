@@ -11,9 +11,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
+	"github.com/spf13/cobra"
 )
 
 // A Kind is a kind of names that are completed.
@@ -65,7 +64,7 @@ func (a *App) cached() map[Kind]names {
 	if file == "" {
 		return known
 	}
-	data, err := os.ReadFile(file)
+	data, err := a.ReadFile(file)
 	if err != nil || json.Unmarshal(data, &known) != nil || known == nil {
 		return make(map[Kind]names)
 	}

@@ -65,10 +65,10 @@ func ExitStatus(err error) int {
 		return own.Status
 	case is(connic.ErrOutcomeUnknown):
 		return ExitUnknown
-	case ended(err):
-		return ExitFailed
 	case is(context.Canceled):
 		return ExitInterrupted
+	case ended(err):
+		return ExitFailed
 	case is(connic.ErrUnauthorized, connic.ErrForbidden, connic.ErrReadOnly):
 		return ExitRefused
 	case is(connic.ErrNotFound):

@@ -10,26 +10,29 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// TimeFlag is a flag whose value is a time, a day (in UTC), or a time before now
-// such as 90m, 24h or 7d.
-func TimeFlag(at *time.Time) pflag.Value { return (*timeFlag)(at) }
+// TimeFlag returns a flag whose value is a time, a day, or a time before now such
+// as 90m, 24h or 7d. A time without a zone is one of the zone that tables have.
+func (a *App) TimeFlag(at *time.Time) pflag.Value { return &timeFlag{at, a.Location} }
 
-type timeFlag time.Time
+type timeFlag struct {
+	at   *time.Time
+	zone *time.Location
+}
 
 func (f *timeFlag) Type() string { return "time" }
 
 func (f *timeFlag) String() string {
-	if at := time.Time(*f); !at.IsZero() {
-		return at.Format(time.RFC3339)
+	if f.at == nil || f.at.IsZero() {
+		return ""
 	}
-	return ""
+	return f.at.Format(time.RFC3339)
 }
 
 // Set parses a value.
 func (f *timeFlag) Set(s string) error {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if at, err := time.Parse(layout, s); err == nil {
-			*f = timeFlag(at)
+	for _, layout := range []string{time.RFC3339, time.DateOnly, time.DateTime} {
+		if at, err := time.ParseInLocation(layout, s, f.zone); err == nil {
+			*f.at = at
 			return nil
 		}
 	}
@@ -42,7 +45,7 @@ func (f *timeFlag) Set(s string) error {
 	if err != nil || ago < 0 || ago > 100*365*24*time.Hour {
 		return errors.New("not a time such as 2026-10-01, 2026-10-01T12:00:00Z, 2h or 7d")
 	}
-	*f = timeFlag(time.Now().Add(-ago))
+	*f.at = time.Now().Add(-ago)
 	return nil
 }
 

@@ -14,18 +14,20 @@ const MaxInput = 32 << 20
 
 // Input returns the text of an argument: of the file if it is @file, and of
 // standard input if it is -.
-func (a *App) Input(arg string) ([]byte, error) {
+func (a *App) Input(ctx context.Context, arg string) ([]byte, error) {
 	var data []byte
 	var err error
 	switch name, isFile := strings.CutPrefix(arg, "@"); {
 	case isFile:
 		data, err = a.ReadFile(name)
 	case arg == "-":
-		data, err = io.ReadAll(io.LimitReader(a.Stdin, MaxInput+1))
+		data, err = await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.Stdin, MaxInput+1)) }, func() {})
 	default:
 		return []byte(arg), nil
 	}
 	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case err != nil:
 		return nil, Usage("the input cannot be read: %w", err)
 	case len(data) > MaxInput:
@@ -66,7 +68,7 @@ func readLine(r io.Reader) (string, error) {
 			continue
 		case n == 0 && err == nil:
 			continue
-		case err != nil && err != io.EOF: //nolint:errorlint // as readers return it
+		case err != nil && err != io.EOF:
 			return "", err
 		}
 		return strings.TrimSpace(string(line)), nil

@@ -164,7 +164,7 @@ func list[T any](a *App, items iter.Seq2[T, error], columns []Column[T], grows b
 		a.write("[]\n")
 	case a.format == "table" && count == 0 && err == nil && !grows:
 		a.Progress.Say("nothing found")
-	case a.format == "table":
+	case a.format == "table" && count > 0:
 		t.flush()
 	}
 	return errors.Join(err, a.out.err)

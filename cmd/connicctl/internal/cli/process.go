@@ -61,21 +61,22 @@ func readSecret(ctx context.Context) (string, error) {
 
 // await returns what read returns, which cannot be interrupted. If the context
 // ends first, it calls undo and leaves read to the end of the process.
-func await(ctx context.Context, read func() (string, error), undo func()) (string, error) {
+func await[T any](ctx context.Context, read func() (T, error), undo func()) (T, error) {
 	type result struct {
-		line string
-		err  error
+		value T
+		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
-		line, err := read()
-		done <- result{line, err}
+		value, err := read()
+		done <- result{value, err}
 	}()
 	select {
 	case r := <-done:
-		return r.line, r.err
+		return r.value, r.err
 	case <-ctx.Done():
 		undo()
-		return "", ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }

@@ -52,6 +52,14 @@ func (p *Progress) Say(format string, args ...any) {
 	_, _ = fmt.Fprintln(p.out, p.line(fmt.Sprintf(format, args...)))
 }
 
+// Write writes permanent lines, for a log.
+func (p *Progress) Write(lines []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	return p.out.Write(lines)
+}
+
 // Done removes the line of progress.
 func (p *Progress) Done() {
 	p.mu.Lock()

@@ -1,9 +1,8 @@
 package cli
 
 import (
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
+	"github.com/spf13/cobra"
 )
 
 // refresh returns the command completion refresh.
@@ -22,7 +21,6 @@ Without it, what other commands have listed within a day is completed.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			agents, err := connic.Collect(client.Agents.All(cmd.Context(), nil), 0)
 			if err != nil {
 				return err

@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/connictest"
+	"github.com/spf13/cobra"
 )
 
 // A Program is connicctl with some of its commands. Nothing of it is shared, and

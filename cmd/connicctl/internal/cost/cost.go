@@ -50,7 +50,6 @@ agents, environments and days in one response.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			found, err := a.Settings()
 			if err != nil {
 				return err

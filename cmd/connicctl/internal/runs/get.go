@@ -3,14 +3,14 @@ package runs
 import (
 	"fmt"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 func get(a *cli.App) *cobra.Command {
-	return &cobra.Command{
+	var trace bool
+	cmd := &cobra.Command{
 		Use:   "get RUN",
 		Short: "Show a run with its output",
 		Long:  "Show a run with its output. It costs one request.",
@@ -23,19 +23,20 @@ func get(a *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			run, err := client.Runs.Get(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return show(a, run)
+			return show(a, run, trace)
 		},
 	}
+	cmd.Flags().BoolVar(&trace, "trace", false, "show the steps of the run; -o json always has them")
+	return cmd
 }
 
 // show writes a run with all that is known of it.
-func show(a *cli.App, run *connic.Run) error {
-	return cli.Item(a, run, append(Columns(a),
+func show(a *cli.App, run *connic.Run, trace bool) error {
+	columns := append(Columns(a),
 		cli.Column[*connic.Run]{Name: "environment", Value: func(r *connic.Run) string { return r.EnvironmentID }},
 		cli.Column[*connic.Run]{Name: "deployment", Value: func(r *connic.Run) string { return r.DeploymentID }},
 		cli.Column[*connic.Run]{Name: "parent", Value: func(r *connic.Run) string { return r.ParentRunID }},
@@ -43,7 +44,11 @@ func show(a *cli.App, run *connic.Run) error {
 		cli.Column[*connic.Run]{Name: "error", Value: func(r *connic.Run) string { return r.Error }, Style: Style},
 		cli.Column[*connic.Run]{Name: "input", Value: func(r *connic.Run) string { return r.Input }, Block: true},
 		cli.Column[*connic.Run]{Name: "output", Value: func(r *connic.Run) string { return r.Output }, Block: true},
-	)...)
+	)
+	if trace {
+		columns = append(columns, cli.Column[*connic.Run]{Name: "trace", Value: tree, Block: true})
+	}
+	return cli.Item(a, run, columns...)
 }
 
 func tokens(r *connic.Run) string {

@@ -5,11 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func list(a *cli.App) *cobra.Command {
@@ -25,11 +24,13 @@ func list(a *cli.App) *cobra.Command {
   connicctl runs list --agent support -n 0 -o jsonl | jq -r .id`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return cli.Usage("--limit is negative")
+			}
 			client, err := a.Client(cmd.Context(), connic.WithReadOnly())
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			if limit > 0 {
 				p.Limit = min(limit, 100)
 			}
@@ -48,13 +49,13 @@ func list(a *cli.App) *cobra.Command {
 					if count++; count == limit {
 						return
 					}
-					a.Progress.Show("%d runs", count)
+					a.Progress.Show("%d runs so far", count)
 				}
 			}, Columns(a)...)
 		},
 	}
 	filter(a, cmd, &p)
-	cmd.Flags().Var(cli.TimeFlag(&p.CreatedBefore), "before", "only runs created before this `time` or this long ago")
+	cmd.Flags().Var(a.TimeFlag(&p.CreatedBefore), "before", "only runs created before this `time` or this long ago")
 	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "list at most this `number` of runs; 0 means all")
 	return cmd
 }
@@ -66,7 +67,7 @@ func filter(a *cli.App, cmd *cobra.Command, p *connic.RunListParams) {
 	flags.Var((*statuses)(&p.Status), "status", "only runs with this `status`; can be repeated, or have commas")
 	flags.StringVar(&p.DeploymentID, "deployment", "", "only runs of the deployment with this `id`")
 	flags.StringVar(&p.ParentRunID, "parent", "", "only runs that the run with this `id` started")
-	flags.Var(cli.TimeFlag(&p.CreatedAfter), "since", "only runs created after this `time`, such as 2026-10-01T12:00:00Z, or this long ago, such as 2h or 7d")
+	flags.Var(a.TimeFlag(&p.CreatedAfter), "since", "only runs created after this `time`, such as 2026-10-01T12:00:00Z, or this long ago, such as 2h or 7d")
 	a.CompleteFlag(cmd, "agent", cli.Agents)
 	a.CompleteFlag(cmd, "parent", cli.Runs)
 	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp)) // the flag exists

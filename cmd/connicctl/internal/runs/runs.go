@@ -2,16 +2,15 @@
 package runs
 
 import (
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // Command returns the command runs.
 func Command(a *cli.App) *cobra.Command {
 	return cli.Group("runs", "List, read, follow, cancel and repeat runs",
-		list(a), get(a))
+		list(a), get(a), tail(a), watch(a), cancel(a), rerun(a))
 }
 
 // Columns are the columns of runs.
@@ -35,8 +34,9 @@ func Style(r *connic.Run) string {
 		return cli.Bad
 	case connic.RunAwaitingApproval:
 		return cli.Note
+	default:
+		return ""
 	}
-	return ""
 }
 
 func took(r *connic.Run) string {

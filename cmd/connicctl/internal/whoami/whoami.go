@@ -11,10 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // An identity is what is known of the key.
@@ -66,7 +65,6 @@ changing something, and is not tried.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			found, err := a.Settings()
 			if err != nil {
 				return err
@@ -205,12 +203,12 @@ func (me *identity) with(access string) string {
 }
 
 func (q quota) text() string {
-	text := fmt.Sprintf("%d requests in %v s", q.Limit, q.WindowSeconds)
+	all := []string{fmt.Sprintf("%d requests in %v s", q.Limit, q.WindowSeconds)}
 	if q.Refused {
-		text += ", spent at the moment"
+		all = append(all, "spent at the moment")
 	}
 	for _, name := range slices.Sorted(maps.Keys(q.Headers)) {
-		text += ", " + name + ": " + q.Headers[name]
+		all = append(all, name+": "+q.Headers[name])
 	}
-	return text
+	return strings.Join(all, ", ")
 }
