@@ -77,8 +77,8 @@ func (a *App) Print(text string) error {
 	if text = a.Text(text); text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	_, err := io.WriteString(a.out, text)
-	return err
+	a.write("%s", text)
+	return a.out.err
 }
 
 // Item writes one item: for people as lines with the columns that are not empty,

@@ -39,9 +39,8 @@ type query struct {
 	environment string
 }
 
-// collect requests what a report needs. The texts of the service go to tables, to
-// the CSV and to the page, after clean has made them safe.
-func collect(ctx context.Context, client *connic.Client, p period, environment string, clean func(string) string) (*report, error) {
+// collect requests what a report needs.
+func collect(ctx context.Context, client *connic.Client, p period, environment string) (*report, error) {
 	r := &report{Period: p, Made: time.Now().UTC(), Environment: environment, Scope: connic.BudgetGlobal, names: make(map[string]string)}
 	q := query{client, environment}
 	start := connic.BudgetMonthly.Start(p.From)
@@ -101,22 +100,32 @@ func collect(ctx context.Context, client *connic.Client, p period, environment s
 	switch {
 	case err == nil:
 		for _, e := range environments.Items {
-			r.names[clean(e.ID)] = clean(e.Name)
+			r.names[e.ID] = e.Name
 		}
 	case errors.Is(err, connic.ErrForbidden), errors.Is(err, connic.ErrNotFound):
 		r.note("the key may not list environments, so they have no names here")
 	default:
 		return nil, err
 	}
+	return r, nil
+}
+
+// clean makes the texts of the service safe for tables, the CSV and the page.
+func (r *report) clean(line func(string) string) {
+	r.Project, r.Environment = line(r.Project), line(r.Environment)
+	names := make(map[string]string, len(r.names))
+	for id, name := range r.names {
+		names[line(id)] = line(name)
+	}
+	r.names = names
 	for _, u := range []*connic.Usage{{Rows: r.Rows}, r.ByDay, r.Agents, r.Places, r.month} {
 		for _, row := range u.Rows {
-			row.AgentName, row.EnvironmentID, row.Currency = clean(row.AgentName), clean(row.EnvironmentID), clean(row.Currency)
+			row.AgentName, row.EnvironmentID, row.Currency = line(row.AgentName), line(row.EnvironmentID), line(row.Currency)
 		}
 	}
 	for _, b := range r.Budgets {
-		b.Name, b.AgentName, b.EnvironmentID, b.Currency = clean(b.Name), clean(b.AgentName), clean(b.EnvironmentID), clean(b.Currency)
+		b.Name, b.AgentName, b.EnvironmentID, b.Currency = line(b.Name), line(b.AgentName), line(b.EnvironmentID), line(b.Currency)
 	}
-	return r, nil
 }
 
 const maxBudgets = 10_000

@@ -55,11 +55,11 @@ agents, environments and days in one response.`,
 				return err
 			}
 			a.Progress.Show("reading costs")
-			r, err := collect(cmd.Context(), client, p, a.EnvironmentID(), a.Line)
+			r, err := collect(cmd.Context(), client, p, a.EnvironmentID())
 			if err != nil {
 				return err
 			}
-			r.Project = a.Line(found.Project.Project)
+			r.Project = found.Project.Project
 			return r.write(cmd.OutOrStdout(), a, csvFile, page)
 		},
 	}
@@ -77,13 +77,15 @@ func (r *report) write(stdout io.Writer, a *cli.App, csvFile, page string) error
 		a.Progress.Say("note: %s", note)
 	}
 	var err error
+	if !a.ForPeople() {
+		err = cli.Item(a, r.data())
+	}
+	r.clean(a.Line)
 	switch {
 	case csvFile == "-":
 		err = r.writeCSV(stdout)
 	case a.ForPeople():
 		err = r.writeTables(a)
-	default:
-		err = cli.Item(a, r.data())
 	}
 	if csvFile != "" && csvFile != "-" {
 		err = errors.Join(err, cli.Save(csvFile, r.writeCSV))

@@ -42,9 +42,6 @@ func row(day, agent, environment, cost, currency string) connic.UsageRow {
 	}
 }
 
-// plain leaves texts as they are.
-func plain(s string) string { return s }
-
 // november reports a month with the command.
 func (f *fixture) november(args ...string) clitest.Result {
 	return f.p.Run(append([]string{"cost", "--until", "2026-11-30", "--days", "30"}, args...)...)
@@ -120,10 +117,11 @@ func TestCSV(t *testing.T) {
 	}
 }
 
-// Programs get the sums that tables have.
+// Programs get the sums that tables have, and names as they are.
 func TestData(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, row("2026-11-02", "support", "env-production", "0.10", "EUR"), row("2026-11-03", "support", "env-test", "3", "USD"))
+	const name = "a\tname\n"
+	f := newFixture(t, row("2026-11-02", name, "env-production", "0.10", "EUR"), row("2026-11-03", name, "env-test", "3", "USD"))
 	for _, format := range []string{"json", "jsonl", "yaml"} {
 		r := f.november("-o", format)
 		var document any
@@ -136,7 +134,7 @@ func TestData(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s := fmt.Sprintln(got.From, got.To, got.Cost, got.Agents[0].Key, got.Agents[0].Cost, got.Environments[1].Name, got.Days[1].Key, len(got.Rows), got.Notes); s !=
-			"2026-11-01 2026-11-30 0.10 EUR, 3 USD support 0.10 EUR, 3 USD test 2026-11-03 2 []\n" {
+			"2026-11-01 2026-11-30 0.10 EUR, 3 USD "+name+" 0.10 EUR, 3 USD test 2026-11-03 2 []\n" {
 			t.Errorf("%s: %s", format, s)
 		}
 	}
@@ -212,7 +210,7 @@ func TestGroupings(t *testing.T) {
 		"day":         `[{"date": "2026-11-02", "total_cost": "2", "currency": "EUR"}, {"date": "2026-11-03", "total_cost": "4", "currency": "eur"}]`,
 		"agent":       `[{"agent_name": "a", "total_cost": "6", "currency": "EUR"}]`,
 		"environment": `[{"environment_id": "env-test", "total_cost": "5.5", "currency": "EUR"}]`,
-	}), november, "", plain)
+	}), november, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +229,7 @@ func TestGroupings(t *testing.T) {
 // One page of several is no report: it is asked for in halves, or refused.
 func TestPartial(t *testing.T) {
 	t.Parallel()
-	_, err := collect(t.Context(), answering(t, map[string]string{"": `{"usage": [{"total_cost": "6", "currency": "EUR"}], "has_more": true, "total": 9}`}), november, "", plain)
+	_, err := collect(t.Context(), answering(t, map[string]string{"": `{"usage": [{"total_cost": "6", "currency": "EUR"}], "has_more": true, "total": 9}`}), november, "")
 	if err == nil || !strings.Contains(err.Error(), "part") {
 		t.Errorf("an answer in part without days: %v", err)
 	}
@@ -239,7 +237,7 @@ func TestPartial(t *testing.T) {
 	defer fake.Close()
 	fake.Usage(row("2026-11-01", "a", "env-test", "1", "EUR"), row("2026-11-16", "a", "env-test", "2", "EUR"), row("2026-11-30", "a", "env-test", "4", "EUR"))
 	client := fake.Client(connic.WithTransport(func(rt http.RoundTripper) http.RoundTripper { return narrow{rt} }))
-	r, err := collect(t.Context(), client, november, "", plain)
+	r, err := collect(t.Context(), client, november, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +331,7 @@ func TestOutage(t *testing.T) {
 		fake.Fault(connictest.Fault{Op: "budgets.usage", Status: 503})
 		client := fake.Client()
 		defer client.Close()
-		r, err := collect(t.Context(), client, november, "", plain)
+		r, err := collect(t.Context(), client, november, "")
 		if err != nil {
 			t.Fatal(err)
 		}

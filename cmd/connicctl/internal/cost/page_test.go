@@ -30,7 +30,7 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := collect(t.Context(), client, november, "", plain)
+	r, err := collect(t.Context(), client, november, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func cutOut(s, part string) (string, bool) {
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	fake := connictest.New(t)
-	r, err := collect(t.Context(), fake.Client(), november, "", plain)
+	r, err := collect(t.Context(), fake.Client(), november, "")
 	if err != nil {
 		t.Fatal(err)
 	}
