@@ -149,10 +149,9 @@ func (e entry) MarshalJSON() ([]byte, error) { return e.line, nil }
 
 func columns(a *cli.App) []cli.Column[entry] {
 	return []cli.Column[entry]{
-		{Name: "time", Value: func(e entry) string { return a.Time(e.Timestamp) }, Width: 19},
-		{Name: "actor", Value: func(e entry) string { return e.Actor.String() }, Width: 24},
-		{Name: "action", Value: func(e entry) string { return e.Action }, Width: 20},
-		{Name: "resource", Value: func(e entry) string { return strings.TrimSpace(e.ResourceType + " " + e.ResourceID) }, Width: 24},
-		{Name: "id", Value: func(e entry) string { return e.ID }, Width: 14},
+		{Name: "time", Value: func(e entry) string { return a.Time(e.Timestamp) }, Width: 19, Whole: true},
+		{Name: "actor", Value: func(e entry) string { return e.Actor.String() }, Width: 16},
+		{Name: "action", Value: func(e entry) string { return e.Action }, Width: 18},
+		{Name: "resource", Value: func(e entry) string { return strings.TrimSpace(e.ResourceType + " " + e.ResourceID) }, Width: 21},
 	}
 }

@@ -63,7 +63,7 @@ func openState(conf options) (*state, error) {
 		return nil, cli.Usage("%s is not the state of an export: %w", conf.state, err)
 	}
 	if s.Query != fresh.Query {
-		return nil, cli.Usage("%s belongs to another export: %s", conf.state, s.Query)
+		return nil, cli.Usage("%s belongs to an export of another project or with other flags", conf.state)
 	}
 	if s.Recent == nil {
 		s.Recent = make(map[string]time.Time)

@@ -42,8 +42,10 @@ type Column[T any] struct {
 	Width int
 	// Style returns one of the styles, or "".
 	Style func(T) string
-	// Right aligns the values at the right, as for numbers, which are not shortened.
+	// Right aligns the values at the right, as for numbers.
 	Right bool
+	// Whole is set if the values are not shortened.
+	Whole bool
 	// Block is set if the value is text of several lines. It is not in lists.
 	Block bool
 }

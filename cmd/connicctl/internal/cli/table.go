@@ -90,8 +90,7 @@ func (t *table[T]) row(cells, styles []string, widths []int) {
 	t.app.write("%s\n", b.String())
 }
 
-// fit shortens the widest columns until a row has the width of the terminal, as
-// far as they are text.
+// fit shortens the widest columns until a row has the width of the terminal.
 func (t *table[T]) fit(widths []int) {
 	const least = 6
 	total := len(gap) * (len(widths) - 1)
@@ -101,7 +100,7 @@ func (t *table[T]) fit(widths []int) {
 	for ; total > t.app.Width; total-- {
 		widest := -1
 		for i, w := range widths {
-			if w > least && !t.columns[i].Right && (widest < 0 || w > widths[widest]) {
+			if w > least && !t.columns[i].Whole && (widest < 0 || w > widths[widest]) {
 				widest = i
 			}
 		}

@@ -178,7 +178,7 @@ func (r *report) writeTables(a *cli.App) error {
 func (g grid) write(a *cli.App) error {
 	columns := make([]cli.Column[[]string], len(g.Head))
 	for i, name := range g.Head {
-		columns[i] = cli.Column[[]string]{Name: name, Right: i >= g.Right, Value: func(row []string) string { return row[i] }}
+		columns[i] = cli.Column[[]string]{Name: name, Right: i >= g.Right, Whole: i >= g.Right, Value: func(row []string) string { return row[i] }}
 	}
 	return cli.List(a, func(yield func([]string, error) bool) {
 		for _, row := range g.Rows {
