@@ -4,6 +4,7 @@ package audit
 import (
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -95,6 +96,8 @@ func (o *options) run(cmd *cobra.Command, a *cli.App) error {
 		return cli.Usage("a --file has JSON lines, and not %s", format)
 	case o.file == "" && o.state != "" && a.ForPeople():
 		return cli.Usage("--state is for --file, or for an output such as -o jsonl")
+	case o.file != "" && filepath.Clean(o.file) == filepath.Clean(o.state):
+		return cli.Usage("--file and --state are the same file")
 	case o.file != "" && o.state == "":
 		o.state = o.file + ".state"
 	}

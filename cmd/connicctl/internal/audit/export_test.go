@@ -324,6 +324,7 @@ func TestFilesThatDoNotMatch(t *testing.T) {
 			"other flags":     {"--action", "judges.create"},
 			"another project": {"--project", "p-2"},
 			"a broken state":  {"--state", broken},
+			"the same file":   {"--file", broken + "2", "--state", broken + "2"},
 			"a table":         {"-o", "table"},
 		} {
 			r.flags = flags

@@ -7,10 +7,15 @@ import (
 	"path/filepath"
 )
 
-// Save writes a file for the user alone. A reader sees the file before or after
-// it, never a part of it. A device or a pipe is written to as it is.
+// Save writes a file, for the user alone if it is new. A reader sees the file
+// before or after it, never a part of it. A device or a pipe is written to as it
+// is.
 func Save(name string, write func(io.Writer) error) error {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	info, missing := os.Stat(name)
+	if missing == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0) //nolint:gosec // the user names the file
 		if err != nil {
 			return err
@@ -23,6 +28,9 @@ func Save(name string, write func(io.Writer) error) error {
 	}
 	if err = write(f); err == nil {
 		err = f.Sync()
+	}
+	if err == nil && missing == nil {
+		err = f.Chmod(info.Mode().Perm())
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), name)
