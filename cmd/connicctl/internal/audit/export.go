@@ -12,10 +12,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/gofrs/flock"
 )
 
 type exporter struct {
@@ -39,7 +38,7 @@ func (x *exporter) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		defer lock.Close()
+		defer func() { _ = lock.Close() }()
 	}
 	if x.state, err = openState(x.conf); err != nil {
 		return err
@@ -66,8 +65,9 @@ func (x *exporter) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// lineOf returns an entry as a line, as the service sent it, and its identity.
-func lineOf(e *connic.AuditEntry) (line []byte, key string, err error) {
+// lineOf returns an entry as a line, as the service sent it, and its identity. The
+// line of one that was exported before is nil.
+func (x *exporter) lineOf(e *connic.AuditEntry) (line []byte, key string, err error) {
 	raw := e.Raw()
 	if raw == nil {
 		return nil, "", errors.New("the entry has lost its JSON")
@@ -77,7 +77,12 @@ func lineOf(e *connic.AuditEntry) (line []byte, key string, err error) {
 		return nil, "", err
 	}
 	line = append(b.Bytes(), '\n')
-	return line, keyOf(e, line), nil
+	key = keyOf(e, line)
+	if _, old := x.state.Recent[key]; old {
+		x.state.seen(key, e.Timestamp)
+		line = nil
+	}
+	return line, key, nil
 }
 
 func keyOf(e *connic.AuditEntry, line []byte) string {
@@ -136,15 +141,11 @@ func (x *exporter) fetch(ctx context.Context, s *spool) error {
 		if at := e.Timestamp; s.early(at) || !at.IsZero() && !x.conf.params.To.IsZero() && !at.Before(x.conf.params.To) {
 			continue
 		}
-		line, key, err := lineOf(e)
+		line, key, err := x.lineOf(e)
 		if err != nil {
 			return err
 		}
-		if _, old := x.state.Recent[key]; old {
-			x.state.seen(key, e.Timestamp)
-			continue
-		}
-		if s.has(key) {
+		if line == nil || s.keys[key] {
 			continue
 		}
 		if err := s.add(line, key, e.Timestamp); err != nil {
@@ -211,12 +212,11 @@ func (x *exporter) follow(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		line, key, err := lineOf(e)
+		line, key, err := x.lineOf(e)
 		if err != nil {
 			return err
 		}
-		if _, old := x.state.Recent[key]; old {
-			x.state.seen(key, e.Timestamp)
+		if line == nil {
 			continue
 		}
 		if err := cmp.Or(x.out.write(line), x.out.flush()); err != nil {

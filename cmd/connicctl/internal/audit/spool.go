@@ -47,7 +47,7 @@ func openSpool(state string, h head) (*spool, error) {
 			return nil, err
 		}
 	} else {
-		if s.file, err = os.OpenFile(state+".part", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		if s.file, err = os.OpenFile(state+".part", os.O_CREATE|os.O_RDWR, 0o600); err != nil { //nolint:gosec // the user names the file
 			return nil, err
 		}
 		if err := s.recover(); err != nil {
@@ -102,8 +102,6 @@ func (s *spool) note(key string, at time.Time, length int) {
 	s.items = append(s.items, item{key, at, s.size, length})
 	s.size += int64(length)
 }
-
-func (s *spool) has(key string) bool { return s.keys[key] }
 
 func (s *spool) add(line []byte, key string, at time.Time) error {
 	_, err := s.w.Write(line)

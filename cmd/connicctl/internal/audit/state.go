@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"time"
 
-	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
@@ -38,16 +38,9 @@ type state struct {
 }
 
 func openState(conf options) (*state, error) {
-	p := conf.params
-	p.From, p.To = time.Time{}, time.Time{} // the next export may have others
-	query, err := json.Marshal(struct {
-		Service string
-		connic.AuditLogListParams
-	}{conf.service, p})
-	if err != nil {
-		return nil, err
-	}
-	fresh := &state{Query: string(query), Recent: make(map[string]time.Time), path: conf.state}
+	p := conf.params // but for its times: the next export may have others
+	query := fmt.Sprintf("%q", []string{conf.service, p.Action, p.Actor, p.ResourceType, p.ResourceID})
+	fresh := &state{Query: query, Recent: make(map[string]time.Time), path: conf.state}
 	if conf.state == "" {
 		return fresh, nil
 	}

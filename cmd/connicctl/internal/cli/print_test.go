@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // Progress and text on one terminal do not mix.

@@ -18,11 +18,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connictest"
+	"go.yaml.in/yaml/v3"
 )
 
 func date(s string) time.Time {
