@@ -22,13 +22,14 @@ const programKey = "cnc_CANARY-9f8e7d6c5b4a"
 // programs are those that take the key from the environment, with arguments that
 // make them use the service.
 var programs = map[string][][]string{
-	"examples/quickstart":              {{"-agent", "a", "-timeout", "5s"}},
-	"examples/bulk":                    {{"-agent", "a", "inputs.jsonl"}},
-	"examples/apps/audit-export":       {{"-out", "out.jsonl", "-state", "state"}},
-	"examples/apps/ci-gate":            {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
-	"examples/apps/cost-report":        {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
-	"examples/apps/ingest":             {{"-timeout", "5s", "folder"}},
-	"cmd/connicctl":                    {{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"}},
+	"examples/quickstart":   {{"-agent", "a", "-timeout", "5s"}},
+	"examples/bulk":         {{"-agent", "a", "inputs.jsonl"}},
+	"examples/apps/ci-gate": {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
+	"examples/apps/ingest":  {{"-timeout", "5s", "folder"}},
+	"cmd/connicctl": {
+		{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"},
+		{"audit", "export", "--file", "out.jsonl", "--timeout", "5s"}, {"cost", "--csv", "costs.csv", "--html", "costs.html", "--timeout", "5s"},
+	},
 	"contrib/doctor/cmd/connic-doctor": {{"drift", "-live", "-yes"}, {"check"}, {"check", "-json"}},
 }
 

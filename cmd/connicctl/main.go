@@ -11,8 +11,10 @@ import (
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
 	"github.com/connic-go/connic/cmd/connicctl/internal/approvals"
+	"github.com/connic-go/connic/cmd/connicctl/internal/audit"
 	"github.com/connic-go/connic/cmd/connicctl/internal/bulk"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cost"
 	"github.com/connic-go/connic/cmd/connicctl/internal/listen"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
@@ -53,7 +55,9 @@ func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
 		agents.Command,
 		approvals.Command,
+		audit.Command,
 		bulk.Command,
+		cost.Command,
 		listen.Command,
 		runs.Command,
 		whoami.Command,

@@ -42,6 +42,10 @@ type Column[T any] struct {
 	Width int
 	// Style returns one of the styles, or "".
 	Style func(T) string
+	// Right aligns the values at the right, as for numbers.
+	Right bool
+	// Whole is set if the values are not shortened.
+	Whole bool
 	// Block is set if the value is text of several lines. It is not in lists.
 	Block bool
 }
@@ -75,8 +79,8 @@ func (a *App) Print(text string) error {
 	if text = a.Text(text); text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	_, err := io.WriteString(a.out, text)
-	return err
+	a.write("%s", text)
+	return a.out.err
 }
 
 // Item writes one item: for people as lines with the columns that are not empty,

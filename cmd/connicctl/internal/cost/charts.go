@@ -1,4 +1,4 @@
-package main
+package cost
 
 import (
 	"cmp"
@@ -19,12 +19,12 @@ const others = "all others"
 
 // charts creates the charts of a currency. Only the positions in charts use
 // floating-point numbers; the tables have every digit.
-func (r *Report) charts(currency string) []chart {
+func (r *report) charts(currency string) []chart {
 	var all []chart
 	if dailies := in(r.ByDay, currency); len(dailies.Rows) > 0 {
 		all = append(all, r.dayChart(dailies, currency))
 	}
-	if budgets := r.global(currency, connic.BudgetMonthly); len(budgets) > 0 && dated(r.month.Rows) && len(r.month.Rows) > 0 {
+	if budgets := r.whole(currency, connic.BudgetMonthly); len(budgets) > 0 && dated(r.month.Rows) && len(r.month.Rows) > 0 {
 		all = append(all, r.monthChart(currency, budgets))
 	}
 	if agents := in(r.Agents, currency); len(agents.Rows) > 0 {
@@ -34,7 +34,7 @@ func (r *Report) charts(currency string) []chart {
 }
 
 // dayChart has a bar for each day, stacked by agent, and the daily budgets.
-func (r *Report) dayChart(u *connic.Usage, currency string) chart {
+func (r *report) dayChart(u *connic.Usage, currency string) chart {
 	days := r.Period.days()
 	c := chart{Title: "Cost per day in " + currency, Height: 340}
 	bar := charts.NewBar()
@@ -44,7 +44,7 @@ func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 		top = max(top, g.Cost.In(currency).Amount.Float64())
 	}
 	names, amounts := stacks(u, func(row *connic.UsageRow) string { return cmp.Or(row.AgentName, "all agents") }, func(row *connic.UsageRow) int { return r.Period.place(row.Date) }, len(days))
-	lines := r.lines(&c, r.global(currency, connic.BudgetDaily), &top)
+	lines := r.lines(&c, r.whole(currency, connic.BudgetDaily), &top)
 	for i, name := range labels(names, 28) {
 		extra := []charts.SeriesOpts{charts.WithBarChartOpts(opts.BarChart{Stack: "cost"})}
 		if i == 0 {
@@ -60,7 +60,7 @@ func (r *Report) dayChart(u *connic.Usage, currency string) chart {
 
 // monthChart accumulates the cost from the first day of each month, next to the
 // monthly budgets.
-func (r *Report) monthChart(currency string, budgets []*connic.Budget) chart {
+func (r *report) monthChart(currency string, budgets []*connic.Budget) chart {
 	c := chart{Title: "Since the first of the month in " + currency, Height: 300}
 	byDay := make(map[string]connic.Decimal)
 	for _, g := range in(r.month, currency).ByDay() {
@@ -92,7 +92,7 @@ func (r *Report) monthChart(currency string, budgets []*connic.Budget) chart {
 }
 
 // agentChart has a bar for each agent, stacked by environment.
-func (r *Report) agentChart(u *connic.Usage, currency string) chart {
+func (r *report) agentChart(u *connic.Usage, currency string) chart {
 	groups := u.ByAgent()
 	slices.SortStableFunc(groups, func(a, b connic.UsageGroup) int {
 		return b.Cost.In(currency).Amount.Cmp(a.Cost.In(currency).Amount)
@@ -183,7 +183,7 @@ func number(d connic.Decimal) json.Number { return json.Number(d.String()) }
 
 // lines draws budgets, and leaves room for them. A budget far above the cost
 // would flatten the bars, so it becomes a note.
-func (r *Report) lines(c *chart, budgets []*connic.Budget, top *float64) []charts.SeriesOpts {
+func (r *report) lines(c *chart, budgets []*connic.Budget, top *float64) []charts.SeriesOpts {
 	var items []opts.MarkLineNameYAxisItem
 	highest := *top
 	for _, b := range budgets {

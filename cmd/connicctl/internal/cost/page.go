@@ -1,4 +1,4 @@
-package main
+package cost
 
 import (
 	"crypto/sha256"
@@ -51,18 +51,18 @@ type meter struct {
 // writeHTML writes a self-contained page. Its content security policy prevents
 // browsers from loading anything else, and from running any script but the two
 // that are part of the page, since names come from elsewhere.
-func (r *Report) writeHTML(out io.Writer) error {
+func (r *report) writeHTML(out io.Writer) error {
 	var sections []section
 	for _, currency := range r.currencies() {
 		sections = append(sections, section{
-			Headline: r.headline(currency),
+			Headline: r.sum(currency).String(),
 			Charts:   r.charts(currency), Meters: r.meters(currency),
 			Tables: []grid{r.agentTable(currency), r.environmentTable(currency), r.dayTable(currency)},
 		})
 	}
 	return pageTemplate.Execute(out, map[string]any{
 		"Report": r, "Made": r.Made.Format("2006-01-02 15:04 MST"), "Sections": sections,
-		"Library": template.JS(library), "Starter": template.JS(starter), "Style": template.CSS(style), // all three are part of the program
+		"Library": template.JS(library), "Starter": template.JS(starter), "Style": template.CSS(style), //nolint:gosec // all three are part of the program
 		"Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src " + source(library) + " " + source(starter),
 	})
 }
@@ -73,7 +73,7 @@ func source(script string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-func (r *Report) meters(currency string) []meter {
+func (r *report) meters(currency string) []meter {
 	var meters []meter
 	for _, b := range r.Budgets {
 		if !same(b.Currency, currency) {
@@ -132,12 +132,12 @@ func (p period) place(t time.Time) int {
 	return int(t.Sub(p.From) / day)
 }
 
-// global returns the budgets of the whole project that a chart can show as a
-// line.
-func (r *Report) global(currency string, length connic.BudgetPeriod) []*connic.Budget {
+// whole returns the budgets for all costs of the report, which a chart can show as
+// a line.
+func (r *report) whole(currency string, length connic.BudgetPeriod) []*connic.Budget {
 	var budgets []*connic.Budget
 	for _, b := range r.Budgets {
-		if same(b.Currency, currency) && b.Scope == connic.BudgetGlobal && b.Period == length && b.Enabled && b.Amount.Sign() > 0 {
+		if same(b.Currency, currency) && b.Scope == r.Scope && b.Period == length && b.Enabled && b.Amount.Sign() > 0 {
 			budgets = append(budgets, b)
 		}
 	}

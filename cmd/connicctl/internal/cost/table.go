@@ -1,19 +1,16 @@
-package main
+package cost
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/csv"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 func same(a, b string) bool { return strings.EqualFold(a, b) }
@@ -28,21 +25,21 @@ type grid struct {
 }
 
 // tables returns the tables of a currency.
-func (r *Report) tables(currency string) []grid {
+func (r *report) tables(currency string) []grid {
 	return []grid{
 		r.agentTable(currency), r.environmentTable(currency), r.dayTable(currency), r.budgetTable(currency),
 	}
 }
 
-func (r *Report) agentTable(currency string) grid {
+func (r *report) agentTable(currency string) grid {
 	return costs("By agent", "agent", in(r.Agents, currency).ByAgent(), currency, func(key string) string { return cmp.Or(key, unnamed) })
 }
 
-func (r *Report) environmentTable(currency string) grid {
+func (r *report) environmentTable(currency string) grid {
 	return costs("By environment", "environment", in(r.Places, currency).ByEnvironment(), currency, r.environment)
 }
 
-func (r *Report) dayTable(currency string) grid {
+func (r *report) dayTable(currency string) grid {
 	return costs("By day", "day", in(r.ByDay, currency).ByDay(), currency, func(key string) string { return cmp.Or(key, unnamed) })
 }
 
@@ -85,7 +82,7 @@ func tokens(u connic.TokenUsage) int64 {
 	return u.Input + u.Output + u.Thinking + u.Cached
 }
 
-func (r *Report) budgetTable(currency string) grid {
+func (r *report) budgetTable(currency string) grid {
 	g := grid{Title: "Budgets", Right: 4, Head: []string{"budget", "for", "kind", "period", "spent", "of " + currency, "used"}}
 	var spent, amounts []string
 	for _, b := range r.Budgets {
@@ -111,7 +108,7 @@ func (r *Report) budgetTable(currency string) grid {
 }
 
 // scope describes whose costs a budget tracks.
-func (r *Report) scope(b *connic.Budget) string {
+func (r *report) scope(b *connic.Budget) string {
 	switch {
 	case b.Scope == connic.BudgetGlobal:
 		return "the project"
@@ -156,63 +153,62 @@ func level(amounts []string) []string {
 	return out
 }
 
-// writeTable writes the tables as text.
-func (r *Report) writeTable(out io.Writer) error {
-	w := bufio.NewWriter(out) // keeps the first error
+// writeTables writes the tables for people.
+func (r *report) writeTables(a *cli.App) error {
 	currencies := r.currencies()
 	if len(currencies) == 0 {
-		_, _ = fmt.Fprintf(w, "%s: no costs and no budgets\n", r.Period)
+		a.Progress.Say("%s: no costs and no budgets", r.Period)
 	}
+	var err error
 	for i, currency := range currencies {
+		heading := r.Period.String() + r.Where() + ": " + r.sum(currency).String()
 		if i > 0 {
-			_ = w.WriteByte('\n')
+			heading = "\n" + heading
 		}
-		_, _ = fmt.Fprintf(w, "%s: %s\n", r.Period, r.headline(currency))
+		err = cmp.Or(err, a.Print(heading))
 		for _, g := range r.tables(currency) {
 			if len(g.Rows) > 0 {
-				g.write(w)
+				err = cmp.Or(err, a.Print("\n"+g.Title), g.write(a))
 			}
 		}
 	}
-	return w.Flush()
+	return err
 }
 
-// headline returns the sum in a currency, from the rows by day or, if there are
-// none, from those by agent.
-func (r *Report) headline(currency string) string {
+func (g grid) write(a *cli.App) error {
+	columns := make([]cli.Column[[]string], len(g.Head))
+	for i, name := range g.Head {
+		columns[i] = cli.Column[[]string]{Name: name, Right: i >= g.Right, Whole: i >= g.Right, Value: func(row []string) string { return row[i] }}
+	}
+	return cli.List(a, func(yield func([]string, error) bool) {
+		for _, row := range g.Rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}, columns...)
+}
+
+// Where returns the environment of the costs, if they are of one.
+func (r *report) Where() string {
+	if r.Environment == "" {
+		return ""
+	}
+	return " in " + r.environment(r.Environment)
+}
+
+// sum returns the sum in a currency, from the rows by day or, if there are none,
+// from those by agent.
+func (r *report) sum(currency string) connic.Money {
 	sum := r.ByDay.Cost().In(currency)
 	if sum.Amount.Sign() == 0 {
 		sum = r.Agents.Cost().In(currency)
 	}
-	return strings.TrimSpace(sum.String())
-}
-
-func (g grid) write(w *bufio.Writer) {
-	_, _ = fmt.Fprintf(w, "\n%s\n", g.Title)
-	rows := append([][]string{g.Head}, g.Rows...)
-	widths := make([]int, len(g.Head))
-	for _, row := range rows {
-		for i, text := range row {
-			row[i] = progress.Clean(text)
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
-		}
-	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, text := range row {
-			gap := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
-			if i >= g.Right {
-				line.WriteString("  " + gap + text)
-			} else {
-				line.WriteString("  " + text + gap)
-			}
-		}
-		_, _ = w.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
+	return sum
 }
 
 // writeCSV writes the rows as received, with every digit.
-func (r *Report) writeCSV(out io.Writer) error {
+func (r *report) writeCSV(out io.Writer) error {
 	w := csv.NewWriter(out)
 	_ = w.Write([]string{"date", "agent", "environment", "environment_id", "currency", "total_cost", "judge_cost", "runs", "tokens"})
 	for _, row := range r.Rows {

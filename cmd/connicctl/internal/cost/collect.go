@@ -1,4 +1,4 @@
-package main
+package cost
 
 import (
 	"cmp"
@@ -9,20 +9,23 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
-// A Report holds everything to be reported.
-type Report struct {
+// A report holds everything to be reported.
+type report struct {
 	Period  period
 	Made    time.Time
-	Source  string // "the Connic service"
-	Rows    []*connic.UsageRow
-	ByDay   *connic.Usage
-	Agents  *connic.Usage
-	Places  *connic.Usage // by environment
-	Budgets []*connic.Budget
-	Notes   []string // remarks for the reader
+	Project string
+	// Environment is that of all costs, or empty, and Scope that of the budgets for
+	// the same costs.
+	Environment string
+	Scope       connic.BudgetScope
+	Rows        []*connic.UsageRow
+	ByDay       *connic.Usage
+	Agents      *connic.Usage
+	Places      *connic.Usage // by environment
+	Budgets     []*connic.Budget
+	Notes       []string // remarks for the reader
 
 	// month is ByDay from the first of the month in which the period begins,
 	// for comparison with monthly budgets.
@@ -30,17 +33,24 @@ type Report struct {
 	names map[string]string // of environments, by id
 }
 
+// A query requests costs: those of an environment, if it is not empty.
+type query struct {
+	client      *connic.Client
+	environment string
+}
+
 // collect requests what a report needs.
-func collect(ctx context.Context, client *connic.Client, p period) (*Report, error) {
-	r := &Report{Period: p, names: make(map[string]string)}
+func collect(ctx context.Context, client *connic.Client, p period, environment string) (*report, error) {
+	r := &report{Period: p, Made: time.Now().UTC(), Environment: environment, Scope: connic.BudgetGlobal, names: make(map[string]string)}
+	q := query{client, environment}
 	start := connic.BudgetMonthly.Start(p.From)
-	all, err := usage(ctx, client, period{start, p.To}, "")
+	all, err := q.usage(ctx, period{start, p.To}, "")
 	if err != nil {
 		return nil, err
 	}
-	base := &connic.Usage{Rows: slices.DeleteFunc(slices.Clone(all.Rows), func(row *connic.UsageRow) bool { return !within(row, p) })}
+	base := &connic.Usage{Rows: p.of(all.Rows)}
 	if !dated(all.Rows) { // the response also covers the days before the period
-		if base, err = usage(ctx, client, p, ""); err != nil {
+		if base, err = q.usage(ctx, p, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -63,13 +73,13 @@ func collect(ctx context.Context, client *connic.Client, p period) (*Report, err
 		if part.by == connic.UsageByDay {
 			asked.From = start
 		}
-		grouped, err := usage(ctx, client, asked, part.by)
+		grouped, err := q.usage(ctx, asked, part.by)
 		if err != nil {
 			return nil, err
 		}
 		if part.by == connic.UsageByDay {
 			r.month = grouped
-			grouped = &connic.Usage{Rows: slices.DeleteFunc(slices.Clone(grouped.Rows), func(row *connic.UsageRow) bool { return !within(row, p) })}
+			grouped = &connic.Usage{Rows: p.of(grouped.Rows)}
 		}
 		*part.into = grouped
 		if got, want := grouped.Cost(), base.Cost(); !equal(got, want) {
@@ -82,31 +92,39 @@ func collect(ctx context.Context, client *connic.Client, p period) (*Report, err
 	if r.Budgets, err = connic.Collect(client.Budgets.All(ctx, nil), maxBudgets); err != nil {
 		return nil, err
 	}
+	if environment != "" {
+		r.Scope = connic.BudgetEnvironment
+		r.Budgets = slices.DeleteFunc(r.Budgets, func(b *connic.Budget) bool { return b.EnvironmentID != environment })
+	}
 	environments, err := client.Environments.List(ctx)
 	switch {
 	case err == nil:
 		for _, e := range environments.Items {
-			r.names[progress.Clean(e.ID)] = progress.Clean(e.Name)
+			r.names[e.ID] = e.Name
 		}
 	case errors.Is(err, connic.ErrForbidden), errors.Is(err, connic.ErrNotFound):
 		r.note("the key may not list environments, so they have no names here")
 	default:
 		return nil, err
 	}
-	r.clean()
 	return r, nil
 }
 
-// clean cleans the texts of the service, which go to the table, the CSV and the
-// page.
-func (r *Report) clean() {
+// clean makes the texts of the service safe for tables, the CSV and the page.
+func (r *report) clean(line func(string) string) {
+	r.Project, r.Environment = line(r.Project), line(r.Environment)
+	names := make(map[string]string, len(r.names))
+	for id, name := range r.names {
+		names[line(id)] = line(name)
+	}
+	r.names = names
 	for _, u := range []*connic.Usage{{Rows: r.Rows}, r.ByDay, r.Agents, r.Places, r.month} {
 		for _, row := range u.Rows {
-			row.AgentName, row.EnvironmentID, row.Currency = progress.Clean(row.AgentName), progress.Clean(row.EnvironmentID), progress.Clean(row.Currency)
+			row.AgentName, row.EnvironmentID, row.Currency = line(row.AgentName), line(row.EnvironmentID), line(row.Currency)
 		}
 	}
 	for _, b := range r.Budgets {
-		b.Name, b.AgentName, b.EnvironmentID, b.Currency = progress.Clean(b.Name), progress.Clean(b.AgentName), progress.Clean(b.EnvironmentID), progress.Clean(b.Currency)
+		b.Name, b.AgentName, b.EnvironmentID, b.Currency = line(b.Name), line(b.AgentName), line(b.EnvironmentID), line(b.Currency)
 	}
 }
 
@@ -115,14 +133,14 @@ const maxBudgets = 10_000
 // usage requests costs. If a response looks like one page of several, usage
 // requests the two halves of the period instead, provided that the rows have
 // dates: the sums of a partial response would be too low.
-func usage(ctx context.Context, client *connic.Client, p period, by connic.UsageGrouping) (*connic.Usage, error) {
-	u, err := client.Budgets.Usage(ctx, &connic.UsageParams{From: p.From, To: p.To, GroupBy: by})
+func (q query) usage(ctx context.Context, p period, by connic.UsageGrouping) (*connic.Usage, error) {
+	u, err := q.client.Budgets.Usage(ctx, &connic.UsageParams{From: p.From, To: p.To, GroupBy: by, EnvironmentID: q.environment})
 	if half := (p.To.Sub(p.From) / 2).Truncate(day); errors.Is(err, connic.ErrPartial) && half > 0 && dated(u.Rows) {
-		first, err := usage(ctx, client, period{p.From, p.From.Add(half)}, by)
+		first, err := q.usage(ctx, period{p.From, p.From.Add(half)}, by)
 		if err != nil {
 			return nil, err
 		}
-		second, err := usage(ctx, client, period{p.From.Add(half), p.To}, by)
+		second, err := q.usage(ctx, period{p.From.Add(half), p.To}, by)
 		if err != nil {
 			return nil, err
 		}
@@ -131,12 +149,13 @@ func usage(ctx context.Context, client *connic.Client, p period, by connic.Usage
 	if err != nil {
 		return nil, err
 	}
-	// Whether the service includes the day of To is not documented.
-	u.Rows = slices.DeleteFunc(u.Rows, func(row *connic.UsageRow) bool { return !within(row, p) })
+	// Whether the service includes the day of To is not documented, nor that it
+	// selects an environment.
+	u.Rows = slices.DeleteFunc(p.of(u.Rows), func(row *connic.UsageRow) bool {
+		return q.environment != "" && row.EnvironmentID != "" && row.EnvironmentID != q.environment
+	})
 	return u, nil
 }
-
-func within(row *connic.UsageRow, p period) bool { return row.Date.IsZero() || p.holds(row.Date) }
 
 // dated reports whether all rows have a date.
 func dated(rows []*connic.UsageRow) bool {
@@ -150,13 +169,13 @@ func equal(a, b connic.Sums) bool {
 	})
 }
 
-func (r *Report) note(format string, args ...any) {
+func (r *report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
 // environment returns the display name of an environment. Names may repeat, ids
 // do not.
-func (r *Report) environment(id string) string {
+func (r *report) environment(id string) string {
 	name := r.names[id]
 	for other, same := range r.names {
 		if same == name && other != id {
@@ -169,7 +188,7 @@ func (r *Report) environment(id string) string {
 const unnamed = "(not said)"
 
 // currencies returns the currencies of the costs and the budgets, sorted.
-func (r *Report) currencies() []string {
+func (r *report) currencies() []string {
 	sums := r.ByDay.Cost()
 	for _, u := range []*connic.Usage{r.Agents, r.Places, {Rows: r.Rows}} {
 		for _, m := range u.Cost() {

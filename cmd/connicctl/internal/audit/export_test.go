@@ -1,10 +1,9 @@
-package main
+package audit
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,53 +17,78 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connictest"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
 // records is a project whose audit log is exported.
 type records struct {
 	t      *testing.T
 	fake   *connictest.Server
-	client *connic.Client
-	conf   options
-	said   strings.Builder
+	p      *clitest.Program
+	file   string
+	flags  []string
+	result clitest.Result // of the last command
 }
 
-// inVirtualTime runs a test with the files out and state in a folder of its own.
+// inVirtualTime runs a test with the file and its state in a folder of its own.
 func inVirtualTime(t *testing.T, test func(t *testing.T, r *records), wrap ...func(http.RoundTripper) http.RoundTripper) {
 	t.Helper()
 	folder := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		r := &records{t: t, fake: connictest.New()}
-		r.fake.RateLimit(0, 0, connictest.FixedWindow)
-		opts := []connic.Option{connic.WithReadOnly(), connic.WithoutRateLimit()}
+		fake := connictest.New(t)
+		fake.RateLimit(0, 0, connictest.FixedWindow)
+		r := &records{t: t, fake: fake, p: clitest.New(t, fake, Command), file: filepath.Join(folder, "out.jsonl")}
 		for _, w := range wrap {
-			opts = append(opts, connic.WithTransport(w))
+			r.p.Transport = w(r.p.Transport)
 		}
-		r.client = r.fake.Client(opts...)
-		r.conf = options{out: filepath.Join(folder, "out.jsonl"), state: filepath.Join(folder, "state")}
 		test(t, r)
-		_ = r.client.Close()
-		r.fake.Close()
 	})
 }
 
 // change makes n changes, one a second.
 func (r *records) change(n int) {
+	client := r.fake.Client()
+	defer client.Close()
 	for i := range n {
-		change(r.t.Context(), r.fake, fmt.Sprintf("budget %d", i))
+		_, _ = client.Budgets.Create(r.t.Context(), connic.BudgetCreate{
+			Name: fmt.Sprintf("budget %d", i), Kind: connic.BudgetAlert, Scope: connic.BudgetGlobal, Period: connic.BudgetMonthly,
+			Amount: connic.MustDecimal("100"), Currency: connic.EUR,
+		})
 		<-time.After(time.Second)
 	}
 }
 
-func (r *records) export(ctx context.Context) error {
-	return export(ctx, r.client, r.conf, progress.New(&r.said), io.Discard)
+func (r *records) run(ctx context.Context, command string) int {
+	r.result = r.p.RunContext(ctx, append([]string{"audit", command, "--file", r.file}, r.flags...)...)
+	return r.result.Status
+}
+
+// export exports to the file, and expects an exit status.
+func (r *records) export(want int) {
+	r.t.Helper()
+	if got := r.run(r.t.Context(), "export"); got != want {
+		r.t.Fatalf("exit status %d, want %d: %s", got, want, r.result.Err)
+	}
+}
+
+// follow follows, and returns a function that ends it.
+func (r *records) follow() func() {
+	ctx, interrupt := context.WithCancel(r.t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- r.run(ctx, "follow") }()
+	return func() {
+		r.t.Helper()
+		interrupt()
+		if got := <-ended; got != 130 {
+			r.t.Fatalf("exit status %d: %s", got, r.result.Err)
+		}
+	}
 }
 
 func (r *records) lines() []string {
 	r.t.Helper()
-	raw, err := os.ReadFile(r.conf.out)
+	raw, err := os.ReadFile(r.file)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -88,10 +112,10 @@ func (r *records) complete() {
 		got = append(got, e.ID)
 	}
 	if !slices.Equal(got, want) {
-		r.t.Errorf("got %d lines %v, want %d: %v\nsaid: %s", len(got), got, len(want), want, r.said.String())
+		r.t.Errorf("got %d lines %v, want %d: %v\nsaid: %s", len(got), got, len(want), want, r.result.Err)
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(r.conf.out), "*"))
-	if len(left) != 2 {
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(r.file), "*"))
+	if len(left) != 3 { // with the state and its lock
 		r.t.Errorf("files are left behind: %v", left)
 	}
 }
@@ -102,9 +126,7 @@ func TestExports(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		for _, n := range []int{350, 0, 1, 99, 200} {
 			r.change(n)
-			if err := r.export(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			r.export(0)
 			r.complete()
 		}
 	})
@@ -142,9 +164,7 @@ func TestKeepsWhatItDoesNotKnow(t *testing.T) {
 	extra := `"new": {"exact": 1.50, "big": 90071992547409931, "a":  "<&>",` + "\n" + `"a": 2}, "id":`
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		r.change(3)
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.export(0)
 		for _, line := range r.lines() {
 			if !strings.Contains(line, `"new":{"exact":1.50,"big":90071992547409931,"a":"<&>","a":2}`) {
 				t.Errorf("got %s", line)
@@ -166,9 +186,7 @@ func TestTimesThatAreIgnored(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		for range 3 {
 			r.change(150)
-			if err := r.export(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			r.export(0)
 			r.complete()
 		}
 	}, rewrite(ignore, nil))
@@ -181,9 +199,7 @@ func TestEntriesWithoutIDs(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		r.change(20)
 		for range 2 {
-			if err := r.export(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			r.export(0)
 			if n := len(r.lines()); n != 20 {
 				t.Errorf("%d entries were exported of 20", n)
 			}
@@ -198,17 +214,13 @@ func TestResumes(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		r.change(450)
 		r.fake.Fault(connictest.Fault{Op: "audit_logs.list", Nth: 4, Status: 403, Times: 1})
-		if err := r.export(t.Context()); !errors.Is(err, connic.ErrForbidden) {
-			t.Fatalf("got %v", err)
-		}
-		if raw, err := os.ReadFile(r.conf.out); err != nil || len(raw) > 0 {
+		r.export(4)
+		if raw, err := os.ReadFile(r.file); err != nil || len(raw) > 0 {
 			t.Errorf("an export that is not complete has written %d bytes, %v", len(raw), err)
 		}
 		r.change(200)
 		before := len(r.fake.Requests())
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.export(0)
 		r.complete()
 		lists := 0
 		for _, request := range r.fake.Requests()[before:] {
@@ -228,14 +240,10 @@ func TestResumesOnlyTheSame(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		r.change(250)
 		r.fake.Fault(connictest.Fault{Op: "audit_logs.list", Nth: 2, Status: 403})
-		r.conf.params.ResourceType = "budget"
-		if err := r.export(t.Context()); !errors.Is(err, connic.ErrForbidden) {
-			t.Fatalf("got %v", err)
-		}
-		r.conf.params.ResourceType = "judge"
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.flags = []string{"--resource-type", "budget"}
+		r.export(4)
+		r.flags = []string{"--resource-type", "judge"}
+		r.export(0)
 		if got := r.lines(); got[0] != "" {
 			t.Errorf("got %d lines of another export", len(got))
 		}
@@ -247,27 +255,23 @@ func TestCrashedWhileWriting(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		r.change(30)
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.export(0)
 		r.change(5)
-		s, err := openState(r.conf)
-		if err != nil {
+		s := &state{path: r.file + ".state"}
+		if raw, err := os.ReadFile(s.path); err != nil || json.Unmarshal(raw, s) != nil {
 			t.Fatal(err)
 		}
 		s.Open = true
 		if err := s.save(); err != nil {
 			t.Fatal(err)
 		}
-		f, err := os.OpenFile(r.conf.out, os.O_APPEND|os.O_WRONLY, 0)
+		f, err := os.OpenFile(r.file, os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, _ = io.WriteString(f, `{"id":"audit-00000099"}`+"\n"+`{"id":"half a li`)
 		_ = f.Close()
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.export(0)
 		r.complete()
 	})
 }
@@ -275,12 +279,9 @@ func TestCrashedWhileWriting(t *testing.T) {
 func TestFollows(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, r *records) {
-		r.conf.follow = true
 		r.change(120)
 		for round := range 3 {
-			ctx, interrupt := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- r.export(ctx) }()
+			interrupt := r.follow()
 			r.change(130)
 			r.fake.Fault(connictest.Fault{Op: "audit_logs.list", Times: 3, Status: 502})
 			r.change(20)
@@ -289,14 +290,8 @@ func TestFollows(t *testing.T) {
 				r.change(3) // just before the end: they come next time
 			}
 			interrupt()
-			if err := <-ended; err != nil {
-				t.Fatal(err)
-			}
 		}
-		r.conf.follow = false
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.export(0)
 		r.complete()
 	})
 }
@@ -304,46 +299,48 @@ func TestFollows(t *testing.T) {
 func TestFollowsAnEmptyLog(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, r *records) {
-		r.conf.follow = true
-		ctx, interrupt := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- r.export(ctx) }()
+		interrupt := r.follow()
 		r.change(5)
 		<-time.After(2 * time.Minute)
 		interrupt()
-		if err := <-ended; err != nil {
-			t.Fatal(err)
-		}
 		r.complete()
 	})
 }
 
-// Files that do not belong together are not mixed.
+// Files that do not belong together are not mixed, and two exports to one file do
+// not run at once.
 func TestFilesThatDoNotMatch(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		r.change(3)
-		if err := r.export(t.Context()); err != nil {
+		r.export(0)
+		before := r.lines()
+		broken := r.file + ".broken"
+		if err := os.WriteFile(broken, []byte("{"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for name, bad := range map[string]func(*options){
-			"no state":    func(o *options) { o.state = "" },
-			"a new state": func(o *options) { o.state += "2" },
-			"other flags": func(o *options) { o.params.Action = "judges.create" },
-			"a broken state": func(o *options) {
-				o.state += "3"
-				_ = os.WriteFile(o.state, []byte("{"), 0o600)
-			},
+		for name, flags := range map[string][]string{
+			"a new state":     {"--state", r.file + ".state2"},
+			"other flags":     {"--action", "judges.create"},
+			"another project": {"--project", "p-2"},
+			"a broken state":  {"--state", broken},
+			"the same file":   {"--file", broken + "2", "--state", broken + "2"},
+			"a table":         {"-o", "table"},
 		} {
-			conf := r.conf
-			bad(&conf)
-			before := r.lines()
-			if err := export(t.Context(), r.client, conf, nil, io.Discard); err == nil {
-				t.Errorf("%s: no error", name)
+			r.flags = flags
+			if got := r.run(t.Context(), "export"); got != 2 {
+				t.Errorf("%s: exit status %d: %s", name, got, r.result.Err)
 			}
-			if !slices.Equal(r.lines(), before) {
-				t.Errorf("%s: the output has changed", name)
-			}
+		}
+		r.flags = nil
+		interrupt := r.follow()
+		<-time.After(time.Second)
+		if got := r.p.Run("audit", "export", "--file", r.file); got.Status != 5 {
+			t.Errorf("a second export: %+v", got)
+		}
+		interrupt()
+		if !slices.Equal(r.lines(), before) {
+			t.Errorf("the file has changed")
 		}
 	})
 }
@@ -353,35 +350,35 @@ func TestRotated(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, r *records) {
 		r.change(10)
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(r.conf.out, r.conf.out+".1"); err != nil {
+		r.export(0)
+		if err := os.Rename(r.file, r.file+".1"); err != nil {
 			t.Fatal(err)
 		}
 		r.change(4)
-		if err := r.export(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.export(0)
 		if n := len(r.lines()); n != 4 {
 			t.Errorf("%d lines, want 4", n)
 		}
 	})
 }
 
-func TestBounds(t *testing.T) {
+// An export of a time before now is resumed by one that begins a while later,
+// without the entries that are too old by then.
+func TestResumesRelativeTimes(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, r *records) {
-		start := time.Now()
-		r.change(100)
-		r.conf.out, r.conf.state = "", ""
-		r.conf.params.From, r.conf.params.To = start.Add(10*time.Second), start.Add(20*time.Second)
-		var out strings.Builder
-		if err := export(t.Context(), r.client, r.conf, nil, &out); err != nil {
-			t.Fatal(err)
+		r.change(1500)
+		r.flags = []string{"--since", "24m"}
+		r.fake.Fault(connictest.Fault{Op: "audit_logs.list", Nth: 13, Status: 403, Times: 1})
+		r.export(4)
+		<-time.After(8 * time.Minute)
+		before := len(r.fake.Requests())
+		r.export(0)
+		if n := len(r.lines()); n < 959 || n > 961 {
+			t.Errorf("%d entries of 16 minutes", n)
 		}
-		if n := strings.Count(out.String(), "\n"); n != 10 {
-			t.Errorf("%d entries, want 10", n)
+		if n := len(r.fake.Requests()) - before; n > 3 {
+			t.Errorf("going on took %d requests", n)
 		}
 	})
 }

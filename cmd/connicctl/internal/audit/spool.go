@@ -1,4 +1,4 @@
-package main
+package audit
 
 import (
 	"bufio"
@@ -31,7 +31,8 @@ type item struct {
 	length int
 }
 
-// A head is the first line of a spool: it identifies the export.
+// A head is the first line of a spool: it identifies the export. A spool that
+// began earlier is of use, since the time may be given as one before now.
 type head struct {
 	Query string    `json:"query"`
 	Since time.Time `json:"since"`
@@ -42,11 +43,11 @@ func openSpool(state string, h head) (*spool, error) {
 	s := &spool{head: h, keep: state != "", keys: make(map[string]bool)}
 	var err error
 	if !s.keep {
-		if s.file, err = os.CreateTemp("", "audit-export-*.part"); err != nil {
+		if s.file, err = os.CreateTemp("", "connicctl-*.part"); err != nil {
 			return nil, err
 		}
 	} else {
-		if s.file, err = os.OpenFile(state+".part", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		if s.file, err = os.OpenFile(state+".part", os.O_CREATE|os.O_RDWR, 0o600); err != nil { //nolint:gosec // the user names the file
 			return nil, err
 		}
 		if err := s.recover(); err != nil {
@@ -72,7 +73,7 @@ func (s *spool) recover() error {
 	r := bufio.NewReader(s.file)
 	first, err := r.ReadBytes('\n')
 	var h head
-	if err == nil && json.Unmarshal(first, &h) == nil && h == s.head {
+	if err == nil && json.Unmarshal(first, &h) == nil && h.Query == s.head.Query && h.To.Equal(s.head.To) && !h.Since.After(s.head.Since) {
 		s.size = int64(len(first))
 		for {
 			line, err := r.ReadBytes('\n')
@@ -102,8 +103,6 @@ func (s *spool) note(key string, at time.Time, length int) {
 	s.size += int64(length)
 }
 
-func (s *spool) has(key string) bool { return s.keys[key] }
-
 func (s *spool) add(line []byte, key string, at time.Time) error {
 	_, err := s.w.Write(line)
 	s.note(key, at, len(line))
@@ -122,13 +121,17 @@ func (s *spool) reached() (at time.Time) {
 	return at
 }
 
-// copy copies an entry to w.
-func (s *spool) copy(w io.Writer, i item) error {
+// early reports whether an entry is from before the export.
+func (s *spool) early(at time.Time) bool { return !at.IsZero() && at.Before(s.head.Since) }
+
+// line returns the line of an entry.
+func (s *spool) line(i item) ([]byte, error) {
 	if err := s.w.Flush(); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := io.Copy(w, io.NewSectionReader(s.file, i.offset, int64(i.length)))
-	return err
+	line := make([]byte, i.length)
+	_, err := s.file.ReadAt(line, i.offset)
+	return line, err
 }
 
 // close closes the spool, and removes it unless the next export can use it.

@@ -1,17 +1,17 @@
-package main
+package cost
 
 import (
 	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +19,9 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connictest"
+	"go.yaml.in/yaml/v3"
 )
 
 func date(s string) time.Time {
@@ -39,17 +41,21 @@ func row(day, agent, environment, cost, currency string) connic.UsageRow {
 	}
 }
 
-// report makes a report of rows.
-func report(t *testing.T, p period, rows ...connic.UsageRow) *Report {
-	t.Helper()
-	fake := connictest.New()
-	t.Cleanup(fake.Close)
+// november reports a month with the command.
+func (f *fixture) november(args ...string) clitest.Result {
+	return f.p.Run(append([]string{"cost", "--until", "2026-11-30", "--days", "30"}, args...)...)
+}
+
+// A fixture is a project with some costs.
+type fixture struct {
+	fake *connictest.Server
+	p    *clitest.Program
+}
+
+func newFixture(t *testing.T, rows ...connic.UsageRow) *fixture {
+	fake := connictest.New(t)
 	fake.Usage(rows...)
-	r, err := collect(t.Context(), fake.Client(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return &fixture{fake, clitest.New(t, fake, Command)}
 }
 
 func text(t *testing.T, write func(io.Writer) error) string {
@@ -62,36 +68,41 @@ func text(t *testing.T, write func(io.Writer) error) string {
 }
 
 // Every digit arrives, currencies stay apart, and other days are left out.
-func TestTable(t *testing.T) {
+func TestTables(t *testing.T) {
 	t.Parallel()
-	r := report(t, november,
+	f := newFixture(t,
 		row("2026-11-02", "support", "env-production", "0.1", "EUR"),
 		row("2026-11-02", "support", "env-test", "0.2000000000000000000001", "EUR"),
 		row("2026-11-30", "research", "env-production", "7", "USD"),
 		row("2026-10-31", "support", "env-production", "999", "EUR"),
 		row("2026-12-01", "support", "env-production", "999", "EUR"))
-	got := text(t, r.writeTable)
+	got := f.november()
 	for _, want := range []string{
 		"2026-11-01 to 2026-11-30: 0.3000000000000000000001 EUR\n",
 		"2026-11-01 to 2026-11-30: 7 USD\n",
-		"  support  0.3000000000000000000001  100.0%     4      30\n",
-		"  production   0.1000000000000000000000  33.3%",
-		"  2026-11-30         7  100.0%",
+		"By agent\nAGENT                    COST EUR   SHARE  RUNS  TOKENS\nsupport  0.3000000000000000000001  100.0%     4      30\n",
+		"production   0.1000000000000000000000  33.3%",
+		"2026-11-30         7  100.0%",
 	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%q is missing in\n%s", want, got)
+		if !strings.Contains(got.Out, want) {
+			t.Errorf("%q is missing in\n%s", want, got.Out)
 		}
 	}
-	if strings.Contains(got, "999") {
-		t.Errorf("a day outside is in\n%s", got)
+	if strings.Contains(got.Out, "999") || got.Status != 0 || got.Err != "" {
+		t.Errorf("a day outside, or %+v", got)
+	}
+	f.p.Terminal(40)
+	f.p.Env["NO_COLOR"] = "1"
+	if got := f.november().Out; !strings.Contains(got, "produ…  0.1000000000000000000000  33.3%") {
+		t.Errorf("a narrow terminal shows\n%s", got)
 	}
 }
 
 // A spreadsheet takes no name for a formula, and gets every digit and no key.
 func TestCSV(t *testing.T) {
 	t.Parallel()
-	r := report(t, november, row("2026-11-02", "=HYPERLINK(\"x\")", "env-production", "0.10", "EUR"), row("2026-11-03", "a,b\ncnc_0123456789abcdef", "env-test", "3", "USD"))
-	got, err := csv.NewReader(strings.NewReader(text(t, r.writeCSV))).ReadAll()
+	f := newFixture(t, row("2026-11-02", "=HYPERLINK(\"x\")", "env-production", "0.10", "EUR"), row("2026-11-03", "a,b\ncnc_0123456789abcdef", "env-test", "3", "USD"))
+	got, err := csv.NewReader(strings.NewReader(f.november("--csv", "-").Out)).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,99 +116,65 @@ func TestCSV(t *testing.T) {
 	}
 }
 
-const hostile = `</script><img src="https://evil.example/x" onerror=alert(1)><!--`
-
-// The page loads nothing, and runs no script but its own, whatever agents are
-// called.
-func TestPage(t *testing.T) {
+// Programs get the sums that tables have, and names as they are.
+func TestData(t *testing.T) {
 	t.Parallel()
-	fake := connictest.New()
-	defer fake.Close()
-	fake.Agent("support", nil)
-	fake.Usage(row("2026-11-02", hostile, "env-production", "0.125", "EUR"), row("2026-11-03", "support", "env-test", "3", "USD"))
-	client := fake.Client()
-	for _, amount := range []string{"0.2", "5000"} {
-		if _, err := client.Budgets.Create(t.Context(), connic.BudgetCreate{
-			Name: "B " + amount + hostile, Kind: connic.BudgetAlert, Scope: connic.BudgetGlobal, Period: connic.BudgetDaily,
-			Amount: connic.MustDecimal(amount), Currency: connic.EUR,
-		}); err != nil {
+	const name = "a\tname\n"
+	f := newFixture(t, row("2026-11-02", name, "env-production", "0.10", "EUR"), row("2026-11-03", name, "env-test", "3", "USD"))
+	for _, format := range []string{"json", "jsonl", "yaml"} {
+		r := f.november("-o", format)
+		var document any
+		if err := yaml.Unmarshal([]byte(r.Out), &document); err != nil || r.Status != 0 {
+			t.Fatalf("%v: %+v", err, r)
+		}
+		raw, err := json.Marshal(document)
+		var got data
+		if err := errors.Join(err, json.Unmarshal(raw, &got)); err != nil {
+			t.Fatal(err)
+		}
+		if s := fmt.Sprintln(got.From, got.To, got.Cost, got.Agents[0].Key, got.Agents[0].Cost, got.Environments[1].Name, got.Days[1].Key, len(got.Rows), got.Notes); s !=
+			"2026-11-01 2026-11-30 0.10 EUR, 3 USD "+name+" 0.10 EUR, 3 USD test 2026-11-03 2 []\n" {
+			t.Errorf("%s: %s", format, s)
+		}
+	}
+	empty := newFixture(t).november("-o", "jsonl").Out
+	if !strings.HasSuffix(empty, `"cost":[],"agents":[],"environments":[],"days":[],"budgets":[],"rows":[],"notes":[]}`+"\n") {
+		t.Errorf("got %s", empty)
+	}
+}
+
+// An environment has its own costs and budgets, whether or not the service selects
+// them.
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, row("2026-11-02", "support", "env-production", "0.10", "EUR"), row("2026-11-03", "support", "env-test", "3", "EUR"))
+	client := f.fake.Client()
+	defer client.Close()
+	for _, b := range []connic.BudgetCreate{{Name: "All", Scope: connic.BudgetGlobal}, {Name: "Tests", Scope: connic.BudgetEnvironment, EnvironmentID: "env-test"}} {
+		b.Kind, b.Period, b.Amount, b.Currency = connic.BudgetAlert, connic.BudgetMonthly, connic.MustDecimal("5"), connic.EUR
+		if _, err := client.Budgets.Create(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r, err := collect(t.Context(), client, november)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := text(t, r.writeHTML)
-	page, found := cutOut(page, library)
-	if !found {
-		t.Fatal("the library is not in the page")
-	}
-	if strings.Contains(page, "evil.example/x\"") || strings.Contains(page, "<img") {
-		t.Error("a name became markup")
-	}
-	for _, tag := range regexp.MustCompile(`<[A-Za-z][^>]*>`).FindAllString(page, -1) {
-		if regexp.MustCompile(`(?i)\s(src|href|action|srcset|data|on\w+)\s*=|<(iframe|object|embed|base|form)`).MatchString(tag) {
-			t.Errorf("the page refers to something else: %s", tag)
+	selects := f.p.Transport
+	for _, transport := range []http.RoundTripper{selects, deaf{selects}} {
+		f.p.Transport = transport
+		got := f.november("--env", "test").Out
+		if !strings.Contains(got, "2026-11-01 to 2026-11-30 in test: 3 EUR\n") || strings.Contains(got, "0.1") || strings.Contains(got, "All") || !strings.Contains(got, "Tests") {
+			t.Errorf("got\n%s", got)
 		}
-	}
-	if got := regexp.MustCompile(`@import|url\(`).FindString(style); got != "" {
-		t.Errorf("the style refers to something else: %q", got)
-	}
-	for _, want := range []string{
-		`content="default-src &#39;none&#39;; style-src &#39;unsafe-inline&#39;; script-src &#39;sha256-`,
-		"0.125 EUR", "3 USD", "Not drawn, since it is far above: B 5000",
-	} {
-		if !strings.Contains(page, want) {
-			t.Errorf("%q is missing", want)
-		}
-	}
-	options := regexp.MustCompile(`(?s)<script type="application/json">(.*?)</script>`).FindAllStringSubmatch(page, -1)
-	if len(options) != 4 {
-		t.Fatalf("%d charts, want 2 for each currency", len(options))
-	}
-	var day struct {
-		Series []struct {
-			Name string
-			Data []struct{ Value json.Number }
-			Mark struct {
-				Data []struct{ YAxis json.Number }
-			} `json:"markLine"`
-		}
-	}
-	if err := json.Unmarshal([]byte(options[0][1]), &day); err != nil {
-		t.Fatal(err)
-	}
-	s := day.Series[0]
-	if len(s.Data) != 30 || s.Data[1].Value != "0.125" || !strings.HasPrefix(s.Name, "</script>") {
-		t.Errorf("the chart has %+v", s)
-	}
-	if len(s.Mark.Data) != 1 || s.Mark.Data[0].YAxis != "0.2" {
-		t.Errorf("the budgets are %+v, want the one of 0.2", s.Mark.Data)
 	}
 }
 
-func cutOut(s, part string) (string, bool) {
-	before, after, found := strings.Cut(s, part)
-	return before + after, found
-}
+// deaf is a service that does not select environments.
+type deaf struct{ http.RoundTripper }
 
-// The policy names the scripts by their hash: each must stand in the page byte by
-// byte.
-func TestPolicy(t *testing.T) {
-	t.Parallel()
-	page := text(t, report(t, november).writeHTML)
-	policy := regexp.MustCompile(`Policy" content="([^"]*)"`).FindStringSubmatch(page)
-	scripts := regexp.MustCompile(`(?s)<script>(.*?)</script>`).FindAllStringSubmatch(page, -1)
-	if len(policy) != 2 || len(scripts) != 2 {
-		t.Fatalf("%d policies and %d scripts, want 1 and 2", len(policy)-1, len(scripts))
-	}
-	allowed := strings.NewReplacer("&#39;", "'", "&#43;", "+").Replace(policy[1])
-	for _, s := range scripts {
-		if want := source(s[1]); !strings.Contains(allowed, want) {
-			t.Errorf("%s is not allowed by %s", want, allowed)
-		}
-	}
+func (d deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	q := r.URL.Query()
+	q.Del("environment_id")
+	r.URL.RawQuery = q.Encode()
+	return d.RoundTripper.RoundTrip(r)
 }
 
 // answers answers budgets.usage with texts, by group_by.
@@ -232,7 +209,7 @@ func TestGroupings(t *testing.T) {
 		"day":         `[{"date": "2026-11-02", "total_cost": "2", "currency": "EUR"}, {"date": "2026-11-03", "total_cost": "4", "currency": "eur"}]`,
 		"agent":       `[{"agent_name": "a", "total_cost": "6", "currency": "EUR"}]`,
 		"environment": `[{"environment_id": "env-test", "total_cost": "5.5", "currency": "EUR"}]`,
-	}), november)
+	}), november, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +228,7 @@ func TestGroupings(t *testing.T) {
 // One page of several is no report: it is asked for in halves, or refused.
 func TestPartial(t *testing.T) {
 	t.Parallel()
-	_, err := collect(t.Context(), answering(t, map[string]string{"": `{"usage": [{"total_cost": "6", "currency": "EUR"}], "has_more": true, "total": 9}`}), november)
+	_, err := collect(t.Context(), answering(t, map[string]string{"": `{"usage": [{"total_cost": "6", "currency": "EUR"}], "has_more": true, "total": 9}`}), november, "")
 	if err == nil || !strings.Contains(err.Error(), "part") {
 		t.Errorf("an answer in part without days: %v", err)
 	}
@@ -259,7 +236,7 @@ func TestPartial(t *testing.T) {
 	defer fake.Close()
 	fake.Usage(row("2026-11-01", "a", "env-test", "1", "EUR"), row("2026-11-16", "a", "env-test", "2", "EUR"), row("2026-11-30", "a", "env-test", "4", "EUR"))
 	client := fake.Client(connic.WithTransport(func(rt http.RoundTripper) http.RoundTripper { return narrow{rt} }))
-	r, err := collect(t.Context(), client, november)
+	r, err := collect(t.Context(), client, november, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +265,7 @@ func (n narrow) RoundTrip(r *http.Request) (*http.Response, error) {
 // A key that may not list environments still gets its report.
 func TestNamesOfEnvironments(t *testing.T) {
 	t.Parallel()
-	r := &Report{names: map[string]string{"1": "test", "2": "test", "3": "production"}}
+	r := &report{names: map[string]string{"1": "test", "2": "test", "3": "production"}}
 	got := map[string]string{}
 	for _, id := range []string{"1", "3", "4", ""} {
 		got[id] = r.environment(id)
@@ -298,36 +275,44 @@ func TestNamesOfEnvironments(t *testing.T) {
 	}
 }
 
-// The program writes its files as a whole, and says what is wrong with its flags.
-func TestRun(t *testing.T) {
-	for _, name := range []string{"CONNIC_API_KEY", "CONNIC_PROJECT_ID", "CONNIC_TOKEN", "CONNIC_API_URL"} {
-		t.Setenv(name, "")
-	}
+// The command writes its files as a whole, and says what is wrong with its flags.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, row("2026-11-02", "invoice-reader", "env-production", "0.10", "EUR"))
 	dir := t.TempDir()
-	t.Chdir(dir)
-	var out, problems bytes.Buffer
-	if code := run(t.Context(), []string{"-csv", "costs.csv", "-html", "costs.html"}, &out, &problems); code != exitDone {
-		t.Fatalf("exit code %d: %s", code, &problems)
-	}
-	if !strings.Contains(out.String(), "invoice-reader") {
-		t.Errorf("the table is\n%s", &out)
+	page, table := filepath.Join(dir, "costs.html"), filepath.Join(dir, "costs.csv")
+	for range 2 {
+		if r := f.november("--csv", table, "--html", page); r.Status != 0 || !strings.Contains(r.Out, "invoice-reader") || r.Err != "" {
+			t.Fatalf("%+v", r)
+		}
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 2 {
 		t.Errorf("the files are %q, %v", files, err)
 	}
-	if page, err := os.ReadFile("costs.html"); err != nil || !bytes.HasSuffix(bytes.TrimSpace(page), []byte("</html>")) {
+	if text, err := os.ReadFile(page); err != nil || !bytes.HasSuffix(bytes.TrimSpace(text), []byte("</html>")) {
 		t.Errorf("the page does not end: %v", err)
 	}
-	for _, args := range [][]string{{"-days", "0"}, {"-days", "367"}, {"-until", "yesterday"}, {"x"}} {
-		if code := run(t.Context(), args, io.Discard, io.Discard); code != exitUsage {
-			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
+	if r := f.november("--csv", os.DevNull, "--html", filepath.Join(dir, "none", "costs.html")); r.Status != 7 || !strings.Contains(r.Out, "invoice-reader") {
+		t.Errorf("%+v", r)
+	}
+	before := len(f.fake.Requests())
+	for _, args := range [][]string{{"--days", "0"}, {"--days", "367"}, {"--until", "yesterday"}, {"x"}, {"--csv", "-", "-o", "json"}} {
+		if r := f.p.Run(append([]string{"cost"}, args...)...); r.Status != 2 || r.Out != "" {
+			t.Errorf("%q: %+v", args, r)
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if code := run(ended, nil, io.Discard, io.Discard); code != exitFailed {
-		t.Errorf("interrupted: exit code %d, want %d", code, exitFailed)
+	if r := f.p.RunContext(ended, "cost"); r.Status != 130 || r.Out != "" {
+		t.Errorf("interrupted: %+v", r)
+	}
+	if n := len(f.fake.Requests()) - before; n > 0 {
+		t.Errorf("%d requests", n)
+	}
+	f.fake.Fault(connictest.Fault{Op: "budgets.usage", Status: 403})
+	if r := f.november("--csv", table); r.Status != 4 || r.Out != "" {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -342,7 +327,7 @@ func TestOutage(t *testing.T) {
 		fake.Fault(connictest.Fault{Op: "budgets.usage", Status: 503})
 		client := fake.Client()
 		defer client.Close()
-		r, err := collect(t.Context(), client, november)
+		r, err := collect(t.Context(), client, november, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -350,19 +335,4 @@ func TestOutage(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	})
-}
-
-// Series of the same name would be one in a chart.
-func TestLabels(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("x", 40)
-	got := labels([]string{"support", long + "1" + long, long + "2" + long, "an agent that is called something long: 1", "an agent that is called something long: 2"}, 32)
-	if len(slices.Compact(slices.Sorted(slices.Values(got)))) != 5 {
-		t.Errorf("got %q", got)
-	}
-	for _, label := range got {
-		if n := len([]rune(label)); n > 32 {
-			t.Errorf("%q has %d characters", label, n)
-		}
-	}
 }

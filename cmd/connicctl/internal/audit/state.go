@@ -1,6 +1,7 @@
-package main
+package audit
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,8 +9,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 // overlap is how far each export reaches back before the newest entry of the
@@ -36,13 +38,9 @@ type state struct {
 }
 
 func openState(conf options) (*state, error) {
-	p := conf.params
-	p.From, p.To = time.Time{}, time.Time{} // the files may be moved
-	query, err := json.Marshal(p)
-	if err != nil {
-		return nil, err
-	}
-	fresh := &state{Query: string(query), Recent: make(map[string]time.Time), path: conf.state}
+	p := conf.params // but for its times: the next export may have others
+	query := fmt.Sprintf("%q", []string{conf.service, p.Action, p.Actor, p.ResourceType, p.ResourceID})
+	fresh := &state{Query: query, Recent: make(map[string]time.Time), path: conf.state}
 	if conf.state == "" {
 		return fresh, nil
 	}
@@ -55,10 +53,10 @@ func openState(conf options) (*state, error) {
 	}
 	s := &state{path: conf.state}
 	if err := json.Unmarshal(raw, s); err != nil {
-		return nil, fmt.Errorf("%s is not the state of an export: %w", conf.state, err)
+		return nil, cli.Usage("%s is not the state of an export: %w", conf.state, err)
 	}
 	if s.Query != fresh.Query {
-		return nil, fmt.Errorf("%s belongs to an export with other flags: %s", conf.state, s.Query)
+		return nil, cli.Usage("%s belongs to an export of another project or with other flags", conf.state)
 	}
 	if s.Recent == nil {
 		s.Recent = make(map[string]time.Time)
@@ -86,47 +84,38 @@ func (s *state) save() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".*")
-	if err != nil {
+	return cli.Save(s.path, func(w io.Writer) error {
+		_, err := w.Write(append(raw, '\n'))
 		return err
-	}
-	_, err = f.Write(append(raw, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), s.path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	})
 }
 
-// output receives the lines.
+// An output receives the lines.
 type output struct {
-	w    io.Writer
-	file *os.File // nil: standard output
+	emit func(line []byte) error // if there is no file
+	file *os.File
+	w    *bufio.Writer
 	size int64
-	disk bool // it is a file that can be synced
+	disk bool // the file can be synced
 }
 
-func openOutput(conf options, s *state, stdout io.Writer) (*output, error) {
-	if conf.out == "" {
-		return &output{w: stdout}, nil
+func openOutput(conf options, s *state, emit func([]byte) error) (*output, error) {
+	if conf.file == "" {
+		return &output{emit: emit}, nil
 	}
 	// The log says who did what, so it is not for everyone.
-	f, err := os.OpenFile(conf.out, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(conf.file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	o := &output{w: f, file: f}
+	o := &output{file: f, w: bufio.NewWriterSize(f, 64<<10)}
 	if info, failed := f.Stat(); failed == nil {
 		o.disk = info.Mode().IsRegular()
 	}
 	if o.size, err = f.Seek(0, io.SeekEnd); err == nil {
 		switch {
-		case o.size > 0 && conf.state == "":
-			err = fmt.Errorf("%s exists; use -state to resume an export", conf.out)
 		case o.size > 0 && s.Size == 0 && !s.Open:
-			err = fmt.Errorf("%s exists, and %s is new: use a state and an output that belong together", conf.out, conf.state)
+			err = cli.Usage("%s exists, and %s is new: use a state and a file that belong together", conf.file, conf.state)
 		case s.Open && o.size > s.Size:
 			if err = f.Truncate(s.Size); err == nil {
 				o.size, err = f.Seek(s.Size, io.SeekStart)
@@ -139,15 +128,26 @@ func openOutput(conf options, s *state, stdout io.Writer) (*output, error) {
 	return o, nil
 }
 
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
+func (o *output) write(line []byte) error {
+	if o.file == nil {
+		return o.emit(line)
+	}
+	n, err := o.w.Write(line)
 	o.size += int64(n)
-	return n, err
+	return err
 }
 
-func (o *output) sync() error {
-	if !o.disk {
+func (o *output) flush() error {
+	if o.file == nil {
 		return nil
+	}
+	return o.w.Flush()
+}
+
+// sync has the lines survive a crash of the machine.
+func (o *output) sync() error {
+	if err := o.flush(); err != nil || !o.disk {
+		return err
 	}
 	return o.file.Sync()
 }
