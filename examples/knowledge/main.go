@@ -28,8 +28,11 @@ const namespace = "handbook"
 func main() {
 	service.Fake() // Delete this line to use Connic.
 	folder, question := "examples/knowledge/handbook", "When are refunds paid?"
-	if len(os.Args) == 3 {
-		folder, question = os.Args[1], os.Args[2]
+	if len(os.Args) > 1 {
+		folder = os.Args[1]
+	}
+	if len(os.Args) > 2 {
+		question = os.Args[2]
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	client, err := connic.NewFromEnv(connic.WithApplication("knowledge", "1.0")) // also reads CONNIC_ENVIRONMENT

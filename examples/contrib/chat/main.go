@@ -21,16 +21,23 @@ import (
 func main() {
 	fake() // Delete this line to use Connic.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	// Of the WebSocket connector, from the dashboard.
-	session, err := chat.Dial(ctx, os.Getenv("CHAT_URL"), connector.Secret(os.Getenv("CHAT_SECRET")))
-	if err == nil {
-		err = errors.Join(converse(ctx, session, os.Stdin, os.Stdout), session.Close())
-	}
+	err := run(ctx, os.Getenv("CHAT_URL"), connector.Secret(os.Getenv("CHAT_SECRET"))) // from the dashboard
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chat:", err)
 		os.Exit(1)
 	}
+}
+
+func run(ctx context.Context, url string, secret connector.Secret) error {
+	if url == "" || secret == "" {
+		return errors.New("set CHAT_URL and CHAT_SECRET to those of a WebSocket connector")
+	}
+	session, err := chat.Dial(ctx, url, secret)
+	if err != nil {
+		return err
+	}
+	return errors.Join(converse(ctx, session, os.Stdin, os.Stdout), session.Close())
 }
 
 // converse sends each line of the input, and writes the answers, until the input,

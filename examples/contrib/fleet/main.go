@@ -35,8 +35,12 @@ func main() {
 }
 
 func run(ctx context.Context, redisAddr string, w io.Writer) error {
+	project := os.Getenv("CONNIC_PROJECT_ID")
+	if project == "" {
+		return errors.New("set CONNIC_PROJECT_ID and CONNIC_API_KEY: the quota is that of the project")
+	}
 	rdb := redis.NewClient(&redis.Options{Addr: redisAddr})
-	limiter, err := redisquota.New(rdb, os.Getenv("CONNIC_PROJECT_ID"), redisquota.WithProcesses(2))
+	limiter, err := redisquota.New(rdb, project, redisquota.WithProcesses(2))
 	if err != nil {
 		return errors.Join(err, rdb.Close())
 	}
