@@ -105,7 +105,7 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.As(err, &failed):
 		text = "The agent failed."
 	}
-	if after, ok := connic.RetryAfter(err); ok {
+	if after, ok := connic.RetryAfter(err); ok && !errors.Is(err, connic.ErrOutcomeUnknown) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(after/time.Second)+1))
 	}
 	slog.Error("no answer", "status", status, "err", err) // a refused key is for the operator, not for the caller

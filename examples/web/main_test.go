@@ -30,8 +30,11 @@ func TestWeb(t *testing.T) {
 		"no quota left": {"May I?", func(s *connictest.Server) {
 			s.Fault(connictest.Fault{Op: "agents.trigger", Status: 429, RetryAfter: "40"})
 		}, 503, "Too many questions at once.\n", "41", 0},
-		"lost":          {"May I?", func(s *connictest.Server) { s.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true}) }, 502, "It is not known whether your question was received.\n", "", 1},
-		"an outage":     {"May I?", func(s *connictest.Server) { s.Fault(connictest.Fault{Op: "agents.trigger", Status: 503, Times: -1}) }, 502, "It is not known whether your question was received.\n", "", 0},
+		"lost":      {"May I?", func(s *connictest.Server) { s.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true}) }, 502, "It is not known whether your question was received.\n", "", 1},
+		"an outage": {"May I?", func(s *connictest.Server) { s.Fault(connictest.Fault{Op: "agents.trigger", Status: 503, Times: -1}) }, 502, "It is not known whether your question was received.\n", "", 0},
+		"overload": {"May I?", func(s *connictest.Server) {
+			s.Fault(connictest.Fault{Op: "agents.trigger", Status: 503, RetryAfter: "5", Times: -1})
+		}, 502, "It is not known whether your question was received.\n", "", 0},
 		"a refused key": {"May I?", func(s *connictest.Server) { s.Fault(connictest.Fault{Op: "agents.trigger", Status: 401}) }, 502, "Something went wrong.\n", "", 0},
 		"too slow": {"May I?", func(s *connictest.Server) {
 			s.Agent("support", func(ctx context.Context, _ connictest.Input) (any, error) { <-ctx.Done(); return nil, ctx.Err() })

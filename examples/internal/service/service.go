@@ -18,11 +18,11 @@ import (
 // [connic.NewFromEnv] return clients of it, whatever is configured. The fake
 // lasts as long as the process.
 //
-// If CONNIC_API_URL is already that of a fake, such as connic-fake in another
-// process, that one is used.
+// A service on this machine stays: if CONNIC_API_URL has the scheme http, which
+// is accepted for loopback addresses only, it is that of connic-fake or the like.
 func Fake() {
-	if u, err := url.Parse(os.Getenv("CONNIC_API_URL")); err == nil && u.Scheme == "http" { // accepted for loopback addresses only
-		say("the fake at " + u.Host)
+	if u, err := url.Parse(os.Getenv("CONNIC_API_URL")); err == nil && u.Scheme == "http" {
+		say("This is the service at " + u.Host + ".")
 		return
 	}
 	srv := connictest.Start()
@@ -31,7 +31,7 @@ func Fake() {
 	set("CONNIC_PROJECT_ID", connictest.ProjectID)
 	set("CONNIC_API_URL", srv.URL())
 	set("CONNIC_ENVIRONMENT", "env-production")
-	say("a fake of the service")
+	say("This is a fake of the service: nothing costs money.")
 }
 
 // DeliverRuns starts a fake that posts a completed run to a URL every few seconds,
@@ -57,7 +57,7 @@ func deliver(target string, events ...func(*connictest.Server, *connictest.Outbo
 	Furnish(srv)
 	out := srv.Outbound(target, nil)
 	set("CONNIC_SIGNING_SECRET", string(out.Secret()))
-	say("a fake of the service, which posts to " + target)
+	say("This is a fake of the service, which posts to " + target + ".")
 	go func() {
 		for {
 			for _, event := range events {
@@ -76,7 +76,7 @@ func trigger(srv *connictest.Server, _ *connictest.Outbound) {
 	}
 }
 
-func say(what string) { fmt.Fprintf(os.Stderr, "(This is %s: nothing costs money.)\n", what) }
+func say(what string) { fmt.Fprintf(os.Stderr, "(%s)\n", what) }
 
 func set(name, value string) {
 	if err := os.Setenv(name, value); err != nil {
