@@ -1,10 +1,12 @@
 package redisquota
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/connic-go/connic"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -34,14 +36,13 @@ func setClock(t *testing.T, rdb *redis.Client, key string, by time.Duration) {
 func TestAClockThatIsSetBack(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	const n, hold = 5, time.Second
+	const n, hold = 5, time.Minute
 	a, b := newRaw(t, rdb, "a", n, hold), newRaw(t, rdb, "b", n, hold)
 	a.step([lanes]int{calls: n}, nil, nil)
 	var ends []trip
 	for id := range n {
 		ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now()})
 	}
-	began := time.Now()
 	a.step([lanes]int{}, nil, ends)
 	setClock(t, rdb, a.store.key, -10*time.Second)
 	r := b.step([lanes]int{calls: n}, nil, nil)
@@ -51,13 +52,13 @@ func TestAClockThatIsSetBack(t *testing.T) {
 	if r.wait > hold {
 		t.Errorf("told to wait %v, longer than a window", r.wait)
 	}
-	eventually(t, "the window is over", func() bool {
-		time.Sleep(r.wait)
-		r = b.step([lanes]int{calls: n}, nil, nil)
-		return r.give[calls] == n
-	})
-	if took := time.Since(began); took < hold {
-		t.Errorf("the window was over after %v", took)
+	setClock(t, rdb, a.store.key, hold/2)
+	if r := b.step([lanes]int{calls: n}, nil, nil); r.give[calls] != 0 {
+		t.Errorf("after half a window %v went", r.give)
+	}
+	setClock(t, rdb, a.store.key, hold/2)
+	if r := b.step([lanes]int{calls: n}, nil, nil); r.give[calls] != n {
+		t.Errorf("after the window %v went", r.give)
 	}
 }
 
@@ -95,11 +96,7 @@ func TestAClockThatIsSetBetweenProcesses(t *testing.T) {
 			}
 			all(n / 2)
 			for _, l := range processes {
-				eventually(t, "the ends are told", func() bool {
-					l.mu.Lock()
-					defer l.mu.Unlock()
-					return !l.busy && l.told == len(l.ended)
-				})
+				report(t, l)
 			}
 			setClock(t, dial(t, srv), processes[0].store.key, by)
 			all(n / 2) // an acquire that takes many windows fails
@@ -114,5 +111,67 @@ func TestAClockThatIsSetBetweenProcesses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The window is used up when the clock of the store is set forward by two of them,
+// by processes that have unequal parts, or asked before they knew of each other.
+func TestAClockThatIsSetForwardInAFullWindow(t *testing.T) {
+	t.Parallel()
+	const n, window = 12, time.Minute
+	tests := map[string]struct {
+		rounds [][2]int // calls of each process
+		other  bool     // a process that knows nothing is the first to ask
+	}{
+		"equal parts":                 {[][2]int{{n / 2, n / 2}}, false},
+		"one came later":              {[][2]int{{n / 2, 0}, {0, n / 2}}, false},
+		"one has most, and is known":  {[][2]int{{0, n - 1}, {1, 0}}, false},
+		"one has most, at the end":    {[][2]int{{1, 0}, {0, n - 1}}, false},
+		"one came later, and a third": {[][2]int{{n / 2, 0}, {0, n / 2}}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := dial(t, startRedis(t))
+			var processes [2]*limiter
+			for i := range processes {
+				processes[i] = newLimiter(t, rdb, n, window)
+			}
+			for _, round := range test.rounds {
+				for i, l := range processes {
+					for range round[i] {
+						l.Release(acquire(t, l, connic.LaneCall), answered)
+					}
+					report(t, l)
+				}
+			}
+			setClock(t, rdb, processes[0].store.key, 2*window)
+			if test.other {
+				newRaw(t, rdb, "other", n, processes[0].hold).step([lanes]int{}, nil, nil)
+			}
+			for i, l := range processes {
+				_, err := l.Acquire(t.Context(), connic.Admission{NoWait: true})
+				if limit := new(*connic.LimitError); !errors.As(err, limit) || (*limit).Wait > l.hold+l.lease {
+					t.Errorf("process %d: %v, %+v", i, err, l.Status())
+				}
+			}
+		})
+	}
+}
+
+// A step that is under way for long looks like a clock that was set forward.
+func TestAStepThatIsLate(t *testing.T) {
+	t.Parallel()
+	const hold = time.Second
+	a := newRaw(t, dial(t, startRedis(t)), "a", 10, hold)
+	began := time.Now()
+	a.step([lanes]int{calls: 2}, nil, nil)
+	time.Sleep(hold / 20)
+	r, err := a.store.run(t.Context(), &step{
+		number: 2, quota: 10, hold: hold, lease: hold, first: 3, want: [lanes]int{calls: 3}, open: []trip{{id: 1, lane: calls}},
+		asked: began, seen: began, sent: began,
+	})
+	if err != nil || r.give[calls] != 3 || r.used != 4 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

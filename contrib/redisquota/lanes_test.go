@@ -36,7 +36,7 @@ func TestLanesWithinAProcess(t *testing.T) {
 func TestLanesAcrossProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	const n, hold = 10, 10 * time.Second
+	const n, hold = 10, time.Minute
 	a, b := newRaw(t, rdb, "a", n, hold), newRaw(t, rdb, "b", n, hold)
 
 	// Nobody polls: calls get everything. Somebody does: the reserve is kept.
@@ -66,44 +66,45 @@ func TestLanesAcrossProcesses(t *testing.T) {
 		t.Errorf("with two reserved slots left a poll and calls got %v", r.give)
 	}
 	// A reserve lapses with the process.
-	c := newRaw(t, rdb, "c", n, 1200*time.Millisecond)
+	c := newRaw(t, rdb, "c", n, hold)
 	c.store.key = "connic:{other}:quota"
 	c.reserve = 5
 	c.step([lanes]int{}, nil, nil)
-	d := newRaw(t, rdb, "d", n, 1200*time.Millisecond)
+	d := newRaw(t, rdb, "d", n, hold)
 	d.store.key = c.store.key
 	if r := d.step([lanes]int{calls: 20}, nil, nil); r.give[calls] != n-5 {
 		t.Errorf("beside five reserved slots calls got %d", r.give[calls])
 	}
-	eventually(t, "the reserve lapses", func() bool {
-		d.last += 20
-		return d.step([lanes]int{calls: 20}, nil, nil).give[calls] == n
-	})
+	setClock(t, rdb, c.store.key, 2*hold)
+	d.last += 20
+	if r := d.step([lanes]int{calls: 20}, nil, nil); r.give[calls] != n {
+		t.Errorf("beside a reserve that has lapsed calls got %d", r.give[calls])
+	}
 }
 
 func TestACancelGoesBeforeCallsOfOthers(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	const n, hold = 10, 30 * time.Second
+	const n, hold = 10, time.Hour
 	a, b := newRaw(t, rdb, "a", n, hold), newRaw(t, rdb, "b", n, hold)
 	a.step([lanes]int{calls: n}, nil, nil)
 	a.last = 100
 	var ends []trip
-	for id := range n { // they stop to count in a moment
-		ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now().Add(300*time.Millisecond - hold)})
+	for id := range n { // they stop to count in two minutes
+		ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now().Add(2*time.Minute - hold)})
 	}
 	a.step([lanes]int{}, nil, ends)
-	if r := b.step([lanes]int{cancels: 2}, nil, nil); r.give[cancels] != 0 || r.wait > 400*time.Millisecond {
+	r := b.step([lanes]int{cancels: 2}, nil, nil)
+	if r.give[cancels] != 0 || r.wait > 2*time.Minute {
 		t.Fatalf("a full window granted %v, and to wait %v", r.give, r.wait)
 	}
-	eventually(t, "a slot", func() bool {
-		r := a.step([lanes]int{calls: 100}, nil, nil)
-		if r.give[calls] > n-2 {
-			t.Fatalf("calls got %d, with two cancels waiting", r.give[calls])
-		}
-		return r.give[calls] > 0
-	})
-	eventually(t, "the cancels", func() bool { return b.step([lanes]int{cancels: 2}, nil, nil).give[cancels] == 2 })
+	setClock(t, rdb, a.store.key, r.wait)
+	if r := a.step([lanes]int{calls: 100}, nil, nil); r.give[calls] != n-2 {
+		t.Errorf("calls got %d, with two cancels waiting", r.give[calls])
+	}
+	if r := b.step([lanes]int{cancels: 2}, nil, nil); r.give[cancels] != 2 {
+		t.Errorf("the cancels got %v", r.give)
+	}
 }
 
 func TestLowGoesOnlyWhereNoCallWaits(t *testing.T) {
@@ -141,11 +142,7 @@ func TestSlotsForPollsAreReservedInTheFleet(t *testing.T) {
 		t.Error("a call got a reserved slot")
 	}
 	a.Release(acquire(t, a, connic.LanePoll), answered)
-	eventually(t, "the ends are reported", func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return !a.busy && a.told == len(a.ended)
-	})
+	report(t, a)
 	a.Reserve(-3)
 	eventually(t, "others may use them", func() bool {
 		other.last += 20
@@ -159,17 +156,17 @@ func TestSlotsForPollsAreReservedInTheFleet(t *testing.T) {
 func TestProcessesGetEqualParts(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	const hold = 10 * time.Minute
+	const hold = time.Hour
 	fleet := make([]*raw, 6)
 	for i := range fleet {
 		fleet[i] = newRaw(t, rdb, "p"+strconv.Itoa(i), 60, hold)
 	}
-	// One takes everything, which stops to count in a moment; all the others wait.
+	// One takes everything, which stops to count in two minutes; all the others wait.
 	fleet[0].step([lanes]int{calls: 60}, nil, nil)
 	fleet[0].last = 60
 	var ends []trip
 	for id := range 60 {
-		ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now().Add(300*time.Millisecond - hold)})
+		ends = append(ends, trip{id: uint64(id + 1), lane: calls, ended: time.Now().Add(2*time.Minute - hold)})
 	}
 	for i, p := range fleet {
 		if r := p.step([lanes]int{calls: 100}, nil, ends); r.give[calls] != 0 {
@@ -177,13 +174,9 @@ func TestProcessesGetEqualParts(t *testing.T) {
 		}
 		ends = nil
 	}
+	setClock(t, rdb, fleet[0].store.key, 2*time.Minute)
 	for i, p := range fleet {
-		got := 0
-		eventually(t, "its part", func() bool {
-			got = p.step([lanes]int{calls: 100}, nil, nil).give[calls]
-			return got > 0
-		})
-		if got != 10 {
+		if got := p.step([lanes]int{calls: 100}, nil, nil).give[calls]; got != 10 {
 			t.Errorf("process %d got %d of 60, want a sixth", i, got)
 		}
 	}

@@ -100,15 +100,14 @@ func (l *limiter) Acquire(ctx context.Context, a connic.Admission) (connic.Permi
 	if err := ctx.Err(); err != nil {
 		return connic.Permit{}, err
 	}
-	now := time.Now()
-	w := &waiter{ready: make(chan struct{}), since: now, noWait: a.NoWait, again: a.Again, lane: a.Lane, follow: a.Follow}
+	w := &waiter{ready: make(chan struct{}), noWait: a.NoWait, again: a.Again, lane: a.Lane, follow: a.Follow}
 	if end, ok := ctx.Deadline(); ok {
 		w.deadline = end.Add(-a.Spare)
 	}
 	if a.Queued != nil {
 		w.notice = make(chan notice, 1)
 	}
-	if err := l.enter(w, now); err != nil {
+	if err := l.enter(w); err != nil {
 		return connic.Permit{}, err
 	}
 	entered := true
@@ -133,9 +132,11 @@ func (l *limiter) Acquire(ctx context.Context, a connic.Admission) (connic.Permi
 }
 
 // enter puts w in line, unless its turn cannot come in time.
-func (l *limiter) enter(w *waiter, now time.Time) error {
+func (l *limiter) enter(w *waiter) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now() // not before what an answer has set
+	w.since = now
 	lane := lineOf(w.lane)
 	ahead := 0
 	for i := 0; i <= lane && !w.again; i++ {

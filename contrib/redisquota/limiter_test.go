@@ -47,12 +47,14 @@ func TestProcessesShareOneWindow(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	var (
-		b  book
-		wg sync.WaitGroup
+		b      book
+		wg     sync.WaitGroup
+		events told
 	)
-	const n, window = 10, time.Second
+	// A process that is suspended for a window within a request counts as dead.
+	const n, window = 15, 3 * time.Second
 	for range 4 { // each with a client of its own, as processes have
-		l := newLimiter(t, dial(t, srv), n, window)
+		l := newLimiter(t, dial(t, srv), n, window, events.option())
 		for range 5 {
 			wg.Go(func() {
 				for range 3 {
@@ -65,6 +67,9 @@ func TestProcessesShareOneWindow(t *testing.T) {
 	b.check(t, n, window)
 	if len(b.began) != 60 {
 		t.Errorf("%d attempts were made", len(b.began))
+	}
+	if events.has(EventLost) {
+		t.Error("the store lost nothing")
 	}
 }
 
@@ -140,12 +145,13 @@ func TestAProcessThatDiedCountsUntilTheWindowIsOver(t *testing.T) {
 func TestARefusalStopsTheFleet(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
-	a, b := newLimiter(t, dial(t, srv), 20, 2*time.Second), newLimiter(t, dial(t, srv), 20, 2*time.Second)
+	const pause = 3 * time.Second
+	a, b := newLimiter(t, dial(t, srv), 20, time.Minute), newLimiter(t, dial(t, srv), 20, time.Minute)
 	p := acquire(t, a, connic.LaneCall)
-	a.Release(p, connic.Outcome{Kind: connic.OutcomeRefused, RetryAfter: time.Second})
-	end := time.Now().Add(time.Second - 10*time.Millisecond)
-	other := newRaw(t, dial(t, srv), "other", 20, 2*time.Second)
-	eventually(t, "the store knows of the pause", func() bool { return other.step([lanes]int{}, nil, nil).pause > 0 })
+	end := time.Now().Add(pause - 10*time.Millisecond)
+	a.Release(p, connic.Outcome{Kind: connic.OutcomeRefused, RetryAfter: pause})
+	other := newRaw(t, dial(t, srv), "other", 20, time.Minute)
+	eventually(t, "the store knows of the pause", func() bool { return other.step([lanes]int{}, nil, nil).pauses > 0 })
 
 	permits := make(chan connic.Permit, 3)
 	for range 3 {
@@ -170,17 +176,23 @@ func TestARefusalStopsTheFleet(t *testing.T) {
 func TestAProbeThatDiesIsReplaced(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	const hold = 1200 * time.Millisecond
+	const hold = time.Hour
 	a, b := newRaw(t, rdb, "a", 10, hold), newRaw(t, rdb, "b", 10, hold)
 	a.step([lanes]int{calls: 1}, nil, nil)
 	a.last = 10
-	a.step([lanes]int{}, nil, []trip{{id: 1, lane: calls, ended: time.Now(), kind: connic.OutcomeRefused, retry: 300 * time.Millisecond}})
+	a.step([lanes]int{}, nil, []trip{{id: 1, lane: calls, ended: time.Now(), kind: connic.OutcomeRefused, retry: time.Minute}})
 	// A probes, and is never heard of again.
-	eventually(t, "a probe", func() bool { return a.step([lanes]int{calls: 5}, nil, nil).give[calls] == 1 })
+	setClock(t, rdb, a.store.key, time.Minute)
+	if r := a.step([lanes]int{calls: 5}, nil, nil); r.give[calls] != 1 {
+		t.Fatalf("instead of a probe %v went", r.give)
+	}
 	if r := b.step([lanes]int{calls: 5}, nil, nil); r.give[calls] != 0 {
 		t.Fatalf("beside a probe %v went", r.give)
 	}
-	eventually(t, "another probe", func() bool { return b.step([lanes]int{calls: 5}, nil, nil).give[calls] == 1 })
+	setClock(t, rdb, a.store.key, hold/12)
+	if r := b.step([lanes]int{calls: 5}, nil, nil); r.give[calls] != 1 {
+		t.Errorf("instead of another probe %v went", r.give)
+	}
 }
 
 func TestProcessesThatDoNotAgree(t *testing.T) {
@@ -258,11 +270,7 @@ func TestAnIdleLimiterIsSilent(t *testing.T) {
 	for range 3 {
 		l.Release(acquire(t, l, connic.LaneCall), answered)
 	}
-	eventually(t, "the ends are reported", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return !l.busy && l.told == len(l.ended)
-	})
+	report(t, l)
 	before := n.Load()
 	time.Sleep(1500 * time.Millisecond)
 	if got := n.Load() - before; got != 0 {

@@ -131,7 +131,7 @@ type EventKind string
 const (
 	EventFallback EventKind = "fallback" // the store is unreachable or slow: the Limiter works alone
 	EventBack     EventKind = "back"     // the quota is shared again
-	EventLost     EventKind = "lost"     // the store is reachable but lost its data, or its clock was set forward
+	EventLost     EventKind = "lost"     // the store is reachable but lost its data, or a part of it when its clock was set forward
 )
 
 // New returns a Limiter that shares the quota with every other process that

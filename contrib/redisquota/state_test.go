@@ -1,6 +1,7 @@
 package redisquota
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -18,10 +19,10 @@ func change(t *testing.T, rdb *redis.Client, key, code string) {
 	}
 }
 
-// A state that cannot be read is replaced, and one whose waits or counts are out of
+// A state that is lost or cannot be read is replaced, and one whose waits or counts are out of
 // bounds is not believed: the processes go on to share the quota, and the window is
 // kept.
-func TestAStateThatCannotBeRead(t *testing.T) {
+func TestAStateThatIsLost(t *testing.T) {
 	t.Parallel()
 	changes := map[string]string{
 		"a newer version":            "S.v = 2",
@@ -49,6 +50,12 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"no state and no script": func(t *testing.T, rdb *redis.Client, key string) {
+			t.Helper()
+			if err := errors.Join(rdb.Del(t.Context(), key).Err(), rdb.ScriptFlush(t.Context()).Err()); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"garbage": func(t *testing.T, rdb *redis.Client, key string) {
 			t.Helper()
 			if err := rdb.Set(t.Context(), key, "\xc1garbage", 0).Err(); err != nil {
@@ -69,7 +76,7 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 			var events told
 			var processes []*limiter
 			for range 2 {
-				l, err := New(dial(t, srv), name, WithQuota(n, window), WithStoreTimeout(20*time.Second), events.option())
+				l, err := New(dial(t, srv), name, WithQuota(n, window), WithStoreTimeout(time.Minute), events.option())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -87,10 +94,18 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 			}
 			all()
 			for _, l := range processes {
-				eventually(t, "the ends are reported", func() bool {
+				report(t, l)
+			}
+			for _, l := range processes { // a state that is lost does not say that there are two
+				eventually(t, "they know of each other", func() bool {
 					l.mu.Lock()
 					defer l.mu.Unlock()
-					return !l.busy && l.told == len(l.ended)
+					if l.busy || l.known == 2 {
+						return !l.busy
+					}
+					l.urgent = true
+					l.advance(time.Now())
+					return false
 				})
 			}
 			test(t, admin, processes[0].store.key)
@@ -139,12 +154,12 @@ func TestRepliesOutOfBounds(t *testing.T) {
 func TestQuietProcessesAreRemembered(t *testing.T) {
 	t.Parallel()
 	rdb := dial(t, startRedis(t))
-	const hold = 100 * time.Millisecond
+	const hold = time.Minute
 	var last *reply
 	for _, name := range []string{"a", "b", "c"} {
 		p := newRaw(t, rdb, name, 10, hold)
 		p.step([lanes]int{calls: 1}, nil, nil)
-		time.Sleep(2 * hold)
+		setClock(t, rdb, p.store.key, 2*hold)
 		last = p.step([lanes]int{}, nil, nil)
 	}
 	if last.processes != 1 || last.known != 3 {
@@ -173,7 +188,7 @@ func TestQuietProcessesAreRemembered(t *testing.T) {
 // Attempts that do not wait are admitted as long as slots are free.
 func TestFailFastUsesAnUnusedQuota(t *testing.T) {
 	t.Parallel()
-	l := newLimiter(t, dial(t, startRedis(t)), 60, time.Minute, WithStoreTimeout(time.Minute))
+	l := newLimiter(t, dial(t, startRedis(t)), 60, time.Minute)
 	var wg sync.WaitGroup
 	for range 60 {
 		wg.Go(func() {
@@ -185,5 +200,25 @@ func TestFailFastUsesAnUnusedQuota(t *testing.T) {
 	wg.Wait()
 	if _, err := l.Acquire(t.Context(), connic.Admission{NoWait: true}); err == nil {
 		t.Error("the 61st attempt is admitted")
+	}
+}
+
+// An attempt that waits for the mutex while an answer is taken is not refused
+// because of it.
+func TestFailFastDuringAnAnswer(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(t, dial(t, startRedis(t)), 60, time.Minute)
+	l.mu.Lock()
+	l.lines[calls].insert(&waiter{ready: make(chan struct{})}, false)
+	done := make(chan error)
+	go func() {
+		_, err := l.Acquire(t.Context(), connic.Admission{NoWait: true})
+		done <- err
+	}()
+	time.Sleep(50 * time.Millisecond)
+	l.askAt = time.Now() // as an answer that leaves nothing sets it
+	l.mu.Unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

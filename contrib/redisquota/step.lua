@@ -7,9 +7,10 @@
 -- ARGV: 1 process, 2 number of the step, 3 quota, 4 hold, 5 lease, 6 slots
 --       reserved for polls, 7 settle (1: the state may have been lost), 8 processes known,
 --       9 rest of a known pause, 10 first id of the grants, 11-14 demand by lane
---       (cancel, poll, call, low), 15 number of open admissions, each: id, poll;
---       then the number of ended ones, each: id, poll, age, kind, pause number,
---       Retry-After
+--       (cancel, poll, call, low), 15 the longest time that the process's previous step
+--       can lie back (0: any), 16 by how much the clock was set forward since then (0:
+--       not known), 17 number of open admissions, each: id, poll; then the number of
+--       ended ones, each: id, poll, age, kind, pause number, Retry-After
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1700000000) * 1000000 + tonumber(clock[2])
 local DAY, MAX_PAUSE = 86400e6, 600e6
@@ -55,29 +56,37 @@ local me, seq = ARGV[1], tonumber(ARGV[2])
 at = 2
 local n, hold, lease, reserve, settle, known, pause, id = arg(), arg(), arg(), arg(), arg(), arg(), arg(), arg()
 local want = {arg(), arg(), arg(), arg()}
+local longest, ahead = arg(), arg()
 
 -- Entries are id, until, poll, state: they count until then.
 local OPEN, SERVED, REFUSED = 0, 1, 2
 -- Kinds of ends, as connic.OutcomeKind has them.
 local ANSWERED, NOT_ACCEPTED, FAILED, NOT_SENT = 0, 1, 2, 3
 
--- A clock that was set back, or another server's: everything moves with it.
-local back = S.t - now
-if back > 0 then
-  for _, k in ipairs({'pu', 'xa', 'se', 'lr', 'bu', 'xu', 'cu'}) do if S[k] then S[k] = S[k] - back end end
+-- Everything moves with a clock that is set, or is another server's.
+local function move(by)
+  for _, k in ipairs({'pu', 'xa', 'se', 'lr', 'bu', 'xu', 'cu'}) do if S[k] then S[k] = S[k] + by end end
   for _, times in ipairs({S.f, S.m}) do
-    for k, t in pairs(times) do times[k] = t - back end
+    for k, t in pairs(times) do times[k] = t + by end
   end
   for _, P in pairs(S.p) do
-    P.d, P.x, P.g = P.d - back, P.x - back, P.g - back
-    for _, E in ipairs(P.e) do E[2] = E[2] - back end
+    P.d, P.x, P.g = P.d + by, P.x + by, P.g + by
+    for _, E in ipairs(P.e) do E[2] = E[2] + by end
   end
 end
+local passed = now - S.t
+if passed < 0 then move(passed) end
 S.t = now
 
 local P = S.p[me]
 if P and seq == P.s then return P.r end -- sent twice by the driver
 if P and seq < P.s then return redis.error_reply('CONNIC a step of the past') end
+if P and longest > 0 and now - P.x > longest then
+  -- The clock was set forward, or the step was under way for long. Nothing is done
+  -- before the process knows.
+  if ahead == 0 then return {S.e, S.pn, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, now - P.x, 0} end
+  move(math.max(0, math.min(ahead, passed))) -- since the last step of any process
+end
 if not P then
   P = {g = 0, d = 0, w = {0, 0, 0, 0}, e = {}}
   S.p[me] = P
@@ -131,9 +140,6 @@ for _ = 1, arg() do
   if S.x == tag .. number then S.x = nil end
 end
 if pause > 0 then S.pu = math.max(S.pu, now + pause) end
-if settle == 1 then
-  S.se, S.sk = now + hold, math.max(S.se > now and S.sk or 0, known)
-end
 
 -- What counts.
 local used, polls, served, open, size, waiting = 0, 0, 0, 0, 0, 0
@@ -177,6 +183,9 @@ for name, t in pairs(S.m) do
 end
 if remembered < 1000 then S.m[me] = now end
 remembered = math.max(size, math.min(1000, remembered + 1))
+if settle == 1 then
+  S.se, S.sk = now + hold, math.max(S.se > now and S.sk or 0, known, remembered)
+end
 
 if fresh then
   S.pn, S.b, S.bi = S.pn + 1, true, nil

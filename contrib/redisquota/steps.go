@@ -110,6 +110,9 @@ func (l *limiter) start(now time.Time) {
 		st.pause = max(0, l.paused.Sub(now))
 	}
 	st.ends = append(st.ends, l.ended[from:]...)
+	if now.Sub(l.asked) < l.hold {
+		st.asked, st.seen = l.asked, l.seen
+	}
 	l.told, l.urgent = len(l.ended), false
 	l.busy, l.late, l.due = true, false, now.Add(l.budget)
 	l.kept = st.reserve
@@ -178,7 +181,8 @@ func (l *limiter) receive(st *step, r *reply, err error) {
 }
 
 // forgotten reports whether the store lost what it knew, or counts it for too short
-// a time because its clock was set forward. After a hold without an answer, it had
+// a time because its clock was set forward and another process asked before this one
+// could tell. After a hold without an answer, it had
 // nothing to know.
 func (l *limiter) forgotten(r *reply, now time.Time) bool {
 	switch {

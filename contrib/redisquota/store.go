@@ -37,6 +37,9 @@ type step struct {
 	want       [lanes]int
 	open, ends []trip
 	sent       time.Time
+	// asked and seen are when the previous step was sent and answered; zero if that
+	// was too long ago to tell whether the store's clock was set since.
+	asked, seen time.Time
 }
 
 // reply is what the store answers.
@@ -60,18 +63,36 @@ type reply struct {
 
 const replyFields = 16
 
+// run executes a step. If the previous one lies further back by the store's clock
+// than by the process's own, the store does nothing, and the step is sent again once
+// it is known whether its clock was set forward.
 func (s *store) run(ctx context.Context, st *step) (*reply, error) {
+	var longest time.Duration
+	if !st.asked.IsZero() {
+		longest = st.sent.Sub(st.asked) + st.hold/100
+	}
+	r, err := s.send(ctx, st, longest, 0)
+	if err != nil || longest == 0 || r.since <= longest {
+		return r, err
+	}
+	if r.since <= time.Since(st.asked)+st.hold/100 { // the step was late
+		return s.send(ctx, st, 0, 0)
+	}
+	return s.send(ctx, st, longest, max(time.Microsecond, r.since-st.sent.Sub(st.seen)))
+}
+
+func (s *store) send(ctx context.Context, st *step, longest, ahead time.Duration) (*reply, error) {
 	settle := 0
 	if st.settle {
 		settle = 1
 	}
-	args := make([]any, 0, 16+2*len(st.open)+6*len(st.ends))
+	args := make([]any, 0, 18+2*len(st.open)+6*len(st.ends))
 	args = append(args, s.process, st.number, st.quota, st.hold.Microseconds(), st.lease.Microseconds(), st.reserve,
 		settle, st.processes, st.pause.Microseconds(), st.first)
 	for _, n := range st.want {
 		args = append(args, n)
 	}
-	args = append(args, len(st.open))
+	args = append(args, longest.Microseconds(), ahead.Microseconds(), len(st.open))
 	for _, t := range st.open {
 		args = append(args, t.id, t.poll())
 	}

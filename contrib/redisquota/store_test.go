@@ -113,7 +113,7 @@ func TestACluster(t *testing.T) {
 			for range 2 {
 				rdb := c.Client()
 				t.Cleanup(func() { rdb.Close() })
-				processes = append(processes, newLimiter(t, rdb, n, window))
+				processes = append(processes, newLimiter(t, rdb, n, window, WithStoreTimeout(20*time.Second)))
 			}
 			calls := func() {
 				for range 2 {

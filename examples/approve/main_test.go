@@ -19,7 +19,7 @@ const question = `"payments" wants to call "pay" with "{\"amount\":\"49.90 EUR\"
 
 // decide runs the program with a person who types an answer a minute after the
 // question.
-func decide(t *testing.T, srv *connictest.Server, ctx context.Context, answer string) (string, error) {
+func decide(ctx context.Context, t *testing.T, srv *connictest.Server, answer string) (string, error) {
 	t.Helper()
 	in, keyboard := io.Pipe()
 	defer in.Close()
@@ -42,7 +42,7 @@ func TestApprove(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := connictest.New(t)
 				service.Furnish(srv)
-				if got, err := decide(t, srv, t.Context(), answer); err != nil || got != question+want {
+				if got, err := decide(t.Context(), t, srv, answer); err != nil || got != question+want {
 					t.Errorf("%q, %v", got, err)
 				}
 			})
@@ -80,7 +80,7 @@ func TestSomebodyElseApproves(t *testing.T) {
 		time.AfterFunc(30*time.Second, func() { srv.Approve("run-00000001") })
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		if got, err := decide(t, srv, ctx, "n\n"); err != nil || got != question+"Invoice 17 is paid.\n" {
+		if got, err := decide(ctx, t, srv, "n\n"); err != nil || got != question+"Invoice 17 is paid.\n" {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
@@ -93,7 +93,7 @@ func TestCtrlC(t *testing.T) {
 		service.Furnish(srv)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(30*time.Second, cancel)
-		if got, err := decide(t, srv, ctx, "y\n"); !errors.Is(err, context.Canceled) || got != question || srv.Executions("approvals.decide") > 0 {
+		if got, err := decide(ctx, t, srv, "y\n"); !errors.Is(err, context.Canceled) || got != question || srv.Executions("approvals.decide") > 0 {
 			t.Errorf("%q, %v", got, err)
 		}
 	})

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,14 +53,14 @@ func deploy(ctx context.Context, client *connic.Client, folder fs.FS, w io.Write
 	case err != nil:
 		return err
 	}
-	if len(d.LeftOut) > 0 {
-		fmt.Fprintln(w, "not sent:", strings.Join(d.LeftOut, ", "))
+	if _, err := fmt.Fprintf(w, "accepted as %s; not sent: %s\n", d.ID, cmp.Or(strings.Join(d.LeftOut, ", "), "nothing")); err != nil {
+		return err
 	}
 	phase := ""
 	d, err = client.Deployments.Wait(ctx, d.ID, connic.WithProgress(func(e connic.WaitEvent) {
 		if now := strings.TrimSpace(e.Status + " " + e.Phase); e.Err == nil && now != phase {
 			phase = now
-			fmt.Fprintf(w, "%3.0f s  %s\n", e.After.Seconds(), now)
+			_, _ = fmt.Fprintf(w, "%3.0f s  %s\n", e.After.Seconds(), now)
 		}
 	}))
 	if err != nil {

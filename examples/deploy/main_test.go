@@ -21,7 +21,7 @@ func TestDeploy(t *testing.T) {
 		srv := connictest.New(t)
 		var out bytes.Buffer
 		err := deploy(t.Context(), srv.Client(), os.DirFS("project"), &out)
-		for _, want := range []string{"not sent: README.md\n", "building build\n", "deployed: support\n"} {
+		for _, want := range []string{"accepted as deployment-00000001; not sent: README.md\n", "building build\n", "deployed: support\n"} {
 			if err != nil || !strings.Contains(out.String(), want) {
 				t.Errorf("%s%v", &out, err)
 			}

@@ -66,7 +66,9 @@ func events(w io.Writer) *connector.Mux {
 		return err
 	})
 	mux.HandlePayload("type", "refund", func(_ context.Context, d connector.Delivery) error {
-		var refund struct{ Order int }
+		var refund struct {
+			Order int `json:"order"`
+		}
 		if err := json.Unmarshal(d.Body, &refund); err != nil {
 			return connector.Permanent(err) // it would not fit the next time either
 		}

@@ -46,7 +46,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer inbox.Close()
+	defer func() { _ = inbox.Close() }()
 	mux := http.NewServeMux()
 	mux.Handle("POST /hooks/connic", receiver(inbox, secret))
 	server := &http.Server{Addr: "localhost:8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}

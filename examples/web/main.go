@@ -42,7 +42,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	mux := http.NewServeMux()
 	mux.Handle("POST /ask", ask(client))
 	server := &http.Server{

@@ -60,7 +60,7 @@ func TestTheLogHasNoSecrets(t *testing.T) {
 		}
 	}
 	secrets = append(secrets, created.Config.Text("secret"))
-	resp, err := http.Get(created.URL + "?secret=" + created.Config.Text("secret")) //nolint:noctx // it responds at once
+	resp, err := http.Get(created.URL + "?secret=" + created.Config.Text("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}

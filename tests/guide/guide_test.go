@@ -1,4 +1,5 @@
-// Package guide compiles and runs the code of the README and of docs/guide.
+// Package guide compiles and runs the code of the README, of docs/guide and of
+// docs/llms.txt.
 package guide
 
 import (
@@ -82,7 +83,7 @@ var packages = map[string]string{
 	"connic": "github.com/connic-go/connic", "connector": "github.com/connic-go/connic/connector",
 	"connictest": "github.com/connic-go/connic/connictest", "redisquota": "github.com/connic-go/connic/contrib/redisquota",
 	"connicotel": "github.com/connic-go/connic/contrib/otel", "chat": "github.com/connic-go/connic/contrib/chat",
-	"redis": "github.com/redis/go-redis/v9", "synctest": "testing/synctest", "http": "net/http", "json": "encoding/json",
+	"redis": "github.com/redis/go-redis/v9", "synctest": "testing/synctest", "http": "net/http", "httptest": "net/http/httptest", "json": "encoding/json",
 	"sql": "database/sql", "slog": "log/slog", "url": "net/url", "rand": "crypto/rand", "fs": "io/fs", "filepath": "path/filepath", "fstest": "testing/fstest",
 	"tls": "crypto/tls", "x509": "crypto/x509",
 }
@@ -134,7 +135,8 @@ func goroot() string {
 }
 
 // workspace makes a module in which the documents' code finds the modules of
-// this repository, and writes the code there, each block in a folder of its own.
+// this repository, and writes the code there, each block that declares names in a
+// folder of its own.
 func workspace(t *testing.T, found []block) string {
 	t.Helper()
 	top, err := filepath.Abs("../..")
@@ -166,8 +168,11 @@ func workspace(t *testing.T, found []block) string {
 	write("go.work", "go "+newest+"\n\n"+use)
 	write("go.mod", "module guide\n\ngo 1.25.0\n")
 	for i, b := range found {
-		name := [...]string{program: "main.go", test: "code_test.go", other: "code.go", statements: "code.go"}[b.kind]
-		write(fmt.Sprintf("b%d/%s", i, name), b.source(t))
+		name := fmt.Sprintf("b%d/%s", i, [...]string{program: "main.go", test: "code_test.go", other: "code.go", statements: ""}[b.kind])
+		if b.kind == statements { // they declare no name, and one package is compiled faster than many
+			name = fmt.Sprintf("statements/b%d.go", i)
+		}
+		write(name, b.source(t))
 	}
 	return dir
 }
@@ -198,7 +203,7 @@ func TestTheGuide(t *testing.T) {
 	}
 	var found []block
 	kinds := make(map[int]int)
-	for _, page := range append(pages, "../../README.md", "../../docs/choosing.md", "../../docs/doctor.md") {
+	for _, page := range append(pages, "../../README.md", "../../docs/choosing.md", "../../docs/doctor.md", "../../docs/llms.txt") {
 		for _, b := range blocks(t, page) {
 			found = append(found, b)
 			kinds[b.kind]++
@@ -295,7 +300,7 @@ func changes(srv *connictest.Server) (n int) {
 }
 
 // service starts a fake for a program of the guide, and puts a folder of documents
-// where it works.
+// and one of agents where it works.
 func service(t *testing.T, work string) *connictest.Server {
 	t.Helper()
 	srv := connictest.NewServer(t)
@@ -315,8 +320,11 @@ func service(t *testing.T, work string) *connictest.Server {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	for name, text := range map[string]string{"refunds.md": "Refunds are paid within 14 days.\n", "orders/returns.md": "Returns are free.\n"} {
-		path := filepath.Join(work, "handbook", name)
+	for name, text := range map[string]string{
+		"handbook/refunds.md": "Refunds are paid within 14 days.\n", "handbook/orders/returns.md": "Returns are free.\n",
+		"agents-project/agents/greeter.yaml": "version: \"1.0\"\nname: greeter\ntype: llm\n",
+	} {
+		path := filepath.Join(work, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 	"github.com/connic-go/connic/contrib/redisquota/internal/redistest"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // The demand is five minutes on a machine that does nothing else; the figures of
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	logging.Disable()
 	// The processes wait most of the time: more of them than processors do no harm.
 	flag.Parse()
 	if err := flag.Set("test.parallel", "16"); err != nil {

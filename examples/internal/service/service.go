@@ -61,7 +61,7 @@ func deliver(target string, events ...func(*connictest.Server, *connictest.Outbo
 	go func() {
 		for {
 			for _, event := range events {
-				time.Sleep(time.Second) //nolint:forbidigo // it ends with the process
+				time.Sleep(time.Second)
 				event(srv, out)
 			}
 		}

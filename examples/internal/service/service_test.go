@@ -36,7 +36,6 @@ func TestFake(t *testing.T) {
 	}
 }
 
-//nolint:paralleltest // it changes the environment
 func TestDeliverEvents(t *testing.T) {
 	t.Setenv("CONNIC_SIGNING_SECRET", "")
 	bodies := make(chan string, 10)

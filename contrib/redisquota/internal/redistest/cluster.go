@@ -27,9 +27,9 @@ type Node struct {
 }
 
 // StartCluster starts a cluster of n nodes, which have equal parts of the slots. It
-// needs Redis 7, and takes half a minute at most. Stop it.
+// needs Redis 7, and takes a minute at most. Stop it.
 func StartCluster(n int) (*Cluster, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c := &Cluster{}
 	if err := c.start(ctx, n); err != nil {

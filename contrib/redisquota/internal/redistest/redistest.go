@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,6 +28,7 @@ type Server struct {
 	args []string
 	dir  string
 	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd has exited
 }
 
 // Start starts a server. Stop it.
@@ -39,26 +41,38 @@ func start(args func(s *Server, port string) ([]string, error)) (*Server, error)
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, ErrMissing
 	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", port), dir: dir}
-	s.args, err = args(s, port)
-	if err == nil {
-		s.args = append([]string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}, s.args...)
-		err = s.Run()
+	for range 3 {
+		s := &Server{dir: dir}
+		if err = s.start(args); err == nil {
+			return s, nil
+		}
+		if !errors.Is(err, errExited) {
+			break
+		}
 	}
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, err
-	}
-	return s, nil
+	_ = os.RemoveAll(dir)
+	return nil, err
 }
+
+func (s *Server) start(args func(s *Server, port string) ([]string, error)) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	s.Addr = net.JoinHostPort("127.0.0.1", port)
+	if s.args, err = args(s, port); err != nil {
+		return err
+	}
+	s.args = append([]string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir}, s.args...)
+	return s.Run()
+}
+
+// errExited is that of a port that something else has taken meanwhile.
+var errExited = errors.New("redis-server has exited")
 
 func freePort() (string, error) {
 	var config net.ListenConfig
@@ -79,22 +93,31 @@ func (s *Server) Run() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
+	s.done = make(chan struct{})
+	go func() {
+		_ = s.cmd.Wait()
+		close(s.done)
+	}()
+	id := fmt.Sprintf("process_id:%d\r\n", s.cmd.Process.Pid)
 	opts := s.Options()
 	opts.MaxRetries, opts.DialerRetries = -1, 1
 	rdb := redis.NewClient(opts)
 	defer func() { _ = rdb.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		var dialer net.Dialer
 		conn, err := dialer.DialContext(ctx, "tcp", s.Addr) // the driver would write to standard error
 		if err == nil {
 			_ = conn.Close()
-			if err = rdb.Ping(ctx).Err(); err == nil {
+			var info string
+			if info, err = rdb.Info(ctx, "server").Result(); err == nil && strings.Contains(info, id) {
 				return nil
 			}
 		}
 		select {
+		case <-s.done:
+			return errExited
 		case <-ctx.Done():
 			s.Kill()
 			return fmt.Errorf("redis-server does not answer: %w", err)
@@ -106,7 +129,7 @@ func (s *Server) Run() error {
 // Kill ends the server at once.
 func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	<-s.done
 }
 
 // Stop ends the server for good.

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/connic-go/connic"
+)
+
+// WaitProgress returns an option for waits that shows their progress, and says
+// once which approval a run awaits.
+func (a *App) WaitProgress() connic.WaitOption {
+	said := ""
+	return connic.WithProgress(func(e connic.WaitEvent) {
+		after := e.After.Round(time.Second)
+		switch {
+		case e.ID == "":
+			a.Progress.Show("the request waits %v for its turn (%s)", e.Next.Round(time.Second), e.Phase)
+		case e.Err != nil:
+			a.Progress.Show("%s %s: the last look failed and is repeated: %v", e.Kind, e.ID, e.Err)
+		default:
+			a.Progress.Show("%s %s: %s, %v", e.Kind, e.ID, e.Status, after)
+		}
+		if e.Run != nil && e.Run.Approval != nil && e.Run.Approval.ID != said {
+			said = e.Run.Approval.ID
+			a.Progress.Say("run %s awaits approval %s", e.ID, said)
+		}
+	})
+}
+
+// Left says on standard error that runs go on, if err ended the wait for them
+// without canceling them. Cancel is whether that was asked for.
+func (a *App) Left(err error, cancel bool) {
+	var wait *connic.WaitError
+	if errors.As(err, &wait) && len(wait.Pending) > 0 && !cancel {
+		a.Progress.Say("the run goes on: connicctl runs watch %s", wait.Pending[0])
+	}
+}
+
+// Unknown adds to an error after which a run may have been started how to find
+// it. The request was sent after the given time.
+func Unknown(err error, agent string, since time.Time) error {
+	if !errors.Is(err, connic.ErrOutcomeUnknown) {
+		return err
+	}
+	if agent != "" {
+		agent = " --agent " + agent
+	}
+	return fmt.Errorf("%w; look before you repeat it: connicctl runs list%s --since %s", err, agent, since.Add(-time.Minute).UTC().Format(time.RFC3339))
+}
+
+// Failures returns the error of a command that went on after the failures of some
+// of several items. It says each, unless there is one item. Its exit status is
+// that of all of them joined.
+func (a *App) Failures(failed []error, items int) error {
+	switch {
+	case len(failed) == 0:
+		return nil
+	case items == 1:
+		return failed[0]
+	}
+	for _, err := range failed {
+		a.Progress.Say("connicctl: %s", strings.TrimPrefix(err.Error(), "connic: "))
+	}
+	return &ExitError{ExitStatus(errors.Join(failed...)), fmt.Errorf("%d of %d failed", len(failed), items)}
+}

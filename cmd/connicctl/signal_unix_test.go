@@ -1,0 +1,86 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+)
+
+// TestMain runs the program itself in processes that tests start.
+func TestMain(m *testing.M) {
+	if os.Getenv("CONNICCTL_TEST_PROGRAM") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// A signal that arrives twice at once, as the program timeout sends it, interrupts
+// once. A later one ends the program.
+func TestRepeatedSignals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal)
+		canceled, ended := false, false
+		go interrupt(signals, func() { canceled = true }, func() { ended = true })
+		for i, want := range []bool{false, false, true} {
+			if i == 2 {
+				time.Sleep(time.Second)
+			}
+			signals <- syscall.SIGTERM
+			synctest.Wait()
+			if !canceled || ended != want {
+				t.Errorf("after %d signals: %v, %v", i+1, canceled, ended)
+			}
+		}
+	})
+}
+
+// A signal interrupts the program in order: the run is canceled.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	fake := connictest.NewServer(t)
+	running, ended := make(chan string, 1), make(chan error, 1)
+	fake.Agent("slow", func(ctx context.Context, in connictest.Input) (any, error) {
+		running <- in.RunID
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	program := exec.CommandContext(t.Context(), os.Args[0], "agents", "trigger", "slow", "x", "--cancel")
+	program.Env = append(os.Environ(), "CONNICCTL_TEST_PROGRAM=1", "CONNIC_API_URL="+fake.URL(),
+		"CONNIC_PROJECT_ID="+connictest.ProjectID, "CONNIC_API_KEY="+string(fake.Key()), "XDG_CACHE_HOME="+t.TempDir())
+	var stderr bytes.Buffer
+	program.Stderr = &stderr
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { ended <- program.Wait() }()
+	var id string
+	select {
+	case id = <-running:
+	case err := <-ended:
+		t.Fatal(err, stderr.String())
+	}
+	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := <-ended; !errors.As(err, &exit) || exit.ExitCode() != 130 || !strings.Contains(stderr.String(), "canceled") {
+		t.Errorf("%v: %s", err, stderr.String())
+	}
+	run, err := fake.Client().Runs.Wait(t.Context(), id)
+	if run == nil || run.Status != connic.RunCancelled {
+		t.Error(run, err)
+	}
+}
