@@ -125,8 +125,6 @@ func load(file string) (j job, err error) {
 	if err := json.Unmarshal([]byte(first), &j); err != nil {
 		return j, fmt.Errorf("nothing was sent: delete %s: %w", file, err)
 	}
-	if json.Unmarshal([]byte(second), &j) != nil {
-		j.RunID = "" // to be searched for
-	}
+	_ = json.Unmarshal([]byte(second), &j) // an incomplete id is searched for
 	return j, nil
 }

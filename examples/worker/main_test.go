@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,15 +113,15 @@ func TestTwoWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := connictest.New(t)
 		service.Furnish(srv)
-		var both sync.WaitGroup
-		for range 2 {
-			both.Go(func() {
-				if got, err := life(t, srv, file, time.Minute); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) || err == nil && got != answer {
-					t.Errorf("%q, %v", got, err)
-				}
-			})
+		// Neither has seen the file of the other.
+		for _, want := range []error{nil, fs.ErrExist} {
+			if _, err := start(t.Context(), srv.Client(), file, "How long?"); !errors.Is(err, want) {
+				t.Error(err)
+			}
 		}
-		both.Wait()
+		if got, err := life(t, srv, file, time.Minute); err != nil || got != answer {
+			t.Errorf("%q, %v", got, err)
+		}
 		if n := srv.Executions("agents.trigger"); n != 1 {
 			t.Errorf("%d runs", n)
 		}
