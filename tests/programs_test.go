@@ -30,6 +30,7 @@ var programs = map[string][][]string{
 	"examples/team":                    {nil},
 	"examples/typed":                   {nil},
 	"examples/worker":                  {nil},
+	"examples/bulk":                    {{"-agent", "a", "inputs.jsonl"}},
 	"examples/apps/audit-export":       {{"-out", "out.jsonl", "-state", "state"}},
 	"examples/apps/ci-gate":            {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
 	"examples/apps/cost-report":        {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
@@ -72,7 +73,7 @@ func TestProgramsShowNoKey(t *testing.T) {
 					_, _ = io.WriteString(w, fill.Replace(answer.body))
 				}))
 				dir := t.TempDir()
-				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text", "folder/a.md": "text", "project/agents/a.yaml": "name: a"} {
+				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text", "folder/a.md": "text", "inputs.jsonl": `{"id": "order-1", "message": "m"}`, "project/agents/a.yaml": "name: a"} {
 					if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
 						t.Fatal(err)
 					}
