@@ -23,6 +23,13 @@ const programKey = "cnc_CANARY-9f8e7d6c5b4a"
 // make them use the service.
 var programs = map[string][][]string{
 	"examples/quickstart":   {{"-agent", "a", "-timeout", "5s"}},
+	"examples/approve":      {nil},
+	"examples/costs":        {nil},
+	"examples/deploy":       {{"project"}},
+	"examples/knowledge":    {{"folder", "question"}},
+	"examples/team":         {nil},
+	"examples/typed":        {nil},
+	"examples/worker":       {nil},
 	"examples/bulk":         {{"-agent", "a", "inputs.jsonl"}},
 	"examples/apps/ci-gate": {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
 	"examples/apps/ingest":  {{"-timeout", "5s", "folder"}},
@@ -67,7 +74,7 @@ func TestProgramsShowNoKey(t *testing.T) {
 					_, _ = io.WriteString(w, fill.Replace(answer.body))
 				}))
 				dir := t.TempDir()
-				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text", "inputs.jsonl": `{"id": "order-1", "message": "m"}`} {
+				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text", "folder/a.md": "text", "inputs.jsonl": `{"id": "order-1", "message": "m"}`, "project/agents/a.yaml": "name: a"} {
 					if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
 						t.Fatal(err)
 					}

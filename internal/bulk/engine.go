@@ -57,6 +57,7 @@ type engine[In, Out, Part any] struct {
 	first int   // index of the first input that was read and not started, or that would be read next
 
 	progress Progress
+	reported Progress // the last one that the caller was told
 	began    time.Time
 	took     time.Duration // by all that were collected in this call
 	timed    int
