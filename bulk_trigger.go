@@ -45,7 +45,8 @@ const (
 // a lock for what it shares with the body of the loop. Inputs are
 // started in their order and yielded in that of their ends. Each input that was
 // read is yielded once, except for those that the journal has as done and those
-// with the key of an earlier one, which are skipped. With an error, the result is:
+// with the key of an earlier one, which are skipped, and those that wait for the
+// rate limit when the call ends early. With an error, the result is:
 //
 //   - the run and a [*RunError]: the run ended badly
 //   - a run with at least its ID and a [*WaitError]: the wait for it ended first

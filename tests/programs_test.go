@@ -23,6 +23,7 @@ const programKey = "cnc_CANARY-9f8e7d6c5b4a"
 // make them use the service.
 var programs = map[string][][]string{
 	"examples/quickstart":              {{"-agent", "a", "-timeout", "5s"}},
+	"examples/bulk":                    {{"-agent", "a", "inputs.jsonl"}},
 	"examples/apps/audit-export":       {{"-out", "out.jsonl", "-state", "state"}},
 	"examples/apps/ci-gate":            {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
 	"examples/apps/cost-report":        {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
@@ -65,7 +66,7 @@ func TestProgramsShowNoKey(t *testing.T) {
 					_, _ = io.WriteString(w, fill.Replace(answer.body))
 				}))
 				dir := t.TempDir()
-				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text"} {
+				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text", "inputs.jsonl": `{"id": "order-1", "message": "m"}`} {
 					if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
 						t.Fatal(err)
 					}

@@ -68,10 +68,10 @@ type item[In, Out, Part any] struct {
 	Record
 	index  int // -1 if it was not read yet
 	in     In
-	given  bool        // in is set
-	noted  bool        // something is recorded of it
-	begun  bool        // it may have left
-	turn   atomic.Bool // it has left, or has been given up
+	given  bool         // in is set
+	noted  bool         // something is recorded of it
+	begun  bool         // it may have left
+	turn   atomic.Int32 // waits, left or halted
 	resent bool
 	lane   any
 	laned  bool
@@ -82,6 +82,13 @@ type item[In, Out, Part any] struct {
 	// pending is set if the wait for a part has ended before the part.
 	pending bool
 }
+
+// What became of the wait of an item for its turn.
+const (
+	waits int32 = iota
+	left
+	halted // nothing more is to leave
+)
 
 type collectable struct {
 	id         string
