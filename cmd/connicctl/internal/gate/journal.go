@@ -1,12 +1,12 @@
-package main
+package gate
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -16,12 +16,12 @@ import (
 
 // A journal is the state of a gate: what [connic.AgentsService.TriggerAll] records
 // about the runs, and what the bench records about the evaluations. It is in
-// memory and, with -state, in a file, so that a later process does not request and
+// memory and, with --journal, in a file, so that a later process does not request and
 // pay for them again. The gate opens and closes it, because the evaluations outlast
 // the call.
 type journal struct {
 	path string
-	file connic.Journal // nil without -state
+	file connic.Journal // nil without --journal
 
 	writing sync.Mutex // the file takes one Put at a time
 
@@ -44,6 +44,9 @@ func openJournal(path string) (*journal, error) {
 	if path == "" {
 		return j, nil
 	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
 	j.file = connic.FileJournal(path)
 	if err := j.file.Open(context.Background()); err != nil {
 		return nil, err
@@ -52,9 +55,6 @@ func openJournal(path string) (*journal, error) {
 		j.records[key] = record
 		return true
 	})
-	if err == nil && len(j.records) > 0 && j.records[""] == "" {
-		err = fmt.Errorf("%s was written by an earlier version of ci-gate: let that version finish it, or remove it, and all cases are triggered again", path)
-	}
 	if err != nil {
 		return nil, errors.Join(err, j.file.Close())
 	}
@@ -141,13 +141,13 @@ func (j *journal) note(c *Case, e evaluation) error {
 	return j.Put(context.Background(), map[string]string{forEvaluation + c.key: string(text)})
 }
 
-// finish closes the file, and removes it if there is nothing left to collect.
-func (j *journal) finish(settled bool) error {
+// finish closes the file, and removes it if nothing is left to collect.
+func (j *journal) finish(remove bool) error {
 	if j.file == nil {
 		return nil
 	}
 	err := j.file.Close()
-	if settled {
+	if remove {
 		err = errors.Join(err, os.Remove(j.path))
 	}
 	return err

@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"encoding/xml"
@@ -11,6 +11,10 @@ import (
 	"testing"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
+	"github.com/connic-go/connic/connictest"
+	"github.com/spf13/cobra"
 )
 
 func TestExpectations(t *testing.T) {
@@ -105,7 +109,7 @@ func TestFilesOfACase(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"agent": "a", "max_cost": "1.50 eur", "cases": [{"name": "n", "files": ["note.txt"]}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	suite, err := loadSuite(path)
+	suite, err := loadSuite(path, os.ReadFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,17 +119,24 @@ func TestFilesOfACase(t *testing.T) {
 	}
 }
 
-// hostile is a report of an agent that says what others would obey.
-func hostile() *report {
+// hostile calls f with a report of an agent that says what others would obey.
+func hostile(t *testing.T, f func(*report)) clitest.Result {
+	t.Helper()
 	output := "fine\n::set-output name=x::y\x1b[2J\x00]]>\ufffe\u202e<img src=x onerror=alert(1)> | `x` ![i](https://evil.example/p.png) @everyone"
 	run := &connic.Run{ID: "run-1", Status: connic.RunCompleted, Output: output, DurationMS: 1200, Currency: connic.EUR}
-	c := &Case{Name: "n\n::error::x"}
-	return &report{suite: "cases.yaml", results: []*Result{
-		{Case: c, Verdict: Failed, Why: "the output is " + output, Run: run, RunID: run.ID},
-		{Case: &Case{Name: "quiet"}, Verdict: Passed, Run: run, RunID: run.ID},
-		{Case: &Case{Name: "later"}, Verdict: Skipped, Why: "not started"},
-		{Case: &Case{Name: "lost"}, Verdict: Errored, Why: output},
-	}, err: errors.New("::stop::" + output)}
+	fake := connictest.New(t)
+	p := clitest.New(t, fake, func(a *cli.App) *cobra.Command {
+		return &cobra.Command{Use: "test", RunE: func(*cobra.Command, []string) error {
+			f(&report{app: a, suite: "cases.yaml", results: []*Result{
+				{Name: "n\n::error::x", Verdict: Failed, Why: "the output is " + output, Run: run, RunID: run.ID},
+				{Name: "quiet", Verdict: Passed, Run: run, RunID: run.ID},
+				{Name: "::later", Verdict: Skipped, Why: "not started"},
+				{Name: "::lost", Verdict: Errored, Why: output},
+			}, err: errors.New("::stop::" + output)})
+			return nil
+		}}
+	})
+	return p.Run("test")
 }
 
 func write(t *testing.T, f func(io.Writer) error) string {
@@ -139,7 +150,12 @@ func write(t *testing.T, f func(io.Writer) error) string {
 
 func TestHostileTable(t *testing.T) {
 	t.Parallel()
-	got := write(t, hostile().table)
+	r := hostile(t, func(r *report) {
+		if err := (&options{}).write(r.app, []*report{r}); err != nil {
+			t.Error(err)
+		}
+	})
+	got := r.Out + r.Err
 	if regexp.MustCompile(`(?m)^\s*::`).MatchString(got) || strings.ContainsAny(got, "\x1b\x00\u202e\r") {
 		t.Errorf("the table commands its reader:\n%q", got)
 	}
@@ -147,7 +163,8 @@ func TestHostileTable(t *testing.T) {
 
 func TestHostileSummary(t *testing.T) {
 	t.Parallel()
-	got := write(t, hostile().summary)
+	var got string
+	hostile(t, func(r *report) { got = write(t, r.summary) })
 	for _, bad := range []string{"<img", "![", "](", "`x", "| `", "https://", "@everyone", "\x1b"} {
 		if strings.Contains(got, bad) {
 			t.Errorf("the summary contains %q:\n%s", bad, got)
@@ -163,9 +180,11 @@ func TestHostileSummary(t *testing.T) {
 func TestJUnit(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "junit.xml")
-	if err := replaceFile(path, hostile().junit); err != nil {
-		t.Fatal(err)
-	}
+	hostile(t, func(r *report) {
+		if err := (&options{junit: path}).write(r.app, []*report{r}); err != nil {
+			t.Error(err)
+		}
+	})
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +217,7 @@ func TestJUnit(t *testing.T) {
 	if s.Cases[0].Failure == nil || s.Cases[1].Failure != nil || s.Cases[2].Skipped == nil || s.Cases[3].Error == nil {
 		t.Errorf("got %+v", s.Cases)
 	}
-	if !strings.Contains(s.Cases[1].Out, "?]]>?") || !strings.HasPrefix(s.Cases[1].Out, "fine\n::set") {
+	if !strings.Contains(s.Cases[1].Out, "]]>") || !strings.HasPrefix(s.Cases[1].Out, "fine\n::set") {
 		t.Errorf("got the output %q", s.Cases[1].Out)
 	}
 }

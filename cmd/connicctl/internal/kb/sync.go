@@ -7,7 +7,7 @@
 // fake. With CONNIC_API_KEY and CONNIC_PROJECT_ID set it needs a key with write
 // access to knowledge. It costs one request per changed file, plus one per poll and
 // 100 files for the wait.
-package main
+package kb
 
 import (
 	"cmp"

@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/connic-go/connic/internal/mask"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -32,6 +32,8 @@ type Suite struct {
 	// under it, which identifies its run if no response comes.
 	Marker string  `json:"marker"`
 	Cases  []*Case `json:"cases"`
+
+	name string // its path
 }
 
 // A Judge says which judge scores a case, and which score is good enough.
@@ -83,8 +85,8 @@ func (m money) set() bool { return m.Currency != "" }
 
 // loadSuite reads a file of cases, YAML or JSON, and the files that the cases
 // name. Nothing is triggered unless all of it is valid.
-func loadSuite(path string) (*Suite, error) {
-	raw, err := os.ReadFile(path)
+func loadSuite(path string, read func(string) ([]byte, error)) (*Suite, error) {
+	raw, err := read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +94,7 @@ func loadSuite(path string) (*Suite, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	suite.name = filepath.ToSlash(path)
 	return suite, nil
 }
 
@@ -185,7 +188,7 @@ func (c *Case) prepare(suite *Suite, folder string) error {
 		return err
 	}
 	sum := sha256.Sum256(all)
-	c.key = hex.EncodeToString(sum[:8]) + " " + shorten(progress.Clean(c.Name))
+	c.key = hex.EncodeToString(sum[:8]) + " " + mask.Line(c.Name, maxText)
 	return c.Expect.compile()
 }
 

@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 const (
@@ -58,14 +59,14 @@ func newBench(ctx context.Context, g *gate) (*bench, error) {
 				continue
 			}
 			if id != "" && id != judge.ID {
-				return nil, fmt.Errorf("there are several judges %q; name one by its id", name)
+				return nil, cli.Usage("there are several judges %q; name one by its id", name)
 			}
 			b.ids[name] = judge.ID
 		}
 	}
 	for name, id := range b.ids {
 		if id == "" {
-			return nil, fmt.Errorf("the agent %s has no judge %q", g.suite.Agent, name)
+			return nil, &cli.ExitError{Status: cli.ExitNotFound, Err: fmt.Errorf("the agent %s has no judge %q", g.suite.Agent, name)}
 		}
 	}
 	return b, nil
@@ -80,7 +81,7 @@ func (b *bench) add(ctx context.Context, r *Result) {
 		case <-ctx.Done():
 			return
 		}
-		judge := b.ids[r.Case.Judge.Name]
+		judge := b.ids[r.of.Judge.Name]
 		a := &asked{result: r, id: r.evaluation.ID, since: r.evaluation.Asked}
 		if a.since.IsZero() {
 			if done := b.ask(ctx, judge, a); done {
@@ -98,12 +99,12 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	r := a.result
 	a.since = time.Now()
 	r.evaluation.Asked = a.since
-	if err := b.gate.journal.note(r.Case, r.evaluation); err != nil {
+	if err := b.gate.journal.note(r.of, r.evaluation); err != nil {
 		b.gate.judged(r, nil, fmt.Errorf("not judged, because it cannot be noted down: %w", err))
 		return true
 	}
 	call := graced(ctx)
-	defer call.done()
+	defer call.Stop()
 	e, err := b.gate.client.Judges.Evaluate(call, judge, r.RunID)
 	switch {
 	case err == nil && e.Status.Finished():
@@ -112,12 +113,12 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	case err == nil:
 		a.id = e.ID
 		r.evaluation.ID = e.ID
-	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp(): // the list will show it, if it exists
+	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.unsent.Load(): // the list will show it, if it exists
 		return false
 	default:
 		r.evaluation.Asked = time.Time{}
 	}
-	if failed := b.gate.journal.note(r.Case, r.evaluation); failed != nil {
+	if failed := b.gate.journal.note(r.of, r.evaluation); failed != nil {
 		err = errors.Join(err, failed)
 	}
 	if err == nil || ctx.Err() != nil {
@@ -186,7 +187,7 @@ func (b *bench) identify(ctx context.Context, judge string, a *asked) error {
 		case a.id != "":
 			return nil
 		case time.Since(a.since) > missing:
-			return errors.New("the request for the evaluation got no response, and there is no evaluation of the run")
+			return fmt.Errorf("the request for the evaluation got no response, and there is no evaluation of the run: %w", connic.ErrOutcomeUnknown)
 		}
 		select {
 		case <-time.After(interval):

@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"bytes"
@@ -47,7 +47,7 @@ func (g *gate) find(ctx context.Context, lost []connic.JournalRecord) (map[strin
 	for pause := firstLook; len(wanted) > 0; pause = min(2*pause, maxPause) {
 		runs, err := g.recent(ctx, since.Add(-clocks))
 		if err != nil {
-			g.line.Say("searching for %d runs whose triggers got no response: %v", len(wanted), err)
+			g.app.Progress.Say("searching for %d runs whose triggers got no response: %v", len(wanted), err)
 		} else {
 			g.match(wanted, runs, found)
 		}
@@ -65,7 +65,7 @@ func (g *gate) find(ctx context.Context, lost []connic.JournalRecord) (map[strin
 
 // recent lists the agent's runs since a time, by input.
 func (g *gate) recent(ctx context.Context, since time.Time) (map[string][]*connic.Run, error) {
-	params := connic.RunListParams{AgentName: g.suite.Agent, CreatedAfter: since}
+	params := connic.RunListParams{AgentName: g.suite.Agent, CreatedAfter: since, EnvironmentID: g.app.EnvironmentID()}
 	runs := make(map[string][]*connic.Run)
 	for run, err := range g.client.Runs.All(ctx, &params) {
 		if err != nil {
@@ -95,11 +95,11 @@ func (g *gate) match(wanted map[string]bool, runs map[string][]*connic.Run, foun
 	missing, flying := make(map[string][]*Result), make(map[string]bool)
 	g.mu.Lock()
 	for _, r := range g.results {
-		record := records[r.Case.key]
-		if g.found[r.Case.key] != "" || record.State != connic.JournalSending && record.State != connic.JournalUnknown {
+		record := records[r.of.key]
+		if g.found[r.of.key] != "" || record.State != connic.JournalSending && record.State != connic.JournalUnknown {
 			continue
 		}
-		input := canonical(r.Case.input(g.suite.Marker, record.Marker))
+		input := canonical(r.of.input(g.suite.Marker, record.Marker))
 		missing[input] = append(missing[input], r)
 		flying[input] = flying[input] || record.State == connic.JournalSending && !r.lost // an earlier process's is lost
 	}
@@ -116,11 +116,11 @@ func (g *gate) match(wanted map[string]bool, runs map[string][]*connic.Run, foun
 		}
 		// Runs are interchangeable between cases with the same input.
 		for _, r := range results {
-			key := r.Case.key
+			key := r.of.key
 			if !wanted[key] || len(free) == 0 {
 				continue
 			}
-			g.line.Say("%s: its trigger got no response, but started run %s", r.Case.Name, free[0].ID)
+			g.app.Progress.Say("%s: its trigger got no response, but started run %s", r.Name, free[0].ID)
 			g.found[key], found[key] = free[0].ID, connic.Settlement{IDs: []string{free[0].ID}}
 			delete(wanted, key)
 			free = free[1:]

@@ -1,9 +1,11 @@
-package main
+package gate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,29 +13,29 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connictest"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
-// fixture is a fake with an agent, and the reports of a gate.
+// fixture is a fake with an agent, and the last result of the command.
 type fixture struct {
 	t      *testing.T
 	fake   *connictest.Server
 	client *connic.Client
-	said   strings.Builder
-	table  strings.Builder
+	p      *clitest.Program
+	clitest.Result
 }
 
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, test func(t *testing.T, h *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &fixture{t: t, fake: connictest.New()}
-		h.client = h.fake.Client(connic.WithTransport(tellFlight))
+		fake := connictest.New(t)
+		h := &fixture{t: t, fake: fake, client: fake.Client(), p: clitest.New(t, fake, Command)}
 		h.fake.Agent("support", echo)
 		test(t, h)
 		_ = h.client.Close()
-		h.fake.Close()
 	})
 }
 
@@ -47,29 +49,26 @@ func echo(ctx context.Context, in connictest.Input) (any, error) {
 	return "You said: " + in.Message, nil
 }
 
-// check runs a gate and returns its exit code.
-func (h *fixture) check(ctx context.Context, suite *Suite, conf options) int {
+// gate runs the command with a file of cases and returns its exit status.
+func (h *fixture) gate(ctx context.Context, suite string, args ...string) int {
 	h.t.Helper()
-	if conf.timeout == 0 {
-		conf.timeout = time.Hour
-	}
-	h.table.Reset()
-	return check(ctx, newSetup(h.client, suite, progress.New(&h.said)), "cases", conf, &h.table)
+	h.p.Files["cases.yaml"] = suite
+	h.Result = h.p.RunContext(ctx, append([]string{"gate", "cases.yaml"}, args...)...)
+	return h.Status
 }
 
-func (h *fixture) expect(code, want int, texts ...string) {
+func (h *fixture) expect(status, want int, texts ...string) {
 	h.t.Helper()
-	out := h.table.String()
-	if code != want {
-		h.t.Errorf("exit code %d, want %d", code, want)
+	if status != want {
+		h.t.Errorf("exit status %d, want %d", status, want)
 	}
 	for _, text := range texts {
-		if !strings.Contains(out, text) {
+		if !strings.Contains(h.Out+h.Err, text) {
 			h.t.Errorf("the report lacks %q", text)
 		}
 	}
 	if h.t.Failed() {
-		h.t.Logf("said:\n%s\nreport:\n%s", h.said.String(), out)
+		h.t.Logf("%s\n%s", h.Err, h.Out)
 	}
 }
 
@@ -81,17 +80,10 @@ func (h *fixture) executed(op string, want int) {
 }
 
 // parse makes a suite of YAML lines below agent.
-func parse(t *testing.T, yaml string) *Suite {
-	t.Helper()
-	suite, err := parseSuite([]byte("agent: support\n"+yaml), false, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return suite
-}
+func parse(_ *testing.T, yaml string) string { return "agent: support\n" + yaml }
 
 // cases makes a suite of n cases that pass.
-func cases(t *testing.T, n int, head string) *Suite {
+func cases(t *testing.T, n int, head string) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString(head + "\ncases:\n")
@@ -121,10 +113,10 @@ func TestHardTimes(t *testing.T) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", Nth: 20, Times: 3, Status: 429, RetryAfter: "7"})
 		h.fake.Fault(connictest.Fault{Op: "runs.list", Nth: 2, Times: 5, Status: 503})
 		h.fake.Fault(connictest.Fault{Op: "runs.list", Nth: 9, Times: 2, Drop: true})
-		code := h.check(t.Context(), cases(t, 150, ""), options{})
-		h.expect(code, exitPassed, "150 of 150 cases passed; cost 1.50 EUR")
+		code := h.gate(t.Context(), cases(t, 150, ""))
+		h.expect(code, cli.ExitDone, "150 of 150 cases passed; cost 1.50 EUR")
 		h.executed("agents.trigger", 150)
-		if !strings.Contains(h.said.String(), "but started run") {
+		if !strings.Contains(h.Err, "but started run") {
 			t.Error("no lost run was found")
 		}
 	})
@@ -145,9 +137,9 @@ func TestAmbiguousRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1})
-		code := h.check(t.Context(), cases(t, 2, ""), options{})
+		code := h.gate(t.Context(), cases(t, 2, ""))
 		_ = other.Close()
-		h.expect(code, exitIncomplete, "no run is certainly its own", "1 of 2 cases passed, 1 without a result")
+		h.expect(code, cli.ExitUnknown, "no run is certainly its own", "1 of 2 cases passed, 1 without a result")
 		h.executed("agents.trigger", 3)
 	})
 }
@@ -158,8 +150,8 @@ func TestLostTwins(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: 2})
 		suite := parse(t, "cases:\n- {name: a, message: same}\n- {name: b, message: same}\n- {name: c, payload: {x: 1, y: [2.50]}}\n")
-		code := h.check(t.Context(), suite, options{})
-		h.expect(code, exitPassed, "3 of 3 cases passed")
+		code := h.gate(t.Context(), suite)
+		h.expect(code, cli.ExitDone, "3 of 3 cases passed")
 		h.executed("agents.trigger", 3)
 	})
 }
@@ -168,8 +160,8 @@ func TestLostPayload(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: -1})
-		code := h.check(t.Context(), parse(t, "cases:\n- {name: c, payload: {y: [2.50], x: '1'}}\n"), options{})
-		h.expect(code, exitPassed, "1 of 1 cases passed")
+		code := h.gate(t.Context(), parse(t, "cases:\n- {name: c, payload: {y: [2.50], x: '1'}}\n"))
+		h.expect(code, cli.ExitDone, "1 of 1 cases passed")
 		h.executed("agents.trigger", 1)
 	})
 }
@@ -186,8 +178,8 @@ func TestLostMarked(t *testing.T) {
 		h.fake.Agent("support", func(context.Context, connictest.Input) (any, error) { return "ours", nil })
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: 2})
 		suite := parse(t, "marker: ref\ncases: [{name: a, payload: {x: 1}, expect: {equals: ours}}, {name: b, payload: {x: 1}, expect: {equals: ours}}]\n")
-		code := h.check(t.Context(), suite, options{})
-		h.expect(code, exitPassed, "2 of 2 cases passed")
+		code := h.gate(t.Context(), suite)
+		h.expect(code, cli.ExitDone, "2 of 2 cases passed")
 		h.executed("agents.trigger", 3)
 	})
 }
@@ -195,8 +187,8 @@ func TestLostMarked(t *testing.T) {
 func TestCostWithEstimate(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *fixture) {
-		code := h.check(t.Context(), cases(t, 20, "max_cost: 0.05 EUR\ncase_cost: 0.02 EUR"), options{})
-		h.expect(code, exitIncomplete, "the bound on the cost is reached", "cost 0.04 EUR", "16 not started")
+		code := h.gate(t.Context(), cases(t, 20, "max_cost: 0.05 EUR\ncase_cost: 0.02 EUR"))
+		h.expect(code, cli.ExitFailed, "the bound on the cost is reached", "cost 0.04 EUR", "16 not started")
 		h.executed("agents.trigger", 4)
 	})
 }
@@ -206,8 +198,8 @@ func TestCostOfALostRun(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *fixture) {
 		h.fake.Fault(connictest.Fault{Op: "agents.trigger", Drop: true, Times: 2})
-		code := h.check(t.Context(), cases(t, 20, "max_cost: 0.05 EUR\ncase_cost: 0.02 EUR"), options{timeout: 10 * time.Minute})
-		h.expect(code, exitIncomplete, "the bound on the cost is reached", "2 without a result")
+		code := h.gate(t.Context(), cases(t, 20, "max_cost: 0.05 EUR\ncase_cost: 0.02 EUR"), "--timeout", "10m")
+		h.expect(code, cli.ExitUnknown, "the bound on the cost is reached", "2 without a result")
 		if n := h.fake.Executions("agents.trigger"); n > 1 {
 			t.Errorf("%d runs beside two that may have been started are more than the bound", n)
 		}
@@ -227,8 +219,8 @@ func TestCostCrossed(t *testing.T) {
 					}
 					return echo(ctx, in)
 				})
-				code := h.check(t.Context(), cases(t, 20, head), options{state: filepath.Join(t.TempDir(), "state")})
-				h.expect(code, exitIncomplete, "the bound on the cost is reached", "the run was cancelled")
+				code := h.gate(t.Context(), cases(t, 20, head), "--journal", t.TempDir())
+				h.expect(code, cli.ExitFailed, "the bound on the cost is reached", "the run was cancelled")
 				if h.fake.Executions("runs.cancel") == 0 {
 					t.Error("no run was cancelled")
 				}
@@ -277,8 +269,8 @@ func TestJudged(t *testing.T) {
 		h.judge("other")
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluate", Nth: 2, After: true, Drop: true})
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluations", Times: 3, Status: 502})
-		code := h.check(t.Context(), parse(t, judgedCases), options{})
-		h.expect(code, exitIncomplete, "1 of 4 cases passed, 2 failed, 1 without a result",
+		code := h.gate(t.Context(), parse(t, judgedCases))
+		h.expect(code, cli.ExitFailed, "1 of 4 cases passed, 2 failed, 1 without a result",
 			"the judge scored 7 of 10, less than 80%; truth: half true", "does not contain \"something else\"", "out of tokens", "8/10")
 		h.executed("judges.evaluate", 3) // not for what failed already
 	})
@@ -286,14 +278,14 @@ func TestJudged(t *testing.T) {
 
 func TestJudgeIsAskedOnce(t *testing.T) {
 	t.Parallel()
-	state := filepath.Join(t.TempDir(), "state")
+	state := t.TempDir()
 	inBubble(t, func(t *testing.T, h *fixture) {
 		h.judge("quality")
 		suite := parse(t, "judge: {name: quality, min: 0.8}\ncases: [{name: good, message: good}, {name: also, message: also good}]")
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluate", After: true, Drop: true})
 		ctx := interruptedAfter(t, 12*time.Second)
-		h.expect(h.check(ctx, suite, options{state: state}), exitInterrupted, "the judge has not finished yet")
-		h.expect(h.check(t.Context(), suite, options{state: state}), exitPassed, "2 of 2 cases passed")
+		h.expect(h.gate(ctx, suite, "--journal", state), cli.ExitInterrupted, "the judge has not finished yet")
+		h.expect(h.gate(t.Context(), suite, "--journal", state), cli.ExitDone, "2 of 2 cases passed")
 		h.executed("agents.trigger", 2)
 		h.executed("judges.evaluate", 2)
 	})
@@ -305,8 +297,8 @@ func TestJudgeIsNotReached(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *fixture) {
 		h.judge("quality")
 		h.fake.Fault(connictest.Fault{Op: "judges.evaluate", Drop: true, Times: -1})
-		code := h.check(t.Context(), parse(t, "judge: {name: quality, min: 0.8}\ncases: [{name: good, message: good}]"), options{})
-		h.expect(code, exitIncomplete, "there is no evaluation of the run")
+		code := h.gate(t.Context(), parse(t, "judge: {name: quality, min: 0.8}\ncases: [{name: good, message: good}]"))
+		h.expect(code, cli.ExitUnknown, "there is no evaluation of the run")
 	})
 }
 
@@ -314,11 +306,11 @@ func TestJudgeIsNotReached(t *testing.T) {
 func TestUnknownJudge(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *fixture) {
-		code := h.check(t.Context(), parse(t, judgedCases), options{})
-		h.expect(code, exitUsage)
+		code := h.gate(t.Context(), parse(t, judgedCases))
+		h.expect(code, cli.ExitNotFound)
 		h.executed("agents.trigger", 0)
-		if !strings.Contains(h.said.String(), `has no judge "quality"`) {
-			t.Errorf("it says %q", h.said.String())
+		if !strings.Contains(h.Err, `has no judge "quality"`) {
+			t.Errorf("it says %q", h.Err)
 		}
 	})
 }
@@ -328,14 +320,14 @@ func TestRevokedKey(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *fixture) {
 		key := h.fake.Key()
-		h.client = h.fake.ClientWithKey(key, connic.WithTransport(tellFlight))
+		h.p.Env["CONNIC_API_KEY"] = string(key)
 		go func() {
 			<-time.After(6 * time.Second)
 			h.fake.RevokeKey(key)
 		}()
 		begin := time.Now()
-		code := h.check(t.Context(), cases(t, 200, ""), options{})
-		h.expect(code, exitIncomplete, "401 Unauthorized")
+		code := h.gate(t.Context(), cases(t, 200, ""))
+		h.expect(code, cli.ExitRefused, "401 Unauthorized")
 		if took := time.Since(begin); took > 5*time.Minute {
 			t.Errorf("it went on for %v", took)
 		}
@@ -349,8 +341,8 @@ func TestTimeout(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
-		code := h.check(t.Context(), cases(t, 3, ""), options{timeout: time.Minute})
-		h.expect(code, exitIncomplete, "-timeout is over", "the run was cancelled")
+		code := h.gate(t.Context(), cases(t, 3, ""), "--timeout", "1m")
+		h.expect(code, cli.ExitLater, "--timeout is over", "the run was cancelled")
 	})
 }
 
@@ -358,10 +350,10 @@ func TestTimeout(t *testing.T) {
 func TestTimeoutInLine(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *fixture) {
-		code := h.check(t.Context(), cases(t, 150, ""), options{timeout: 90 * time.Second})
-		h.expect(code, exitIncomplete, " not started; cost")
-		if got := h.fake.Executions("agents.trigger"); got > 120 || strings.Contains(h.table.String(), "without a result") {
-			t.Errorf("%d runs were started, in a report of\n%s", got, h.table.String())
+		code := h.gate(t.Context(), cases(t, 150, ""), "--timeout", "90s")
+		h.expect(code, cli.ExitLater, " not started; cost")
+		if got := h.fake.Executions("agents.trigger"); got > 120 || strings.Contains(h.Out, "without a result") {
+			t.Errorf("%d runs were started, in a report of\n%s", got, h.Out)
 		}
 	})
 }
@@ -369,24 +361,64 @@ func TestTimeoutInLine(t *testing.T) {
 func TestUnknownAgent(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *fixture) {
-		suite := cases(t, 3, "")
-		suite.Agent = "nobody"
-		h.expect(h.check(t.Context(), suite, options{}), exitIncomplete, "404 Not Found", "3 without a result")
+		suite := strings.Replace(cases(t, 3, ""), "support", "nobody", 1)
+		h.expect(h.gate(t.Context(), suite), cli.ExitNotFound, "404 Not Found", "3 without a result")
 	})
 }
 
-func TestExample(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := &fixture{t: t, fake: connictest.New()}
-		furnish(h.fake)
-		h.client = h.fake.Client(connic.WithTransport(tellFlight))
-		suite, err := parseSuite(example, false, ".")
-		if err != nil {
-			t.Fatal(err)
+// support is the agent of testdata/support.yaml.
+func support(_ context.Context, in connictest.Input) (any, error) {
+	in.Cost("0.0016", connic.EUR)
+	var order struct {
+		Order int `json:"order"`
+	}
+	if err := in.DecodePayload(&order); err == nil && order.Order > 0 {
+		if order.Order != 1207 {
+			return nil, errors.New("there is no such order")
 		}
-		h.expect(h.check(t.Context(), suite, options{}), exitPassed, "5 of 5 cases passed")
-		_ = h.client.Close()
-		h.fake.Close()
+		return map[string]any{"order": 1207, "total": 49.9, "items": []map[string]any{{"name": "cup"}, {"name": "kettle"}}}, nil
+	}
+	switch {
+	case strings.Contains(in.Message, "return"):
+		return "You can return goods within 30 days.", nil
+	case strings.Contains(in.Message, "arrive"):
+		return "We usually deliver within three working days, but I can't promise tomorrow.", nil
+	}
+	return "I am sorry that you had to ask again. I am looking for your parcel now.", nil
+}
+
+// Several files have one report, in each of its forms.
+func TestSeveralFiles(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	inBubble(t, func(t *testing.T, h *fixture) {
+		h.fake.Agent("support", support)
+		h.judge("politeness")
+		h.fake.Judge("politeness", func(context.Context, connictest.JudgeInput) (map[string]connictest.Score, error) {
+			return map[string]connictest.Score{"truth": {Points: 9}}, nil
+		})
+		h.p.Files["more.yaml"] = "agent: support\ncases: [{name: more, message: return, expect: {contains: 14 days}}]"
+		h.p.Env["GITHUB_STEP_SUMMARY"] = filepath.Join(folder, "summary.md")
+		h.Result = h.p.Run("gate", "testdata/support.yaml", "more.yaml", "-o", "jsonl", "--junit", filepath.Join(folder, "junit.xml"), "--outputs", filepath.Join(folder, "outputs"))
+		h.expect(h.Status, cli.ExitFailed, "testdata/support.yaml: 5 of 5 cases passed; cost 0.0080 EUR", "more.yaml: 0 of 1 cases passed, 1 failed", `does not contain "14 days"`)
+		var results []Result
+		for line := range strings.Lines(h.Out) {
+			var r Result
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatal(err)
+			}
+			results = append(results, r)
+		}
+		if len(results) != 6 || results[0].Verdict != Passed || results[0].Run.Output == "" || results[5].Suite != "more.yaml" || results[5].Verdict != Failed {
+			t.Errorf("%+v", results)
+		}
+		for file, want := range map[string]string{
+			"summary.md": "### ❌ more.yaml", "junit.xml": `name="more.yaml" tests="1" failures="1"`,
+			"outputs": "passed=5\nfailed=1\ncost=0.0096 EUR\njunit=" + filepath.Join(folder, "junit.xml") + "\n",
+		} {
+			if raw, err := os.ReadFile(filepath.Join(folder, file)); err != nil || !strings.Contains(string(raw), want) {
+				t.Errorf("%v: no %q in %s", err, want, raw)
+			}
+		}
 	})
 }

@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 // The times allowed after the end, for what no one will collect later.
@@ -25,20 +25,24 @@ type Verdict string
 
 // The verdicts.
 const (
-	Passed  Verdict = "pass"
-	Failed  Verdict = "FAIL"
-	Errored Verdict = "ERROR" // the outcome is unknown
-	Skipped Verdict = "skip"  // it was not started
+	Passed  Verdict = "passed"
+	Failed  Verdict = "failed"
+	Errored Verdict = "error"   // the outcome is unknown
+	Skipped Verdict = "skipped" // it was not started
 )
 
 // A Result is what is known about a case.
 type Result struct {
-	Case       *Case
-	Verdict    Verdict
-	Why        string
-	RunID      string
-	Run        *connic.Run // nil until it has ended
-	Evaluation *connic.Evaluation
+	Suite      string             `json:"suite"`
+	Name       string             `json:"case"`
+	Verdict    Verdict            `json:"result"`
+	Why        string             `json:"why,omitzero"`
+	RunID      string             `json:"run_id,omitzero"`
+	Run        *connic.Run        `json:"run,omitzero"` // nil until it has ended
+	Evaluation *connic.Evaluation `json:"evaluation,omitzero"`
+
+	of         *Case
+	err        error // why there is no verdict
 	evaluation evaluation
 	marker     string // of the trigger, if the suite has markers
 	lost       bool   // the trigger got no response
@@ -47,10 +51,10 @@ type Result struct {
 
 // A gate runs the cases of a suite.
 type gate struct {
+	app     *cli.App
 	client  *connic.Client
 	suite   *Suite
 	journal *journal
-	line    *progress.Line
 	judges  *bench
 	stop    context.CancelCauseFunc
 	found   map[string]string // runs by the keys of their cases; belongs to find
@@ -62,10 +66,10 @@ type gate struct {
 	ended   int
 }
 
-func newGate(client *connic.Client, suite *Suite, j *journal, line *progress.Line) *gate {
-	g := &gate{client: client, suite: suite, journal: j, line: line, byKey: make(map[string]*Result), found: make(map[string]string)}
+func newGate(a *cli.App, client *connic.Client, suite *Suite, j *journal) *gate {
+	g := &gate{app: a, client: client, suite: suite, journal: j, byKey: make(map[string]*Result), found: make(map[string]string)}
 	for _, c := range suite.Cases {
-		r := &Result{Case: c, evaluation: j.recall(c)}
+		r := &Result{Suite: suite.name, Name: c.Name, of: c, evaluation: j.recall(c)}
 		if suite.Marker != "" {
 			r.marker = rand.Text()
 		}
@@ -83,9 +87,6 @@ var errCost = errors.New("the bound on the cost is reached")
 func (g *gate) run(ctx context.Context, again bool) (err error) {
 	ctx, g.stop = context.WithCancelCause(ctx)
 	defer g.stop(nil)
-	if g.judges, err = newBench(ctx, g); err != nil {
-		return err
-	}
 	opts := []connic.BulkOption{
 		connic.WithMarker(func(key string) string { return g.byKey[key].marker }),
 		connic.WithSettle(g.find),
@@ -99,7 +100,7 @@ func (g *gate) run(ctx context.Context, again bool) (err error) {
 	}
 	inputs := func(yield func(string, connic.TriggerRequest) bool) {
 		for _, r := range g.results {
-			if !yield(r.Case.key, r.Case.marked(g.suite.Marker, r.marker)) {
+			if !yield(r.of.key, r.of.marked(g.suite.Marker, r.marker)) {
 				return
 			}
 		}
@@ -159,7 +160,7 @@ func (g *gate) collect(ctx context.Context, r *Result, run *connic.Run, err erro
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r.Verdict, r.Why = Errored, err.Error()
+	r.Verdict, r.Why, r.err = Errored, err.Error(), err
 	r.pending = run != nil && !errors.Is(err, connic.ErrNotFound) // the wait has failed
 	if errors.As(err, new(*connic.LimitError)) && run == nil {    // there is too little time for the quota
 		r.Verdict = Skipped
@@ -173,10 +174,10 @@ func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run) {
 	r.pending = false
 	r.Run = run
 	judge := false
-	switch r.Why = r.Case.Expect.check(run); {
+	switch r.Why = r.of.Expect.check(run); {
 	case r.Why != "":
 		r.Verdict = Failed // whatever a judge would say, which costs money too
-	case r.Case.Judge == nil || r.Case.Expect.wantsFailure():
+	case r.of.Judge == nil || r.of.Expect.wantsFailure():
 		r.Verdict = Passed
 	case run.ID == "":
 		r.Verdict, r.Why = Errored, "the run has no id for the judge"
@@ -199,13 +200,13 @@ func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 	r.Evaluation = e
 	switch {
 	case err != nil:
-		r.Verdict, r.Why = Errored, err.Error()
+		r.Verdict, r.Why, r.err = Errored, err.Error(), err
 	case e.Status != connic.EvaluationCompleted:
 		r.Verdict, r.Why = Errored, "the evaluation ended "+string(e.Status)+": "+e.Error
 	case e.MaxScore <= 0:
 		r.Verdict, r.Why = Errored, "the evaluation has no score"
-	case e.Share() < r.Case.Judge.Min:
-		r.Verdict, r.Why = Failed, fmt.Sprintf("the judge scored %v of %v, less than %v%%%s", e.Score, e.MaxScore, r.Case.Judge.Min*100, reasons(e))
+	case e.Share() < r.of.Judge.Min:
+		r.Verdict, r.Why = Failed, fmt.Sprintf("the judge scored %v of %v, less than %v%%%s", e.Score, e.MaxScore, r.of.Judge.Min*100, reasons(e))
 	default:
 		r.Verdict = Passed
 	}
@@ -228,7 +229,7 @@ func (g *gate) show() {
 	g.mu.Lock()
 	runs, ended := g.runs, g.ended
 	g.mu.Unlock()
-	g.line.Show("%d verdicts; runs: %v", ended, runs)
+	g.app.Progress.Show("%d verdicts; runs: %v", ended, runs)
 }
 
 // close settles open cases when the gate ends. Runs in progress are left to the
@@ -254,7 +255,7 @@ func (g *gate) close(cause error) {
 			r.pending = false
 		case r.RunID == "":
 			r.Verdict, r.Why = Errored, "the trigger got no response, and no run is certainly its own; one may have been started"
-			r.pending = true
+			r.pending, r.err = true, connic.ErrOutcomeUnknown
 		case keep:
 			r.Verdict, r.Why = Errored, "the run is still in progress"
 		default:
@@ -280,7 +281,7 @@ func (g *gate) findLast() {
 	records := g.journal.inputs()
 	var lost []connic.JournalRecord
 	for _, r := range g.results {
-		if record := records[r.Case.key]; r.lost && r.RunID == "" {
+		if record := records[r.of.key]; r.lost && r.RunID == "" {
 			lost = append(lost, record)
 		}
 	}
