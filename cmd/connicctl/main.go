@@ -11,6 +11,8 @@ import (
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/gate"
+	"github.com/connic-go/connic/cmd/connicctl/internal/kb"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
 	"github.com/spf13/cobra"
@@ -49,6 +51,8 @@ func run(ctx context.Context, p *cli.Process, args []string) int {
 func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
 		agents.Command,
+		gate.Command,
+		kb.Command,
 		runs.Command,
 		whoami.Command,
 	}

@@ -10,6 +10,8 @@ import (
 	"testing/fstest"
 	"testing/synctest"
 	"time"
+
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 // odd is a file system with one odd file.
@@ -61,7 +63,7 @@ func TestFilesThatHang(t *testing.T) {
 						ctx, interrupt := context.WithCancel(t.Context())
 						time.AfterFunc(time.Minute, interrupt)
 						begin := time.Now()
-						d.run(ctx, fsys, exitInterrupted, "")
+						d.run(ctx, fsys, cli.ExitInterrupted, "")
 						if took := time.Since(begin); took > 2*time.Minute {
 							t.Errorf("it ended after %v", took)
 						}
@@ -90,7 +92,7 @@ func TestFilesThatDeliverNothing(t *testing.T) {
 		fsys := odd{tree("a.md", "one", "b.md", "two"), "b.md", func(f fs.File) (fs.File, error) {
 			return oddFile{f, func() (int, error) { return 0, nil }}, nil
 		}}
-		lines := d.run(t.Context(), fsys, exitFailed, "1 uploaded, 0 deleted, 0 unchanged, 0 left out, 1 failed")
+		lines := d.run(t.Context(), fsys, cli.ExitOther, "1 uploaded, 0 deleted, 0 unchanged, 0 left out, 1 failed")
 		if !strings.Contains(lines, "b.md: multiple Read calls return no data or error") {
 			t.Errorf("the lines are\n%s", lines)
 		}

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/connic-go/connic"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 // A job is one ingestion of a folder.
@@ -22,7 +22,7 @@ type job struct {
 	where  place
 	fsys   fs.FS
 	state  *state
-	line   *progress.Line
+	app    *cli.App
 
 	found  *folder
 	upload []*file
@@ -31,12 +31,13 @@ type job struct {
 
 	same, uploaded, deleted, completed, unseen int
 
-	failed int
-	stop   error // why the job is incomplete
+	changes map[string]*change // by path
+	failed  []error
+	stop    error // why the job is incomplete
 }
 
 // ours marks the entries of this program in their metadata.
-const ours = "connic-ingest"
+const ours = "connicctl"
 
 type metadata struct {
 	By     string `json:"by"`
@@ -45,7 +46,7 @@ type metadata struct {
 }
 
 // plan compares the folder with the state.
-func (j *job) plan(conf options) error {
+func (j *job) plan(o options) error {
 	for _, name := range slices.Sorted(maps.Keys(j.found.files)) {
 		f := j.found.files[name]
 		if r, ok := j.state.known[name]; ok && r.SHA256 == f.sha256 {
@@ -58,15 +59,15 @@ func (j *job) plan(conf options) error {
 	for _, name := range slices.Sorted(maps.Keys(j.state.known)) {
 		switch {
 		case j.found.files[name] != nil, hidden(name):
-		case j.state.fresh && !conf.prune: // it may belong to another folder
+		case j.state.fresh && !o.prune: // it may belong to another folder
 			j.others = append(j.others, name)
 			delete(j.state.known, name)
-		case !conf.keep:
+		case !o.keep:
 			j.remove = append(j.remove, name)
 		}
 	}
-	if len(j.found.files) == 0 && len(j.remove) > 0 && !conf.empty {
-		return fmt.Errorf("the folder has no file to upload, and all %d entries would be deleted: use -empty to allow that", len(j.remove))
+	if len(j.found.files) == 0 && len(j.remove) > 0 && !o.empty {
+		return fmt.Errorf("the folder has no file to upload, and all %d entries would be deleted: use --empty to allow that", len(j.remove))
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ func (j *job) adopt(ctx context.Context) error {
 	for e, err := range j.client.Knowledge.All(ctx, &connic.EntryListParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace}) {
 		if err != nil {
 			if errors.Is(err, connic.ErrNotFound) || errors.Is(err, connic.ErrForbidden) {
-				j.line.Say("note: the entries in the service cannot be listed (%v): all files are uploaded, and nothing is deleted", err)
+				j.app.Progress.Say("note: the entries in the service cannot be listed (%v): all files are uploaded, and nothing is deleted", err)
 				return nil
 			}
 			return err
@@ -151,13 +152,14 @@ func (j *job) uploadAll(ctx context.Context) error {
 			case jobID == "":
 				j.unseen++
 			}
+			j.changed(f.path, "uploaded", nil)
 			if r.Value.Status == connic.JobFailed {
-				j.fail(f.path, errors.New("the ingestion failed"))
+				j.fail(f.path, cli.Failed("the ingestion failed"))
 			} else if err := j.state.note(record{Path: f.path, SHA256: f.sha256, JobID: jobID}); err != nil {
 				return err
 			}
 		}
-		j.line.Show("%s", bar("uploading", j.uploaded+j.failed, len(j.upload), j.failed))
+		j.app.Progress.Show("%s", bar("uploading", j.uploaded+len(j.failed), len(j.upload), len(j.failed)))
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -193,7 +195,7 @@ func (j *job) document(f *file) (connic.Document, error) {
 
 func (j *job) deleteAll(ctx context.Context) {
 	for i, name := range j.remove {
-		j.line.Show("%s", bar("deleting", i, len(j.remove), 0))
+		j.app.Progress.Show("%s", bar("deleting", i, len(j.remove), 0))
 		if j.stop = j.delete(ctx, name); j.stop != nil {
 			return
 		}
@@ -207,11 +209,12 @@ func (j *job) delete(ctx context.Context, name string) error {
 	switch {
 	case err == nil, errors.Is(err, connic.ErrNotFound): // already deleted
 		j.deleted++
+		j.changed(name, "deleted", nil)
 		return j.state.note(record{Path: name, Gone: true})
 	case ctx.Err() != nil, errors.Is(err, connic.ErrUnauthorized), errors.Is(err, connic.ErrForbidden):
 		return fmt.Errorf("%s is not deleted: %w", name, err)
 	}
-	j.fail(name, errors.New("not deleted: "+reason(err)))
+	j.fail(name, fmt.Errorf("not deleted: %w", err))
 	return nil
 }
 
@@ -234,7 +237,7 @@ func (j *job) wait(ctx context.Context) error {
 			j.completed += len(paths[got.ID])
 			err = j.settle(paths[got.ID])
 		case errors.As(err, &ended):
-			why := errors.New(cmp.Or(ended.Job.Error, err.Error()))
+			why := cli.Failed("%s", cmp.Or(ended.Job.Error, err.Error()))
 			err = nil
 			for _, name := range paths[got.ID] {
 				j.fail(name, why)
@@ -260,7 +263,7 @@ func (j *job) wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		j.line.Show("%s", bar("ingesting", j.completed+j.unseen, all, j.failed))
+		j.app.Progress.Show("%s", bar("ingesting", j.completed+j.unseen, all, len(j.failed)))
 	}
 	return nil
 }
@@ -276,8 +279,18 @@ func (j *job) settle(names []string) error {
 }
 
 func (j *job) fail(name string, err error) {
-	j.failed++
-	j.line.Say("%s: %s", name, reason(err))
+	j.failed = append(j.failed, err)
+	j.app.Progress.Say("%s: %s", name, reason(err))
+	j.changed(name, "failed", err)
+}
+
+// changed adds a change to those that are listed.
+func (j *job) changed(name, action string, err error) {
+	c := &change{Path: name, Action: action, Entry: entryID(name)}
+	if err != nil {
+		c.Error = reason(err)
+	}
+	j.changes[name] = c
 }
 
 // reason returns an error without what the line already says.
@@ -286,7 +299,7 @@ func reason(err error) string {
 	if errors.As(err, &path) {
 		return path.Err.Error()
 	}
-	return strings.TrimPrefix(err.Error(), "connic: ")
+	return strings.ReplaceAll(err.Error(), "connic: ", "")
 }
 
 // bar returns a progress bar.

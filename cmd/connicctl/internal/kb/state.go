@@ -55,7 +55,7 @@ func openState(name string, where place, dry bool) (*state, error) {
 	case errors.Is(err, connic.ErrJournalInUse):
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("the state file is none of this version: %w; without it, the program relies on the entries in the service", err)
+		return nil, fmt.Errorf("the state file is none of this version: %w; without it, the entries in the service are asked", err)
 	}
 	s.file = file
 	if err := s.read(); err != nil {
@@ -85,7 +85,7 @@ func (s *state) read() error {
 	case was.Environment == "":
 		return errors.New("is not a state file of this program")
 	}
-	return fmt.Errorf("is about namespace %q in environment %s, and not about %q in %s: name another file with -state", was.Namespace, was.Environment, s.where.Namespace, s.where.Environment)
+	return fmt.Errorf("is about namespace %q in environment %s, and not about %q in %s: name another file with --state", was.Namespace, was.Environment, s.where.Namespace, s.where.Environment)
 }
 
 // begin records what the service has said is there, and then where that is: if the

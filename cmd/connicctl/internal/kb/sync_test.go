@@ -16,8 +16,10 @@ import (
 	"testing/synctest"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connictest"
-	"github.com/connic-go/connic/examples/apps/internal/progress"
+	"github.com/spf13/cobra"
 )
 
 func tree(files ...string) fstest.MapFS {
@@ -28,25 +30,32 @@ func tree(files ...string) fstest.MapFS {
 	return fsys
 }
 
-// desk is a fake and what a user sees of the program. Make it in a bubble.
+// desk is a fake and what a user sees of the command. Make it in a bubble.
 type desk struct {
 	t      *testing.T
 	fake   *connictest.Server
 	client *connic.Client
-	conf   options
-	out    bytes.Buffer // of the last run
+	p      *clitest.Program
+	o      options
+	env    string // --env
+	clitest.Result
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	fake := connictest.New()
+	fake := connictest.New(t)
 	client := fake.Client()
-	t.Cleanup(fake.Close)
 	t.Cleanup(func() { _ = client.Close() })
-	return &desk{t: t, fake: fake, client: client, conf: options{namespace: "docs", state: filepath.Join(t.TempDir(), "state")}}
+	return &desk{t: t, fake: fake, client: client, p: clitest.New(t, fake), o: options{namespace: "docs", state: filepath.Join(t.TempDir(), "state")}}
 }
 
-// An environment may be one for tests, or one that takes no deployments.
+// key makes the command use another key.
+func (d *desk) key(permissions ...string) {
+	d.p.Env["CONNIC_API_KEY"] = string(d.fake.Key(permissions...))
+}
+
+// The environment is the default one, which may be one for tests or take no
+// deployments, or the one of --env.
 func TestEnvironments(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -54,41 +63,37 @@ func TestEnvironments(t *testing.T) {
 		d.fake.Environments(
 			connictest.Environment{ID: "e1", Name: "Production", IsDefault: true, CannotDeploy: true, TestEnvironmentID: "e2"},
 			connictest.Environment{ID: "e2", Name: "Tests", Type: connic.EnvironmentTest},
-			connictest.Environment{ID: "e3", Name: "twice"}, connictest.Environment{ID: "e4", Name: "Twice"}, connictest.Environment{ID: "e5", Name: "twice"},
 		)
-		for name, want := range map[string]string{"": "e1", "Production": "e1", "production": "e1", "e1": "e1", "tests": "e2", "e2": "e2", "Twice": "e4", "e5": "e5"} {
-			if got, err := find(t.Context(), d.client, name); got != want || err != nil {
-				t.Errorf("%s: %s, %v, want %s", name, got, err, want)
+		for i, env := range []string{"", "tests"} {
+			d.env, d.o.state = env, filepath.Join(t.TempDir(), "state")
+			d.run(t.Context(), tree("a.md", "a"), cli.ExitDone, "1 uploaded")
+			if page, err := d.client.Knowledge.List(t.Context(), &connic.EntryListParams{EnvironmentID: []string{"e1", "e2"}[i]}); err != nil || len(page.Items) != 1 {
+				t.Error(page, err)
 			}
 		}
-		for name, want := range map[string]string{"twice": "2 environments have the name twice", "TWICE": "3 environments", "nowhere": "no environment has the name or id nowhere"} {
-			if got, err := find(t.Context(), d.client, name); got != "" || err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %s, %v, want %s", name, got, err, want)
-			}
-		}
-		d.conf.environment = "tests"
-		d.run(t.Context(), tree("a.md", "a"), exitDone, "1 uploaded")
-		if page, err := d.client.Knowledge.List(t.Context(), &connic.EntryListParams{EnvironmentID: "e2"}); err != nil || len(page.Items) != 1 {
-			t.Error(page, err)
-		}
+		d.env = "nowhere"
+		d.run(t.Context(), tree("a.md", "a"), cli.ExitNotFound, "")
 	})
 }
 
-// run runs the program and compares the code and the last line.
-func (d *desk) run(ctx context.Context, fsys fs.FS, code int, summary string) string {
+// run runs the command with a file system in place of the folder, and compares the
+// exit status and what is on standard error, which it returns.
+func (d *desk) run(ctx context.Context, fsys fs.FS, status int, summary string) string {
 	d.t.Helper()
-	d.out.Reset()
-	var lines bytes.Buffer
-	if got := ingest(ctx, d.client, fsys, d.conf, progress.New(&lines), &d.out); got != code {
-		d.t.Errorf("exit code %d, want %d", got, code)
+	d.p.Commands = []func(*cli.App) *cobra.Command{func(a *cli.App) *cobra.Command {
+		return &cobra.Command{Use: "sync", RunE: func(cmd *cobra.Command, _ []string) error { return mirror(cmd.Context(), a, fsys, d.o) }}
+	}}
+	d.Result = d.p.RunContext(ctx, "sync", "--env", d.env)
+	if d.Status != status {
+		d.t.Errorf("exit status %d, want %d", d.Status, status)
 	}
-	if !strings.Contains(d.out.String(), summary) {
-		d.t.Errorf("got %q, want %q in it", d.out.String(), summary)
+	if !strings.Contains(d.Err, summary) {
+		d.t.Errorf("no %q", summary)
 	}
 	if d.t.Failed() {
-		d.t.Logf("%s", &lines)
+		d.t.Logf("%s\n%s", d.Err, d.Out)
 	}
-	return lines.String()
+	return d.Err
 }
 
 // entries are the contents in the service, by id.
@@ -121,14 +126,14 @@ func TestFollowsFolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		fsys := tree("a.md", "one", "sub/b.txt", "two", "c.csv", "x,y\n", ".git/d.md", "hidden", "e.go", "package e", "blank.md", " \n")
-		lines := d.run(t.Context(), fsys, exitDone, "3 uploaded, 0 deleted, 0 unchanged, 2 left out, 0 failed")
+		lines := d.run(t.Context(), fsys, cli.ExitDone, "3 uploaded, 0 deleted, 0 unchanged, 2 left out, 0 failed")
 		if !strings.Contains(lines, "e.go has an ending that the service does not take: left out\n") {
 			t.Errorf("the lines are\n%s", lines)
 		}
 		d.has(map[string]string{"docs/a.md": "one", "docs/sub=2Fb.txt": "two", "docs/c.csv": "x,y\n"})
 
 		sent := len(d.fake.Requests())
-		d.run(t.Context(), fsys, exitDone, "0 uploaded, 0 deleted, 3 unchanged")
+		d.run(t.Context(), fsys, cli.ExitDone, "0 uploaded, 0 deleted, 3 unchanged")
 		if got := len(d.fake.Requests()) - sent; got != 1 {
 			t.Errorf("%d requests although nothing changed, want 1 for the environment", got)
 		}
@@ -136,7 +141,7 @@ func TestFollowsFolder(t *testing.T) {
 		fsys["a.md"] = &fstest.MapFile{Data: []byte("ONE")}
 		delete(fsys, "c.csv")
 		before := d.fake.Executions("knowledge.upload_text")
-		d.run(t.Context(), fsys, exitDone, "1 uploaded, 1 deleted, 1 unchanged")
+		d.run(t.Context(), fsys, cli.ExitDone, "1 uploaded, 1 deleted, 1 unchanged")
 		if got := d.fake.Executions("knowledge.upload_text") - before; got != 1 {
 			t.Errorf("%d uploads, want 1", got)
 		}
@@ -149,21 +154,24 @@ func TestDryRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), exitDone, "2 uploaded")
-		d.conf.dry = true
-		state, err := os.ReadFile(d.conf.state)
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), cli.ExitDone, "2 uploaded")
+		d.o.dry = true
+		state, err := os.ReadFile(d.o.state)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.run(t.Context(), tree("a.md", "ONE", "c\x1b[2J.md", "three"), exitDone,
-			"changed  a.md\nnew      c\\x1b[2J.md\ndelete   b.md\nwould upload 2 and delete 1; 0 unchanged, 0 left out\n")
-		if again, err := os.ReadFile(d.conf.state); err != nil || !bytes.Equal(again, state) {
+		d.run(t.Context(), tree("a.md", "ONE", "c\x1b[2J.md", "three"), cli.ExitDone,
+			"would upload 2 and delete 1; 0 unchanged, 0 left out\n")
+		if want := "ACTION   PATH\nchanged  a.md\ndelete   b.md\nnew      c\\x1b[2J.md\n"; d.Out != want {
+			t.Errorf("got %q", d.Out)
+		}
+		if again, err := os.ReadFile(d.o.state); err != nil || !bytes.Equal(again, state) {
 			t.Errorf("the state changed, %v", err)
 		}
 		d.has(map[string]string{"docs/a.md": "one", "docs/b.md": "two"})
-		d.conf.state = filepath.Join(t.TempDir(), "none")
-		d.run(t.Context(), tree("a.md", "one"), exitDone, "would upload 0 and delete 0; 1 unchanged")
-		if _, err := os.Stat(d.conf.state); !errors.Is(err, fs.ErrNotExist) {
+		d.o.state = filepath.Join(t.TempDir(), "none")
+		d.run(t.Context(), tree("a.md", "one"), cli.ExitDone, "would upload 0 and delete 0; 1 unchanged")
+		if _, err := os.Stat(d.o.state); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("there is a state file: %v", err)
 		}
 	})
@@ -184,8 +192,8 @@ func TestInterrupted(t *testing.T) {
 			cancel() // the first ingestion ends within the wait for the quota
 			return nil
 		})
-		lines := d.run(ctx, fsys, exitInterrupted, " uploaded, 0 deleted")
-		if !strings.Contains(lines, "run it again to resume") || strings.Contains(lines, "canceled") {
+		lines := d.run(ctx, fsys, cli.ExitInterrupted, " uploaded, 0 deleted")
+		if !strings.Contains(lines, "the same command line resumes") || strings.Contains(lines, "canceled") {
 			t.Errorf("the lines are\n%s", lines)
 		}
 		d.fake.FailIngestion(nil)
@@ -193,7 +201,7 @@ func TestInterrupted(t *testing.T) {
 		if accepted == 0 || accepted == 100 {
 			t.Fatalf("%d uploads before the interruption, want some", accepted)
 		}
-		d.run(t.Context(), fsys, exitDone, "0 failed")
+		d.run(t.Context(), fsys, cli.ExitDone, "0 failed")
 		if again := d.fake.Executions("knowledge.upload_text") - 100; again > 8 {
 			t.Errorf("%d files were sent twice, want those under way at most", again)
 		}
@@ -208,8 +216,8 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), exitDone, "2 uploaded")
-		state, err := os.ReadFile(d.conf.state)
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), cli.ExitDone, "2 uploaded")
+		state, err := os.ReadFile(d.o.state)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,12 +225,12 @@ func TestKilled(t *testing.T) {
 		lines := strings.SplitAfter(string(state), "\n")
 		kept := slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, "b.md") })
 		half := strings.Join(kept, "") + `{"key":"b.md","record":{}}` + "\n" + `{"key":"b.md","record":{"sha2`
-		if err := os.WriteFile(d.conf.state, []byte(half), 0o600); err != nil {
+		if err := os.WriteFile(d.o.state, []byte(half), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		d.run(t.Context(), tree("a.md", "one"), exitDone, "0 uploaded, 1 deleted, 1 unchanged")
+		d.run(t.Context(), tree("a.md", "one"), cli.ExitDone, "0 uploaded, 1 deleted, 1 unchanged")
 		d.has(map[string]string{"docs/a.md": "one"})
-		d.run(t.Context(), tree("a.md", "one"), exitDone, "0 uploaded, 0 deleted, 1 unchanged")
+		d.run(t.Context(), tree("a.md", "one"), cli.ExitDone, "0 uploaded, 0 deleted, 1 unchanged")
 	})
 }
 
@@ -239,7 +247,7 @@ func TestFailures(t *testing.T) {
 			return nil
 		})
 		fsys := tree("bad/p.md", "poison", "good.md", "fine")
-		lines := d.run(t.Context(), fsys, exitFailed, "2 uploaded, 0 deleted, 0 unchanged, 0 left out, 1 failed")
+		lines := d.run(t.Context(), fsys, cli.ExitFailed, "2 uploaded, 0 deleted, 0 unchanged, 0 left out, 1 failed")
 		if !strings.Contains(lines, "bad/p.md: no text in it\n") {
 			t.Errorf("the lines are\n%s", lines)
 		}
@@ -247,11 +255,11 @@ func TestFailures(t *testing.T) {
 		// Which of the three uploads is refused is up to the scheduler.
 		maps.Copy(fsys, tree("c.md", "x", "d.md", "y"))
 		d.fake.Fault(connictest.Fault{Op: "knowledge.upload_text", Status: 422})
-		lines = d.run(t.Context(), fsys, exitFailed, "2 uploaded, 0 deleted, 1 unchanged, 0 left out, 1 failed")
+		lines = d.run(t.Context(), fsys, cli.ExitOther, "2 uploaded, 0 deleted, 1 unchanged, 0 left out, 1 failed")
 		if !strings.Contains(lines, ".md: knowledge.upload_text: 422") {
 			t.Errorf("the lines are\n%s", lines)
 		}
-		d.run(t.Context(), fsys, exitDone, "1 uploaded, 0 deleted, 3 unchanged, 0 left out, 0 failed")
+		d.run(t.Context(), fsys, cli.ExitDone, "1 uploaded, 0 deleted, 3 unchanged, 0 left out, 0 failed")
 	})
 }
 
@@ -282,12 +290,12 @@ func TestNothingLostByAccident(t *testing.T) {
 		d := newDesk(t)
 		fsys := tree("a.md", "one", "sub/b.md", "two", "sub/c.md", "three")
 		all := map[string]string{"docs/a.md": "one", "docs/sub=2Fb.md": "two", "docs/sub=2Fc.md": "three"}
-		d.run(t.Context(), fsys, exitDone, "3 uploaded")
+		d.run(t.Context(), fsys, cli.ExitDone, "3 uploaded")
 		for _, path := range []string{"sub", "sub/b.md", "."} {
 			summary := "0 uploaded, 0 deleted"
-			code := exitFailed
+			code := cli.ExitOther
 			if path == "." {
-				summary, code = "", exitUsage
+				summary, code = "", cli.ExitUsage
 			}
 			if lines := d.run(t.Context(), blind{fsys, path}, code, summary); !strings.Contains(lines, "permission denied") {
 				t.Errorf("%s: the lines are\n%s", path, lines)
@@ -295,23 +303,23 @@ func TestNothingLostByAccident(t *testing.T) {
 			d.has(all)
 		}
 		// An empty folder is likelier a mistake.
-		if lines := d.run(t.Context(), tree("x.go", "package x"), exitUsage, ""); !strings.Contains(lines, "all 3 entries would be deleted") {
+		if lines := d.run(t.Context(), tree("x.go", "package x"), cli.ExitUsage, ""); !strings.Contains(lines, "all 3 entries would be deleted") {
 			t.Errorf("the lines are\n%s", lines)
 		}
 		d.has(all)
 		// A file that became empty, or a link, keeps its entry.
-		d.run(t.Context(), tree("a.md", "", "sub/b.md", "two", "sub/c.md", "three"), exitDone, "0 uploaded, 0 deleted, 2 unchanged, 1 left out")
+		d.run(t.Context(), tree("a.md", "", "sub/b.md", "two", "sub/c.md", "three"), cli.ExitDone, "0 uploaded, 0 deleted, 2 unchanged, 1 left out")
 		d.has(all)
 		// Another namespace or environment does not go with this state.
-		d.conf.namespace = "other"
-		if lines := d.run(t.Context(), fsys, exitUsage, ""); !strings.Contains(lines, "name another file with -state") {
+		d.o.namespace = "other"
+		if lines := d.run(t.Context(), fsys, cli.ExitUsage, ""); !strings.Contains(lines, "name another file with --state") {
 			t.Errorf("the lines are\n%s", lines)
 		}
-		d.conf.namespace, d.conf.keep = "docs", true
-		d.run(t.Context(), tree("a.md", "one"), exitDone, "0 uploaded, 0 deleted, 1 unchanged")
+		d.o.namespace, d.o.keep = "docs", true
+		d.run(t.Context(), tree("a.md", "one"), cli.ExitDone, "0 uploaded, 0 deleted, 1 unchanged")
 		d.has(all)
-		d.conf.keep, d.conf.empty = false, true
-		d.run(t.Context(), tree(), exitDone, "0 uploaded, 3 deleted, 0 unchanged")
+		d.o.keep, d.o.empty = false, true
+		d.run(t.Context(), tree(), cli.ExitDone, "0 uploaded, 3 deleted, 0 unchanged")
 		d.has(map[string]string{})
 	})
 }
@@ -326,20 +334,20 @@ func TestLostState(t *testing.T) {
 		if _, err := d.client.Knowledge.UploadText(t.Context(), foreign); err != nil {
 			t.Fatal(err)
 		}
-		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), exitDone, "2 uploaded")
-		if err := os.Remove(d.conf.state); err != nil {
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), cli.ExitDone, "2 uploaded")
+		if err := os.Remove(d.o.state); err != nil {
 			t.Fatal(err)
 		}
-		lines := d.run(t.Context(), tree("a.md", "one", "c.md", "three"), exitDone, "1 uploaded, 0 deleted, 1 unchanged")
+		lines := d.run(t.Context(), tree("a.md", "one", "c.md", "three"), cli.ExitDone, "1 uploaded, 0 deleted, 1 unchanged")
 		if !strings.Contains(lines, "1 entries of files that are not in the folder, such as b.md") {
 			t.Errorf("the lines are\n%s", lines)
 		}
-		d.run(t.Context(), tree("a.md", "one", "c.md", "three"), exitDone, "0 uploaded, 0 deleted, 2 unchanged")
-		if err := os.Remove(d.conf.state); err != nil {
+		d.run(t.Context(), tree("a.md", "one", "c.md", "three"), cli.ExitDone, "0 uploaded, 0 deleted, 2 unchanged")
+		if err := os.Remove(d.o.state); err != nil {
 			t.Fatal(err)
 		}
-		d.conf.prune = true
-		d.run(t.Context(), tree("a.md", "one", "c.md", "three"), exitDone, "0 uploaded, 1 deleted, 2 unchanged")
+		d.o.prune = true
+		d.run(t.Context(), tree("a.md", "one", "c.md", "three"), cli.ExitDone, "0 uploaded, 1 deleted, 2 unchanged")
 		d.has(map[string]string{"docs/manual": "by hand", "docs/a.md": "one", "docs/c.md": "three"})
 	})
 }
@@ -353,7 +361,7 @@ func TestWaitsInOneBatch(t *testing.T) {
 		for i := range 40 {
 			fsys[fmt.Sprintf("%03d.md", i)] = &fstest.MapFile{Data: []byte(fmt.Sprint("text ", i))}
 		}
-		d.run(t.Context(), fsys, exitDone, "40 uploaded")
+		d.run(t.Context(), fsys, cli.ExitDone, "40 uploaded")
 		looks := 0
 		for _, r := range d.fake.Requests() {
 			if strings.Contains(r.Path, "/knowledge/jobs") {
@@ -372,16 +380,16 @@ func TestKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		d.conf.environment = "env-production"
-		d.client = d.fake.ClientWithKey(d.fake.Key("knowledge:write"))
+		d.env = "env-production"
+		d.key("knowledge:write")
 		fsys := tree("a.md", "one", "b.md", "two")
-		lines := d.run(t.Context(), fsys, exitDone, "2 uploaded, 0 deleted, 0 unchanged, 0 left out, 0 failed")
+		lines := d.run(t.Context(), fsys, cli.ExitDone, "2 uploaded, 0 deleted, 0 unchanged, 0 left out, 0 failed")
 		if !strings.Contains(lines, "does not show the ingestion of 2 files") || !strings.Contains(lines, "cannot be listed") {
 			t.Errorf("the lines are\n%s", lines)
 		}
-		d.run(t.Context(), fsys, exitDone, "2 unchanged")
-		d.client = d.fake.ClientWithKey(d.fake.Key("knowledge:read"))
-		lines = d.run(t.Context(), tree("a.md", "ONE", "b.md", "two"), exitFailed, "0 uploaded")
+		d.run(t.Context(), fsys, cli.ExitDone, "2 unchanged")
+		d.key("knowledge:read")
+		lines = d.run(t.Context(), tree("a.md", "ONE", "b.md", "two"), cli.ExitRefused, "0 uploaded")
 		if !strings.Contains(lines, "403 Forbidden") {
 			t.Errorf("the lines are\n%s", lines)
 		}
@@ -416,7 +424,7 @@ func TestBrokenState(t *testing.T) {
 	const about = `{"key":"","record":{"environment":"env","namespace":"docs"}}` + "\n"
 	for content, want := range map[string]string{
 		"x": "not a journal", "{}\n": "not a journal",
-		`{"environment":"env","namespace":"docs"}` + "\n" + `{"path":"a"}` + "\n":   "relies on the entries in the service", // of an earlier version
+		`{"environment":"env","namespace":"docs"}` + "\n" + `{"path":"a"}` + "\n":   "the entries in the service are asked", // of an earlier version
 		head + about + "x\n" + `{"key":"a","record":{}}` + "\n":                     "damaged",
 		head + `{"key":"","record":{"version":1,"op":"agents.trigger_all"}}` + "\n": "is not a state file",
 	} {
@@ -452,12 +460,12 @@ func TestKilledAtTheStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), exitDone, "2 uploaded")
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), cli.ExitDone, "2 uploaded")
 		half := `{"connic_journal":1}` + "\n" + `{"key":"a.md","record":{}}` + "\n" + `{"key":"b.md","record":{"sha2`
-		if err := os.WriteFile(d.conf.state, []byte(half), 0o600); err != nil {
+		if err := os.WriteFile(d.o.state, []byte(half), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), exitDone, "0 uploaded, 0 deleted, 2 unchanged")
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), cli.ExitDone, "0 uploaded, 0 deleted, 2 unchanged")
 	})
 }
 
@@ -487,24 +495,30 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// The program needs no configuration.
-func TestRun(t *testing.T) {
-	for _, name := range []string{"CONNIC_API_KEY", "CONNIC_PROJECT_ID", "CONNIC_TOKEN", "CONNIC_API_URL", "CONNIC_ENVIRONMENT"} {
-		t.Setenv(name, "")
-	}
-	t.Chdir(t.TempDir())
-	var out, lines bytes.Buffer
-	if code := run(t.Context(), []string{"-n"}, &out, &lines); code != exitDone || !strings.Contains(out.String(), "new      policies/returns.md\n") {
-		t.Errorf("exit code %d: %s%s", code, &out, &lines)
-	}
-	if err := os.Mkdir("docs", 0o700); err != nil {
+// The command takes a folder, and refuses what would harm.
+func TestFolder(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "a.md"), []byte("one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"a", "b"}, {"-x"}, {"missing"}, {"-state", "docs/state.jsonl", "docs"}} {
-		if code := run(t.Context(), args, &out, &lines); code != exitUsage {
-			t.Errorf("%q: exit code %d, want %d", args, code, exitUsage)
+	synctest.Test(t, func(t *testing.T) {
+		p := clitest.New(t, connictest.New(t), Command)
+		for _, args := range [][]string{{}, {folder, folder}, {folder, "-x"}, {filepath.Join(folder, "missing")}, {folder, "--state", filepath.Join(folder, "state.jsonl")}} {
+			if r := p.Run(append([]string{"kb", "sync"}, args...)...); r.Status != cli.ExitUsage || r.Out != "" {
+				t.Errorf("%q: %+v", args, r)
+			}
 		}
-	}
+		for _, want := range []string{`[]`, `{"path":"a.md","action":"uploaded","entry_id":"a.md"}`, ""} {
+			args := []string{"kb", "sync", folder, "-o", "jsonl"}
+			if want == "[]" {
+				args, want = append(args, "--dry-run"), `{"path":"a.md","action":"new","entry_id":"a.md"}`
+			}
+			if r := p.Run(args...); r.Status != cli.ExitDone || strings.TrimSpace(r.Out) != want {
+				t.Errorf("%+v, want %s", r, want)
+			}
+		}
+	})
 }
 
 // A job that the service does not show any more ends the wait for it, and for
@@ -514,8 +528,8 @@ func TestForgottenJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		fsys := tree("a.md", "one", "b.md", "two")
-		d.run(t.Context(), fsys, exitDone, "2 uploaded")
-		f, err := os.OpenFile(d.conf.state, os.O_APPEND|os.O_WRONLY, 0)
+		d.run(t.Context(), fsys, cli.ExitDone, "2 uploaded")
+		f, err := os.OpenFile(d.o.state, os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -524,11 +538,11 @@ func TestForgottenJob(t *testing.T) {
 			t.Fatal(err)
 		}
 		fsys["b.md"] = &fstest.MapFile{Data: []byte("TWO")}
-		lines := d.run(t.Context(), fsys, exitDone, "1 uploaded, 0 deleted, 1 unchanged")
+		lines := d.run(t.Context(), fsys, cli.ExitDone, "1 uploaded, 0 deleted, 1 unchanged")
 		if !strings.Contains(lines, "does not show the ingestion of 1 files") {
 			t.Errorf("the lines are\n%s", lines)
 		}
-		d.run(t.Context(), fsys, exitDone, "2 unchanged")
+		d.run(t.Context(), fsys, cli.ExitDone, "2 unchanged")
 	})
 }
 
@@ -546,8 +560,8 @@ func TestJobsOfSeveral(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		d.run(t.Context(), tree("a.md", "one"), exitDone, "1 uploaded")
-		s, err := openState(d.conf.state, place{"env-production", "docs"}, false)
+		d.run(t.Context(), tree("a.md", "one"), cli.ExitDone, "1 uploaded")
+		s, err := openState(d.o.state, place{"env-production", "docs"}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -564,8 +578,8 @@ func TestJobsOfSeveral(t *testing.T) {
 		if err := errors.Join(err, s.close()); err != nil {
 			t.Fatal(err)
 		}
-		d.run(t.Context(), tree("a.md", "one", "b.md", "one"), exitDone, "2 unchanged")
-		if s, err = openState(d.conf.state, s.where, true); err != nil {
+		d.run(t.Context(), tree("a.md", "one", "b.md", "one"), cli.ExitDone, "2 unchanged")
+		if s, err = openState(d.o.state, s.where, true); err != nil {
 			t.Fatal(err)
 		}
 		defer s.close()
@@ -583,21 +597,21 @@ func TestDeletionFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		d.conf.environment = "env-production"
-		d.run(t.Context(), tree("a.md", "one", "b.md", "two", "c.md", "three"), exitDone, "3 uploaded")
+		d.env = "env-production"
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two", "c.md", "three"), cli.ExitDone, "3 uploaded")
 		d.fake.Fault(connictest.Fault{Op: "knowledge.delete", Status: 409})
-		lines := d.run(t.Context(), tree("c.md", "three"), exitFailed, "0 uploaded, 1 deleted, 1 unchanged, 0 left out, 1 failed")
+		lines := d.run(t.Context(), tree("c.md", "three"), cli.ExitOther, "0 uploaded, 1 deleted, 1 unchanged, 0 left out, 1 failed")
 		if !strings.Contains(lines, "a.md: not deleted: knowledge.delete: 409") {
 			t.Errorf("the lines are\n%s", lines)
 		}
-		full := d.client
-		d.client = d.fake.ClientWithKey(d.fake.Key("knowledge:read"))
-		lines = d.run(t.Context(), tree("c.md", "three"), exitFailed, "0 deleted")
+		full := d.p.Env["CONNIC_API_KEY"]
+		d.key("knowledge:read")
+		lines = d.run(t.Context(), tree("c.md", "three"), cli.ExitRefused, "0 deleted")
 		if !strings.Contains(lines, "stopped: a.md is not deleted: ") || !strings.Contains(lines, "403") {
 			t.Errorf("the lines are\n%s", lines)
 		}
-		d.client = full
-		d.run(t.Context(), tree("c.md", "three"), exitDone, "1 deleted")
+		d.p.Env["CONNIC_API_KEY"] = full
+		d.run(t.Context(), tree("c.md", "three"), cli.ExitDone, "1 deleted")
 		d.has(map[string]string{"docs/c.md": "three"})
 	})
 }
