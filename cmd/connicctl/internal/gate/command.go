@@ -125,7 +125,7 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	}
 	reports := make([]*report, len(gates))
 	for i, g := range gates {
-		a.Progress.Show("%s: %d cases for agent %s", g.suite.name, len(g.results), g.suite.Agent)
+		a.Progress.Show("gate %s: %d cases for agent %s", g.suite.name, len(g.results), g.suite.Agent)
 		begin := time.Now()
 		ended := g.run(ctx, o.resend)
 		if errors.Is(ended, context.DeadlineExceeded) {
@@ -147,13 +147,13 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		case bad != nil:
 			failed = append(failed, bad)
 		default:
-			a.Progress.Say("%s: %s", r.suite, r.verdict())
+			a.Progress.Say("gate %s: %s", r.suite, r.verdict())
 		}
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		for _, bad := range failed {
-			a.Progress.Say("%v", bad)
+			a.Progress.Say("connicctl: %v", bad)
 		}
 		return ctx.Err()
 	case len(failed) == 0:

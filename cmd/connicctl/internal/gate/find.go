@@ -120,7 +120,7 @@ func (g *gate) match(wanted map[string]bool, runs map[string][]*connic.Run, foun
 			if !wanted[key] || len(free) == 0 {
 				continue
 			}
-			g.app.Progress.Say("%s: its trigger got no response, but started run %s", r.Name, free[0].ID)
+			g.app.Progress.Say("case %s: its trigger got no response, but started run %s", r.Name, free[0].ID)
 			g.found[key], found[key] = free[0].ID, connic.Settlement{IDs: []string{free[0].ID}}
 			delete(wanted, key)
 			free = free[1:]

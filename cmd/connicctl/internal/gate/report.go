@@ -146,7 +146,7 @@ func (r *report) explain() {
 		r.app.Progress.Say("case %s: %s", strings.Join(who, ", "), why) // not first: a build may obey the start of a line
 	}
 	if r.err != nil {
-		r.app.Progress.Say("%s ended early: %v", r.suite, r.err)
+		r.app.Progress.Say("gate %s ended early: %v", r.suite, r.err)
 	}
 }
 
