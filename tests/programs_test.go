@@ -22,13 +22,12 @@ const programKey = "cnc_CANARY-9f8e7d6c5b4a"
 // programs are those that take the key from the environment, with arguments that
 // make them use the service.
 var programs = map[string][][]string{
-	"examples/quickstart":              {{"-agent", "a", "-timeout", "5s"}},
-	"examples/bulk":                    {{"-agent", "a", "inputs.jsonl"}},
-	"examples/apps/audit-export":       {{"-out", "out.jsonl", "-state", "state"}},
-	"examples/apps/ci-gate":            {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
-	"examples/apps/cost-report":        {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
-	"examples/apps/ingest":             {{"-timeout", "5s", "folder"}},
-	"cmd/connicctl":                    {{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"}},
+	"examples/quickstart":        {{"-agent", "a", "-timeout", "5s"}},
+	"examples/bulk":              {{"-agent", "a", "inputs.jsonl"}},
+	"examples/apps/audit-export": {{"-out", "out.jsonl", "-state", "state"}},
+	"examples/apps/cost-report":  {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
+	"cmd/connicctl": {{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"},
+		{"gate", "cases.yaml", "--junit", "junit.xml", "--summary", "summary.md", "--journal", "state", "--timeout", "5s"}, {"kb", "sync", "folder", "--timeout", "5s"}, {"kb", "search", "x"}},
 	"contrib/doctor/cmd/connic-doctor": {{"drift", "-live", "-yes"}, {"check"}, {"check", "-json"}},
 }
 
@@ -39,7 +38,7 @@ func TestProgramsShowNoKey(t *testing.T) {
 		t.Skip("it builds all programs")
 	}
 	search := leaktest.For(programKey)
-	cases, err := os.ReadFile("../examples/apps/ci-gate/example.yaml")
+	cases, err := os.ReadFile("../cmd/connicctl/internal/gate/testdata/support.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
