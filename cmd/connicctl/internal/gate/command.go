@@ -128,8 +128,11 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		a.Progress.Show("gate %s: %d cases for agent %s", g.suite.name, len(g.results), g.suite.Agent)
 		begin := time.Now()
 		ended := g.run(ctx, o.resend)
-		if errors.Is(ended, context.DeadlineExceeded) {
+		switch {
+		case errors.Is(ended, context.DeadlineExceeded):
 			ended = fmt.Errorf("the time of --timeout is over: %w", ended)
+		case errors.Is(ended, context.Canceled):
+			ended = fmt.Errorf("interrupted: %w", ended)
 		}
 		reports[i] = &report{app: a, suite: g.suite.name, results: g.results, cost: g.runs.Cost, took: time.Since(begin), err: ended}
 	}

@@ -127,23 +127,23 @@ func columns() []cli.Column[*Result] {
 // explain says why cases did not pass, without duplicates.
 func (r *report) explain() {
 	names := make(map[string][]string)
-	var order []string
+	var order []*Result
 	for _, x := range r.results {
 		if x.Why == "" || x.Verdict == Skipped && x.err == nil {
 			continue
 		}
 		if names[x.Why] == nil {
-			order = append(order, x.Why)
+			order = append(order, x)
 		}
 		names[x.Why] = append(names[x.Why], x.Name)
 	}
 	const most = 3
-	for _, why := range order {
-		who := names[why]
+	for _, x := range order {
+		who := names[x.Why]
 		if more := len(who) - most; more > 1 {
 			who = append(who[:most:most], fmt.Sprintf("and %d more", more))
 		}
-		r.app.Progress.Say("case %s: %s", strings.Join(who, ", "), why) // not first: a build may obey the start of a line
+		r.app.Progress.Say("%s: %s: %s", x.Verdict, strings.Join(who, ", "), x.Why) // a build may obey the start of a line
 	}
 	if r.err != nil {
 		r.app.Progress.Say("gate %s ended early: %v", r.suite, r.err)

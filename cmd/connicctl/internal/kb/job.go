@@ -159,7 +159,7 @@ func (j *job) uploadAll(ctx context.Context) error {
 				return err
 			}
 		}
-		j.app.Progress.Show("%s", bar("uploading", j.uploaded+len(j.failed), len(j.upload), len(j.failed)))
+		j.show("uploading", j.uploaded+len(j.failed), len(j.upload))
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -195,7 +195,7 @@ func (j *job) document(f *file) (connic.Document, error) {
 
 func (j *job) deleteAll(ctx context.Context) {
 	for i, name := range j.remove {
-		j.app.Progress.Show("%s", bar("deleting", i, len(j.remove), 0))
+		j.show("deleting", i, len(j.remove))
 		if j.stop = j.delete(ctx, name); j.stop != nil {
 			return
 		}
@@ -263,7 +263,7 @@ func (j *job) wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		j.app.Progress.Show("%s", bar("ingesting", j.completed+j.unseen, all, len(j.failed)))
+		j.show("ingesting", j.completed+j.unseen, all)
 	}
 	return nil
 }
@@ -302,17 +302,12 @@ func reason(err error) string {
 	return strings.ReplaceAll(err.Error(), "connic: ", "")
 }
 
-// bar returns a progress bar.
-func bar(what string, done, all, failed int) string {
-	const width = 24
-	full := width
-	done = min(done, all) // files that could not be read count as failed, and are not among all
-	if all > 0 {
-		full = width * done / all
+// show shows the progress. Files that could not be read count as failed, and are
+// not among all.
+func (j *job) show(what string, done, all int) {
+	text := fmt.Sprintf("%s: %d of %d", what, min(done, all), all)
+	if n := len(j.failed); n > 0 {
+		text += fmt.Sprintf(", %d failed", n)
 	}
-	text := fmt.Sprintf("%-9s [%s%s] %d of %d", what, strings.Repeat("#", full), strings.Repeat(".", width-full), done, all)
-	if failed > 0 {
-		text += fmt.Sprintf(", %d failed", failed)
-	}
-	return text
+	j.app.Progress.Show("%s", text)
 }

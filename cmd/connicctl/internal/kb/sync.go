@@ -33,14 +33,17 @@ costs one request, and the wait one per look and 100 files. The output lists the
 changes.
 
 The file .connic-sync.jsonl in the folder (--state moves it) records what was
-uploaded: after Ctrl-C or a crash, the same command line resumes. Without that file,
-the entries in the service are asked, at one request per 100; those whose files are
-not in the folder then remain, unless --prune is set.
+uploaded: after Ctrl-C or a crash, the same command line resumes. A second process
+with that file is refused. What others change in the namespace is not noticed:
+remove the file to compare again. Without it, the entries in the service are asked,
+at one request per 100 of them; those whose files are not in the folder then remain,
+unless --prune is set.
 
 The id of an entry is the path of its file, with =2F in place of each slash. Hidden
-files and links are left out, and formats that the service does not take. A file
-that cannot be read, has become empty or a link keeps its entry, and so does all if
-the folder is empty, unless --empty is set.`,
+files and links are left out, and formats that the service does not take: it takes
+.txt .md .markdown .log, and by a route that is assumed also .csv .json .jsonl .yaml
+.yml .pdf .png .jpg .jpeg .gif .webp. A file that cannot be read, has become empty or
+a link keeps its entry, and so do all if the folder is empty, unless --empty is set.`,
 		Example: `  connicctl kb sync ./documents --dry-run
   connicctl kb sync ./documents --namespace docs --env staging`,
 		Args: cobra.ExactArgs(1),
