@@ -95,7 +95,7 @@ func (r *runner) program(name, script string) {
 	r.t.Helper()
 	name = filepath.Join(r.bin, name)
 	r.write(name, "#!/bin/sh\n"+script+"\n")
-	if err := os.Chmod(name, 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.Chmod(name, 0o700); err != nil {
 		r.t.Fatal(err)
 	}
 }

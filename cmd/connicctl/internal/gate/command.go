@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,11 +139,16 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	}
 	err = o.write(a, reports)
 	complete = err == nil
+	unknown := false
 	for _, g := range gates {
 		complete = complete && g.settled()
+		unknown = unknown || slices.ContainsFunc(g.results, func(r *Result) bool { return r.lost && r.RunID == "" })
 	}
 	if o.journal != "" && !complete {
 		a.Progress.Say("the same command line resumes from %s", o.journal)
+		if unknown {
+			a.Progress.Say("with --resend-unknown, it triggers the cases again of which no run was found")
+		}
 	}
 	var failed []error
 	for _, r := range reports {

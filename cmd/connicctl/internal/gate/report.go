@@ -239,7 +239,7 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 // appendFile appends to a file, as GitHub expects for the summary and the outputs
 // of a step.
 func appendFile(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // others read it
 	if err != nil {
 		return err
 	}

@@ -206,7 +206,7 @@ func TestCrashed(t *testing.T) {
 			t.Fatal(err)
 		}
 		code := h.gate(t.Context(), suite, "--journal", state)
-		h.expect(code, cli.ExitUnknown, "2 of 3 cases passed, 1 without a result", "one may have been started")
+		h.expect(code, cli.ExitUnknown, "2 of 3 cases passed, 1 without a result", "one may have been started", "with --resend-unknown")
 		h.executed("agents.trigger", 2)
 
 		// It stays that way until somebody has looked: starting again asks for nothing.
