@@ -10,9 +10,14 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
+	"github.com/connic-go/connic/cmd/connicctl/internal/approvals"
+	"github.com/connic-go/connic/cmd/connicctl/internal/audit"
+	"github.com/connic-go/connic/cmd/connicctl/internal/bulk"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cost"
 	"github.com/connic-go/connic/cmd/connicctl/internal/gate"
 	"github.com/connic-go/connic/cmd/connicctl/internal/kb"
+	"github.com/connic-go/connic/cmd/connicctl/internal/listen"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
 	"github.com/spf13/cobra"
@@ -51,8 +56,13 @@ func run(ctx context.Context, p *cli.Process, args []string) int {
 func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
 		agents.Command,
+		approvals.Command,
+		audit.Command,
+		bulk.Command,
+		cost.Command,
 		gate.Command,
 		kb.Command,
+		listen.Command,
 		runs.Command,
 		whoami.Command,
 	}

@@ -26,7 +26,7 @@ func open(agent, journal *string, file string) (*connic.Client, io.Reader, error
 	}
 	var inputs io.Reader = strings.NewReader(orders)
 	if file != "" {
-		f, err := os.Open(file) //nolint:gosec // the user names it
+		f, err := os.Open(file)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -42,12 +42,12 @@ func run(client *connic.Client, agent string, inputs io.Reader, journal string, 
 	unread := make(chan error, 1)
 	all := func(yield func(string, connic.TriggerRequest) bool) { // on another goroutine, as far as the quota allows
 		for lines := json.NewDecoder(inputs); ; {
-			var in struct{ ID, Message string }
+			var in map[string]string
 			err := lines.Decode(&in)
 			if err != nil && !errors.Is(err, io.EOF) {
 				unread <- fmt.Errorf("the inputs cannot be read: %w", err)
 			}
-			if err != nil || !yield(in.ID, connic.TriggerRequest{Message: in.Message}) {
+			if err != nil || !yield(in["id"], connic.TriggerRequest{Message: in["message"]}) {
 				return
 			}
 		}

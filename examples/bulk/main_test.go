@@ -111,7 +111,8 @@ func TestLine(t *testing.T) {
 	})
 }
 
-//nolint:paralleltest // it changes the environment and the directory
+// TestOpen runs the program as somebody without credentials does, and asks those
+// with some for an agent.
 func TestOpen(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"CONNIC_API_KEY", "CONNIC_PROJECT_ID", "CONNIC_TOKEN", "CONNIC_API_URL"} {

@@ -72,7 +72,7 @@ func (e *engine[In, Out, Part]) late(caller context.Context) error {
 		need = max(need, e.took/time.Duration(e.timed))
 	}
 	if left := time.Until(deadline); need > left {
-		return fmt.Errorf("%w would pass: an input takes %v, and %v are left",
+		return fmt.Errorf("%w before the result: an input takes %v, and %v are left",
 			context.DeadlineExceeded, need.Round(time.Millisecond), left.Round(time.Millisecond))
 	}
 	return nil
@@ -213,5 +213,6 @@ func (e *engine[In, Out, Part]) arrived(o outcome[In, Out, Part]) {
 // unstarted forgets an item that was read and not started.
 func (e *engine[In, Out, Part]) unstarted(it *item[In, Out, Part]) {
 	e.remove(it)
-	e.first, e.held = min(e.first, it.index), true
+	e.first = min(e.first, it.index)
+	e.held++
 }
