@@ -34,7 +34,7 @@ import (
 const root = "github.com/connic-go/connic"
 
 // released lists the folders of the modules that get tags, in order.
-var released = []string{".", "contrib/chat", "contrib/redisquota", "contrib/otel", "contrib/connicgen", "contrib/doctor", "cmd/connicctl"}
+var released = []string{".", "contrib/chat", "contrib/redisquota", "contrib/otel", "contrib/connicgen", "contrib/doctor", "contrib/exporter", "cmd/connicctl"}
 
 func main() {
 	log.SetFlags(0)
