@@ -27,7 +27,7 @@ var programs = map[string][][]string{
 	"examples/apps/ci-gate":            {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
 	"examples/apps/cost-report":        {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
 	"examples/apps/ingest":             {{"-timeout", "5s", "folder"}},
-	"cmd/connicctl":                    {{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"}},
+	"cmd/connicctl":                    {{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"}, {"doctor"}, {"doctor", "drift", "--live", "-o", "json"}},
 	"contrib/doctor/cmd/connic-doctor": {{"drift", "-live", "-yes"}, {"check"}, {"check", "-json"}},
 }
 

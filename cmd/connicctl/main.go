@@ -11,6 +11,9 @@ import (
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/doctor"
+	"github.com/connic-go/connic/cmd/connicctl/internal/fake"
+	"github.com/connic-go/connic/cmd/connicctl/internal/gen"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
 	"github.com/spf13/cobra"
@@ -49,6 +52,9 @@ func run(ctx context.Context, p *cli.Process, args []string) int {
 func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
 		agents.Command,
+		doctor.Command,
+		fake.Command,
+		gen.Command,
 		runs.Command,
 		whoami.Command,
 	}

@@ -110,7 +110,7 @@ func (a *App) prepare(cmd *cobra.Command) {
 		a.prepare(sub)
 	}
 	run := cmd.RunE
-	if run == nil || cmd.HasSubCommands() {
+	if _, ok := cmd.Annotations[isGroup]; ok || run == nil {
 		return
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -153,10 +153,13 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 	return ExitUsage
 }
 
+// isGroup is the annotation of groups.
+const isGroup = "group"
+
 // Group returns a command that only has commands below it.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
-		Use: use, Short: short, SuggestionsMinimumDistance: 2,
+		Use: use, Short: short, SuggestionsMinimumDistance: 2, Annotations: map[string]string{isGroup: ""},
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
