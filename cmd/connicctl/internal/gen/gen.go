@@ -4,6 +4,7 @@ package gen
 import (
 	"errors"
 	"flag"
+	"strings"
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/contrib/connicgen/gencmd"
@@ -32,7 +33,12 @@ or is not what it would write, so that a change of a schema breaks the build.`,
 			case errors.As(err, new(gencmd.StaleError)):
 				return cli.Failed("%w", err)
 			}
-			return cli.Usage("%w", err) // in the project or the flags
+			// In the project or the flags. A project may have several errors, a line each.
+			lines := strings.Split(err.Error(), "\n")
+			for _, line := range lines[:len(lines)-1] {
+				a.Progress.Say("connicctl: %s", line)
+			}
+			return cli.Usage("%s", lines[len(lines)-1])
 		},
 	}
 	cli.GoFlags(cmd, flags)
