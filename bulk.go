@@ -79,9 +79,9 @@ func WithRunTime(d time.Duration) BulkOption { return func(o *bulkOptions) { o.R
 // in the order of their ends.
 func WithMaxFailures(n int) BulkOption { return func(o *bulkOptions) { o.MaxFailures = n } }
 
-// WithStop ends the start of further inputs when stop is closed, as with Ctrl-C.
-// What was started is collected. To leave that to a later process, end the
-// context.
+// WithStop ends the start of further inputs when stop is closed, as with Ctrl-C,
+// and of those that wait for the rate limit. What was started is collected. To
+// leave that to a later process, end the context.
 func WithStop(stop <-chan struct{}) BulkOption { return func(o *bulkOptions) { o.Stop = stop } }
 
 // WithMarker says by which string an input can be found, if it is sent and no

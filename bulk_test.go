@@ -388,3 +388,58 @@ func TestTriggerAllWithin(t *testing.T) {
 		})
 	}
 }
+
+// What was read and waits for the quota when a call ends early has not failed: it
+// is not yielded, and not counted, and the next call sends it.
+func TestTriggerAllLeavesTheQueue(t *testing.T) {
+	t.Parallel()
+	for name, interrupt := range map[string]func(ctx context.Context) (context.Context, connic.BulkOption, func()){
+		"stop": func(ctx context.Context) (context.Context, connic.BulkOption, func()) {
+			stop := make(chan struct{})
+			return ctx, connic.WithStop(stop), func() { close(stop) }
+		},
+		"context": func(ctx context.Context) (context.Context, connic.BulkOption, func()) {
+			ctx, cancel := context.WithCancel(ctx)
+			return ctx, nil, cancel
+		},
+	} {
+		for _, journal := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", journal: ", journal), func(t *testing.T) {
+				t.Parallel()
+				inBulkBubble(t, func(t *testing.T, b *bulkTest) {
+					if !journal {
+						b.journal = nil
+					}
+					ctx, opt, interrupt := interrupt(t.Context())
+					time.AfterFunc(3*time.Second, interrupt)
+					var last connic.BulkProgress
+					got := b.run(ctx, messages(150), nil, opt, connic.WithBulkProgress(150, func(p connic.BulkProgress) { last = p }))
+					started := b.srv.Executions("agents.trigger")
+					for key, err := range got.failed {
+						if !errors.As(err, new(*connic.WaitError)) {
+							t.Errorf("%s was not started, and yielded with %v", key, err)
+						}
+					}
+					if got.results != started+1 || last.Ended != started || last.Open != 0 || last.Failed != len(got.failed) {
+						t.Errorf("%d results of %d runs, and the progress %+v", got.results, started, last)
+					}
+					first, others := 0, 0
+					if got.last == nil {
+						t.Fatal("it has read all inputs")
+					}
+					text := strings.TrimPrefix(got.last.Error(), "connic: agents.trigger_all: ")
+					if _, err := fmt.Sscanf(text, "stopped before input %d and %d others that were read: ", &first, &others); err != nil || first > started {
+						t.Errorf("it ended with %q", text)
+					}
+					if queued := last.Read - started; others != queued-1 && others != queued { // another one may just have been read
+						t.Errorf("%d inputs were queued, and it ended with %q", queued, text)
+					}
+					if journal {
+						b.run(t.Context(), messages(150), nil)
+						b.executed(150)
+					}
+				})
+			})
+		}
+	}
+}

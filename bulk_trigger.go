@@ -42,10 +42,12 @@ const (
 //
 // It reads inputs as the rate limit and [WithInFlight] allow, on another
 // goroutine: a sequence may wait for a queue while results are yielded, and needs
-// a lock for what it shares with the body of the loop. Inputs are
-// started in their order and yielded in that of their ends. Each input that was
-// read is yielded once, except for those that the journal has as done and those
-// with the key of an earlier one, which are skipped. With an error, the result is:
+// a lock for what it shares with the body of the loop. Inputs are read in their
+// order, started in about that order, up to 64 at a time, and yielded when they
+// have ended. Each input that was read is yielded once, except for those that the
+// journal has as done and those with the key of an earlier one, which are skipped,
+// and those that wait for the rate limit when the call ends early: up to 64. With
+// an error, the result is:
 //
 //   - the run and a [*RunError]: the run ended badly
 //   - a run with at least its ID and a [*WaitError]: the wait for it ended first
@@ -58,7 +60,7 @@ const (
 // reasons that options name, nothing more is started, and what is in flight is
 // collected. When the context ends, it is not: requests that were sent have up to
 // 10 s for their response, and runs go on. A last pair, with an Index of -1 and no
-// Key, has the reason. There is no such pair if all inputs were read.
+// Key, has the reason. There is no such pair if all inputs were started or failed.
 //
 // With a journal, an input is recorded before it is sent. After the end of the
 // process, whatever it was, call TriggerAll with the same journal: inputs that are

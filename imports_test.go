@@ -50,7 +50,7 @@ var imports = map[string][]string{
 	"connictest/cmd":    {"internal/fakecmd"},
 	"internal/fakecmd":  {".", "connictest", "docs", "internal/mask"}, // the program connic-fake
 	"docs":              {},
-	"examples":          {".", "connector", "connictest"},
+	"examples":          {".", "connector", "connictest", "examples/internal/service", "examples/team/internal/assistant"},
 
 	// Generators and benchmarks may import anything.
 	"internal/api/coverage": {".", "internal/api", "internal/api/coverage/source"},

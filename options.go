@@ -131,7 +131,8 @@ func WithRateLimit(n int, per time.Duration) Option {
 }
 
 // WithoutRateLimit removes the client's own limit. The client still waits after
-// a 429 response.
+// a 429 response, and waits still poll at the pace of the documented quota of 60
+// requests a minute.
 func WithoutRateLimit() Option {
 	return func(c *config) error {
 		c.limiter = NewLimiter(0, defaultWindow)

@@ -22,12 +22,22 @@ const programKey = "cnc_CANARY-9f8e7d6c5b4a"
 // programs are those that take the key from the environment, with arguments that
 // make them use the service.
 var programs = map[string][][]string{
-	"examples/quickstart":              {{"-agent", "a", "-timeout", "5s"}},
-	"examples/apps/audit-export":       {{"-out", "out.jsonl", "-state", "state"}},
-	"examples/apps/ci-gate":            {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
-	"examples/apps/cost-report":        {{"-csv", "costs.csv", "-html", "costs.html", "-timeout", "5s"}},
-	"examples/apps/ingest":             {{"-timeout", "5s", "folder"}},
-	"cmd/connicctl":                    {{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"}, {"doctor"}, {"doctor", "drift", "--live", "-o", "json"}},
+	"examples/quickstart":   {{"-agent", "a", "-timeout", "5s"}},
+	"examples/approve":      {nil},
+	"examples/costs":        {nil},
+	"examples/deploy":       {{"project"}},
+	"examples/knowledge":    {{"folder", "question"}},
+	"examples/team":         {nil},
+	"examples/typed":        {nil},
+	"examples/worker":       {nil},
+	"examples/bulk":         {{"-agent", "a", "inputs.jsonl"}},
+	"examples/apps/ci-gate": {{"-junit", "junit.xml", "-summary", "summary.md", "-state", "state", "-timeout", "5s", "cases.yaml"}},
+	"examples/apps/ingest":  {{"-timeout", "5s", "folder"}},
+	"cmd/connicctl": {
+		{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"},
+		{"audit", "export", "--file", "out.jsonl", "--timeout", "5s"}, {"cost", "--csv", "costs.csv", "--html", "costs.html", "--timeout", "5s"},
+		{"doctor"}, {"doctor", "drift", "--live", "-o", "json"},
+	},
 	"contrib/doctor/cmd/connic-doctor": {{"drift", "-live", "-yes"}, {"check"}, {"check", "-json"}},
 }
 
@@ -65,7 +75,7 @@ func TestProgramsShowNoKey(t *testing.T) {
 					_, _ = io.WriteString(w, fill.Replace(answer.body))
 				}))
 				dir := t.TempDir()
-				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text"} {
+				for file, text := range map[string]string{"cases.yaml": string(cases), "folder/a.txt": "text", "folder/a.md": "text", "inputs.jsonl": `{"id": "order-1", "message": "m"}`, "project/agents/a.yaml": "name: a"} {
 					if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
 						t.Fatal(err)
 					}

@@ -14,6 +14,8 @@ require (
 	github.com/connic-go/connic/contrib/chat v0.0.0
 	github.com/connic-go/connic/contrib/connicgen v0.0.0
 	github.com/connic-go/connic/contrib/doctor v0.0.0
+	github.com/go-echarts/go-echarts/v2 v2.6.7
+	github.com/gofrs/flock v0.13.1
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	go.yaml.in/yaml/v3 v3.0.6

@@ -10,10 +10,15 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/agents"
+	"github.com/connic-go/connic/cmd/connicctl/internal/approvals"
+	"github.com/connic-go/connic/cmd/connicctl/internal/audit"
+	"github.com/connic-go/connic/cmd/connicctl/internal/bulk"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cost"
 	"github.com/connic-go/connic/cmd/connicctl/internal/doctor"
 	"github.com/connic-go/connic/cmd/connicctl/internal/fake"
 	"github.com/connic-go/connic/cmd/connicctl/internal/gen"
+	"github.com/connic-go/connic/cmd/connicctl/internal/listen"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
 	"github.com/spf13/cobra"
@@ -52,9 +57,14 @@ func run(ctx context.Context, p *cli.Process, args []string) int {
 func commands() []func(*cli.App) *cobra.Command {
 	return []func(*cli.App) *cobra.Command{
 		agents.Command,
+		approvals.Command,
+		audit.Command,
+		bulk.Command,
+		cost.Command,
 		doctor.Command,
 		fake.Command,
 		gen.Command,
+		listen.Command,
 		runs.Command,
 		whoami.Command,
 	}

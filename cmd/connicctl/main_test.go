@@ -27,7 +27,7 @@ func test(t *testing.T, f func(t *testing.T, fake *connictest.Server, p *clitest
 		})
 		client := fake.Client()
 		defer client.Close()
-		for _, message := range []string{"hello", "a \x1b[31mred\x1b[0m\tline\nand\u202e another \u009b2J", "日本語"} {
+		for _, message := range []string{"hello", "a \x1b[31mred\x1b[0m\tline\nand\u202e another \u009b2J\U000e0041", "日本語"} {
 			if _, err := client.Agents.TriggerAndWait(t.Context(), "echo", connic.TriggerRequest{Message: message}); err != nil {
 				t.Fatal(err)
 			}
@@ -73,16 +73,20 @@ func TestUntrustedText(t *testing.T) {
 		p.Terminal(80)
 		p.Env["NO_COLOR"] = "1"
 		r := p.Run("runs", "get", "run-00000002")
-		if want := "OUTPUT\na \\x1b[31mred\\x1b[0m\tline\nand\\u202e another \\u009b2J\n"; r.Status != 0 || !strings.HasSuffix(r.Out, want) {
+		if want := "OUTPUT\na \\x1b[31mred\\x1b[0m\tline\nand\\u202e another \\u009b2J\\U000e0041\n"; r.Status != 0 || !strings.HasSuffix(r.Out, want) {
 			t.Errorf("%+v", r)
 		}
 		for _, format := range []string{"json", "jsonl", "yaml"} {
 			r := p.Run("runs", "get", "run-00000002", "-o", format)
-			if r.Status != 0 || strings.ContainsAny(r.Out, "\x1b\u009b") || format != "yaml" && strings.Contains(r.Out, "\u202e") {
+			if r.Status != 0 || strings.ContainsAny(r.Out, "\x1b\u009b\u202e\U000e0041") {
 				t.Errorf("%+v", r)
 			}
 			var run connic.Run
-			if err := yaml.Unmarshal([]byte(r.Out), &run); err != nil || run.Output != "a \x1b[31mred\x1b[0m\tline\nand\u202e another \u009b2J" {
+			decode := json.Unmarshal
+			if format == "yaml" {
+				decode = func(data []byte, v any) error { return yaml.Unmarshal(data, v) }
+			}
+			if err := decode([]byte(r.Out), &run); err != nil || run.Output != "a \x1b[31mred\x1b[0m\tline\nand\u202e another \u009b2J\U000e0041" {
 				t.Errorf("%s: %v, %q", format, err, run.Output)
 			}
 		}

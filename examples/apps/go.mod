@@ -6,7 +6,6 @@ replace github.com/connic-go/connic => ../..
 
 require (
 	github.com/connic-go/connic v0.0.0
-	github.com/go-echarts/go-echarts/v2 v2.6.7
 	github.com/jstemmer/go-junit-report/v2 v2.1.0
 	github.com/theory/jsonpath v0.12.3
 	go.yaml.in/yaml/v3 v3.0.6

@@ -298,7 +298,7 @@ func (e *engine[In, Out, Part]) settle(v verdict[In, Out, Part]) {
 // again has an input sent again, or as soon as it is read.
 func (e *engine[In, Out, Part]) again(it *item[In, Out, Part]) {
 	it.State, it.Marker, it.begun = NotStarted, "", false
-	it.turn.Store(false)
+	it.turn.Store(waits)
 	e.log.put(it.Record)
 	if !it.given {
 		e.remove(it)

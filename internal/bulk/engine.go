@@ -53,10 +53,11 @@ type engine[In, Out, Part any] struct {
 	lost  int   // yielded with an unknown outcome
 	row   int   // failures in a row
 	stop  error // why nothing more is started
-	held  bool  // an input was read and not started
+	held  int   // inputs that were read and not started
 	first int   // index of the first input that was read and not started, or that would be read next
 
 	progress Progress
+	reported Progress // the last one that the caller was told
 	began    time.Time
 	took     time.Duration // by all that were collected in this call
 	timed    int
@@ -68,10 +69,10 @@ type item[In, Out, Part any] struct {
 	Record
 	index  int // -1 if it was not read yet
 	in     In
-	given  bool        // in is set
-	noted  bool        // something is recorded of it
-	begun  bool        // it may have left
-	turn   atomic.Bool // it has left, or has been given up
+	given  bool         // in is set
+	noted  bool         // something is recorded of it
+	begun  bool         // it may have left
+	turn   atomic.Int32 // waits, left or halted
 	resent bool
 	lane   any
 	laned  bool
@@ -82,6 +83,13 @@ type item[In, Out, Part any] struct {
 	// pending is set if the wait for a part has ended before the part.
 	pending bool
 }
+
+// What became of the wait of an item for its turn.
+const (
+	waits int32 = iota
+	left
+	halted // nothing more is to leave
+)
 
 type collectable struct {
 	id         string
@@ -131,10 +139,13 @@ func (e *engine[In, Out, Part]) run(caller context.Context, inputs iter.Seq2[str
 	}
 	e.feed.start(inputs)
 	e.loop(caller)
-	if e.stop != nil && (e.held || !e.progress.Complete) {
-		return fmt.Errorf("connic: %s: stopped before input %d: %w", e.job.Op, e.first, e.stop)
+	switch {
+	case e.stop == nil || e.held == 0 && e.progress.Complete:
+		return nil
+	case e.held > 1: // they are not always started in their order
+		return fmt.Errorf("connic: %s: stopped before input %d and %d others that were read: %w", e.job.Op, e.first, e.held-1, e.stop)
 	}
-	return nil
+	return fmt.Errorf("connic: %s: stopped before input %d: %w", e.job.Op, e.first, e.stop)
 }
 
 // close ends what is going on, and then the journal.
@@ -296,7 +307,7 @@ func (e *engine[In, Out, Part]) take(in input[In]) {
 	it := &item[In, Out, Part]{index: e.progress.Read, given: true}
 	it.Key = in.key
 	if e.stop != nil { // the stop came while it was read
-		e.held = true
+		e.held++
 		return
 	}
 	e.progress.Read++
@@ -320,7 +331,8 @@ func (e *engine[In, Out, Part]) take(in input[In]) {
 	if in.key != "" {
 		state, err := e.log.state(e.ctx, in.key)
 		if err != nil {
-			e.first, e.held = it.index, true
+			e.first = it.index
+			e.held++
 			e.end(fmt.Errorf("the journal: %w", err))
 			return
 		}

@@ -63,10 +63,10 @@ func (e *engine[In, Out, Part]) report() {
 	}
 	now := e.progress
 	now.Open = e.open
-	if now == e.progress {
+	if now == e.reported {
 		return
 	}
-	e.progress.Open = e.open
+	e.reported = now
 	now.Elapsed = time.Since(e.began)
 	e.conf.Progress(now)
 }

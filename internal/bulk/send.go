@@ -11,6 +11,7 @@ import (
 type outcome[In, Out, Part any] struct {
 	Sent[Out]
 	it       *item[In, Out, Part]
+	halted   bool // it was not sent, because nothing more is started
 	ranAway  bool // the code that sends did not return
 	panicked any
 }
@@ -55,8 +56,7 @@ func (e *engine[In, Out, Part]) startReady(caller context.Context) {
 			}
 			continue
 		}
-		e.remove(it)
-		e.first, e.held = it.index, true
+		e.unstarted(it)
 	}
 	e.ready = nil
 }
@@ -72,7 +72,7 @@ func (e *engine[In, Out, Part]) late(caller context.Context) error {
 		need = max(need, e.took/time.Duration(e.timed))
 	}
 	if left := time.Until(deadline); need > left {
-		return fmt.Errorf("%w would pass: an input takes %v, and %v are left",
+		return fmt.Errorf("%w before the result: an input takes %v, and %v are left",
 			context.DeadlineExceeded, need.Round(time.Millisecond), left.Round(time.Millisecond))
 	}
 	return nil
@@ -126,23 +126,24 @@ func (e *engine[In, Out, Part]) do(it *item[In, Out, Part]) {
 	ctx, give := context.WithCancelCause(e.ctx)
 	defer give(nil)
 	defer context.AfterFunc(e.starting, func() {
-		if it.turn.CompareAndSwap(false, true) {
+		if it.turn.CompareAndSwap(waits, halted) {
 			give(context.Cause(e.starting))
 		}
 	})()
-	left := func() {}
+	leaves := func() {}
 	if e.job.Grace > 0 {
 		grace := NewGrace(ctx, e.job.Grace)
 		defer grace.Stop()
-		ctx, left = grace, grace.Begin
+		ctx, leaves = grace, grace.Begin
 	}
 	it.Repeatable = e.job.Repeatable != nil && e.job.Repeatable(in)
 	o.Sent = e.job.Send(ctx, in, func() error {
 		if e.starting.Err() != nil { // if it is tried again, it was not executed before
+			it.turn.Store(halted)
 			return context.Cause(e.starting)
 		}
 		if !it.begun {
-			if !it.turn.CompareAndSwap(false, true) {
+			if !it.turn.CompareAndSwap(waits, left) {
 				return context.Cause(ctx)
 			}
 			it.State, it.Sent, it.Marker, it.noted = Sending, time.Now(), marker, true
@@ -151,9 +152,10 @@ func (e *engine[In, Out, Part]) do(it *item[In, Out, Part]) {
 			}
 			it.begun = true
 		}
-		left()
+		leaves()
 		return nil
 	})
+	o.halted = it.turn.Load() == halted || !it.begun && e.ctx.Err() != nil
 	o.ranAway = false
 }
 
@@ -201,7 +203,16 @@ func (e *engine[In, Out, Part]) arrived(o outcome[In, Out, Part]) {
 	case it.State == Unknown:
 		it.err, it.value = o.Err, o.Value
 		e.isLost(it)
+	case o.halted && !it.resent:
+		e.unstarted(it)
 	default:
 		e.deliver(it, o.Value, o.Err)
 	}
+}
+
+// unstarted forgets an item that was read and not started.
+func (e *engine[In, Out, Part]) unstarted(it *item[In, Out, Part]) {
+	e.remove(it)
+	e.first = min(e.first, it.index)
+	e.held++
 }

@@ -135,7 +135,8 @@ func goroot() string {
 }
 
 // workspace makes a module in which the documents' code finds the modules of
-// this repository, and writes the code there, each block in a folder of its own.
+// this repository, and writes the code there, each block that declares names in a
+// folder of its own.
 func workspace(t *testing.T, found []block) string {
 	t.Helper()
 	top, err := filepath.Abs("../..")
@@ -167,8 +168,11 @@ func workspace(t *testing.T, found []block) string {
 	write("go.work", "go "+newest+"\n\n"+use)
 	write("go.mod", "module guide\n\ngo 1.25.0\n")
 	for i, b := range found {
-		name := [...]string{program: "main.go", test: "code_test.go", other: "code.go", statements: "code.go"}[b.kind]
-		write(fmt.Sprintf("b%d/%s", i, name), b.source(t))
+		name := fmt.Sprintf("b%d/%s", i, [...]string{program: "main.go", test: "code_test.go", other: "code.go", statements: ""}[b.kind])
+		if b.kind == statements { // they declare no name, and one package is compiled faster than many
+			name = fmt.Sprintf("statements/b%d.go", i)
+		}
+		write(name, b.source(t))
 	}
 	return dir
 }

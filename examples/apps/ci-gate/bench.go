@@ -11,6 +11,9 @@ import (
 )
 
 const (
+	// together is the maximum number of requests in progress. They are queued for
+	// the quota, and a longer queue would be of no use.
+	together  = 64
 	firstLook = 2 * time.Second
 	// missing is how long an evaluation may be missing from the list before it
 	// is assumed that it was never requested.
@@ -78,7 +81,7 @@ func (b *bench) add(ctx context.Context, r *Result) {
 			return
 		}
 		judge := b.ids[r.Case.Judge.Name]
-		a := &asked{result: r, id: r.record.Evaluation, since: r.record.Judged}
+		a := &asked{result: r, id: r.evaluation.ID, since: r.evaluation.Asked}
 		if a.since.IsZero() {
 			if done := b.ask(ctx, judge, a); done {
 				return
@@ -94,8 +97,8 @@ func (b *bench) add(ctx context.Context, r *Result) {
 func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	r := a.result
 	a.since = time.Now()
-	r.record.Judged = a.since
-	if err := b.gate.journal.note(r.Case, r.record); err != nil {
+	r.evaluation.Asked = a.since
+	if err := b.gate.journal.note(r.Case, r.evaluation); err != nil {
 		b.gate.judged(r, nil, fmt.Errorf("not judged, because it cannot be noted down: %w", err))
 		return true
 	}
@@ -108,13 +111,13 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 		return true
 	case err == nil:
 		a.id = e.ID
-		r.record.Evaluation = e.ID
+		r.evaluation.ID = e.ID
 	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp(): // the list will show it, if it exists
 		return false
 	default:
-		r.record.Judged = time.Time{}
+		r.evaluation.Asked = time.Time{}
 	}
-	if failed := b.gate.journal.note(r.Case, r.record); failed != nil {
+	if failed := b.gate.journal.note(r.Case, r.evaluation); failed != nil {
 		err = errors.Join(err, failed)
 	}
 	if err == nil || ctx.Err() != nil {

@@ -27,27 +27,23 @@ var errTimeout = errors.New("the time of -timeout is over")
 // check runs a gate, writes its reports, and returns the exit code. It writes
 // the reports in any case, with whatever is known.
 func check(ctx context.Context, p setup, name string, conf options, stdout io.Writer) int {
-	var j *journal
-	if conf.state != "" {
-		var err error
-		if j, err = openJournal(conf.state); err != nil {
-			p.line.Say("ci-gate: %v", err)
-			return exitUsage
-		}
+	j, err := openJournal(conf.state)
+	if err != nil {
+		p.line.Say("ci-gate: %v", err)
+		return exitUsage
 	}
 	begin := time.Now()
 	limited, done := context.WithTimeoutCause(ctx, conf.timeout, errTimeout)
 	defer done()
 	g := newGate(p.client, p.suite, j, p.line)
-	g.again = conf.again
-	err := g.run(limited)
+	err = g.run(limited, conf.again)
 	if g.judges == nil { // the judges were not found, and nothing was triggered
 		p.line.Say("ci-gate: %v", err)
-		_ = j.close(false)
+		_ = j.finish(false)
 		return exitUsage
 	}
 	p.line.Done()
-	r := &report{suite: name, results: g.results, cost: g.limit.total(), unpriced: g.limit.unpriced, took: time.Since(begin), err: err}
+	r := &report{suite: name, results: g.results, cost: g.runs.Cost, took: time.Since(begin), err: err}
 	code := r.code(ctx)
 	settled := g.settled()
 	if failed := r.write(conf, stdout); failed != nil {
@@ -57,10 +53,10 @@ func check(ctx context.Context, p setup, name string, conf options, stdout io.Wr
 		}
 		settled = false
 	}
-	if failed := j.close(settled); failed != nil {
+	if failed := j.finish(settled); failed != nil {
 		p.line.Say("ci-gate: %v", failed)
 	}
-	if j != nil && !settled {
+	if conf.state != "" && !settled {
 		p.line.Say("start again with -state %s to resume", conf.state)
 	}
 	return code

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -13,100 +12,67 @@ import (
 const (
 	// clocks is how far the service's clock may be behind the local one.
 	clocks = time.Minute
-	looks  = 3
+	// visible is how long after a trigger its run may become visible.
+	visible  = 75 * time.Second
+	maxPause = 15 * time.Second // between two looks
 )
 
-// find searches for the runs of triggers that got no response. A run with a
-// marker is found by it, if the service shows it. For the others, find searches
-// the recent runs of the agent for one that has the input of the case and
-// belongs to no other case. If there are more such runs than missing triggers,
-// someone else sends the same input, and none is used: it is better to leave a
-// case without a run than to give it a foreign one. find never triggers again.
-// It returns the cases that remain without a run, and the error of the last
-// request if that failed.
-func (g *gate) find(ctx context.Context, lost []*Result, found func(*Result)) (rest []*Result, err error) {
-	if len(lost) == 0 {
-		return nil, nil
-	}
-	// Do this even if the gate was interrupted, to learn what was started.
-	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
-	defer done()
-	for look := range looks {
-		if look > 0 {
-			select {
-			case <-time.After(time.Duration(look) * 2 * time.Second): // it may not be in the list yet
-			case <-ctx.Done():
-				return lost, ctx.Err()
-			}
-		}
-		if lost = g.findMarked(ctx, lost, found); len(lost) == 0 {
-			return nil, nil
-		}
-		var runs map[string][]*connic.Run
-		runs, err = g.recent(ctx, lost)
-		if err != nil {
-			g.line.Say("searching for %d runs whose triggers got no response: %v", len(lost), err)
+// find searches for the runs of triggers that got no response, and that have no
+// marker or are not found by it: the gate sends the inputs as they are, because
+// others would be tested otherwise. It looks among the recent runs of the agent
+// for one that has the input of the case and belongs to no other case. If there
+// are more such runs than missing triggers, someone else sends the same input, and
+// none is used: it is better to leave a case without a run than to give it a
+// foreign one.
+func (g *gate) find(ctx context.Context, lost []connic.JournalRecord) (map[string]connic.Settlement, error) {
+	wanted := make(map[string]bool)
+	var since, last time.Time
+	for _, record := range lost {
+		r := g.byKey[record.Key]
+		if r == nil { // the case has been changed or removed since
 			continue
 		}
-		if lost = g.match(lost, runs, found); len(lost) == 0 {
-			return nil, nil
+		g.mu.Lock()
+		r.lost = true
+		g.mu.Unlock()
+		wanted[record.Key] = true
+		if since.IsZero() || record.Sent.Before(since) {
+			since = record.Sent
+		}
+		if record.Sent.After(last) {
+			last = record.Sent
 		}
 	}
-	return lost, err
-}
-
-// findMarked finds runs by their markers, and returns the cases that remain
-// without one.
-func (g *gate) findMarked(ctx context.Context, lost []*Result, found func(*Result)) (rest []*Result) {
-	for _, r := range lost {
-		if r.record.Marker != "" {
-			runs, err := g.client.Runs.FindTriggered(ctx, connic.RunSearch{
-				Marker: r.record.Marker, AgentName: g.suite.Agent, Since: r.record.Began,
-			})
-			if err != nil {
-				g.line.Say("searching for the run of %s, whose trigger got no response: %v", r.Case.Name, err)
-			} else if runs = slices.DeleteFunc(runs, isChild); len(runs) == 1 {
-				g.found(r, runs[0])
-				found(r)
-				continue
-			}
+	found := make(map[string]connic.Settlement)
+	for pause := firstLook; len(wanted) > 0; pause = min(2*pause, maxPause) {
+		runs, err := g.recent(ctx, since.Add(-clocks))
+		if err != nil {
+			g.line.Say("searching for %d runs whose triggers got no response: %v", len(wanted), err)
+		} else {
+			g.match(wanted, runs, found)
 		}
-		rest = append(rest, r)
-	}
-	return rest
-}
-
-// isChild reports whether a run was started by another run, possibly with the
-// same input.
-func isChild(run *connic.Run) bool { return run.ParentRunID != "" }
-
-// found records the run of a case.
-func (g *gate) found(r *Result, run *connic.Run) {
-	r.RunID, r.record.RunID = run.ID, run.ID
-	if err := g.journal.note(r.Case, r.record); err != nil {
-		g.line.Say("%s: run %s cannot be noted down: %v", r.Case.Name, r.RunID, err)
-	}
-	g.line.Say("%s: its trigger got no response, but started run %s", r.Case.Name, r.RunID)
-}
-
-// recent lists the agent's runs since the first of the triggers, by input.
-func (g *gate) recent(ctx context.Context, lost []*Result) (map[string][]*connic.Run, error) {
-	since := lost[0].record.Began
-	for _, r := range lost {
-		if r.record.Began.Before(since) {
-			since = r.record.Began
+		if len(wanted) == 0 || time.Since(last) > visible {
+			return found, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return found, ctx.Err()
 		}
 	}
-	params := connic.RunListParams{AgentName: g.suite.Agent, CreatedAfter: since.Add(-clocks)}
+	return found, nil
+}
+
+// recent lists the agent's runs since a time, by input.
+func (g *gate) recent(ctx context.Context, since time.Time) (map[string][]*connic.Run, error) {
+	params := connic.RunListParams{AgentName: g.suite.Agent, CreatedAfter: since}
 	runs := make(map[string][]*connic.Run)
 	for run, err := range g.client.Runs.All(ctx, &params) {
 		if err != nil {
 			return nil, err
 		}
-		g.mu.Lock()
-		taken := g.byRun[run.ID] != nil
-		g.mu.Unlock()
-		if !taken && !run.CreatedAt.Before(since.Add(-clocks)) && !isChild(run) {
+		// A run may have started others, possibly with its own input.
+		if !run.CreatedAt.Before(since) && run.ParentRunID == "" {
 			key := canonical(run.Input)
 			runs[key] = append(runs[key], run)
 		}
@@ -114,30 +80,52 @@ func (g *gate) recent(ctx context.Context, lost []*Result) (map[string][]*connic
 	return runs, nil
 }
 
-// match assigns runs to cases, and returns the cases that remain without one.
-func (g *gate) match(lost []*Result, runs map[string][]*connic.Run, found func(*Result)) (rest []*Result) {
-	byInput := make(map[string][]*Result)
-	for _, r := range lost {
-		key := canonical(r.Case.input)
-		byInput[key] = append(byInput[key], r)
+// match moves cases whose runs are among the given ones from wanted to found.
+func (g *gate) match(wanted map[string]bool, runs map[string][]*connic.Run, found map[string]connic.Settlement) {
+	records := g.journal.inputs()
+	taken := make(map[string]bool)
+	for _, record := range records {
+		for _, id := range record.IDs {
+			taken[id] = true
+		}
 	}
-	for input, cases := range byInput {
-		candidates := runs[input]
-		if input == "" || len(candidates) > len(cases) {
-			rest = append(rest, cases...)
+	for _, id := range g.found {
+		taken[id] = true
+	}
+	missing, flying := make(map[string][]*Result), make(map[string]bool)
+	g.mu.Lock()
+	for _, r := range g.results {
+		record := records[r.Case.key]
+		if g.found[r.Case.key] != "" || record.State != connic.JournalSending && record.State != connic.JournalUnknown {
+			continue
+		}
+		input := canonical(r.Case.input(g.suite.Marker, record.Marker))
+		missing[input] = append(missing[input], r)
+		flying[input] = flying[input] || record.State == connic.JournalSending && !r.lost // an earlier process's is lost
+	}
+	g.mu.Unlock()
+	for input, results := range missing {
+		var free []*connic.Run
+		for _, run := range runs[input] {
+			if !taken[run.ID] {
+				free = append(free, run)
+			}
+		}
+		if input == "" || flying[input] || len(free) > len(results) {
 			continue
 		}
 		// Runs are interchangeable between cases with the same input.
-		for i, r := range cases {
-			if i >= len(candidates) {
-				rest = append(rest, r)
+		for _, r := range results {
+			key := r.Case.key
+			if !wanted[key] || len(free) == 0 {
 				continue
 			}
-			g.found(r, candidates[i])
-			found(r)
+			g.line.Say("%s: its trigger got no response, but started run %s", r.Case.Name, free[0].ID)
+			g.found[key], found[key] = free[0].ID, connic.Settlement{IDs: []string{free[0].ID}}
+			delete(wanted, key)
+			free = free[1:]
 		}
 	}
-	return rest
 }
 
 // canonical returns equivalent JSON values in the same form.

@@ -14,13 +14,10 @@ import (
 	"github.com/connic-go/connic/examples/apps/internal/progress"
 )
 
+// The times allowed after the end, for what no one will collect later.
 const (
-	// together is the maximum number of triggers in progress. They are queued
-	// for the quota, and a longer queue would be of no use.
-	together = 64
-	// lastTime is the time allowed after the end: to search for runs whose
-	// trigger got no response, and to cancel runs that no one will collect.
-	lastTime = 30 * time.Second
+	searchTime = 10 * time.Second // to search for runs whose trigger got no response
+	cancelTime = 30 * time.Second
 )
 
 // A Verdict is the outcome of a case.
@@ -42,8 +39,10 @@ type Result struct {
 	RunID      string
 	Run        *connic.Run // nil until it has ended
 	Evaluation *connic.Evaluation
-	record     record
-	pending    bool // the run, or its evaluation, is in progress
+	evaluation evaluation
+	marker     string // of the trigger, if the suite has markers
+	lost       bool   // the trigger got no response
+	pending    bool   // the run, or its evaluation, is in progress
 }
 
 // A gate runs the cases of a suite.
@@ -52,241 +51,129 @@ type gate struct {
 	suite   *Suite
 	journal *journal
 	line    *progress.Line
-	again   bool // see askAgain
+	judges  *bench
+	stop    context.CancelCauseFunc
+	found   map[string]string // runs by the keys of their cases; belongs to find
 
 	mu      sync.Mutex
 	results []*Result
-	byRun   map[string]*Result
-	limit   *costLimit
-	judges  *bench
-	stop    context.CancelCauseFunc
-	started int
+	byKey   map[string]*Result
+	runs    connic.BulkProgress
 	ended   int
 }
 
 func newGate(client *connic.Client, suite *Suite, j *journal, line *progress.Line) *gate {
-	g := &gate{
-		client: client, suite: suite, journal: j, line: line,
-		byRun: make(map[string]*Result), limit: newCostLimit(suite),
-	}
+	g := &gate{client: client, suite: suite, journal: j, line: line, byKey: make(map[string]*Result), found: make(map[string]string)}
 	for _, c := range suite.Cases {
-		g.results = append(g.results, &Result{Case: c, record: j.recall(c)})
+		r := &Result{Case: c, evaluation: j.recall(c)}
+		if suite.Marker != "" {
+			r.marker = rand.Text()
+		}
+		g.results = append(g.results, r)
+		g.byKey[c.key] = r
 	}
 	return g
 }
 
+var errCost = errors.New("the bound on the cost is reached")
+
 // run triggers the runs of all cases, collects them as they end, and has them
-// judged. When ctx ends it returns with what is known. The error says why.
-func (g *gate) run(ctx context.Context) error {
+// judged. With again, triggers without a response are sent again if no run is
+// found. When ctx ends it returns with what is known. The error says why.
+func (g *gate) run(ctx context.Context, again bool) (err error) {
 	ctx, g.stop = context.WithCancelCause(ctx)
 	defer g.stop(nil)
-	judges, err := newBench(ctx, g)
-	if err != nil {
+	if g.judges, err = newBench(ctx, g); err != nil {
 		return err
 	}
-	g.judges = judges
-	ids := make(chan string)
-	var refused error
-	var asking sync.WaitGroup
-	asking.Go(func() {
-		defer close(ids)
-		refused = g.triggerAll(ctx, ids)
-	})
-	var last error
-	for run, err := range g.client.Runs.Watch(ctx, ids) {
-		last = err
-		g.collect(ctx, run, err)
-		g.show()
+	opts := []connic.BulkOption{
+		connic.WithMarker(func(key string) string { return g.byKey[key].marker }),
+		connic.WithSettle(g.find),
+		connic.WithBulkProgress(len(g.results), g.progressed),
 	}
-	for range ids { // the wait has ended first: do not start runs that no one can collect
-		g.stop(last)
+	if g.suite.MaxCost.set() {
+		opts = append(opts, connic.WithBudget(g.suite.MaxCost.Money, g.suite.CaseCost.Amount))
 	}
-	asking.Wait()
+	if again {
+		opts = append(opts, connic.ResendUnknown())
+	}
+	inputs := func(yield func(string, connic.TriggerRequest) bool) {
+		for _, r := range g.results {
+			if !yield(r.Case.key, r.Case.marked(g.suite.Marker, r.marker)) {
+				return
+			}
+		}
+	}
+	var early error
+	for run, err := range g.client.Agents.TriggerAll(ctx, g.suite.Agent, inputs, g.journal, opts...) {
+		if run.Key == "" {
+			early = err
+		} else if r := g.byKey[run.Key]; r != nil { // and not that of a case that has been changed or removed
+			g.collect(ctx, r, run.Value, err)
+		}
+	}
+	if errors.Is(early, connic.ErrBudgetExceeded) {
+		early = fmt.Errorf("%w: %w", errCost, early)
+	}
 	g.judges.wait(ctx)
-	err = cmp.Or(context.Cause(ctx), refused)
+	err = cmp.Or(context.Cause(ctx), early)
 	g.close(err)
 	return err
 }
 
-// triggerAll triggers the cases that have no run yet, each once, and passes on
-// the ids of all runs. Its error says why some could not be started.
-func (g *gate) triggerAll(ctx context.Context, ids chan<- string) (refused error) {
-	pass := func(r *Result) {
-		g.adopt(r)
-		select {
-		case ids <- r.RunID:
-		case <-ctx.Done():
-		}
-	}
-	regained := func(r *Result) {
-		g.limit.regain()
-		pass(r)
-	}
-	if g.again {
-		g.askAgain(ctx, regained)
-	}
-	var unknown []*Result
-	var waiting sync.WaitGroup
-	places := make(chan struct{}, together)
-	for _, r := range g.results {
-		switch {
-		case r.RunID != "": // already found
-			continue
-		case r.record.RunID != "": // from an earlier process
-			r.RunID = r.record.RunID
-			g.limit.adopt()
-			pass(r)
-			continue
-		case !r.record.Began.IsZero():
-			g.limit.adopt()
-			g.limit.lose()
-			unknown = append(unknown, r)
-			continue
-		}
-		if refused = g.limit.start(ctx); refused != nil {
-			break
-		}
-		places <- struct{}{}
-		waiting.Go(func() {
-			defer func() { <-places }()
-			if lost := g.trigger(ctx, r); lost {
-				g.limit.lose()
-				g.mu.Lock()
-				unknown = append(unknown, r)
-				g.mu.Unlock()
-			} else if r.RunID != "" {
-				pass(r)
-			}
-		})
-	}
-	waiting.Wait()
-	_, _ = g.find(ctx, unknown, regained)
-	return refused
-}
-
-// askAgain resets cases whose trigger got no response in an earlier process and
-// for which there is still no run, so that they are triggered again. This is
-// the user's decision.
-func (g *gate) askAgain(ctx context.Context, regained func(*Result)) {
-	var lost []*Result
-	for _, r := range g.results {
-		if r.record.RunID == "" && !r.record.Began.IsZero() {
-			g.limit.adopt()
-			g.limit.lose()
-			lost = append(lost, r)
-		}
-	}
-	rest, err := g.find(ctx, lost, regained)
-	for _, r := range rest {
-		g.limit.regain()
-		_ = g.limit.end(nil)
-		if err == nil { // without a search it is not known
-			r.record = record{}
-		}
-	}
-}
-
-// trigger starts the run of a case. It reports whether that may have happened
-// without a response.
-func (g *gate) trigger(ctx context.Context, r *Result) (lost bool) {
-	record := record{Began: time.Now()}
-	if g.suite.Marker != "" {
-		record.Marker = rand.Text()
-	}
-	if err := g.journal.note(r.Case, record); err != nil {
-		g.fail(r, fmt.Errorf("not started, because it cannot be noted down: %w", err))
-		return false
-	}
-	call := graced(ctx)
-	defer call.done()
-	answer, err := g.client.Agents.Trigger(call, g.suite.Agent, r.Case.marked(g.suite.Marker, record.Marker))
-	switch {
-	case answer != nil && answer.RunID != "": // also if the response was truncated after it
-		record.RunID = answer.RunID
-		r.RunID, r.record = answer.RunID, record
-		if err := g.journal.note(r.Case, record); err != nil {
-			g.line.Say("%s: run %s cannot be noted down: %v", r.Case.Name, r.RunID, err)
-		}
-		return false
-	case err == nil: // the response is the finished run, without an id
-		g.finish(ctx, r, &connic.Run{AgentName: g.suite.Agent, Status: answer.Status, Output: answer.Output}, nil)
-		return false
-	case errors.Is(err, connic.ErrOutcomeUnknown) && !call.gaveUp():
-		r.record = record
-		return true
-	}
-	record.NotSent = true
-	if failed := g.journal.note(r.Case, record); failed != nil {
-		err = errors.Join(err, failed)
-	}
-	if ctx.Err() != nil {
-		_ = g.limit.end(nil) // it remains unstarted
-		return false
-	}
-	g.fail(r, err)
-	if errors.As(err, new(*connic.LimitError)) { // there is too little time for the quota
-		r.Verdict = Skipped
-	}
-	return false
-}
-
-// adopt records a run to wait for.
-func (g *gate) adopt(r *Result) {
+// progressed shows the progress, and stops what is in progress if the runs that
+// have ended cost more than the limit: it could not be kept by starting fewer.
+func (g *gate) progressed(p connic.BulkProgress) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.byRun[r.RunID] = r
-	r.pending = true
-	g.started++
+	g.runs = p
+	g.mu.Unlock()
+	g.show()
+	limit := g.suite.MaxCost
+	for _, sum := range p.Cost {
+		most := limit.Amount
+		if sum.Currency != limit.Currency {
+			most = connic.Decimal{} // it cannot be compared
+		}
+		if limit.set() && sum.Amount.Cmp(most) > 0 {
+			g.stop(fmt.Errorf("%w: %s of %s are spent", errCost, p.Cost, limit))
+		}
+	}
 }
 
-// fail ends a case that has no run.
-func (g *gate) fail(r *Result, err error) {
-	_ = g.limit.end(nil)
+// collect handles a result of TriggerAll.
+func (g *gate) collect(ctx context.Context, r *Result, run *connic.Run, err error) {
+	if run != nil {
+		r.RunID = run.ID
+	}
+	var ended *connic.RunError
+	switch {
+	case err == nil || errors.As(err, &ended):
+		g.finish(ctx, r, run)
+		return
+	case ctx.Err() != nil || errors.Is(err, connic.ErrOutcomeUnknown): // see close
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		r.pending = run != nil
+		r.lost = r.lost || errors.Is(err, connic.ErrOutcomeUnknown)
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r.Verdict, r.Why = Errored, err.Error()
+	r.pending = run != nil && !errors.Is(err, connic.ErrNotFound) // the wait has failed
+	if errors.As(err, new(*connic.LimitError)) && run == nil {    // there is too little time for the quota
+		r.Verdict = Skipped
+	}
 	g.ended++
 }
 
-// collect handles a pair of Runs.Watch.
-func (g *gate) collect(ctx context.Context, run *connic.Run, err error) {
-	of := func(id string) *Result {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return g.byRun[id]
-	}
-	var wait *connic.WaitError
-	switch {
-	case errors.As(err, &wait) && ctx.Err() == nil: // these runs cannot be retrieved
-		for _, id := range wait.Pending {
-			if r := of(id); r != nil {
-				g.finish(ctx, r, nil, err)
-			}
-		}
-	case run != nil && wait == nil:
-		if r := of(run.ID); r != nil {
-			g.finish(ctx, r, run, nil)
-		}
-	}
-}
-
-// finish handles a run that has ended or cannot be retrieved.
-func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run, err error) {
-	if run == nil {
-		g.limit.lose() // its cost is not known
-	} else if crossed := g.limit.end(run); crossed != nil {
-		g.stop(crossed)
-	}
+// finish handles a run that has ended.
+func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run) {
 	g.mu.Lock()
 	r.pending = false
 	r.Run = run
 	judge := false
-	if run != nil {
-		r.Why = r.Case.Expect.check(run)
-	}
-	switch {
-	case run == nil:
-		r.Verdict, r.Why = Errored, err.Error()
+	switch r.Why = r.Case.Expect.check(run); {
 	case r.Why != "":
 		r.Verdict = Failed // whatever a judge would say, which costs money too
 	case r.Case.Judge == nil || r.Case.Expect.wantsFailure():
@@ -339,18 +226,21 @@ func reasons(e *connic.Evaluation) string {
 
 func (g *gate) show() {
 	g.mu.Lock()
-	started, ended, all := g.started, g.ended, len(g.results)
+	runs, ended := g.runs, g.ended
 	g.mu.Unlock()
-	g.line.Show("%d of %d cases started, %d done, cost %s", started, all, ended, g.limit.total())
+	g.line.Show("%d verdicts; runs: %v", ended, runs)
 }
 
 // close settles open cases when the gate ends. Runs in progress are left to the
 // next process if it can know of them. Otherwise, or if they would exceed the
 // cost limit, they are cancelled.
 func (g *gate) close(cause error) {
-	ctx, done := context.WithTimeout(context.Background(), lastTime)
+	keep := g.journal.file != nil && !errors.Is(cause, errCost)
+	if !keep {
+		g.findLast()
+	}
+	ctx, done := context.WithTimeout(context.Background(), cancelTime)
 	defer done()
-	keep := g.journal != nil && !errors.Is(cause, errCost)
 	var cancelling sync.WaitGroup
 	for _, r := range g.results {
 		if r.Verdict != "" {
@@ -359,7 +249,7 @@ func (g *gate) close(cause error) {
 		switch {
 		case r.Run != nil:
 			r.Verdict, r.Why = Errored, "the judge has not finished yet"
-		case r.RunID == "" && r.record.Began.IsZero():
+		case r.RunID == "" && !r.lost:
 			r.Verdict, r.Why = Skipped, "not started"
 			r.pending = false
 		case r.RunID == "":
@@ -380,6 +270,24 @@ func (g *gate) close(cause error) {
 		}
 	}
 	cancelling.Wait()
+}
+
+// findLast searches for the runs of triggers that have had no response when the
+// gate ends: a search that was going on has ended with it.
+func (g *gate) findLast() {
+	ctx, done := context.WithTimeout(context.Background(), searchTime)
+	defer done()
+	records := g.journal.inputs()
+	var lost []connic.JournalRecord
+	for _, r := range g.results {
+		if record := records[r.Case.key]; r.lost && r.RunID == "" {
+			lost = append(lost, record)
+		}
+	}
+	found, _ := g.find(ctx, lost) // which says so
+	for key, s := range found {
+		g.byKey[key].RunID = s.IDs[0]
+	}
 }
 
 // settled reports whether nothing is left for a later process to collect.

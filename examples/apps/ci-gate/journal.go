@@ -5,95 +5,149 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/connic-go/connic"
 )
 
-// A journal records which runs and evaluations were requested, so that a later
-// process does not request and pay for them again. A record is written to disk
-// before the request is sent, and another one once its response has arrived. A
-// nil journal records nothing.
+// A journal is the state of a gate: what [connic.AgentsService.TriggerAll] records
+// about the runs, and what the bench records about the evaluations. It is in
+// memory and, with -state, in a file, so that a later process does not request and
+// pay for them again. The gate opens and closes it, because the evaluations outlast
+// the call.
 type journal struct {
-	path  string
-	store connic.Journal
+	path string
+	file connic.Journal // nil without -state
 
-	mu    sync.Mutex
-	known map[string]record // by the name of the case
+	writing sync.Mutex // the file takes one Put at a time
+
+	mu      sync.Mutex
+	records map[string]string
 }
 
-// A record is what is known about a case.
-type record struct {
-	Digest string    `json:"digest"` // of the input, which may have changed since
-	Began  time.Time `json:"began"`  // the trigger was about to be sent
-	Marker string    `json:"marker,omitempty"`
-	RunID  string    `json:"run_id,omitempty"`
-	// NotSent is set if the trigger turned out not to have been executed.
-	NotSent bool `json:"not_sent,omitempty"`
-	// Judged is when the evaluation was about to be requested.
-	Judged     time.Time `json:"judged,omitzero"`
-	Evaluation string    `json:"evaluation_id,omitempty"`
+// forEvaluation begins the keys of evaluations, and no key of a case.
+const forEvaluation = "evaluation of "
+
+// An evaluation is what is recorded about one.
+type evaluation struct {
+	Asked time.Time `json:"asked,omitzero"` // it was about to be requested
+	ID    string    `json:"id,omitempty"`
 }
 
-// openJournal opens or creates the journal at path.
+// openJournal opens or creates the journal at path, or one in memory if path is "".
 func openJournal(path string) (*journal, error) {
-	j := &journal{path: path, store: connic.FileJournal(path), known: make(map[string]record)}
-	if err := j.store.Open(context.Background()); err != nil {
+	j := &journal{path: path, records: make(map[string]string)}
+	if path == "" {
+		return j, nil
+	}
+	j.file = connic.FileJournal(path)
+	if err := j.file.Open(context.Background()); err != nil {
 		return nil, err
 	}
-	var bad error
-	err := j.store.All(context.Background(), func(name, text string) bool {
-		var r record
-		if bad = json.Unmarshal([]byte(text), &r); bad != nil {
-			bad = fmt.Errorf("%s: the record of %q is not one: %w", path, name, bad)
-		}
-		j.known[name] = r
-		return bad == nil
+	err := j.file.All(context.Background(), func(key, record string) bool {
+		j.records[key] = record
+		return true
 	})
-	if err = errors.Join(err, bad); err != nil {
-		return nil, errors.Join(err, j.store.Close())
+	if err == nil && len(j.records) > 0 && j.records[""] == "" {
+		err = fmt.Errorf("%s was written by an earlier version of ci-gate: let that version finish it, or remove it, and all cases are triggered again", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.file.Close())
 	}
 	return j, nil
 }
 
-// recall returns what is known about a case in its current form.
-func (j *journal) recall(c *Case) record {
-	if j == nil {
-		return record{}
+// Open implements [connic.Journal].
+func (j *journal) Open(context.Context) error { return nil }
+
+// Close implements [connic.Journal].
+func (j *journal) Close() error { return nil }
+
+// Get implements [connic.Journal].
+func (j *journal) Get(_ context.Context, key string) (string, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.records[key], nil
+}
+
+// All implements [connic.Journal].
+func (j *journal) All(_ context.Context, yield func(key, record string) bool) error {
+	j.mu.Lock()
+	all := maps.Clone(j.records)
+	j.mu.Unlock()
+	for key, record := range all {
+		if !strings.HasPrefix(key, forEvaluation) && !yield(key, record) {
+			break
+		}
+	}
+	return nil
+}
+
+// Put implements [connic.Journal]. It leaves inputs that are done as started: a
+// gate that resumes needs the results of all runs.
+func (j *journal) Put(ctx context.Context, records map[string]string) error {
+	kept := maps.Clone(records)
+	maps.DeleteFunc(kept, func(_, record string) bool { return decode(record).State == connic.JournalDone })
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if j.file != nil && len(kept) > 0 {
+		if err := j.file.Put(ctx, kept); err != nil {
+			return err
+		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if r := j.known[c.Name]; r.Digest == c.digest && !r.NotSent {
-		return r
-	}
-	return record{}
+	maps.Copy(j.records, kept)
+	return nil
 }
 
-// note records what is known about a case. It returns once that is on disk.
-func (j *journal) note(c *Case, r record) error {
-	if j == nil {
-		return nil
-	}
-	r.Digest = c.digest
-	text, err := json.Marshal(r)
+// decode returns the zero record for what is not one of an input.
+func decode(record string) (r connic.JournalRecord) {
+	_ = json.Unmarshal([]byte(record), &r)
+	return r
+}
+
+// inputs returns what is recorded about each input, by key.
+func (j *journal) inputs() map[string]connic.JournalRecord {
+	all := make(map[string]connic.JournalRecord)
+	_ = j.All(context.Background(), func(key, record string) bool { // it does not fail
+		r := decode(record)
+		r.Key = key
+		all[key] = r
+		return true
+	})
+	return all
+}
+
+// recall returns what is recorded about the evaluation of a case.
+func (j *journal) recall(c *Case) (e evaluation) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_ = json.Unmarshal([]byte(j.records[forEvaluation+c.key]), &e) // nothing, or what note wrote
+	return e
+}
+
+// note records what is known about the evaluation of a case. It returns once that
+// is on disk.
+func (j *journal) note(c *Case, e evaluation) error {
+	text, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.known[c.Name] = r
-	return j.store.Put(context.Background(), map[string]string{c.Name: string(text)})
+	return j.Put(context.Background(), map[string]string{forEvaluation + c.key: string(text)})
 }
 
-// close closes the journal, and removes it if there is nothing left to collect.
-func (j *journal) close(finished bool) error {
-	if j == nil {
+// finish closes the file, and removes it if there is nothing left to collect.
+func (j *journal) finish(settled bool) error {
+	if j.file == nil {
 		return nil
 	}
-	err := j.store.Close()
-	if finished {
+	err := j.file.Close()
+	if settled {
 		err = errors.Join(err, os.Remove(j.path))
 	}
 	return err

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&conf.junit, "junit", "", "write JUnit XML to this `file`")
 	flags.StringVar(&conf.summary, "summary", os.Getenv("GITHUB_STEP_SUMMARY"), "append Markdown to this `file` (default: GITHUB_STEP_SUMMARY)")
 	flags.StringVar(&conf.state, "state", "", "record requests in this `file`: an interrupted gate resumes from there, and triggers nothing twice")
-	flags.BoolVar(&conf.again, "again", false, "with -state: trigger cases again whose trigger got no response and for which no run is found; they may be billed twice")
+	flags.BoolVar(&conf.again, "again", false, "trigger cases again whose trigger got no response and for which no run is found; they may be billed twice")
 	flags.DurationVar(&conf.timeout, "timeout", 30*time.Minute, "time limit for all cases together")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(stderr, "usage: ci-gate [flags] cases.yaml")

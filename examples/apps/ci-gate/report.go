@@ -23,15 +23,23 @@ type report struct {
 	suite   string
 	results []*Result
 	cost    connic.Sums
-	// unpriced is the number of runs that did not report their cost.
-	unpriced int
-	took     time.Duration
-	err      error // why the gate ended early
+	took    time.Duration
+	err     error // why the gate ended early
 }
 
 func (r *report) count(v Verdict) (n int) {
 	for _, result := range r.results {
 		if result.Verdict == v {
+			n++
+		}
+	}
+	return n
+}
+
+// unpriced returns the number of runs that did not report their cost.
+func (r *report) unpriced() (n int) {
+	for _, result := range r.results {
+		if result.Run != nil && result.Run.Currency == "" {
 			n++
 		}
 	}
@@ -51,8 +59,8 @@ func (r *report) verdict() string {
 		}
 	}
 	fmt.Fprintf(&b, "; cost %s", r.cost)
-	if r.unpriced > 0 {
-		fmt.Fprintf(&b, " and %d runs of unknown cost", r.unpriced)
+	if n := r.unpriced(); n > 0 {
+		fmt.Fprintf(&b, " and %d runs of unknown cost", n)
 	}
 	fmt.Fprintf(&b, "; took %v", r.took.Round(100*time.Millisecond))
 	return b.String()

@@ -139,6 +139,59 @@ func TestInterruptedWithoutState(t *testing.T) {
 	})
 }
 
+// A run whose trigger got no response before Ctrl-C is searched for, if nobody can
+// resume: it is cancelled too.
+func TestInterruptedWithoutResponse(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, h *fixture) {
+		h.fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true, Times: 2, Latency: 2900 * time.Millisecond})
+		h.fake.Fault(connictest.Fault{Op: "runs.list", Latency: time.Second, Times: -1})
+		ctx := interruptedAfter(t, 3*time.Second)
+		code := h.check(ctx, cases(t, 3, ""), options{})
+		h.expect(code, exitInterrupted, "the run was cancelled", "0 of 3 cases passed")
+		h.executed("runs.cancel", 3)
+	})
+}
+
+// A wait that fails leaves the runs to the next process.
+func TestRevokedKeyAndState(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	inBubble(t, func(t *testing.T, h *fixture) {
+		suite := cases(t, 3, "")
+		key := h.fake.Key()
+		good := h.client
+		h.client = h.fake.ClientWithKey(key, connic.WithTransport(tellFlight))
+		time.AfterFunc(time.Second, func() { h.fake.RevokeKey(key) })
+		h.expect(h.check(t.Context(), suite, options{state: state}), exitIncomplete, "401 Unauthorized", "3 without a result")
+		_ = h.client.Close()
+		h.client = good
+		h.expect(h.check(t.Context(), suite, options{state: state}), exitPassed, "3 of 3 cases passed")
+		h.executed("agents.trigger", 3)
+	})
+}
+
+// A file that an earlier version has written is refused: it says nothing of what
+// TriggerAll asks for, and its cases would be triggered again.
+func TestStateOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	line := `{"key":"case 0","record":{"digest":"9f2c61d09f2c61d0","began":"2026-10-01T00:00:00Z","run_id":"run-1"}}`
+	if err := os.WriteFile(state, []byte(`{"connic_journal":1}`+"\n"+line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inBubble(t, func(t *testing.T, h *fixture) {
+		h.expect(h.check(t.Context(), cases(t, 3, ""), options{state: state}), exitUsage)
+		h.executed("agents.trigger", 0)
+		if !strings.Contains(h.said.String(), "an earlier version of ci-gate") {
+			t.Errorf("it says %q", h.said.String())
+		}
+		if raw, err := os.ReadFile(state); err != nil || !strings.Contains(string(raw), "run-1") {
+			t.Errorf("the file has changed: %v\n%s", err, raw)
+		}
+	})
+}
+
 // The process dies between the request and its answer.
 func TestCrashed(t *testing.T) {
 	t.Parallel()
@@ -149,15 +202,17 @@ func TestCrashed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		records := map[string]string{"": `{"version":1,"op":"agents.trigger_all","target":"support"}`}
 		for _, c := range suite.Cases[:2] { // the second request never left
-			if err := j.note(c, record{Began: time.Now()}); err != nil {
-				t.Fatal(err)
-			}
+			records[c.key] = fmt.Sprintf(`{"state":"sending","sent":%q}`, time.Now().Format(time.RFC3339))
+		}
+		if err := j.Put(t.Context(), records); err != nil {
+			t.Fatal(err)
 		}
 		if _, err := h.client.Agents.Trigger(t.Context(), "support", suite.Cases[0].request); err != nil {
 			t.Fatal(err)
 		}
-		if err := j.close(false); err != nil {
+		if err := j.finish(false); err != nil {
 			t.Fatal(err)
 		}
 		file, err := os.OpenFile(state, os.O_APPEND|os.O_WRONLY, 0)

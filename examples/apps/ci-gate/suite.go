@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/examples/apps/internal/progress"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -49,8 +50,7 @@ type Case struct {
 	Judge   *Judge         `json:"judge"`
 
 	request connic.TriggerRequest
-	input   string // identifies a run of this case
-	digest  string // of everything that the agent receives
+	key     string // in the journal: another one if the agent would receive something else
 }
 
 // money is an amount with its currency, written "0.50 EUR".
@@ -180,26 +180,20 @@ func (c *Case) prepare(suite *Suite, folder string) error {
 	if c.Message == "" && len(c.Payload) == 0 && len(c.Files) == 0 {
 		return errors.New("it has neither message nor payload nor files")
 	}
-	all, err := json.Marshal([]any{suite.Agent, c.Message, c.Payload, c.request.Files})
+	all, err := json.Marshal([]any{suite.Agent, c.Name, c.Message, c.Payload, c.request.Files})
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(all)
-	c.digest = hex.EncodeToString(sum[:8])
-	if c.input = c.Message; c.input == "" && len(c.Payload) > 0 {
-		payload, err := json.Marshal(c.Payload)
-		if err != nil {
-			return err
-		}
-		c.input = string(payload)
-	}
+	c.key = hex.EncodeToString(sum[:8]) + " " + shorten(progress.Clean(c.Name))
 	return c.Expect.compile()
 }
 
-// marked returns the request with a marker.
+// marked returns the request with a marker under a key of its payload, if there is
+// one.
 func (c *Case) marked(key, marker string) connic.TriggerRequest {
 	req := c.request
-	if key != "" {
+	if key != "" && marker != "" {
 		payload := maps.Clone(c.Payload)
 		if payload == nil {
 			payload = make(map[string]any)
@@ -208,6 +202,19 @@ func (c *Case) marked(key, marker string) connic.TriggerRequest {
 		req.Payload = payload
 	}
 	return req
+}
+
+// input returns what a run of this case shows as its input, or "".
+func (c *Case) input(key, marker string) string {
+	req := c.marked(key, marker)
+	if req.Message != "" || req.Payload == nil {
+		return req.Message
+	}
+	payload, err := json.Marshal(req.Payload)
+	if err != nil { // not after prepare
+		return ""
+	}
+	return string(payload)
 }
 
 func (j *Judge) check() error {

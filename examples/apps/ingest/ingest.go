@@ -106,12 +106,14 @@ func (j *job) run(ctx context.Context) error {
 
 func (j *job) uploadAll(ctx context.Context) error {
 	sent := make(map[string]*file) // by path
-	for _, f := range j.upload {
+	begun := make([]record, len(j.upload))
+	for i, f := range j.upload {
 		sent[f.path] = f
-		// From here on the entry may exist, whatever happens to this process.
-		if err := j.state.note(record{Path: f.path}); err != nil {
-			return err
-		}
+		begun[i] = record{Path: f.path}
+	}
+	// From here on the entries may exist, whatever happens to this process.
+	if err := j.state.note(begun...); err != nil {
+		return err
 	}
 	// The sequence is read while the loop runs.
 	var mu sync.Mutex
@@ -265,13 +267,12 @@ func (j *job) wait(ctx context.Context) error {
 
 // settle records that some uploads have ended.
 func (j *job) settle(names []string) error {
-	var err error
-	for _, name := range names {
-		r := j.state.known[name]
-		r.JobID = ""
-		err = errors.Join(err, j.state.note(r))
+	ended := make([]record, len(names))
+	for i, name := range names {
+		ended[i] = j.state.known[name]
+		ended[i].JobID = ""
 	}
-	return err
+	return j.state.note(ended...)
 }
 
 func (j *job) fail(name string, err error) {

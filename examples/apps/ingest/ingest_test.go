@@ -216,7 +216,7 @@ func TestKilled(t *testing.T) {
 		// Of b.md the state has only that its upload began, and half a line.
 		lines := strings.SplitAfter(string(state), "\n")
 		kept := slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, "b.md") })
-		half := strings.Join(kept, "") + `{"path":"b.md"}` + "\n" + `{"path":"b.md","sha2`
+		half := strings.Join(kept, "") + `{"key":"b.md","record":{}}` + "\n" + `{"key":"b.md","record":{"sha2`
 		if err := os.WriteFile(d.conf.state, []byte(half), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -412,15 +412,53 @@ func TestEntryID(t *testing.T) {
 func TestBrokenState(t *testing.T) {
 	t.Parallel()
 	where := place{"env", "docs"}
-	for _, content := range []string{"", "x", "{}\n", `{"environment":"env","namespace":"docs"}` + "\nx\n" + `{"path":"a"}` + "\n"} {
+	const head = `{"connic_journal":1}` + "\n"
+	const about = `{"key":"","record":{"environment":"env","namespace":"docs"}}` + "\n"
+	for content, want := range map[string]string{
+		"x": "not a journal", "{}\n": "not a journal",
+		`{"environment":"env","namespace":"docs"}` + "\n" + `{"path":"a"}` + "\n":   "relies on the entries in the service", // of an earlier version
+		head + about + "x\n" + `{"key":"a","record":{}}` + "\n":                     "damaged",
+		head + `{"key":"","record":{"version":1,"op":"agents.trigger_all"}}` + "\n": "is not a state file",
+	} {
 		name := filepath.Join(t.TempDir(), "state")
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openState(name, where); err == nil {
-			t.Errorf("%q was taken for a state file", content)
+		if _, err := openState(name, where, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", content, err, want)
 		}
 	}
+}
+
+// Two processes would upload and delete what the other one has just done.
+func TestStateInUse(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "state")
+	s, err := openState(name, place{"env", "docs"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openState(name, s.where, true); !errors.Is(err, connic.ErrJournalInUse) {
+		t.Errorf("got %v, want %v", err, connic.ErrJournalInUse)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that dies before it has recorded all that the service has said is
+// there asks again.
+func TestKilledAtTheStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), exitDone, "2 uploaded")
+		half := `{"connic_journal":1}` + "\n" + `{"key":"a.md","record":{}}` + "\n" + `{"key":"b.md","record":{"sha2`
+		if err := os.WriteFile(d.conf.state, []byte(half), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.run(t.Context(), tree("a.md", "one", "b.md", "two"), exitDone, "0 uploaded, 0 deleted, 2 unchanged")
+	})
 }
 
 // Links that lead out of the folder are not followed, whoever makes them.
@@ -481,7 +519,7 @@ func TestForgottenJob(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = fmt.Fprintf(f, `{"path":"a.md","sha256":%q,"job_id":"forgotten"}`+"\n", mustHash(t, fsys, "a.md"))
+		_, err = fmt.Fprintf(f, `{"key":"a.md","record":{"sha256":%q,"job_id":"forgotten"}}`+"\n", mustHash(t, fsys, "a.md"))
 		if err := errors.Join(err, f.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -509,7 +547,7 @@ func TestJobsOfSeveral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		d.run(t.Context(), tree("a.md", "one"), exitDone, "1 uploaded")
-		s, err := openState(d.conf.state, place{"env-production", "docs"})
+		s, err := openState(d.conf.state, place{"env-production", "docs"}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -521,15 +559,16 @@ func TestJobsOfSeveral(t *testing.T) {
 			job = j.ID
 		}
 		for _, name := range []string{"a.md", "b.md"} {
-			s.known[name] = record{Path: name, SHA256: s.known["a.md"].SHA256, JobID: job}
+			err = errors.Join(err, s.note(record{Path: name, SHA256: s.known["a.md"].SHA256, JobID: job}))
 		}
-		if err := errors.Join(s.begin(), s.close()); err != nil {
+		if err := errors.Join(err, s.close()); err != nil {
 			t.Fatal(err)
 		}
 		d.run(t.Context(), tree("a.md", "one", "b.md", "one"), exitDone, "2 unchanged")
-		if s, err = openState(d.conf.state, s.where); err != nil {
+		if s, err = openState(d.conf.state, s.where, true); err != nil {
 			t.Fatal(err)
 		}
+		defer s.close()
 		for name, r := range s.known {
 			if r.JobID != "" {
 				t.Errorf("%s is still waited for", name)

@@ -148,9 +148,10 @@ func ingest(ctx context.Context, client *connic.Client, fsys fs.FS, conf options
 		return bad(exitUsage, err)
 	}
 	j := &job{client: client, where: place{environment, conf.namespace}, fsys: fsys, line: line}
-	if j.state, err = openState(conf.state, j.where); err != nil {
+	if j.state, err = openState(conf.state, j.where, conf.dry); err != nil {
 		return bad(exitUsage, err)
 	}
+	defer func() { _ = j.state.close() }() // what it has is on disk
 	if j.found, err = scan(fsys); cmp.Or(err, ctx.Err()) != nil {
 		return bad(exitUsage, cmp.Or(err, ctx.Err()))
 	}
@@ -170,7 +171,7 @@ func ingest(ctx context.Context, client *connic.Client, fsys fs.FS, conf options
 	if err := j.state.begin(); err != nil {
 		return bad(exitUsage, err)
 	}
-	if err := errors.Join(j.run(ctx), j.state.close()); err != nil {
+	if err := j.run(ctx); err != nil {
 		return bad(exitFailed, err)
 	}
 	line.Done()

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,23 +9,26 @@ import (
 	"maps"
 	"os"
 	"slices"
+
+	"github.com/connic-go/connic"
 )
 
-// A state records, across processes, which files were ingested. It is a file of
-// JSON lines. The first line says where the knowledge is; of the others, the
-// last line for a path counts. A line is written before and after each upload,
-// so that a process that dies leaves nothing in the service that the next one
-// does not know of. Uploads replace entries, so repeating one is harmless, and
-// the lines need not be synced to disk.
+// A state records, across processes, what is in the service: in a
+// [connic.FileJournal] of its own records, by path, which keeps a second process
+// away. A record is written before and after each upload, so that a process that
+// dies leaves nothing in the service that the next one does not know of.
+//
+// UploadAll gets no journal. One says what was sent, once and for all: a file that
+// changes back to an earlier content would be skipped. Uploads replace entries, so
+// repeating one is harmless.
 type state struct {
-	name  string // of the file; empty for none
 	where place
-	file  *os.File // nil before begin
+	file  connic.Journal // nil for none
 	known map[string]record
-	fresh bool // there was no file
+	fresh bool // the file does not say yet where the knowledge is
 }
 
-// A place is the location of the knowledge.
+// A place is the location of the knowledge. It has the empty key.
 type place struct {
 	Environment string `json:"environment"`
 	Namespace   string `json:"namespace"`
@@ -35,7 +36,7 @@ type place struct {
 
 // A record is what is known about a path.
 type record struct {
-	Path string `json:"path"`
+	Path string `json:"-"` // the key
 	// SHA256 is the hash of the accepted content. It is empty if an upload
 	// began or failed, and the content in the service is not known.
 	SHA256 string `json:"sha256,omitempty"`
@@ -43,99 +44,90 @@ type record struct {
 	Gone   bool   `json:"gone,omitempty"`   // the entry was deleted
 }
 
-// openState reads the state file. It writes nothing; see begin.
-func openState(name string, where place) (*state, error) {
-	s := &state{name: name, where: where, known: make(map[string]record), fresh: true}
-	if name == "" {
+// openState opens the state file. A dry run creates none.
+func openState(name string, where place, dry bool) (*state, error) {
+	s := &state{where: where, known: make(map[string]record), fresh: true}
+	if _, err := os.Stat(name); name == "" || dry && errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
-	raw, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+	file := connic.FileJournal(name)
+	switch err := file.Open(context.Background()); {
+	case errors.Is(err, connic.ErrJournalInUse):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("the state file is none of this version: %w; without it, the program relies on the entries in the service", err)
 	}
-	s.fresh = false
-	if err == nil {
-		err = s.read(raw)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	s.file = file
+	if err := s.read(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), s.close())
 	}
 	return s, nil
 }
 
-func (s *state) read(raw []byte) error {
-	lines := bytes.Split(raw, []byte("\n"))
+func (s *state) read() error {
+	var bad error
 	var was place
-	if err := json.Unmarshal(lines[0], &was); err != nil || was.Environment == "" {
+	err := s.file.All(context.Background(), func(path, text string) bool {
+		if path == "" {
+			s.fresh = false
+			bad = json.Unmarshal([]byte(text), &was)
+			return bad == nil
+		}
+		r := record{Path: path}
+		if bad = json.Unmarshal([]byte(text), &r); bad == nil && !r.Gone {
+			s.known[path] = r
+		}
+		return bad == nil
+	})
+	switch err = errors.Join(err, bad); {
+	case err != nil, s.fresh, was == s.where:
+		return err
+	case was.Environment == "":
 		return errors.New("is not a state file of this program")
 	}
-	if was != s.where {
-		return fmt.Errorf("is about namespace %q in environment %s, and not about %q in %s: name another file with -state", was.Namespace, was.Environment, s.where.Namespace, s.where.Environment)
+	return fmt.Errorf("is about namespace %q in environment %s, and not about %q in %s: name another file with -state", was.Namespace, was.Environment, s.where.Namespace, s.where.Environment)
+}
+
+// begin records what the service has said is there, and then where that is: if the
+// process dies in between, the next one asks the service again.
+func (s *state) begin() error {
+	if s.file == nil || !s.fresh {
+		return nil
 	}
-	for i, line := range lines[1:] {
-		var r record
-		switch err := json.Unmarshal(line, &r); {
-		case len(bytes.TrimSpace(line)) == 0:
-		case err != nil && i == len(lines)-2: // the process ended while writing
-		case err != nil || r.Path == "":
-			return fmt.Errorf("line %d is not a record", i+2)
-		case r.Gone:
+	if err := s.note(slices.Collect(maps.Values(s.known))...); err != nil {
+		return err
+	}
+	text, err := json.Marshal(s.where)
+	if err != nil {
+		return err
+	}
+	return s.file.Put(context.Background(), map[string]string{"": string(text)})
+}
+
+// note records what is known about paths. It returns once that is on disk.
+func (s *state) note(records ...record) error {
+	texts := make(map[string]string, len(records))
+	for _, r := range records {
+		if r.Gone {
 			delete(s.known, r.Path)
-		default:
+		} else {
 			s.known[r.Path] = r
 		}
+		text, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		texts[r.Path] = string(text)
 	}
-	return nil
-}
-
-// begin rewrites the file with one line per path, and opens it for appending.
-func (s *state) begin() error {
-	if s.name == "" {
+	if s.file == nil || len(texts) == 0 {
 		return nil
 	}
-	part := s.name + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
-	e := json.NewEncoder(w)
-	err = e.Encode(s.where)
-	for _, path := range slices.Sorted(maps.Keys(s.known)) {
-		err = cmp.Or(err, e.Encode(s.known[path]))
-	}
-	// Not every system can rename an open file.
-	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(part, s.name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(part))
-	}
-	s.file, err = os.OpenFile(s.name, os.O_APPEND|os.O_WRONLY, 0o600)
-	return err
-}
-
-// note records what is known about a path.
-func (s *state) note(r record) error {
-	if r.Gone {
-		delete(s.known, r.Path)
-	} else {
-		s.known[r.Path] = r
-	}
-	if s.file == nil {
-		return nil
-	}
-	line, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	_, err = s.file.Write(append(line, '\n'))
-	return err
+	return s.file.Put(context.Background(), texts)
 }
 
 func (s *state) close() error {
 	if s.file == nil {
 		return nil
 	}
-	return errors.Join(s.file.Sync(), s.file.Close())
+	return s.file.Close()
 }

@@ -110,7 +110,7 @@ func (a *App) prepare(cmd *cobra.Command) {
 		a.prepare(sub)
 	}
 	run := cmd.RunE
-	if _, ok := cmd.Annotations[isGroup]; ok || run == nil {
+	if _, group := cmd.Annotations[isGroup]; run == nil || group {
 		return
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -153,7 +153,7 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 	return ExitUsage
 }
 
-// isGroup is the annotation of groups.
+// isGroup is the annotation of commands that only have commands below them.
 const isGroup = "group"
 
 // Group returns a command that only has commands below it.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -42,6 +43,10 @@ type Column[T any] struct {
 	Width int
 	// Style returns one of the styles, or "".
 	Style func(T) string
+	// Right aligns the values at the right, as for numbers.
+	Right bool
+	// Whole is set if the values are not shortened.
+	Whole bool
 	// Block is set if the value is text of several lines. It is not in lists.
 	Block bool
 }
@@ -75,8 +80,8 @@ func (a *App) Print(text string) error {
 	if text = a.Text(text); text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	_, err := io.WriteString(a.out, text)
-	return err
+	a.write("%s", text)
+	return a.out.err
 }
 
 // Item writes one item: for people as lines with the columns that are not empty,
@@ -199,24 +204,35 @@ func (a *App) encode(v any) ([]byte, error) {
 	if err := encoder.Encode(v); err != nil {
 		return nil, err
 	}
-	data := a.mask.Bytes(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
-	if !bytes.ContainsFunc(data, steers) {
-		return data, nil
+	return escape(a.mask.Bytes(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), false), nil
+}
+
+// escape escapes the characters that a terminal obeys, but for line breaks. They
+// stand within quoted strings: JSON has them nowhere else. Only JSON has surrogate
+// pairs.
+func escape(data []byte, asYAML bool) []byte {
+	if !bytes.ContainsFunc(data, obeyed) {
+		return data
 	}
 	var safe []byte
-	for _, r := range string(data) { // within strings: JSON has such characters nowhere else
+	for _, r := range string(data) {
 		switch {
-		case !steers(r):
+		case !obeyed(r):
 			safe = append(safe, string(r)...)
+		case r > 0xffff && asYAML:
+			safe = fmt.Appendf(safe, `\U%08x`, r)
 		case r > 0xffff:
-			r -= 0x10000
-			safe = fmt.Appendf(safe, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+			high, low := utf16.EncodeRune(r)
+			safe = fmt.Appendf(safe, `\u%04x\u%04x`, high, low)
 		default:
 			safe = fmt.Appendf(safe, `\u%04x`, r)
 		}
 	}
-	return safe, nil
+	return safe
 }
+
+// obeyed reports whether a character in data is escaped.
+func obeyed(r rune) bool { return r != '\n' && steers(r) }
 
 // yaml writes v as YAML with the names, values and order of its JSON.
 func (a *App) yaml(v any) error {
@@ -236,7 +252,7 @@ func (a *App) yaml(v any) error {
 	if err := errors.Join(encoder.Encode(node), encoder.Close()); err != nil {
 		return err
 	}
-	a.write("%s", b.Bytes())
+	a.write("%s", escape(b.Bytes(), true))
 	return a.out.err
 }
 
@@ -265,5 +281,9 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: v.String()}, nil
 	}
 	node := new(yaml.Node)
-	return node, node.Encode(token)
+	err = node.Encode(token)
+	if text, ok := token.(string); ok && strings.ContainsFunc(text, obeyed) {
+		node.Style = yaml.DoubleQuotedStyle
+	}
+	return node, err
 }

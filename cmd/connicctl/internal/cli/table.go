@@ -52,7 +52,7 @@ func (t *table[T]) flush() {
 		}
 	}
 	if t.app.StdoutTTY && t.app.Width > 0 {
-		fit(widths, t.app.Width)
+		t.fit(widths)
 	}
 	if !t.begun {
 		t.begun = true
@@ -77,29 +77,34 @@ func (t *table[T]) row(cells, styles []string, widths []int) {
 		if t.app.StdoutTTY {
 			cell = cut(cell, widths[i])
 		}
+		space := strings.Repeat(" ", max(0, widths[i]-columnsOf(cell)))
+		if t.columns[i].Right {
+			b.WriteString(space)
+			space = ""
+		}
 		b.WriteString(t.app.styled(styles[i], cell))
 		if i < len(cells)-1 {
-			b.WriteString(strings.Repeat(" ", max(0, widths[i]-columnsOf(cell))) + gap)
+			b.WriteString(space + gap)
 		}
 	}
 	t.app.write("%s\n", b.String())
 }
 
-// fit shortens the widest columns until a row is at most width columns wide.
-func fit(widths []int, width int) {
+// fit shortens the widest columns until a row has the width of the terminal.
+func (t *table[T]) fit(widths []int) {
 	const least = 6
 	total := len(gap) * (len(widths) - 1)
 	for _, w := range widths {
 		total += w
 	}
-	for ; total > width; total-- {
-		widest := 0
+	for ; total > t.app.Width; total-- {
+		widest := -1
 		for i, w := range widths {
-			if w > widths[widest] {
+			if w > least && !t.columns[i].Whole && (widest < 0 || w > widths[widest]) {
 				widest = i
 			}
 		}
-		if widths[widest] <= least {
+		if widest < 0 {
 			return
 		}
 		widths[widest]--

@@ -54,14 +54,14 @@ func list(a *cli.App) *cobra.Command {
 			}, Columns(a)...)
 		},
 	}
-	filter(a, cmd, &p)
+	Filter(a, cmd, &p)
 	cmd.Flags().Var(a.TimeFlag(&p.CreatedBefore), "before", "only runs created before this `time` or this long ago")
 	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "list at most this `number` of runs; 0 means all")
 	return cmd
 }
 
-// filter adds the flags that select runs.
-func filter(a *cli.App, cmd *cobra.Command, p *connic.RunListParams) {
+// Filter adds the flags that select runs.
+func Filter(a *cli.App, cmd *cobra.Command, p *connic.RunListParams) {
 	flags := cmd.Flags()
 	flags.StringVar(&p.AgentName, "agent", "", "only runs of the agent with this `name`")
 	flags.Var((*statuses)(&p.Status), "status", "only runs with this `status`; can be repeated, or have commas")

@@ -66,7 +66,7 @@ Each item has the run, and the time from which another tail misses nothing.`,
 			}, tailColumns(a)...)
 		},
 	}
-	filter(a, cmd, &p)
+	Filter(a, cmd, &p)
 	cmd.Flags().StringVar(&only, "event", "", "only this `event`: started or ended")
 	cmd.Flags().IntVarP(&limit, "limit", "n", 0, "end after this `number` of events; 0 means never")
 	return cmd

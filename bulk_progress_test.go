@@ -1,0 +1,33 @@
+package connic_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/connictest"
+)
+
+// The progress of inputs that are refused or skipped is reported, too.
+func TestBulkProgressOfSkipped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := connictest.New(t)
+		srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) { return in.Message, nil })
+		client := srv.Client()
+		defer client.Close()
+		journal := filepath.Join(t.TempDir(), "j")
+		for range 2 {
+			var last connic.BulkProgress
+			for range client.Agents.TriggerAll(t.Context(), "echo", func(yield func(string, connic.TriggerRequest) bool) {
+				yield("a", connic.TriggerRequest{Message: "m"})
+			}, connic.FileJournal(journal), connic.WithBulkProgress(1, func(p connic.BulkProgress) { last = p })) {
+			}
+			if last.Read != 1 || last.Ended+last.Skipped != 1 {
+				t.Errorf("%+v", last)
+			}
+		}
+	})
+}
