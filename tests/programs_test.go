@@ -34,6 +34,7 @@ var programs = map[string][][]string{
 	"cmd/connicctl": {
 		{"agents", "trigger", "a", "x", "--timeout", "5s"}, {"agents", "list"}, {"runs", "list", "--debug"}, {"runs", "get", "r", "-o", "json"}, {"runs", "watch", "r", "--timeout", "5s"},
 		{"audit", "export", "--file", "out.jsonl", "--timeout", "5s"}, {"cost", "--csv", "costs.csv", "--html", "costs.html", "--timeout", "5s"},
+		{"doctor"}, {"doctor", "drift", "--live", "-o", "json"},
 		{"gate", "cases.yaml", "--junit", "junit.xml", "--summary", "summary.md", "--journal", "state", "--timeout", "5s"}, {"kb", "sync", "folder", "--timeout", "5s"}, {"kb", "search", "x"},
 	},
 	"contrib/doctor/cmd/connic-doctor": {{"drift", "-live", "-yes"}, {"check"}, {"check", "-json"}},

@@ -1,4 +1,4 @@
-module github.com/connic-go/connic/examples/exporter
+module github.com/connic-go/connic/contrib/exporter
 
 go 1.25.0
 

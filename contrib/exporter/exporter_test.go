@@ -1,11 +1,13 @@
-package main
+package exporter
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,7 +27,7 @@ import (
 )
 
 // project is a fake with three runs, one of which failed, and a budget.
-func project(t *testing.T) (*connictest.Server, *exporter) {
+func project(t *testing.T) (*connictest.Server, *Exporter) {
 	t.Helper()
 	srv := connictest.New()
 	t.Cleanup(srv.Close)
@@ -48,11 +50,39 @@ func project(t *testing.T) (*connictest.Server, *exporter) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	c := newCounts()
-	e := newExporter(srv.Client(connic.WithObserver(c.observe)), c, settings{
-		interval: time.Hour, lookback: time.Hour, share: 0.1, pages: 10,
-	})
-	return srv, e
+	return srv, exporterOf(t, srv)
+}
+
+// exporterOf returns an exporter of a fake that polls once an hour.
+func exporterOf(t *testing.T, srv *connictest.Server, more ...connic.Option) *Exporter {
+	t.Helper()
+	e, err := New(func(opts ...connic.Option) (*connic.Client, error) { return srv.Client(append(opts, more...)...), nil }, &Options{Interval: time.Hour, Lookback: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	for _, o := range []*Options{{Interval: -1}, {Lookback: -1}, {Pages: -1}, {Share: -0.1}, {Share: 1.1}, {Share: math.NaN()}} {
+		if _, err := New(connic.NewFromEnv, o); err == nil || !strings.HasPrefix(err.Error(), "exporter: ") {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	var sent []connic.Option
+	e, err := New(func(opts ...connic.Option) (*connic.Client, error) {
+		sent = opts
+		return connic.New("p", "cnc_key", opts...)
+	}, nil)
+	if err != nil || len(sent) == 0 || e.conf != (Options{time.Minute, 15 * time.Minute, 0.1, 10}) {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	if _, err := e.client.Agents.Trigger(t.Context(), "a", connic.TriggerRequest{Message: "m"}); !errors.Is(err, connic.ErrReadOnly) {
+		t.Errorf("the exporter may write: %v", err)
+	}
+	_ = e.Close()
 }
 
 func TestFigures(t *testing.T) {
@@ -89,7 +119,7 @@ func TestOddBudgetsAndNames(t *testing.T) {
 	const key = "cnc_0123456789abcdef"
 	srv, _ := project(t)
 	wire := srv.Transport()
-	client := srv.Client(connic.WithHTTPClient(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	e := exporterOf(t, srv, connic.WithHTTPClient(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := wire.RoundTrip(r)
 		if err != nil {
 			return nil, err
@@ -103,15 +133,13 @@ func TestOddBudgetsAndNames(t *testing.T) {
 		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 		return resp, nil
 	})}))
-	c := newCounts()
-	e := newExporter(client, c, settings{interval: time.Hour, lookback: time.Hour, share: 0.1, pages: 10})
 	s, err := e.look(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.last.Store(s)
 	w := httptest.NewRecorder()
-	e.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	e.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	got := w.Body.String()
 	if w.Code != http.StatusOK || strings.Count(got, "\nconnic_budget_amount{") != 2 || strings.Count(got, "\nconnic_runs_recent{") != 1 || strings.Contains(got, "456789") {
 		t.Errorf("got %d\n%s", w.Code, got)
@@ -122,32 +150,11 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A request is answered without its body, of which there is no use. It hangs if
-// the server waits.
-func TestAnswersWithoutTheBody(t *testing.T) {
-	t.Parallel()
-	_, e := project(t)
-	server := httptest.NewServer(e.handler())
-	defer server.Close()
-	for path, want := range map[string]string{"GET /metrics": " 200 ", "POST /nowhere": " 404 "} {
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", path)
-		got, err := io.ReadAll(conn)
-		conn.Close()
-		if head, _, _ := strings.Cut(string(got), "\r\n"); err != nil || !strings.Contains(head, want) {
-			t.Errorf("%s: %q, %v", path, head, err)
-		}
-	}
-}
-
 func TestScrapesSendNothing(t *testing.T) {
 	t.Parallel()
 	srv, e := project(t)
 	before := len(srv.Requests())
-	h := e.handler()
+	h := e.Handler()
 	for range 100 {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	}
@@ -160,7 +167,7 @@ func TestLooksKeepToTheirShare(t *testing.T) {
 	t.Parallel()
 	_, e := project(t)
 	// A tenth of 60 a minute is a request in ten seconds.
-	e.conf.interval = time.Second
+	e.conf.Interval = time.Second
 	for requests, want := range map[int]time.Duration{0: time.Second, 1: 10 * time.Second, 12: 2 * time.Minute} {
 		if got := e.pause(requests); got != want {
 			t.Errorf("after %d requests a pause of %v, want %v", requests, got, want)
@@ -219,19 +226,13 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	if err := json.Unmarshal(data, &board); err != nil {
 		t.Fatal(err)
 	}
-	known := map[string]bool{"connic_client_requests_total": true, "connic_client_request_duration_seconds_bucket": true}
-	descs := make(chan *prometheus.Desc, 100)
-	new(exporter).Describe(descs)
-	close(descs)
-	for d := range descs {
-		known[strings.Split(d.String(), `"`)[1]] = true
-	}
+	known := described(t)
 	asked := 0
 	for _, p := range board.Panels {
 		for _, target := range p.Targets {
 			for _, word := range strings.FieldsFunc(target.Expr, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }) {
 				if strings.HasPrefix(word, "connic_") {
-					if asked++; !known[word] {
+					if asked++; !known[strings.TrimSuffix(word, "_bucket")] {
 						t.Errorf("%s asks for %s, which is not exported", p.Title, word)
 					}
 				}
@@ -241,6 +242,34 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	if asked < 8 {
 		t.Errorf("the dashboard asks for %d series", asked)
 	}
+}
+
+// The README lists every metric, with its labels.
+func TestTheReadmeListsTheMetrics(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := range described(t) {
+		short := "`…" + strings.TrimPrefix(d, "connic_client_quota") + "`"
+		if !strings.Contains(string(readme), "`"+d+"`") && !strings.Contains(string(readme), short) {
+			t.Errorf("the README lacks %s", d)
+		}
+	}
+}
+
+// described returns the names of the metrics.
+func described(t *testing.T) map[string]bool {
+	t.Helper()
+	descs := make(chan *prometheus.Desc, 100)
+	exporterOf(t, connictest.New(t)).Describe(descs)
+	close(descs)
+	names := make(map[string]bool)
+	for d := range descs {
+		names[strings.Split(d.String(), `"`)[1]] = true
+	}
+	return names
 }
 
 func TestPrometheusScrapes(t *testing.T) {
@@ -255,7 +284,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	}
 	e.last.Store(s)
 	e.up.Store(true)
-	target := httptest.NewServer(e.handler())
+	target := httptest.NewServer(e.Handler())
 	defer target.Close()
 
 	dir := t.TempDir()

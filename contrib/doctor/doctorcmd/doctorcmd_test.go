@@ -1,4 +1,4 @@
-package main
+package doctorcmd
 
 import (
 	"bytes"
@@ -16,14 +16,28 @@ import (
 	"github.com/connic-go/connic/internal/api"
 )
 
+// The exit statuses.
+const (
+	well    = 0
+	unwell  = 1
+	unknown = 2
+)
+
+// programOf returns the program with a client that a test makes.
+func programOf(in io.Reader, out, err io.Writer, client func(...connic.Option) (*connic.Client, error)) *Program {
+	p := &Program{In: in, Out: out, Err: err, Client: func(_ context.Context, opts ...connic.Option) (*connic.Client, string, error) {
+		c, err := client(opts...)
+		return c, "", err
+	}}
+	p.Agree = p.agree
+	return p
+}
+
 // console runs the program against a fake and returns what it prints.
 func console(t *testing.T, srv *connictest.Server, in string, args ...string) (status int, out, complaints string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	p := program{
-		in: strings.NewReader(in), out: &stdout, err: &stderr, env: func(string) string { return "" },
-		client: func(opts ...connic.Option) (*connic.Client, error) { return srv.Client(opts...), nil },
-	}
+	p := programOf(strings.NewReader(in), &stdout, &stderr, func(opts ...connic.Option) (*connic.Client, error) { return srv.Client(opts...), nil })
 	status = p.run(t.Context(), args)
 	return status, stdout.String(), stderr.String()
 }
@@ -62,15 +76,15 @@ func TestCommands(t *testing.T) {
 		{"drift -live -items 3", "y\n", well, "not requested", "Continue?"},
 		{"drift -live -items 3", "\n", unknown, "", "nothing was sent"},
 		{"drift -live -items 3", "", unknown, "", "nothing was sent"},
-		{"drift", "", unknown, "", "one document, or -live"},
-		{"drift -live " + same, "", unknown, "", "one document, or -live"},
+		{"drift", "", unknown, "", "one document, or --live"},
+		{"drift -live " + same, "", unknown, "", "one document, or --live"},
 		{"drift -fail never " + same, "", unknown, "", "must be info"},
 		{"drift -format html " + same, "", unknown, "", "must be markdown or json"},
 		{"drift https://example.com/openapi.json", "", unknown, "", "takes a file"},
 		{"drift " + dir + "/none.json", "", unknown, "", "no such file"},
 		{"drift -", "<html>", unknown, "", "neither JSON nor YAML"},
 		{"case", "", unknown, "", "takes one fixture"},
-		{"case ../../testdata/fixtures/runs.get.json", "", well, `"want": {`, ""},
+		{"case ../testdata/fixtures/runs.get.json", "", well, `"want": {`, ""},
 		{"case " + same, "", unknown, "", "not a fixture"},
 		{"dirft", "", unknown, "", "unknown command"},
 		{"-help", "", well, "", "-json"},
@@ -93,10 +107,7 @@ func TestInputThatHangs(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())
 		in, write := io.Pipe()
 		var stderr bytes.Buffer
-		p := program{
-			in: in, out: io.Discard, err: &stderr, env: func(string) string { return "" },
-			client: func(opts ...connic.Option) (*connic.Client, error) { return srv.Client(opts...), nil },
-		}
+		p := programOf(in, io.Discard, &stderr, func(opts ...connic.Option) (*connic.Client, error) { return srv.Client(opts...), nil })
 		interrupt()
 		if status := p.run(ctx, strings.Fields(args)); status != unknown || len(srv.Requests()) > 0 {
 			t.Errorf("%s: status %d, %d requests", args, status, len(srv.Requests()))
@@ -122,10 +133,7 @@ func TestFixturesAreKept(t *testing.T) {
 func TestWithoutAKey(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
-	p := program{
-		out: &bytes.Buffer{}, err: &stderr, env: func(string) string { return "" },
-		client: func(...connic.Option) (*connic.Client, error) { return connic.New("p", "cnc_broken\nkey") },
-	}
+	p := programOf(nil, &bytes.Buffer{}, &stderr, func(...connic.Option) (*connic.Client, error) { return connic.New("p", "cnc_broken\nkey") })
 	if status := p.run(t.Context(), nil); status != unknown || !strings.Contains(stderr.String(), "key") || strings.Contains(stderr.String(), "cnc_broken") {
 		t.Errorf("status %d: %s", status, stderr.String())
 	}

@@ -1,8 +1,15 @@
-package main
+// Package exporter exposes a Connic project to Prometheus: its runs, tokens, cost
+// and budgets, the quota, and the requests of the exporter itself. The program
+// connic-exporter serves an [Exporter]; a program that has metrics of its own
+// registers one.
+package exporter
 
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -10,13 +17,28 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// settings of the exporter.
-type settings struct {
-	interval, lookback time.Duration
-	share              float64
-	pages              int
+// The defaults of [Options].
+const (
+	DefaultInterval = time.Minute
+	DefaultLookback = 15 * time.Minute
+	DefaultShare    = 0.1
+	DefaultPages    = 10
+)
+
+// Options are the settings of an [Exporter]. A field that is 0 has its default.
+type Options struct {
+	// Interval is the minimum time between two polls of the service.
+	Interval time.Duration
+	// Lookback is the maximum age of the runs that are counted.
+	Lookback time.Duration
+	// Share is the maximum share of the quota that polls use, up to 1.
+	Share float64
+	// Pages is the maximum number of pages of 100 runs per poll, at one request
+	// each.
+	Pages int
 }
 
 // maxBudgets limits the series of budgets, and maxSeries those of runs.
@@ -70,22 +92,54 @@ type snapshot struct {
 	whole   bool                         // all runs in the period were seen
 }
 
-// An exporter polls the service on its own schedule. A scrape sends no request.
-type exporter struct {
+// An Exporter is a [prometheus.Collector]. It polls the service on its own
+// schedule, while Run runs; a scrape sends no request.
+type Exporter struct {
 	client *connic.Client
 	counts *counts
-	conf   settings
+	conf   Options
 	last   atomic.Pointer[snapshot]
 	up     atomic.Bool
 }
 
-func newExporter(client *connic.Client, c *counts, conf settings) *exporter {
-	return &exporter{client: client, counts: c, conf: conf}
+// New returns an exporter with a client of its own, which newClient makes with the
+// options that it gets, such as [connic.NewFromEnv]. Options may be nil. It sends
+// no request.
+func New(newClient func(...connic.Option) (*connic.Client, error), o *Options) (*Exporter, error) {
+	var conf Options
+	if o != nil {
+		conf = *o
+	}
+	conf.Interval, conf.Lookback = cmp.Or(conf.Interval, DefaultInterval), cmp.Or(conf.Lookback, DefaultLookback)
+	conf.Share, conf.Pages = cmp.Or(conf.Share, DefaultShare), cmp.Or(conf.Pages, DefaultPages)
+	switch {
+	case conf.Interval < 0 || conf.Lookback < 0 || conf.Pages < 0:
+		return nil, errors.New("exporter: the interval, the lookback and the pages must be positive")
+	case !(conf.Share > 0 && conf.Share <= 1): // NaN is not
+		return nil, fmt.Errorf("exporter: the share of the quota must be above 0 and at most 1: %v", conf.Share)
+	}
+	c := newCounts()
+	client, err := newClient(connic.WithObserver(c.observe), connic.WithReadOnly(), connic.WithApplication("connic-exporter", connic.Version))
+	if err != nil {
+		return nil, err
+	}
+	return &Exporter{client: client, counts: c, conf: conf}, nil
 }
 
-// run polls until ctx ends. The cost of a poll determines the time of the next
-// one, so that polls never use more than their share of the quota.
-func (e *exporter) run(ctx context.Context) {
+// Close closes the client. Call it when Run has returned.
+func (e *Exporter) Close() error { return e.client.Close() }
+
+// Handler returns a handler for scrapes of a registry that has only the exporter.
+func (e *Exporter) Handler() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(e)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
+
+// Run polls until ctx ends. The first poll is at once. The cost of a poll
+// determines the time of the next one, so that polls never use more than their
+// share of the quota.
+func (e *Exporter) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		before := e.counts.sent.Load()
 		s, err := e.look(ctx)
@@ -103,27 +157,27 @@ func (e *exporter) run(ctx context.Context) {
 }
 
 // pause returns how long that many requests must last.
-func (e *exporter) pause(requests int) time.Duration {
+func (e *Exporter) pause(requests int) time.Duration {
 	limit := e.client.RateLimit()
-	if limit.Limit == 0 || e.conf.share <= 0 {
-		return e.conf.interval
+	if limit.Limit == 0 {
+		return e.conf.Interval
 	}
-	perRequest := float64(limit.Window) / (float64(limit.Limit) * e.conf.share)
-	return max(e.conf.interval, time.Duration(float64(requests)*perRequest))
+	perRequest := float64(limit.Window) / (float64(limit.Limit) * e.conf.Share)
+	return max(e.conf.Interval, time.Duration(float64(requests)*perRequest))
 }
 
 // look polls the service once, in the low lane, so that everyone else goes
 // first.
-func (e *exporter) look(ctx context.Context) (*snapshot, error) {
+func (e *Exporter) look(ctx context.Context) (*snapshot, error) {
 	s := &snapshot{
 		at: time.Now(), runs: map[runKey]int{}, tokens: map[[2]string]int64{}, cost: map[moneyKey]connic.Decimal{}, budgets: map[budgetKey]*connic.Budget{}, whole: true,
 	}
 	seen := 0
-	for run, err := range e.client.Runs.All(ctx, &connic.RunListParams{CreatedAfter: s.at.Add(-e.conf.lookback)}, connic.WithLane(connic.LaneLow)) {
+	for run, err := range e.client.Runs.All(ctx, &connic.RunListParams{CreatedAfter: s.at.Add(-e.conf.Lookback)}, connic.WithLane(connic.LaneLow)) {
 		if err != nil {
 			return nil, err
 		}
-		if seen++; seen > 100*e.conf.pages {
+		if seen++; seen > 100*e.conf.Pages {
 			s.whole = false
 			break
 		}
@@ -187,15 +241,19 @@ var (
 )
 
 // Describe implements [prometheus.Collector].
-func (e *exporter) Describe(ch chan<- *prometheus.Desc) {
+func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{up, looked, whole, runs, tokens, cost, amount, spent, limit, used, waiting, refusals} {
 		ch <- d
 	}
+	e.counts.requests.Describe(ch)
+	e.counts.duration.Describe(ch)
 }
 
 // Collect implements [prometheus.Collector]. It omits unknown values, so that
 // their series end instead of becoming 0.
-func (e *exporter) Collect(ch chan<- prometheus.Metric) {
+func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
+	e.counts.requests.Collect(ch)
+	e.counts.duration.Collect(ch)
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -210,7 +268,7 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(looked, float64(s.at.UnixMilli())/1000)
-	if !e.up.Load() && time.Since(s.at) > 5*e.conf.interval {
+	if !e.up.Load() && time.Since(s.at) > 5*e.conf.Interval {
 		return // too old to be shown as current
 	}
 	gauge(whole, flagOf(s.whole))

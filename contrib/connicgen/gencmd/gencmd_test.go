@@ -1,4 +1,4 @@
-package main
+package gencmd
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-const invoices = "../../testdata/invoices"
+const invoices = "../testdata/invoices"
 
 // generate runs the program and returns its exit code and what it says.
 func generate(args ...string) (int, string) {
