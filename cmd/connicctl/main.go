@@ -17,7 +17,9 @@ import (
 	"github.com/connic-go/connic/cmd/connicctl/internal/cost"
 	"github.com/connic-go/connic/cmd/connicctl/internal/doctor"
 	"github.com/connic-go/connic/cmd/connicctl/internal/fake"
+	"github.com/connic-go/connic/cmd/connicctl/internal/gate"
 	"github.com/connic-go/connic/cmd/connicctl/internal/gen"
+	"github.com/connic-go/connic/cmd/connicctl/internal/kb"
 	"github.com/connic-go/connic/cmd/connicctl/internal/listen"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
@@ -63,7 +65,9 @@ func commands() []func(*cli.App) *cobra.Command {
 		cost.Command,
 		doctor.Command,
 		fake.Command,
+		gate.Command,
 		gen.Command,
+		kb.Command,
 		listen.Command,
 		runs.Command,
 		whoami.Command,
