@@ -15,6 +15,11 @@ import (
 	"github.com/connic-go/connic/cmd/connicctl/internal/bulk"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cost"
+	"github.com/connic-go/connic/cmd/connicctl/internal/doctor"
+	"github.com/connic-go/connic/cmd/connicctl/internal/fake"
+	"github.com/connic-go/connic/cmd/connicctl/internal/gate"
+	"github.com/connic-go/connic/cmd/connicctl/internal/gen"
+	"github.com/connic-go/connic/cmd/connicctl/internal/kb"
 	"github.com/connic-go/connic/cmd/connicctl/internal/listen"
 	"github.com/connic-go/connic/cmd/connicctl/internal/runs"
 	"github.com/connic-go/connic/cmd/connicctl/internal/whoami"
@@ -61,6 +66,11 @@ func commands() []func(*cli.App) *cobra.Command {
 		audit.Command,
 		bulk.Command,
 		cost.Command,
+		doctor.Command,
+		fake.Command,
+		gate.Command,
+		gen.Command,
+		kb.Command,
 		listen.Command,
 		runs.Command,
 		whoami.Command,

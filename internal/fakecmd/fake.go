@@ -1,5 +1,5 @@
-// Package fakecmd is the program connic-fake without its connectors for protocols
-// that need another module.
+// Package fakecmd is the program connic-fake, and the command fake of connicctl,
+// without the connectors for protocols that need another module.
 package fakecmd
 
 import (
@@ -26,6 +26,16 @@ type Connector struct {
 	Scheme  string                                   // of its URL
 	Handler func(*connictest.Connector) http.Handler // returns what serves it
 }
+
+// WebSocket returns a WebSocket connector, whose variables begin with CHAT. Serve
+// is the function New of package chattest.
+func WebSocket[H http.Handler](serve func(*connictest.Connector, ...*connictest.Connector) H) Connector {
+	return Connector{Name: "CHAT", Scheme: "ws", Handler: func(c *connictest.Connector) http.Handler { return serve(c) }}
+}
+
+// A ReportError says that a recording or a replay has reported something, which was
+// written to standard error.
+type ReportError struct{ error }
 
 // Main runs the program with the arguments of the process, and returns its exit
 // status.
@@ -61,10 +71,7 @@ type options struct {
 	given        map[string]bool
 }
 
-func parse(args []string, stderr io.Writer) (*options, error) {
-	o := &options{given: make(map[string]bool)}
-	flags := flag.NewFlagSet("connic-fake", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+func (o *options) define(flags *flag.FlagSet) {
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 means any free port")
 	flags.StringVar(&o.config, "config", "", "`file` with a configuration in JSON")
 	flags.BoolVar(&o.quiet, "quiet", false, "do not log requests")
@@ -82,14 +89,6 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil
 	})
 	o.recordings.define(flags)
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
-	flags.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q", flags.Arg(0))
-	}
-	return o, nil
 }
 
 // merge applies the flags that were given to a configuration.
@@ -122,12 +121,32 @@ func (o *options) merge(c *Config) {
 	}
 }
 
-// Serve serves the fake until the context ends.
+// Serve parses the arguments, and serves the fake until the context ends.
 func Serve(ctx context.Context, args []string, stdout, stderr io.Writer, more ...Connector) error {
-	o, err := parse(args, stderr)
-	if err != nil {
+	flags := flag.NewFlagSet("connic-fake", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	serve := New(flags, more...)
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	return serve(ctx, flags.Args(), stdout, stderr)
+}
+
+// New defines the flags, and returns what serves the fake with the arguments after
+// them until the context ends.
+func New(flags *flag.FlagSet, more ...Connector) func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := &options{given: make(map[string]bool)}
+	o.define(flags)
+	return func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		flags.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
+		if len(args) > 0 {
+			return fmt.Errorf("unknown argument %q", args[0])
+		}
+		return o.serve(ctx, stdout, stderr, more)
+	}
+}
+
+func (o *options) serve(ctx context.Context, stdout, stderr io.Writer, more []Connector) (err error) {
 	if o.recordings.file() != "" {
 		return o.recordings.run(ctx, o.addr, stdout, stderr)
 	}

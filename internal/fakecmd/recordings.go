@@ -22,9 +22,9 @@ type recordings struct{ record, replay, upstream, texts, ignore string }
 func (o *recordings) define(flags *flag.FlagSet) {
 	flags.StringVar(&o.record, "record", "", "record to this `file` what passes through to the service")
 	flags.StringVar(&o.replay, "replay", "", "replay this `file`")
-	flags.StringVar(&o.upstream, "upstream", "https://api.connic.co/v1", "with -record, the base `URL` of the service")
-	flags.StringVar(&o.texts, "texts", "replace", "with -record, what becomes of the texts of people: replace, shorten or keep")
-	flags.StringVar(&o.ignore, "ignore", "", "with -replay, `names` of members and parameters that may differ, separated by commas")
+	flags.StringVar(&o.upstream, "upstream", "https://api.connic.co/v1", "with --record, the base `URL` of the service")
+	flags.StringVar(&o.texts, "texts", "replace", "with --record, what becomes of the texts of people: replace, shorten or keep")
+	flags.StringVar(&o.ignore, "ignore", "", "with --replay, `names` of members and parameters that may differ, separated by commas")
 }
 
 func (o *recordings) file() string { return cmp.Or(o.record, o.replay) }
@@ -37,9 +37,9 @@ func (o *recordings) run(ctx context.Context, addr string, stdout, stderr io.Wri
 	mode, ok := textModes[o.texts]
 	switch {
 	case o.record != "" && o.replay != "":
-		return errors.New("-record and -replay exclude each other")
+		return errors.New("--record and --replay exclude each other")
 	case !ok:
-		return fmt.Errorf("-texts must be replace, shorten or keep: %q", o.texts)
+		return fmt.Errorf("--texts must be replace, shorten or keep: %q", o.texts)
 	}
 	p := &program{stderr: stderr}
 	defer func() { err = errors.Join(err, p.end()) }()
@@ -104,7 +104,7 @@ func (p *program) end() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reports > 0 {
-		return fmt.Errorf("%d reports", p.reports)
+		return ReportError{fmt.Errorf("%d reports", p.reports)}
 	}
 	return nil
 }

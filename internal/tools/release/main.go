@@ -3,11 +3,11 @@
 //	release -proxy dir     writes a module proxy as a folder, from the work tree
 //	release -edit          edits the nested go.mod files for their tags
 //
-// A nested module is developed with a replace directive that points to the root
-// module. The directive does not apply to users of the module, and a program in a
-// module with such a directive cannot be run as module@version. Both commands
-// therefore remove it, and require the root module at the released version, if the
-// module requires it at all.
+// A nested module is developed with replace directives that point to the root
+// module and to others of this repository. They do not apply to users of the module,
+// and a program in a module with such a directive cannot be run as module@version.
+// Both commands therefore remove them, and require those modules at the released
+// version, if the module requires them at all.
 package main
 
 import (
@@ -33,8 +33,9 @@ import (
 
 const root = "github.com/connic-go/connic"
 
-// released lists the folders of the modules that get tags, in order.
-var released = []string{".", "contrib/chat", "contrib/redisquota", "contrib/otel", "contrib/connicgen", "contrib/doctor", "cmd/connicctl"}
+// released lists the folders of the modules that get tags: each after those that
+// it requires.
+var released = []string{".", "contrib/chat", "contrib/redisquota", "contrib/otel", "contrib/connicgen", "contrib/doctor", "contrib/exporter", "cmd/connicctl"}
 
 func main() {
 	log.SetFlags(0)
@@ -122,8 +123,12 @@ func prepared(name, version string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	ours := make(map[string]bool)
+	for _, folder := range released {
+		ours[path.Join(root, folder)] = true
+	}
 	for _, r := range file.Replace {
-		if r.Old.Path != root {
+		if !ours[r.Old.Path] {
 			return nil, fmt.Errorf("%s replaces %s", name, r.Old.Path)
 		}
 	}
@@ -133,14 +138,16 @@ func prepared(name, version string) ([]byte, error) {
 		}
 		return data, nil
 	}
-	if err := file.DropReplace(root, ""); err != nil {
-		return nil, err
+	for module := range ours {
+		if err := file.DropReplace(module, ""); err != nil {
+			return nil, err
+		}
 	}
 	for _, r := range file.Require {
-		if r.Mod.Path != root { // contrib/connicgen does not require it
+		if !ours[r.Mod.Path] {
 			continue
 		}
-		if err := file.AddRequire(root, version); err != nil {
+		if err := file.AddRequire(r.Mod.Path, version); err != nil {
 			return nil, err
 		}
 	}

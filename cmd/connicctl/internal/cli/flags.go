@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"strconv"
 	"strings"
 	"time"
@@ -67,3 +68,30 @@ func (a *App) CompleteFlag(cmd *cobra.Command, flag string, kind Kind) {
 		panic(err) //nolint:forbidigo // the command has no such flag
 	}
 }
+
+// GoFlags adds the flags of a program that uses package flag. A flag o is
+// --output, in place of that of the tool.
+func GoFlags(cmd *cobra.Command, set *flag.FlagSet) {
+	set.VisitAll(func(f *flag.Flag) {
+		added := pflag.PFlagFromGoFlag(f)
+		added.Value = goFlag{added.Value, set, f.Name}
+		switch added.Name {
+		case "o":
+			added.Name, added.Shorthand = "output", "o"
+		case "quiet":
+			added.Shorthand = "q"
+		}
+		cmd.Flags().AddFlag(added)
+	})
+}
+
+// A goFlag is set through its set, which then knows that it was given.
+type goFlag struct {
+	pflag.Value
+
+	set  *flag.FlagSet
+	name string
+}
+
+// Set parses a value.
+func (f goFlag) Set(s string) error { return f.set.Set(f.name, s) }

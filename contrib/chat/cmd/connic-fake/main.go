@@ -5,17 +5,10 @@
 package main
 
 import (
-	"net/http"
 	"os"
 
-	"github.com/connic-go/connic/connictest"
 	"github.com/connic-go/connic/contrib/chat/chattest"
 	"github.com/connic-go/connic/internal/fakecmd"
 )
 
-func main() { os.Exit(fakecmd.Main(webSocket())) } //nolint:forbidigo // a program
-
-// webSocket is a WebSocket connector.
-func webSocket() fakecmd.Connector {
-	return fakecmd.Connector{Name: "CHAT", Scheme: "ws", Handler: func(c *connictest.Connector) http.Handler { return chattest.New(c) }}
-}
+func main() { os.Exit(fakecmd.Main(fakecmd.WebSocket(chattest.New))) } //nolint:forbidigo // a program

@@ -13,6 +13,7 @@ import (
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/contrib/chat"
+	"github.com/connic-go/connic/contrib/chat/chattest"
 	"github.com/connic-go/connic/internal/fakecmd"
 )
 
@@ -25,7 +26,9 @@ func TestServesAChat(t *testing.T) {
 	serving, stop := context.WithCancel(ctx)
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- fakecmd.Serve(serving, []string{"-addr", "127.0.0.1:0"}, w, io.Discard, webSocket()) }()
+	go func() {
+		ended <- fakecmd.Serve(serving, []string{"-addr", "127.0.0.1:0"}, w, io.Discard, fakecmd.WebSocket(chattest.New))
+	}()
 	variables := make(map[string]string)
 	for lines := bufio.NewScanner(r); len(variables) < 9 && lines.Scan(); {
 		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")

@@ -1,0 +1,242 @@
+package gate
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
+	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
+	"github.com/connic-go/connic/connictest"
+	"github.com/spf13/cobra"
+)
+
+func TestExpectations(t *testing.T) {
+	t.Parallel()
+	run := &connic.Run{ID: "run-1", Status: connic.RunCompleted, Output: ` {"total": 72300.50, "big": 9007199254740993, "day": "2026-10-01",
+		"regions": [{"name": "west"}, {"name": "east"}], "none": null} `}
+	for expect, want := range map[string]string{
+		`{}`:                                          "",
+		`{contains: west}`:                            "",
+		`{contains: [west, north]}`:                   `does not contain "north"`,
+		`{not_contains: [east]}`:                      `contains "east"`,
+		`{matches: '"total": \d+'}`:                   "",
+		`{matches: ['^\s*\{', north]}`:                "does not match north",
+		`{equals: x}`:                                 `not "x"`,
+		`{status: failed}`:                            "it ended completed, not failed",
+		`{json: {$.total: 72300.5}}`:                  "",
+		`{json: {$.total: '72300.5'}}`:                `$.total is 72300.50, not "72300.5"`,
+		`{json: {$.big: 9007199254740993}}`:           "",
+		`{json: {$.big: 9007199254740992}}`:           "is 9007199254740993, not 9007199254740992",
+		`{json: {$.day: 2026-10-01}}`:                 "", // a text, although YAML has dates
+		`{json: {'$.regions[*].name': [west, east]}}`: "",
+		`{json: {'$..name': [east, west]}}`:           `is ["west","east"], not ["east","west"]`,
+		`{json: {'$.regions[0]': {name: west}}}`:      "",
+		`{json: {$.none: null}}`:                      "",
+		`{json: {$.nowhere: null}}`:                   "selects nothing",
+		`{json: {$.nowhere: []}}`:                     "",
+	} {
+		suite, err := parseSuite([]byte("agent: a\ncases: [{name: n, message: m, expect: "+expect+"}]"), false, "")
+		if err != nil {
+			t.Errorf("%s: %v", expect, err)
+			continue
+		}
+		if got := suite.Cases[0].Expect.check(run); !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%s: got %q, want %q", expect, got, want)
+		}
+	}
+	text := &connic.Run{Status: connic.RunCompleted, Output: "no JSON"}
+	suite, err := parseSuite([]byte(`{"agent": "a", "cases": [{"name": "n", "message": "\ud83d\ude00", "expect": {"json": {"$": 1}}}]}`), true, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := suite.Cases[0].Expect.check(text); !strings.Contains(got, "is not JSON") {
+		t.Errorf("got %q", got)
+	}
+	if suite.Cases[0].Message != "😀" {
+		t.Errorf("the message is %q", suite.Cases[0].Message)
+	}
+}
+
+// What is wrong with a suite is said before anything is asked.
+func TestBadSuites(t *testing.T) {
+	t.Parallel()
+	for suite, want := range map[string]string{
+		"":                                "no agent",
+		"agent: a":                        "no cases",
+		"agent: a\ncases: []":             "no cases",
+		"cases: [{name: n, message: m}]":  "no agent",
+		"agent: a\ncases: [{message: m}]": "case 1 (): it has no name",
+		"agent: a\ncases: [{name: n}]":    "neither message nor payload",
+		"agent: a\ncases: [{name: n, message: m}, {name: n, message: m}]":             "same name",
+		"agent: a\ncases: [{name: n, message: m, expect: {contain: x}}]":              `unknown field "contain"`,
+		"agent: a\ncases: [{name: n, message: m, expect: {matches: '('}}]":            "missing closing",
+		"agent: a\ncases: [{name: n, message: m, expect: {json: {total: 1}}}]":        "the path total",
+		"agent: a\ncases: [{name: n, message: m, expect: {contains: ''}}]":            "empty",
+		"agent: a\ncases: [{name: n, message: m, expect: {status: running}}]":         "cannot end",
+		"agent: a\ncases: [{name: n, message: m, files: [absent.pdf]}]":               "absent.pdf",
+		"agent: a\ncases: [{name: n, message: m, files: [.]}]":                        "not a regular file",
+		"agent: a\ncases: [{name: n, message: m, judge: {name: j, min: 7}}]":          "at most 1",
+		"agent: a\njudge: {min: 0.5}\ncases: [{name: n, message: m}]":                 "has no name",
+		"agent: a\nmax_cost: 0.5\ncases: [{name: n, message: m}]":                     "max_cost",
+		"agent: a\nmax_cost: 1e999999999 EUR\ncases: [{name: n, message: m}]":         "not an amount",
+		"agent: a\nmax_cost: -1 EUR\ncases: [{name: n, message: m}]":                  "not an amount",
+		"agent: a\ncase_cost: 1 EUR\ncases: [{name: n, message: m}]":                  "without max_cost",
+		"agent: a\nmax_cost: 1 USD\ncase_cost: 1 EUR\ncases: [{name: n, message: m}]": "different currencies",
+		"agent: a\nagent: b\ncases: [{name: n, message: m}]":                          "already defined",
+		"agent: a\nmarker: x\ncases: [{name: n, payload: {x: 1}}]":                    "the marker",
+		"agent: [a": "yaml",
+	} {
+		if _, err := parseSuite([]byte(suite), false, t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", suite, err, want)
+		}
+	}
+}
+
+func TestFilesOfACase(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "note.txt"), []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "cases.json")
+	if err := os.WriteFile(path, []byte(`{"agent": "a", "max_cost": "1.50 eur", "cases": [{"name": "n", "files": ["note.txt"]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	suite, err := loadSuite(path, os.ReadFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := suite.Cases[0].request.Files[0]
+	if f.Name != "note.txt" || !strings.HasPrefix(f.MIMEType, "text/plain") || string(f.Data) != "hello" || suite.MaxCost.String() != "1.50 EUR" {
+		t.Errorf("got %+v, %v", f, suite.MaxCost)
+	}
+}
+
+// hostile calls f with a report of an agent that says what others would obey.
+func hostile(t *testing.T, f func(*report)) clitest.Result {
+	t.Helper()
+	output := "fine\n::set-output name=x::y\x1b[2J\x00]]>\ufffe\u202e<img src=x onerror=alert(1)> | `x` ![i](https://evil.example/p.png) @everyone"
+	run := &connic.Run{ID: "run-1", Status: connic.RunCompleted, Output: output, DurationMS: 1200, Currency: connic.EUR}
+	fake := connictest.New(t)
+	p := clitest.New(t, fake, func(a *cli.App) *cobra.Command {
+		return &cobra.Command{Use: "test", RunE: func(*cobra.Command, []string) error {
+			f(&report{app: a, suite: "cases.yaml", results: []*Result{
+				{Name: "n\n::error::x", Verdict: Failed, Why: "the output is " + output, Run: run, RunID: run.ID},
+				{Name: "quiet", Verdict: Passed, Run: run, RunID: run.ID},
+				{Name: "::later", Verdict: Skipped, Why: "not started"},
+				{Name: "::lost", Verdict: Errored, Why: output},
+			}, err: errors.New("::stop::" + output)})
+			return nil
+		}}
+	})
+	return p.Run("test")
+}
+
+func write(t *testing.T, f func(io.Writer) error) string {
+	t.Helper()
+	var b strings.Builder
+	if err := f(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestHostileTable(t *testing.T) {
+	t.Parallel()
+	r := hostile(t, func(r *report) {
+		if err := (&options{}).write(r.app, []*report{r}); err != nil {
+			t.Error(err)
+		}
+	})
+	got := r.Out + r.Err
+	if regexp.MustCompile(`(?m)^\s*::`).MatchString(got) || strings.ContainsAny(got, "\x1b\x00\u202e\r") {
+		t.Errorf("the table commands its reader:\n%q", got)
+	}
+}
+
+func TestHostileSummary(t *testing.T) {
+	t.Parallel()
+	var got string
+	hostile(t, func(r *report) { got = write(t, r.summary) })
+	for _, bad := range []string{"<img", "![", "](", "`x", "| `", "https://", "@everyone", "\x1b"} {
+		if strings.Contains(got, bad) {
+			t.Errorf("the summary contains %q:\n%s", bad, got)
+		}
+	}
+	for row := range strings.Lines(got) {
+		if strings.HasPrefix(row, "|") && strings.Count(row, "|") != 7 {
+			t.Errorf("a row with other cells: %s", row)
+		}
+	}
+}
+
+func TestJUnit(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "junit.xml")
+	hostile(t, func(r *report) {
+		if err := (&options{junit: path}).write(r.app, []*report{r}); err != nil {
+			t.Error(err)
+		}
+	})
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type outcome struct {
+		Message string `xml:"message,attr"`
+	}
+	var got struct {
+		Suite struct {
+			Tests    int `xml:"tests,attr"`
+			Failures int `xml:"failures,attr"`
+			Errors   int `xml:"errors,attr"`
+			Skipped  int `xml:"skipped,attr"`
+			Cases    []struct {
+				Name    string   `xml:"name,attr"`
+				Failure *outcome `xml:"failure"`
+				Error   *outcome `xml:"error"`
+				Skipped *outcome `xml:"skipped"`
+				Out     string   `xml:"system-out"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal(raw, &got); err != nil {
+		t.Fatalf("%v\n%s", err, raw)
+	}
+	s := got.Suite
+	if s.Tests != 4 || s.Failures != 1 || s.Errors != 1 || s.Skipped != 1 || len(s.Cases) != 4 {
+		t.Fatalf("got %+v", s)
+	}
+	if s.Cases[0].Failure == nil || s.Cases[1].Failure != nil || s.Cases[2].Skipped == nil || s.Cases[3].Error == nil {
+		t.Errorf("got %+v", s.Cases)
+	}
+	if !strings.Contains(s.Cases[1].Out, "]]>") || !strings.HasPrefix(s.Cases[1].Out, "fine\n::set") {
+		t.Errorf("got the output %q", s.Cases[1].Out)
+	}
+}
+
+// A file that cannot be written whole is not written.
+func TestReplaceFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "junit.xml")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	err := replaceFile(path, func(w io.Writer) error {
+		_, _ = io.WriteString(w, "half")
+		return broken
+	})
+	raw, _ := os.ReadFile(path)
+	rest, _ := filepath.Glob(path + ".*")
+	if !errors.Is(err, broken) || string(raw) != "old" || len(rest) > 0 {
+		t.Errorf("got %v, %q, %v", err, raw, rest)
+	}
+}
