@@ -157,6 +157,10 @@ func TestWatchAndCancel(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		slow := strings.TrimSpace(p.Run("agents", "trigger", "slow", "x", "--no-wait").Out)
+		other := strings.TrimSpace(p.Run("agents", "trigger", "slow", "x", "--no-wait").Out)
+		if r := p.Run("runs", "watch", slow, other, "--timeout", "1ms"); r.Status != 5 || !strings.Contains(r.Err, "runs go on: connicctl runs watch "+slow+" "+other+"\n") {
+			t.Errorf("%+v", r)
+		}
 		if r := p.Run("runs", "cancel", slow, "none"); r.Status != 3 || r.Out != "" || !strings.Contains(r.Err, slow+" is being canceled") {
 			t.Errorf("%+v", r)
 		}

@@ -35,7 +35,11 @@ func (a *App) WaitProgress() connic.WaitOption {
 func (a *App) Left(err error, cancel bool) {
 	var wait *connic.WaitError
 	if errors.As(err, &wait) && len(wait.Pending) > 0 && !cancel {
-		a.Progress.Say("to go on: connicctl runs watch %s", strings.Join(wait.Pending, " "))
+		what := "the run goes on"
+		if len(wait.Pending) > 1 {
+			what = "runs go on"
+		}
+		a.Progress.Say("%s: connicctl runs watch %s", what, strings.Join(wait.Pending, " "))
 	}
 }
 
