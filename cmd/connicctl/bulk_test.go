@@ -135,6 +135,7 @@ func TestBulkUsage(t *testing.T) {
 		p.StdinTTY = true
 		for _, args := range [][]string{
 			{"echo", "nothing"},
+			{"echo", t.TempDir()},
 			{"echo", outside, "--files", t.TempDir()},
 			{"echo"},
 			{"echo", "-", "--in-flight", "0"},

@@ -100,6 +100,13 @@ func TestEnvironments(t *testing.T) {
 		if r := p.Run("runs", "list", "--env", "test"); r.Status != 0 || r.Out != "" {
 			t.Errorf("%+v", r)
 		}
+		p.Env["CONNIC_ENVIRONMENT"] = "env-test"
+		if r := p.Run("runs", "list"); r.Status != 0 || r.Out != "" {
+			t.Errorf("%+v", r)
+		}
+		if r := p.Run("runs", "list", "--env", "env-production", "-o", "jsonl"); r.Status != 0 || r.Out == "" {
+			t.Errorf("%+v", r)
+		}
 		time.Sleep(25 * time.Hour)
 		before := len(fake.Requests())
 		if r := p.Run("runs", "list", "--env", "env-production"); r.Status != 0 || len(fake.Requests())-before != 2 {
@@ -129,7 +136,9 @@ func TestCompletion(t *testing.T) {
 		complete("echo\n", "agents", "trigger", "e")
 		complete("env-production\tproduction\n", "runs", "list", "--env", "env-p")
 		complete("", "runs", "get", "--project", "another", "")
-		fake.Agent("a\nb\x1b[2J", func(context.Context, connictest.Input) (any, error) { return "", nil })
+		for _, name := range []string{"a\nb\x1b[2J", "$(id)", "`id`", "a;id", "--debug", "a'b"} {
+			fake.Agent(name, func(context.Context, connictest.Input) (any, error) { return "", nil })
+		}
 		if r := p.Run("agents", "list"); r.Status != 0 || strings.Contains(r.Out, "\x1b") {
 			t.Errorf("%+v", r)
 		}

@@ -30,6 +30,9 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// A write to a closed pipe is then an error, and no death of the process: one of
+	// standard error must not lose a run, nor one of standard output skip --cancel.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	exit := func(status int) { os.Exit(status) } //nolint:forbidigo // it is a program
 	go interrupt(signals, cancel, func() { exit(cli.ExitInterrupted) })
 	exit(run(ctx, cli.OS(), os.Args[1:]))

@@ -134,6 +134,8 @@ func TestUsage(t *testing.T) {
 			{"runs", "list", "-o", "xml"},
 			{"runs", "list", "--status", "done"},
 			{"runs", "list", "--since", "yesterday"},
+			{"runs", "list", "--since", "213504d"},
+			{"approvals", "list", "--limit", "-1"},
 			{"whoami", "--key-file", "nothing"},
 			{"runs", "get", "a/b"},
 		} {
@@ -166,6 +168,33 @@ func TestClosedOutput(t *testing.T) {
 			if r := p.Run("runs", "list", "-o", format); r.Status != 141 || r.Err != "" {
 				t.Errorf("%s: %+v", format, r)
 			}
+		}
+	})
+}
+
+// A run whose output cannot be written is named, because it is paid for, and the
+// rest are canceled with --cancel.
+func TestUnwrittenRun(t *testing.T) {
+	t.Parallel()
+	test(t, func(t *testing.T, fake *connictest.Server, p *clitest.Program) {
+		addAgents(fake)
+		p.Stdout = closed{}
+		for _, args := range [][]string{{"agents", "trigger", "echo", "x"}, {"agents", "trigger", "echo", "x", "--no-wait"}, {"agents", "trigger", "echo", "x", "-o", "json"}, {"runs", "rerun", "run-00000001", "--yes", "--no-wait"}} {
+			if r := p.Run(args...); r.Status != 141 || !strings.Contains(r.Err, "connicctl runs get run-0000000") {
+				t.Errorf("%q: %+v", args, r)
+			}
+		}
+		client := fake.Client()
+		defer client.Close()
+		slow, err := client.Agents.Trigger(t.Context(), "slow", connic.TriggerRequest{Message: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := p.Run("runs", "watch", "run-00000001", slow.RunID, "--cancel"); r.Status != 141 {
+			t.Errorf("%+v", r)
+		}
+		if run, err := client.Runs.Wait(t.Context(), slow.RunID); run == nil || run.Status != connic.RunCancelled {
+			t.Error(run, err)
 		}
 	})
 }

@@ -84,3 +84,24 @@ func TestSignals(t *testing.T) {
 		t.Error(run, err)
 	}
 }
+
+// A reader of standard error that goes does not end the program: the output of the
+// run, which is paid for, is written.
+func TestClosedStandardError(t *testing.T) {
+	t.Parallel()
+	fake := connictest.NewServer(t)
+	fake.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) { return in.Message, nil })
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	_ = reader.Close()
+	program := exec.CommandContext(t.Context(), os.Args[0], "agents", "trigger", "echo", "x")
+	program.Env = append(os.Environ(), "CONNICCTL_TEST_PROGRAM=1", "CONNIC_API_URL="+fake.URL(),
+		"CONNIC_PROJECT_ID="+connictest.ProjectID, "CONNIC_API_KEY="+string(fake.Key()), "XDG_CACHE_HOME="+t.TempDir())
+	program.Stderr = writer
+	if out, err := program.Output(); err != nil || string(out) != "x\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}

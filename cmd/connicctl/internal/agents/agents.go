@@ -71,15 +71,16 @@ func trigger(a *cli.App) *cobra.Command {
 		Use:   "trigger AGENT [MESSAGE]",
 		Short: "Start a run of an agent and write its output",
 		Long: `Start a run of an agent with a message, a JSON payload, files, or several of
-these. The message and the payload may be @file, or - for standard input. It costs
-one request, and those of the wait: the first 2 s after the start, and then less
-and less often.
+these. The message and the payload may be @file, or - for standard input, which is
+the way for text of others: it may begin with @ or -. It costs one request, and those
+of the wait: the first 2 s after the start, and then less and less often.
 
 The request is not repeated if the run may have been started already.
 ` + runs.WaitHelp,
 		Example: `  connicctl agents trigger support "How long may I keep the goods?"
   connicctl agents trigger invoices --file march.pdf --payload '{"year": 2026}' -o json
   connicctl agents trigger summary - < report.txt > summary.txt
+  printf %s "$mail" | connicctl agents trigger support -
   id=$(connicctl agents trigger nightly @input.txt --no-wait)`,
 		Args: cobra.RangeArgs(1, 2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {

@@ -44,6 +44,8 @@ less often, up to once a minute, at one request a look.`,
 			switch {
 			case !slices.Contains(statuses, status):
 				return cli.Usage("--status is none of %s: %q", strings.Join(statuses, ", "), status)
+			case limit < 0:
+				return cli.Usage("--limit is negative")
 			case watch && (status != string(connic.ApprovalPending) || cmd.Flags().Changed("limit")):
 				return cli.Usage("--watch shows all that are pending: --status and --limit do not go with it")
 			case status != "all":

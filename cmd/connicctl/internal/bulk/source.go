@@ -53,7 +53,11 @@ func open(a *cli.App, name, key, folder string) (s *source, err error) {
 		return s, cli.Usage("the inputs cannot be read: %w", err)
 	}
 	s.from, s.opened = file, append(s.opened, file)
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := file.Stat()
+	switch {
+	case err == nil && info.IsDir():
+		return s, cli.Usage("the inputs cannot be read: %s is a folder", name)
+	case err != nil || !info.Mode().IsRegular():
 		return s, nil // a pipe or a device, which is read once
 	}
 	s.all(func(string, connic.TriggerRequest) bool {

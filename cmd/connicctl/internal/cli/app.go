@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -259,10 +260,10 @@ func (a *App) Client(ctx context.Context, opts ...connic.Option) (*connic.Client
 	return client.ForEnvironment(a.envID), nil
 }
 
-// EnvironmentID returns the id of the environment that --env names, or "". It is
-// known once [App.Client] was called. Lists that are of all environments without
-// one need it: a client has that of CONNIC_ENVIRONMENT too.
-func (a *App) EnvironmentID() string { return a.envID }
+// EnvironmentID returns the id of the environment that --env names, or the one of
+// CONNIC_ENVIRONMENT, or "". It is known once [App.Client] was called. Lists that
+// are of all environments without one need it.
+func (a *App) EnvironmentID() string { return cmp.Or(a.envID, a.settings.Environment) }
 
 // broken says which sources could not be used.
 func broken(found *environ.Settings) string {

@@ -15,6 +15,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// shell are the characters that shells obey. Bash completes the common prefix of
+// several names without quoting it.
+const shell = "$`\"'\\;&|<>(){}[]*?!~#="
+
 // A Kind is a kind of names that are completed.
 type Kind string
 
@@ -82,14 +86,15 @@ func (a *App) remembers(kind Kind, value string) bool {
 
 // Remember keeps names for completion, for a day. Commands that list call it with
 // what they have listed. Runs are added to those that are known; other kinds are
-// replaced. A cache that cannot be written is no error.
+// replaced. Names that a shell or a command would obey are left out. A cache that cannot be written is no error.
 func (a *App) Remember(kind Kind, all []Name) {
 	file := a.cacheFile()
 	if file == "" || len(all) == 0 {
 		return
 	}
 	safe := slices.DeleteFunc(slices.Clone(all), func(n Name) bool {
-		return n.Value == "" || a.Line(n.Value) != n.Value || strings.ContainsFunc(n.Value, unicode.IsSpace)
+		return n.Value == "" || a.Line(n.Value) != n.Value || strings.ContainsFunc(n.Value, unicode.IsSpace) ||
+			n.Value[0] == '-' || strings.ContainsAny(n.Value, shell)
 	})
 	for i := range safe {
 		safe[i].About = cut(a.Line(safe[i].About), 60)

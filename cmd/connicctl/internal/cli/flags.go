@@ -41,7 +41,7 @@ func (f *timeFlag) Set(s string) error {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		var n int
 		n, err = strconv.Atoi(days)
-		ago = time.Duration(n) * 24 * time.Hour
+		ago = time.Duration(min(n, 100*365+1)) * 24 * time.Hour // without an overflow
 	}
 	if err != nil || ago < 0 || ago > 100*365*24*time.Hour {
 		return errors.New("not a time such as 2026-10-01, 2026-10-01T12:00:00Z, 2h or 7d")

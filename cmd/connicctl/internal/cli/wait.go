@@ -35,7 +35,7 @@ func (a *App) WaitProgress() connic.WaitOption {
 func (a *App) Left(err error, cancel bool) {
 	var wait *connic.WaitError
 	if errors.As(err, &wait) && len(wait.Pending) > 0 && !cancel {
-		a.Progress.Say("the run goes on: connicctl runs watch %s", wait.Pending[0])
+		a.Progress.Say("to go on: connicctl runs watch %s", strings.Join(wait.Pending, " "))
 	}
 }
 

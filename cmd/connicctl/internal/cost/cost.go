@@ -26,8 +26,8 @@ Amounts are exact, and currencies are kept apart. Days are in UTC. There are no
 partial reports: if a response looks like one page of several, shorter periods
 are requested instead, and if that is not possible, there is no report.
 
---env selects the costs and budgets of an environment; without it, those of all
-are reported.
+--env or CONNIC_ENVIRONMENT selects the costs and budgets of an environment; without
+one, those of all are reported.
 
 The page is a single file that loads nothing. In the CSV, names that a
 spreadsheet would take for formulas begin with an apostrophe.

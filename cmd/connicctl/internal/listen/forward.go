@@ -108,6 +108,11 @@ func (f *forwarder) run(ctx context.Context, a *cli.App, client *connic.Client, 
 			}
 			d := f.deliver(ctx, client, event.Run)
 			if ctx.Err() != nil && !d.Delivered {
+				if created := event.Run.CreatedAt; resume.IsZero() && !created.IsZero() { // it is the first one, and was not posted
+					if resume = created.Add(-time.Second); !event.Resume.IsZero() && event.Resume.Before(resume) {
+						resume = event.Resume
+					}
+				}
 				continue // Follow ends with the reason
 			}
 			d.Resume, resume = event.Resume, event.Resume

@@ -105,6 +105,41 @@ func TestDeliveries(t *testing.T) {
 	}
 }
 
+// Ctrl-C between the attempts to post the first run shows where to go on, which
+// posts the run.
+func TestResumeUndelivered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fake := connictest.New(t)
+		fake.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) { return in.Message, nil })
+		transport := &responses{statuses: []int{0}, t: t}
+		p := clitest.New(t, fake, func(a *cli.App) *cobra.Command { return command(a, transport) })
+		p.Env[signingVariable] = "secret"
+		args := []string{"listen", "--forward", "http://localhost:1/", "-o", "jsonl", "--retries", "100"}
+		listen := func(more ...string) clitest.Result {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer time.AfterFunc(10*time.Minute, cancel).Stop()
+			return p.RunContext(ctx, append(args, more...)...)
+		}
+		time.AfterFunc(time.Minute, func() {
+			client := fake.Client()
+			defer client.Close()
+			if _, err := client.Agents.Trigger(t.Context(), "echo", connic.TriggerRequest{Message: "hi"}); err != nil {
+				t.Error(err)
+			}
+		})
+		r := listen()
+		_, since, ok := strings.Cut(strings.TrimSpace(r.Err), "--since ")
+		if !ok || r.Status != 130 || r.Out != "" {
+			t.Fatalf("%+v", r)
+		}
+		transport.statuses = []int{204}
+		if r := listen("--since", since); !strings.Contains(r.Out, `"delivered":true`) {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 // A name of this machine may have the address of another one.
 func TestDialsThisMachine(t *testing.T) {
 	t.Parallel()

@@ -119,7 +119,15 @@ func (w *Wait) Ended(a *cli.App, run *connic.Run, err error) error {
 		}
 	}
 	if failed := write(); failed != nil {
-		return failed
+		return lost(a, run.ID, failed)
+	}
+	return err
+}
+
+// lost says which run's output could not be written, which is paid for.
+func lost(a *cli.App, id string, err error) error {
+	if err != nil {
+		a.Progress.Say("run %s was started; to read it: connicctl runs get %s", id, id)
 	}
 	return err
 }
@@ -139,7 +147,7 @@ func summary(r *connic.Run) string {
 // Started writes a run that was started: for people its id.
 func Started(a *cli.App, r *connic.TriggerResult) error {
 	if a.ForPeople() {
-		return a.Print(r.RunID)
+		return lost(a, r.RunID, a.Print(r.RunID))
 	}
-	return cli.Item(a, r)
+	return lost(a, r.RunID, cli.Item(a, r))
 }

@@ -19,7 +19,8 @@ func list(a *cli.App) *cobra.Command {
 		Short: "List runs, newest first",
 		Long: `List runs, newest first. It costs one request per 100 runs.
 
---env selects the runs of an environment; without it, runs of all are listed.`,
+--env or CONNIC_ENVIRONMENT selects the runs of an environment; without one, runs of
+all are listed.`,
 		Example: `  connicctl runs list --status failed --since 24h
   connicctl runs list --agent support -n 0 -o jsonl | jq -r .id`,
 		Args: cobra.NoArgs,

@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -107,9 +108,12 @@ Ctrl-C and --timeout end the wait and leave the runs, unless --cancel is set.`,
 			if cancel {
 				opts = append(opts, connic.CancelOnAbort())
 			}
+			ctx, end := context.WithCancel(cmd.Context())
+			defer end()
 			var failed []error
+			closed := false
 			err = cli.Stream(a, func(yield func(*connic.Run, error) bool) {
-				for run, err := range client.Runs.WaitAll(cmd.Context(), args, opts...) {
+				for run, err := range client.Runs.WaitAll(ctx, args, opts...) {
 					var ended *connic.RunError
 					if err != nil {
 						failed = append(failed, err)
@@ -117,8 +121,9 @@ Ctrl-C and --timeout end the wait and leave the runs, unless --cancel is set.`,
 					if err != nil && !errors.As(err, &ended) {
 						continue // for the others
 					}
-					if !yield(run, nil) {
-						return
+					if !closed && !yield(run, nil) {
+						closed = true // the wait ends, and cancels if it is to
+						end()
 					}
 				}
 			}, Columns(a)...)
