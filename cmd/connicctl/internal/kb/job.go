@@ -295,8 +295,7 @@ func (j *job) changed(name, action string, err error) {
 
 // reason returns an error without what the line already says.
 func reason(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err.Error()
 	}
 	return strings.ReplaceAll(err.Error(), "connic: ", "")

@@ -34,7 +34,7 @@ func main() {
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "connic-exporter: unknown argument %q\n", flag.Arg(0))
-		os.Exit(2)
+		os.Exit(2) //nolint:forbidigo // a program
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
@@ -42,7 +42,7 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "connic-exporter:", mask.Line(err.Error(), 2000))
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // a program
 	}
 }
 
