@@ -77,15 +77,30 @@ func TestLostResponse(t *testing.T) {
 	test(t, func(t *testing.T, fake *connictest.Server, p *clitest.Program) {
 		for _, args := range [][]string{{"agents", "trigger", "echo", "x"}, {"agents", "trigger", "echo", "x", "--no-wait"}, {"runs", "rerun", "run-00000001", "--yes"}} {
 			fake.Fault(connictest.Fault{Op: args[0] + "." + args[1], After: true, Drop: true})
-			r := p.Run(args...)
+			r := p.Run(append(args, "--project", p.Env["CONNIC_PROJECT_ID"])...)
 			_, command, _ := strings.Cut(strings.TrimSuffix(r.Err, "\n"), "connicctl runs list")
 			if r.Status != 6 || r.Out != "" || command == "" {
 				t.Fatalf("%+v", r)
+			}
+			if !strings.HasSuffix(command, " --project="+p.Env["CONNIC_PROJECT_ID"]) {
+				t.Errorf("%s is not that of the project", command)
 			}
 			// The command that it names finds the run.
 			if r := p.Run(append([]string{"runs", "list", "-o", "jsonl"}, strings.Fields(command)...)...); r.Status != 0 || !strings.Contains(r.Out, `"id"`) {
 				t.Errorf("%s: %+v", command, r)
 			}
+		}
+	})
+}
+
+// A command line that is to be copied is what a shell reads as it was meant.
+func TestCommandLines(t *testing.T) {
+	t.Parallel()
+	test(t, func(t *testing.T, fake *connictest.Server, p *clitest.Program) {
+		fake.Fault(connictest.Fault{Op: "agents.trigger", After: true, Drop: true})
+		r := p.Run("agents", "trigger", "it's $(id)", "x")
+		if want := `: connicctl runs list '--agent=it'\''s $(id)' --since=`; r.Status != 6 || !strings.Contains(r.Err, want) {
+			t.Errorf("%+v", r)
 		}
 	})
 }

@@ -102,13 +102,13 @@ The request is not repeated if the run may have been started already.
 			if wait.No {
 				started, err := client.Agents.Trigger(cmd.Context(), args[0], request)
 				if started == nil || started.RunID == "" && err != nil {
-					return cli.Unknown(err, args[0], since)
+					return a.Unknown(err, args[0], since)
 				}
 				return runs.Started(a, started)
 			}
 			run, err := client.Agents.TriggerAndWait(cmd.Context(), args[0], request, wait.Options(a)...)
 			if run == nil {
-				return cli.Unknown(err, args[0], since)
+				return a.Unknown(err, args[0], since)
 			}
 			return wait.Ended(a, run, err)
 		},

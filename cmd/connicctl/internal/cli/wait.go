@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/connic-go/connic"
 )
@@ -39,20 +40,40 @@ func (a *App) Left(err error, cancel bool) {
 		if len(wait.Pending) > 1 {
 			what = "runs go on"
 		}
-		a.Progress.Say("%s: connicctl runs watch %s", what, strings.Join(wait.Pending, " "))
+		a.Progress.Say("%s: %s", what, a.Command(append([]string{"runs", "watch"}, wait.Pending...)...))
 	}
 }
 
 // Unknown adds to an error after which a run may have been started how to find
 // it. The request was sent after the given time.
-func Unknown(err error, agent string, since time.Time) error {
+func (a *App) Unknown(err error, agent string, since time.Time) error {
 	if !errors.Is(err, connic.ErrOutcomeUnknown) {
 		return err
 	}
+	args := []string{"runs", "list"}
 	if agent != "" {
-		agent = " --agent " + agent
+		args = append(args, "--agent="+agent)
 	}
-	return fmt.Errorf("%w; look before you repeat it: connicctl runs list%s --since %s", err, agent, since.Add(-time.Minute).UTC().Format(time.RFC3339))
+	args = append(args, "--since="+since.Add(-time.Minute).UTC().Format(time.RFC3339))
+	return fmt.Errorf("%w; look before you repeat it: %s", err, a.Command(args...))
+}
+
+// Command returns a command line of connicctl for a shell, with the project, the
+// key file and the environment of this one.
+func (a *App) Command(args ...string) string {
+	for _, f := range []struct{ name, value string }{{"project", a.project}, {"key-file", a.keyFile}, {"env", a.env}} {
+		if f.value != "" {
+			args = append(args, "--"+f.name+"="+f.value)
+		}
+	}
+	for i, arg := range args {
+		if strings.ContainsFunc(arg, func(r rune) bool {
+			return !strings.ContainsRune("-_./:=@", r) && (r > 'z' || !unicode.IsLetter(r) && !unicode.IsDigit(r))
+		}) {
+			args[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+	}
+	return "connicctl " + strings.Join(args, " ")
 }
 
 // Failures returns the error of a command that went on after the failures of some

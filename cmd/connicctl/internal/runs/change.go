@@ -60,7 +60,7 @@ one request, and those of the wait. Without --yes it asks first.
 			since := time.Now()
 			started, err := client.Runs.Rerun(cmd.Context(), args[0])
 			if started == nil || started.RunID == "" && err != nil {
-				return cli.Unknown(err, "", since)
+				return a.Unknown(err, "", since)
 			}
 			if wait.No {
 				return Started(a, started)
@@ -127,7 +127,7 @@ func (w *Wait) Ended(a *cli.App, run *connic.Run, err error) error {
 // lost says which run's output could not be written, which is paid for.
 func lost(a *cli.App, id string, err error) error {
 	if err != nil {
-		a.Progress.Say("run %s was started; to read it: connicctl runs get %s", id, id)
+		a.Progress.Say("run %s was started; to read it: %s", id, a.Command("runs", "get", id))
 	}
 	return err
 }
