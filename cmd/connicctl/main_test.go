@@ -124,8 +124,6 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	test(t, func(t *testing.T, _ *connictest.Server, p *clitest.Program) {
 		for _, args := range [][]string{
-			{},
-			{"runs"},
 			{"runs", "lst"},
 			{"nothing"},
 			{"runs", "get"},
@@ -140,6 +138,11 @@ func TestUsage(t *testing.T) {
 			{"runs", "get", "a/b"},
 		} {
 			if r := p.Run(args...); r.Status != 2 || r.Out != "" || !strings.Contains(r.Err, "connicctl: ") {
+				t.Errorf("%q: %+v", args, r)
+			}
+		}
+		for _, args := range [][]string{{}, {"runs"}} { // shows the commands
+			if r := p.Run(args...); r.Status != 2 || r.Out != "" || !strings.Contains(r.Err, "\nAvailable Commands:\n") || strings.Contains(r.Err, "connicctl: ") {
 				t.Errorf("%q: %+v", args, r)
 			}
 		}

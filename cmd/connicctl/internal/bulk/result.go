@@ -38,7 +38,7 @@ func resultOf(r connic.BulkResult[connic.Run], err error) result {
 		to.Status = string(connic.JournalNotStarted)
 	}
 	if err != nil && to.Error == "" {
-		to.Error = strings.TrimPrefix(err.Error(), "connic: ")
+		to.Error = cli.Message(err)
 	}
 	return to
 }

@@ -143,9 +143,12 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 	case err == nil:
 		return ExitDone
 	}
+	if errors.Is(err, errHelped) {
+		return ExitUsage
+	}
 	var wait *connic.WaitError
 	if !errors.Is(err, context.Canceled) || errors.As(err, &wait) || errors.Is(err, connic.ErrOutcomeUnknown) {
-		a.Progress.Say("connicctl: %s", strings.TrimPrefix(err.Error(), "connic: "))
+		a.Progress.Say("connicctl: %s", Message(err))
 	}
 	if status := ExitStatus(err); a.started {
 		return status
@@ -153,6 +156,9 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 	a.Progress.Say("usage: %s; see %s --help", cmd.UseLine(), cmd.CommandPath())
 	return ExitUsage
 }
+
+// errHelped is the error of a group without a command, which has shown them.
+var errHelped = errors.New("no command was given")
 
 // isGroup is the annotation of commands that only have commands below them.
 const isGroup = "group"
@@ -172,7 +178,7 @@ func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, _ = io.WriteString(cmd.ErrOrStderr(), cmd.UsageString()+"\n")
-			return Usage("which command of %s?", cmd.CommandPath())
+			return errHelped
 		},
 	}
 	group.AddCommand(commands...)

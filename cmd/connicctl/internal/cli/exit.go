@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/connic-go/connic"
 )
@@ -33,6 +34,10 @@ func (e *ExitError) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
 func (e *ExitError) Unwrap() error { return e.Err }
+
+// Message returns the text of an error for people: without the name of package
+// connic, which errors of several layers repeat.
+func Message(err error) string { return strings.ReplaceAll(err.Error(), "connic: ", "") }
 
 // Usage returns the error of an invalid command line.
 func Usage(format string, args ...any) error {

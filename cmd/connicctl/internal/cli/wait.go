@@ -87,7 +87,7 @@ func (a *App) Failures(failed []error, items int) error {
 		return failed[0]
 	}
 	for _, err := range failed {
-		a.Progress.Say("connicctl: %s", strings.TrimPrefix(err.Error(), "connic: "))
+		a.Progress.Say("connicctl: %s", Message(err))
 	}
 	return &ExitError{ExitStatus(errors.Join(failed...)), fmt.Errorf("%d of %d failed", len(failed), items)}
 }

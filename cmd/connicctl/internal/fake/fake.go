@@ -32,6 +32,7 @@ what was exchanged to a file when it ends, without what is private in it. With
 --replay it responds with such a file; the exit status is 1 if a request was not
 in it, or an exchange was not asked for.`,
 		Example: `  connicctl fake --addr 127.0.0.1:0 >fake.env &
+  until [ -s fake.env ]; do sleep 0.1; done
   . ./fake.env && connicctl agents trigger echo hello`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := serve(cmd.Context(), args, cmd.OutOrStdout(), a.Stderr)

@@ -160,7 +160,7 @@ func (g *gate) collect(ctx context.Context, r *Result, run *connic.Run, err erro
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r.Verdict, r.Why, r.err = Errored, err.Error(), err
+	r.Verdict, r.Why, r.err = Errored, cli.Message(err), err
 	r.pending = run != nil && !errors.Is(err, connic.ErrNotFound) // the wait has failed
 	if errors.As(err, new(*connic.LimitError)) && run == nil {    // there is too little time for the quota
 		r.Verdict = Skipped
@@ -200,7 +200,7 @@ func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 	r.Evaluation = e
 	switch {
 	case err != nil:
-		r.Verdict, r.Why, r.err = Errored, err.Error(), err
+		r.Verdict, r.Why, r.err = Errored, cli.Message(err), err
 	case e.Status != connic.EvaluationCompleted:
 		r.Verdict, r.Why = Errored, "the evaluation ended "+string(e.Status)+": "+e.Error
 	case e.MaxScore <= 0:

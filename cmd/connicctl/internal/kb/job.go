@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -298,7 +297,7 @@ func reason(err error) string {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err.Error()
 	}
-	return strings.ReplaceAll(err.Error(), "connic: ", "")
+	return cli.Message(err)
 }
 
 // show shows the progress. Files that could not be read count as failed, and are
