@@ -1,5 +1,5 @@
-// Worker asks a question and survives its own death: the question is asked once,
-// and the answer is not lost. The file worker.json remembers it.
+// Worker asks a question once, and gets the answer even if the program is killed.
+// The file worker.json remembers the question.
 //
 //	go run ./examples/worker
 //
@@ -49,7 +49,7 @@ func main() {
 }
 
 // work asks the question, unless the file has one, and writes the answer. It
-// writes it again if it died before it could delete the file.
+// writes it again if it was killed before it could delete the file.
 func work(ctx context.Context, client *connic.Client, file, question string, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
