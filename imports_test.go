@@ -18,15 +18,16 @@ const module = "github.com/connic-go/connic"
 // imports says what each folder of the root module may import of the module
 // and of other modules. Tests may import anything in the module. A subfolder
 // without an entry has that of the folder above it. Modules below contrib and cmd may
-// import of internal only api, environ, fakecmd, governor, hook, inject, lenient, mask, problem and scrub: see
+// import of internal only api, environ, fakecmd, governor, grace, hook, inject, lenient, mask, problem and scrub: see
 // TestImportsOfOtherModules.
 var imports = map[string][]string{
 	".": {
-		"internal/api", "internal/bulk", "internal/encode", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/hook", "internal/inject", "internal/journal", "internal/lenient",
+		"internal/api", "internal/bulk", "internal/encode", "internal/environ", "internal/exchange", "internal/form", "internal/governor", "internal/grace", "internal/hook", "internal/inject", "internal/journal", "internal/lenient",
 		"internal/list", "internal/mask", "internal/pack", "internal/problem", "internal/route", "internal/typed", "internal/watch",
 	},
 	"internal/api":      {},
-	"internal/bulk":     {},
+	"internal/bulk":     {"internal/grace"},
+	"internal/grace":    {},
 	"internal/exchange": {"internal/api", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "github.com/hashicorp/go-retryablehttp"},
 	"internal/encode":   {"internal/mask"},
 	"internal/environ":  {},
@@ -138,7 +139,7 @@ func TestImports(t *testing.T) {
 // internal is an interface between releases.
 func TestImportsOfOtherModules(t *testing.T) {
 	t.Parallel()
-	frozen := []string{"internal/api", "internal/environ", "internal/fakecmd", "internal/governor", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "internal/scrub"}
+	frozen := []string{"internal/api", "internal/environ", "internal/fakecmd", "internal/governor", "internal/grace", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "internal/scrub"}
 	modules, err := filepath.Glob("c*/*/go.mod") // contrib and cmd
 	if err != nil || len(modules) < 6 {
 		t.Fatal(modules, err)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic/internal/api"
-	"github.com/connic-go/connic/internal/bulk"
+	"github.com/connic-go/connic/internal/grace"
 	"github.com/connic-go/connic/internal/lenient"
 )
 
@@ -279,7 +279,7 @@ func (s *AgentsService) trigger(ctx context.Context, w *waiter[Run], r request, 
 	sending := ctx
 	admitted := func() {}
 	if o.patient {
-		own := bulk.NewGrace(ctx, abortTimeout)
+		own := grace.New(ctx, abortTimeout)
 		defer own.Stop()
 		sending, admitted = own, own.Begin
 	}

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/connic-go/connic/internal/bulk"
 	"github.com/connic-go/connic/internal/exchange"
+	"github.com/connic-go/connic/internal/grace"
 	"github.com/connic-go/connic/internal/inject"
 	"github.com/connic-go/connic/internal/lenient"
 	"github.com/connic-go/connic/internal/list"
@@ -237,7 +237,7 @@ func (w *waiter[T]) start(ctx context.Context, start inject.Start) (ids []string
 	if !w.conf.cancelOnAbort {
 		return start(ctx, func() {})
 	}
-	own := bulk.NewGrace(ctx, abortTimeout)
+	own := grace.New(ctx, abortTimeout)
 	defer own.Stop()
 	return start(own, own.Begin)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/connic-go/connic/internal/grace"
 )
 
 // engine is one bulk call. Its fields belong to the goroutine of the caller, but
@@ -101,7 +103,7 @@ type collectable struct {
 func Run[In, Out, Part any](ctx context.Context, job *Job[In, Out, Part], inputs iter.Seq2[string, In], j Journal, conf *Config, yield func(Result[Out], error) bool) {
 	fail := func(err error) { yield(Result[Out]{Index: -1}, err) }
 	if ctx.Err() != nil {
-		fail(fmt.Errorf("connic: %s: stopped before input 0: %w", job.Op, contextError(ctx)))
+		fail(fmt.Errorf("connic: %s: stopped before input 0: %w", job.Op, grace.Err(ctx)))
 		return
 	}
 	l, err := openLog(ctx, j, head{headVersion, job.Op, job.Target})
@@ -130,7 +132,7 @@ func (e *engine[In, Out, Part]) run(caller context.Context, inputs iter.Seq2[str
 	defer func() { err = e.close(cancel, err) }()
 	if err := e.recover(); err != nil {
 		if caller.Err() != nil {
-			err = contextError(caller)
+			err = grace.Err(caller)
 		}
 		return fmt.Errorf("connic: %s: the journal cannot be read: %w", e.job.Op, err)
 	}
@@ -238,7 +240,7 @@ func (e *engine[In, Out, Part]) loop(caller context.Context) {
 			e.endAll(errStopped)
 		case <-done:
 			done = nil
-			e.end(contextError(caller))
+			e.end(grace.Err(caller))
 		}
 		if e.left {
 			return
@@ -247,14 +249,6 @@ func (e *engine[In, Out, Part]) loop(caller context.Context) {
 }
 
 var errStopped = errors.New("the caller has asked to stop")
-
-func contextError(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if errors.Is(cause, err) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", err, cause)
-}
 
 // end has nothing more started.
 func (e *engine[In, Out, Part]) end(why error) {

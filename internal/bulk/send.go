@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/connic-go/connic/internal/grace"
 )
 
 // outcome is what became of an item that was sent.
@@ -132,9 +134,9 @@ func (e *engine[In, Out, Part]) do(it *item[In, Out, Part]) {
 	})()
 	leaves := func() {}
 	if e.job.Grace > 0 {
-		grace := NewGrace(ctx, e.job.Grace)
-		defer grace.Stop()
-		ctx, leaves = grace, grace.Begin
+		own := grace.New(ctx, e.job.Grace)
+		defer own.Stop()
+		ctx, leaves = own, own.Begin
 	}
 	it.Repeatable = e.job.Repeatable != nil && e.job.Repeatable(in)
 	o.Sent = e.job.Send(ctx, in, func() error {

@@ -6,18 +6,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/connic-go/connic/internal/bulk"
+	"github.com/connic-go/connic/internal/grace"
 )
 
-// grace is how long a request that has been sent may continue when the gate is
+// bound is how long a request that has been sent may continue when the gate is
 // interrupted: its response says what was started.
-const grace = 10 * time.Second
+const bound = 10 * time.Second
 
 // A gracedCall is a context for a request that costs money. When its parent ends,
-// a queued request is not sent, and a request in progress gets the time of grace.
+// a queued request is not sent, and a request in progress gets the time of bound.
 // It needs a client with [tellBegin].
 type gracedCall struct {
-	*bulk.Grace
+	*grace.Context
 	unsent atomic.Bool // the last attempt was not sent, and no earlier one was executed
 }
 
@@ -25,7 +25,7 @@ type callKey struct{}
 
 func graced(ctx context.Context) *gracedCall {
 	c := new(gracedCall)
-	c.Grace = bulk.NewGrace(context.WithValue(ctx, callKey{}, c), grace)
+	c.Context = grace.New(context.WithValue(ctx, callKey{}, c), bound)
 	return c
 }
 
