@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ import (
 	"github.com/connic-go/connic/connictest"
 )
 
-// TestResumes interrupts the program after 30 of 100 inputs, and starts it again:
+// TestResumes interrupts the program when 30 of 100 inputs are executed, and starts it again:
 // each input is executed once, and has one answer.
 func TestResumes(t *testing.T) {
 	t.Parallel()
@@ -30,8 +31,10 @@ func TestResumes(t *testing.T) {
 		client := fake.Client()
 		defer client.Close()
 		stop, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var begun atomic.Int32
 		fake.Agent("thanks", func(ctx context.Context, in connictest.Input) (any, error) {
-			if strings.HasSuffix(in.Message, " 30 cups.") {
+			if begun.Add(1) == 30 {
 				cancel() // as Ctrl-C does
 			}
 			return thank(ctx, in)
