@@ -92,21 +92,22 @@ func ask(client *connic.Client) http.HandlerFunc {
 // several cases.
 func fail(w http.ResponseWriter, err error) {
 	status, text := http.StatusBadGateway, "Something went wrong."
+	var wait *connic.WaitError
 	var failed *connic.RunError
 	switch {
 	case errors.Is(err, connic.ErrOutcomeUnknown): // the run may have started: do not invite to ask again
 		text = "It is not known whether your question was received."
-	case errors.Is(err, connic.ErrRateLimited): // nothing was started
+	case errors.Is(err, connic.ErrRateLimited) && !errors.As(err, &wait): // nothing was started
 		status, text = http.StatusServiceUnavailable, "Too many questions at once."
+		if after, ok := connic.RetryAfter(err); ok {
+			w.Header().Set("Retry-After", strconv.Itoa(int(after/time.Second)+1))
+		}
 	case errors.Is(err, context.Canceled):
 		return // the caller has gone, and the run is canceled
 	case errors.Is(err, context.DeadlineExceeded):
 		status, text = http.StatusGatewayTimeout, "The answer took too long."
 	case errors.As(err, &failed):
 		text = "The agent failed."
-	}
-	if after, ok := connic.RetryAfter(err); ok && !errors.Is(err, connic.ErrOutcomeUnknown) {
-		w.Header().Set("Retry-After", strconv.Itoa(int(after/time.Second)+1))
 	}
 	slog.Error("no answer", "status", status, "err", err) // a refused key is for the operator, not for the caller
 	http.Error(w, text, status)
