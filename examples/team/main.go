@@ -40,8 +40,9 @@ func main() {
 // reply writes a letter to a customer.
 func reply(ctx context.Context, a answerer, question string, w io.Writer) error {
 	answer, err := a.Answer(ctx, question)
+	var wait *connic.WaitError
 	switch {
-	case errors.Is(err, connic.ErrRateLimited): // nothing was asked
+	case errors.Is(err, connic.ErrRateLimited) && !errors.As(err, &wait): // nothing was asked
 		answer = "we have many questions today, and answer yours tomorrow."
 	case err != nil:
 		return err
