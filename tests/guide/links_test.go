@@ -13,13 +13,14 @@ import (
 var (
 	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	verbatim = regexp.MustCompile("(?ms)^```.*?^```|`[^`\n]+`")
+	fenced   = regexp.MustCompile("(?ms)^```.*?^```")
+	verbatim = regexp.MustCompile("`[^`\n]+`")
 	noAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
 // anchors returns the fragments under which the headings of a page are found.
 func anchors(page string) (all []string) {
-	for _, m := range heading.FindAllStringSubmatch(page, -1) {
+	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(page, ""), -1) {
 		all = append(all, strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
 	}
 	return all
@@ -29,7 +30,7 @@ func anchors(page string) (all []string) {
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	followed := 0
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/llms.txt", "docs/guide/*.md", "contrib/*/README.md", "examples/README.md", "examples/*/README.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/llms.txt", "docs/guide/*.md", "contrib/*/README.md", "cmd/*/README.md", "cmd/*/docs/*.md", "examples/README.md"} {
 		pages, err := filepath.Glob(filepath.Join("../..", pattern))
 		if err != nil || len(pages) == 0 {
 			t.Fatal(pattern, err)
@@ -39,7 +40,7 @@ func TestLinks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range link.FindAllStringSubmatch(verbatim.ReplaceAllString(string(text), ""), -1) {
+			for _, m := range link.FindAllStringSubmatch(verbatim.ReplaceAllString(fenced.ReplaceAllString(string(text), ""), ""), -1) {
 				target, err := url.Parse(m[1])
 				if err != nil || target.Scheme != "" || target.Host != "" {
 					continue
