@@ -169,7 +169,8 @@ func (e *DecodeError) describe(info *ErrorInfo) {
 
 // RetryAfter returns the wait that err names: the Retry-After of a response, or
 // the time until the call's turn under the client's own rate limit. It reports
-// false if err names none.
+// false if err names none. A call that also matches [ErrOutcomeUnknown] or has a
+// [*WaitError] must not be repeated then: what it started may exist.
 func RetryAfter(err error) (time.Duration, bool) {
 	var limit *LimitError
 	if errors.As(err, &limit) && limit.Wait > 0 {
