@@ -61,7 +61,7 @@ func run(client *connic.Client, agent string, inputs io.Reader, journal string, 
 		connic.WithMaxFailures(20), connic.WithBulkProgress(0, func(p connic.BulkProgress) { now = p; show(p.String()) })) {
 		answer := map[string]string{"id": r.Key}
 		switch {
-		case r.Key == "": // not all inputs were read, and this is why
+		case r.Index < 0 && r.Key == "": // not all inputs were started, and this is why
 			return err
 		case err != nil:
 			answer["error"] = err.Error()

@@ -81,16 +81,17 @@ func TestFailures(t *testing.T) {
 		defer client.Close()
 		fake.Agent("thanks", func(context.Context, connictest.Input) (any, error) { return nil, fmt.Errorf("out of\ncups") })
 		for inputs, want := range map[string]string{
-			`{"id": "a", "message": "x"}`:               "1 inputs have failed",
-			`{"id": "b", "message": "x"} order`:         "the inputs cannot be read: ",
-			`{"id": "c", "message": "x"} {"id": ["d"]}`: "the inputs cannot be read: ",
+			`{"id": "a", "message": "x"}`:                  "1 inputs have failed",
+			`{"id": "b", "message": "x"} order`:            "the inputs cannot be read: ",
+			`{"message": "y"} {"id": "e", "message": "x"}`: "2 inputs have failed",
+			`{"id": "c", "message": "x"} {"id": ["d"]}`:    "the inputs cannot be read: ",
 		} {
 			var stdout, stderr bytes.Buffer
 			err := run(client, "thanks", strings.NewReader(inputs), journal, nil, &stdout, &stderr)
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: got %v, want %q", inputs, err, want)
 			}
-			if got := stdout.String(); !strings.Contains(got, `out of`) || strings.Count(got, "\n") != 1 {
+			if got := stdout.String(); !strings.Contains(got, `out of`) || strings.Count(got, "\n") != strings.Count(inputs, `"message"`) {
 				t.Errorf("%s: got %q", inputs, got)
 			}
 		}
