@@ -220,7 +220,9 @@ func (o *options) write(a *cli.App, reports []*report) error {
 			err = errors.Join(err, fmt.Errorf("%s: %w", what, failed))
 		}
 	}
-	file("the JUnit file", o.junit, replaceFile, suites.WriteXML)
+	file("the JUnit file", o.junit, func(name string, write func(io.Writer) error) error {
+		return cli.Save(name, 0o644, write) // others read it
+	}, suites.WriteXML)
 	file("the summary", o.summary, appendFile, func(w io.Writer) (err error) {
 		for _, r := range reports {
 			err = errors.Join(err, r.summary(w))

@@ -7,7 +7,6 @@ import (
 	"html"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -217,23 +216,6 @@ func (r *report) xml(s string) string {
 		}
 		return '?'
 	}, r.app.Text(s))
-}
-
-// replaceFile replaces a file atomically.
-func replaceFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil { // others read it, unlike a temporary file
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // appendFile appends to a file, as GitHub expects for the summary and the outputs
