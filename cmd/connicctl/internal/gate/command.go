@@ -179,14 +179,11 @@ func journalFile(a *cli.App, folder, file string) string {
 	if folder == "" {
 		return ""
 	}
-	var project, url, environment string
+	var project, url string
 	if found, err := a.Settings(); err == nil { // there is a client
-		project, url, environment = found.Project.Project, found.URL, found.Environment
+		project, url = found.Project.Project, found.URL
 	}
-	if id := a.EnvironmentID(); id != "" {
-		environment = id
-	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, environment, filepath.ToSlash(filepath.Clean(file))}, "\n")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, a.EnvironmentID(), filepath.ToSlash(filepath.Clean(file))}, "\n")))
 	return filepath.Join(folder, filepath.Base(file)+"-"+hex.EncodeToString(sum[:8])+".jsonl")
 }
 
