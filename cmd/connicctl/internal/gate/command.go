@@ -116,7 +116,7 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		}
 		defer func() {
 			if failed := j.finish(complete && !o.keep); failed != nil {
-				a.Progress.Say("connicctl: %v", failed)
+				a.Progress.Say("connicctl: %s", cli.Message(failed))
 			}
 		}()
 		gates[i] = newGate(a, client, suite, j)
@@ -162,13 +162,13 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		for _, bad := range failed {
-			a.Progress.Say("connicctl: %v", bad)
+			a.Progress.Say("connicctl: %s", cli.Message(bad))
 		}
 		return ctx.Err()
 	case len(failed) == 0:
 		return err
 	case err != nil:
-		a.Progress.Say("connicctl: %v", err)
+		a.Progress.Say("connicctl: %s", cli.Message(err))
 	}
 	return a.Failures(failed, len(reports))
 }
@@ -207,7 +207,7 @@ func (o *options) write(a *cli.App, reports []*report) error {
 		}
 	}, columns()...)
 	for _, r := range reports {
-		r.explain()
+		r.explain(err != nil)
 	}
 	file := func(what, name string, write func(string, func(io.Writer) error) error, content func(io.Writer) error) {
 		if name == "" {
