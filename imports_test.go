@@ -44,7 +44,7 @@ var imports = map[string][]string{
 	"internal/route":    {},
 	"internal/scrub":    {"internal/mask"},
 	"internal/typed":    {},
-	"internal/watch":    {"internal/exchange", "internal/list", "internal/mask"},
+	"internal/watch":    {"internal/exchange", "internal/grace", "internal/list", "internal/mask"},
 	"internal/yaml":     {}, // the suites of a project, for the fake
 	"connector":         {".", "internal/api", "internal/bulk", "internal/encode", "internal/exchange", "internal/form", "internal/hook", "internal/inject", "internal/lenient", "internal/mask", "internal/problem", "internal/route"},
 	"connictest":        {".", "connector", "internal/api", "internal/lenient", "internal/hook", "internal/leaktest", "internal/mask", "internal/pack", "internal/route", "internal/scrub", "internal/typed", "internal/yaml"},

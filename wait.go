@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/connic-go/connic/internal/grace"
 	"github.com/connic-go/connic/internal/mask"
 	"github.com/connic-go/connic/internal/watch"
 )
@@ -187,7 +188,7 @@ func (e *WaitError) Error() string {
 func (e *WaitError) Unwrap() error { return e.Err }
 
 // contextError returns the error of a context that ended, with its cause.
-func contextError(ctx context.Context) error { return watch.ContextError(ctx) }
+func contextError(ctx context.Context) error { return grace.Err(ctx) }
 
 // jitter lengthens d by up to a tenth.
 func jitter(d time.Duration) time.Duration { return watch.Jitter(d) }

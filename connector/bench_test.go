@@ -191,11 +191,15 @@ func TestAThousandCallsAtOnce(t *testing.T) { //nolint:paralleltest // it measur
 			client := pooled()
 			call := side.call(t, client, url, secret)
 			together(t, call)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			together(t, call)
-			runtime.ReadMemStats(&after)
-			allocated[i] = (after.TotalAlloc - before.TotalAlloc) / callers
+			for range 3 { // a collection that empties pools is no cost of a call
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				together(t, call)
+				runtime.ReadMemStats(&after)
+				if n := (after.TotalAlloc - before.TotalAlloc) / callers; allocated[i] == 0 || n < allocated[i] {
+					allocated[i] = n
+				}
+			}
 
 			idle, full := live(), uint64(0)
 			g.full = func() { full = live() }

@@ -126,7 +126,7 @@ func TestListenRedirect(t *testing.T) {
 	if r.Status != 130 || asked != 1 || !strings.Contains(r.Out, `"delivered":false,"http_status":307,"attempts":1`) {
 		t.Errorf("%d: %+v", asked, r)
 	}
-	secret, _, _ := strings.Cut(strings.TrimPrefix(r.Err, "the signing secret of this session: "), "\n")
+	secret, _, _ := strings.Cut(strings.TrimPrefix(r.Err, "the signing secret until this command ends: "), "\n")
 	if !strings.HasPrefix(secret, "whsec_") || strings.Contains(r.Out, secret) || strings.Count(r.Err, secret) != 1 {
 		t.Errorf("%+v", r)
 	}

@@ -264,20 +264,15 @@ func (l *log) end(b *batch, err error) {
 			}
 		}
 		if errors.Is(err, errJournalExited) || l.panicked != nil { // nobody writes what is next
-			l.dead, l.next.err = true, err
-			close(l.next.done)
-			l.next = newBatch()
+			next := l.next
+			l.dead, l.next = true, newBatch()
+			l.next.records, next.err = next.records, err
+			close(next.done)
 		}
 	}
 	if b != nil {
 		b.err = err
 		close(b.done)
-	}
-	if l.dead { // nobody writes what was to be next
-		next := l.next
-		l.next = newBatch()
-		l.next.records, next.err = next.records, l.err
-		close(next.done)
 	}
 }
 

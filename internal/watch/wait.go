@@ -2,11 +2,11 @@ package watch
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/connic-go/connic/internal/grace"
 )
 
 const (
@@ -152,7 +152,7 @@ func (x *Wait[T]) Next(ctx context.Context, more <-chan string) (updates []Updat
 	case <-ctx.Done():
 		x.watch.mu.Lock()
 		defer x.watch.mu.Unlock()
-		return x.take(), nil, open, x.pending(ContextError(ctx))
+		return x.take(), nil, open, x.pending(grace.Err(ctx))
 	}
 	x.watch.mu.Lock()
 	defer x.watch.mu.Unlock()
@@ -292,13 +292,4 @@ func (x *Wait[T]) postpone(pause time.Duration, now time.Time) {
 // keep polling together.
 func Jitter(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/10) //nolint:gosec // spreads load, guards nothing
-}
-
-// ContextError returns the error of a context that ended, with its cause.
-func ContextError(ctx context.Context) error {
-	err := ctx.Err()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w: %w", err, cause)
-	}
-	return err
 }

@@ -76,7 +76,7 @@ not end it, and do not change the exit status: look at "delivered".`,
 				p.Status = []connic.RunStatus{connic.RunCompleted}
 			}
 			if made {
-				a.Progress.Say("the signing secret of this session: %s", string(secret))
+				a.Progress.Say("the signing secret until this command ends: %s", string(secret))
 			}
 			a.Progress.Say("posting runs to %s; Ctrl-C ends it", target)
 			return f.run(cmd.Context(), a, client, &p)
