@@ -84,7 +84,7 @@ func (s *state) save() error {
 	if err != nil {
 		return err
 	}
-	return cli.Save(s.path, func(w io.Writer) error {
+	return cli.Save(s.path, 0o600, func(w io.Writer) error {
 		_, err := w.Write(append(raw, '\n'))
 		return err
 	})

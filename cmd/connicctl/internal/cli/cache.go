@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,14 +113,7 @@ func (a *App) Remember(kind Kind, all []Name) {
 	if err != nil || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
 		return
 	}
-	temp, err := os.CreateTemp(filepath.Dir(file), "new-*")
-	if err != nil {
-		return
-	}
-	_, err = temp.Write(data)
-	if temp.Close() != nil || err != nil || os.Rename(temp.Name(), file) != nil {
-		_ = os.Remove(temp.Name())
-	}
+	_ = Save(file, 0o600, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
 // RememberAgents keeps the names of agents for completion.

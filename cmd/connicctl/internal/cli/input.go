@@ -21,7 +21,7 @@ func (a *App) Input(ctx context.Context, arg string) ([]byte, error) {
 	case isFile:
 		data, err = a.ReadFile(name)
 	case arg == "-":
-		data, err = await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.Stdin, MaxInput+1)) }, func() {})
+		data, err = Await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.Stdin, MaxInput+1)) }, nil)
 	default:
 		return []byte(arg), nil
 	}
@@ -47,7 +47,7 @@ func (a *App) Confirm(ctx context.Context, yes bool, question string) error {
 	}
 	a.Progress.Done()
 	_, _ = fmt.Fprintf(a.Stderr, "%s [y/N] ", a.Line(question))
-	answer, err := await(ctx, func() (string, error) { return readLine(a.Stdin) }, func() {})
+	answer, err := Await(ctx, func() (string, error) { return readLine(a.Stdin) }, nil)
 	switch {
 	case err != nil:
 		return err

@@ -207,10 +207,11 @@ func (a *App) encode(v any) ([]byte, error) {
 	return escape(a.mask.Bytes(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), false), nil
 }
 
-// escape escapes the characters that a terminal obeys, but for line breaks. They
-// stand within quoted strings: JSON has them nowhere else. Only JSON has surrogate
-// pairs.
+// escape escapes the characters that a terminal obeys, but for line breaks, and what
+// a build obeys. They stand within quoted strings: JSON has them nowhere else. Only
+// JSON has surrogate pairs.
 func escape(data []byte, asYAML bool) []byte {
+	data = commands.ReplaceAll(data, []byte(`#\u0023$1`))
 	if !bytes.ContainsFunc(data, obeyed) {
 		return data
 	}
@@ -282,7 +283,8 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 	}
 	node := new(yaml.Node)
 	err = node.Encode(token)
-	if text, ok := token.(string); ok && strings.ContainsFunc(text, obeyed) {
+	// Of a text of several lines, each would begin a line: a build obeys :: there.
+	if text, ok := token.(string); ok && (strings.ContainsFunc(text, obeyed) || strings.Contains(text, "::") || commands.MatchString(text)) {
 		node.Style = yaml.DoubleQuotedStyle
 	}
 	return node, err

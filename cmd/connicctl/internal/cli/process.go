@@ -53,30 +53,36 @@ func readSecret(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return await(ctx, func() (string, error) {
+	defer func() { _ = term.Restore(in, state) }()
+	return Await(ctx, func() (string, error) {
 		line, err := term.ReadPassword(in)
 		return string(line), err
-	}, func() { _ = term.Restore(in, state) })
+	}, nil)
 }
 
-// await returns what read returns, which cannot be interrupted. If the context
-// ends first, it calls undo and leaves read to the end of the process.
-func await[T any](ctx context.Context, read func() (T, error), undo func()) (T, error) {
+// Await calls f, which cannot be interrupted, and returns earlier if ctx ends. A late
+// result is passed to drop, unless that is nil.
+func Await[T any](ctx context.Context, f func() (T, error), drop func(T)) (T, error) {
 	type result struct {
 		value T
 		err   error
 	}
-	done := make(chan result, 1)
+	results := make(chan result)
 	go func() {
-		value, err := read()
-		done <- result{value, err}
+		value, err := f()
+		select {
+		case results <- result{value, err}:
+		case <-ctx.Done():
+			if err == nil && drop != nil {
+				drop(value)
+			}
+		}
 	}()
+	var none T
 	select {
-	case r := <-done:
+	case r := <-results:
 		return r.value, r.err
 	case <-ctx.Done():
-		undo()
-		var none T
 		return none, ctx.Err()
 	}
 }

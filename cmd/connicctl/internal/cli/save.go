@@ -3,14 +3,15 @@ package cli
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// Save writes a file, for the user alone if it is new. A reader sees the file
-// before or after it, never a part of it. A device or a pipe is written to as it
-// is.
-func Save(name string, write func(io.Writer) error) error {
+// Save writes a file, with the given permissions if it is new. A reader sees the
+// file before or after it, never a part of it. A device or a pipe is written to as
+// it is.
+func Save(name string, mode fs.FileMode, write func(io.Writer) error) error {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
 	}
@@ -29,8 +30,11 @@ func Save(name string, write func(io.Writer) error) error {
 	if err = write(f); err == nil {
 		err = f.Sync()
 	}
-	if err == nil && missing == nil {
-		err = f.Chmod(info.Mode().Perm())
+	if missing == nil {
+		mode = info.Mode().Perm()
+	}
+	if err == nil {
+		err = f.Chmod(mode)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), name)

@@ -15,7 +15,7 @@ func TestSave(t *testing.T) {
 	dir := t.TempDir()
 	name, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
 	save := func(name, text string, failed error) error {
-		return cli.Save(name, func(w io.Writer) error {
+		return cli.Save(name, 0o640, func(w io.Writer) error {
 			_, err := io.WriteString(w, text)
 			return errors.Join(err, failed)
 		})
@@ -31,7 +31,7 @@ func TestSave(t *testing.T) {
 	if err := save(name, "one", nil); err != nil {
 		t.Fatal(err)
 	}
-	holds("one", 0o600)
+	holds("one", 0o640)
 	if err := errors.Join(os.Chmod(name, 0o644), os.Symlink("file", link), save(link, "two", nil)); err != nil {
 		t.Fatal(err)
 	}

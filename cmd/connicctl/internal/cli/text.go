@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -20,8 +21,15 @@ func (a *App) hide(s string) string {
 
 // Line returns foreign text as one line that a terminal shows and does not obey:
 // without keys, with control characters and characters that change the direction
-// of text as escapes.
-func (a *App) Line(s string) string { return mask.Line(a.hide(s), maxLine) }
+// of text as escapes. A build does not find a command in it, unless the line begins
+// with it.
+func (a *App) Line(s string) string {
+	return mask.Line(commands.ReplaceAllString(a.hide(s), `#\x23$1`), maxLine)
+}
+
+// commands matches what builds obey anywhere in a line of their log: ##[ (GitHub),
+// ##vso[ (Azure), ##teamcity[.
+var commands = regexp.MustCompile(`##(\w*\[)`)
 
 // Text is like Line for text of several lines: line breaks and tabs stay.
 func (a *App) Text(s string) string {

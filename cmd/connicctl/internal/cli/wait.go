@@ -20,7 +20,7 @@ func (a *App) WaitProgress() connic.WaitOption {
 		case e.ID == "":
 			a.Progress.Show("the request waits %v for its turn (%s)", e.Next.Round(time.Second), e.Phase)
 		case e.Err != nil:
-			a.Progress.Show("%s %s: the last look failed and is repeated: %v", e.Kind, e.ID, e.Err)
+			a.Progress.Show("%s %s: the last look failed and is repeated: %s", e.Kind, e.ID, Message(e.Err))
 		default:
 			a.Progress.Show("%s %s: %s, %v", e.Kind, e.ID, e.Status, after)
 		}

@@ -90,10 +90,10 @@ func (r *report) write(stdout io.Writer, a *cli.App, csvFile, page string) error
 		err = r.writeTables(a)
 	}
 	if csvFile != "" && csvFile != "-" {
-		err = errors.Join(err, cli.Save(csvFile, r.writeCSV))
+		err = errors.Join(err, cli.Save(csvFile, 0o600, r.writeCSV))
 	}
 	if page != "" {
-		err = errors.Join(err, cli.Save(page, r.writeHTML))
+		err = errors.Join(err, cli.Save(page, 0o600, r.writeHTML))
 	}
 	return err
 }

@@ -116,7 +116,7 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		}
 		defer func() {
 			if failed := j.finish(complete && !o.keep); failed != nil {
-				a.Progress.Say("connicctl: %v", failed)
+				a.Progress.Say("connicctl: %s", cli.Message(failed))
 			}
 		}()
 		gates[i] = newGate(a, client, suite, j)
@@ -162,13 +162,13 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		for _, bad := range failed {
-			a.Progress.Say("connicctl: %v", bad)
+			a.Progress.Say("connicctl: %s", cli.Message(bad))
 		}
 		return ctx.Err()
 	case len(failed) == 0:
 		return err
 	case err != nil:
-		a.Progress.Say("connicctl: %v", err)
+		a.Progress.Say("connicctl: %s", cli.Message(err))
 	}
 	return a.Failures(failed, len(reports))
 }
@@ -179,14 +179,11 @@ func journalFile(a *cli.App, folder, file string) string {
 	if folder == "" {
 		return ""
 	}
-	var project, url, environment string
+	var project, url string
 	if found, err := a.Settings(); err == nil { // there is a client
-		project, url, environment = found.Project.Project, found.URL, found.Environment
+		project, url = found.Project.Project, found.URL
 	}
-	if id := a.EnvironmentID(); id != "" {
-		environment = id
-	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, environment, filepath.ToSlash(filepath.Clean(file))}, "\n")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, a.EnvironmentID(), filepath.ToSlash(filepath.Clean(file))}, "\n")))
 	return filepath.Join(folder, filepath.Base(file)+"-"+hex.EncodeToString(sum[:8])+".jsonl")
 }
 
@@ -210,7 +207,7 @@ func (o *options) write(a *cli.App, reports []*report) error {
 		}
 	}, columns()...)
 	for _, r := range reports {
-		r.explain()
+		r.explain(err != nil)
 	}
 	file := func(what, name string, write func(string, func(io.Writer) error) error, content func(io.Writer) error) {
 		if name == "" {
@@ -220,7 +217,9 @@ func (o *options) write(a *cli.App, reports []*report) error {
 			err = errors.Join(err, fmt.Errorf("%s: %w", what, failed))
 		}
 	}
-	file("the JUnit file", o.junit, replaceFile, suites.WriteXML)
+	file("the JUnit file", o.junit, func(name string, write func(io.Writer) error) error {
+		return cli.Save(name, 0o644, write) // others read it
+	}, suites.WriteXML)
 	file("the summary", o.summary, appendFile, func(w io.Writer) (err error) {
 		for _, r := range reports {
 			err = errors.Join(err, r.summary(w))

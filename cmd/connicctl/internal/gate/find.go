@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 const (
@@ -47,7 +48,7 @@ func (g *gate) find(ctx context.Context, lost []connic.JournalRecord) (map[strin
 	for pause := firstLook; len(wanted) > 0; pause = min(2*pause, maxPause) {
 		runs, err := g.recent(ctx, since.Add(-clocks))
 		if err != nil {
-			g.app.Progress.Say("searching for %d runs whose triggers got no response: %v", len(wanted), err)
+			g.app.Progress.Say("searching for %d runs whose triggers got no response: %s", len(wanted), cli.Message(err))
 		} else {
 			g.match(wanted, runs, found)
 		}

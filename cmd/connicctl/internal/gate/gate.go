@@ -263,7 +263,7 @@ func (g *gate) close(cause error) {
 			cancelling.Go(func() {
 				r.pending = false
 				if err := g.client.Runs.Cancel(ctx, r.RunID); err != nil && !errors.Is(err, connic.ErrConflict) {
-					r.Why, r.pending = "the run is still in progress, and could not be cancelled: "+err.Error(), true
+					r.Why, r.pending = "the run is still in progress, and could not be cancelled: "+cli.Message(err), true
 					return
 				}
 				r.Why = "the run was cancelled"

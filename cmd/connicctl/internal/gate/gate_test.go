@@ -328,6 +328,9 @@ func TestRevokedKey(t *testing.T) {
 		begin := time.Now()
 		code := h.gate(t.Context(), cases(t, 200, ""))
 		h.expect(code, cli.ExitRefused, "401 Unauthorized")
+		if strings.Contains(h.Err, "connic: ") {
+			t.Errorf("errors have the name of the package:\n%s", h.Err)
+		}
 		if took := time.Since(begin); took > 5*time.Minute {
 			t.Errorf("it went on for %v", took)
 		}
@@ -420,5 +423,24 @@ func TestSeveralFiles(t *testing.T) {
 				t.Errorf("%v: no %q in %s", err, want, raw)
 			}
 		}
+	})
+}
+
+// full is standard output on a disk that is full.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space") }
+
+// Runs that are paid for are named if the table cannot be written.
+func TestUnwritten(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(_ *testing.T, h *fixture) {
+		h.p.Stdout = full{}
+		code := h.gate(h.t.Context(), "agent: support\ncases: [{name: a, message: hello}]")
+		page, err := h.client.Runs.List(h.t.Context(), nil)
+		if err != nil || len(page.Items) != 1 {
+			h.t.Fatal(page, err)
+		}
+		h.expect(code, cli.ExitOther, "case a: run "+page.Items[0].ID, "the output cannot be written: no space")
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"html"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -124,8 +123,14 @@ func columns() []cli.Column[*Result] {
 	}
 }
 
-// explain says why cases did not pass, without duplicates.
-func (r *report) explain() {
+// explain says why cases did not pass, without duplicates. With runs it says which
+// runs the cases have, which are paid for.
+func (r *report) explain(runs bool) {
+	for _, x := range r.results {
+		if runs && x.RunID != "" {
+			r.app.Progress.Say("case %s: run %s", x.Name, x.RunID)
+		}
+	}
 	names := make(map[string][]string)
 	var order []*Result
 	for _, x := range r.results {
@@ -146,7 +151,7 @@ func (r *report) explain() {
 		r.app.Progress.Say("%s: %s: %s", x.Verdict, strings.Join(who, ", "), x.Why) // a build may obey the start of a line
 	}
 	if r.err != nil {
-		r.app.Progress.Say("gate %s ended early: %v", r.suite, r.err)
+		r.app.Progress.Say("gate %s ended early: %s", r.suite, cli.Message(r.err))
 	}
 }
 
@@ -159,7 +164,7 @@ func (r *report) summary(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s%s\n\n%s\n\n", title, r.markdown(r.suite), r.markdown(r.verdict()))
 	if r.err != nil {
-		fmt.Fprintf(&b, "The gate ended early: %s\n\n", r.markdown(r.err.Error()))
+		fmt.Fprintf(&b, "The gate ended early: %s\n\n", r.markdown(cli.Message(r.err)))
 	}
 	b.WriteString("| | Case | Time | Cost | Score | Why |\n| --- | --- | ---: | ---: | ---: | --- |\n")
 	for _, x := range r.results {
@@ -183,7 +188,7 @@ func (r *report) testsuite() junit.Testsuite {
 	suite := junit.Testsuite{Name: r.xml(r.suite), Time: fmt.Sprintf("%.3f", r.took.Seconds())}
 	suite.AddProperty("cost", r.xml(r.cost.String()))
 	if r.err != nil {
-		suite.AddProperty("ended early", r.xml(r.err.Error()))
+		suite.AddProperty("ended early", r.xml(cli.Message(r.err)))
 	}
 	for _, x := range r.results {
 		c := junit.Testcase{Name: r.xml(x.Name), Classname: r.xml(r.suite)}
@@ -217,23 +222,6 @@ func (r *report) xml(s string) string {
 		}
 		return '?'
 	}, r.app.Text(s))
-}
-
-// replaceFile replaces a file atomically.
-func replaceFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil { // others read it, unlike a temporary file
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // appendFile appends to a file, as GitHub expects for the summary and the outputs

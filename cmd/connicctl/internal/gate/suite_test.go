@@ -120,9 +120,9 @@ func TestFilesOfACase(t *testing.T) {
 }
 
 // hostile calls f with a report of an agent that says what others would obey.
-func hostile(t *testing.T, f func(*report)) clitest.Result {
+func hostile(t *testing.T, f func(*report), args ...string) clitest.Result {
 	t.Helper()
-	output := "fine\n::set-output name=x::y\x1b[2J\x00]]>\ufffe\u202e<img src=x onerror=alert(1)> | `x` ![i](https://evil.example/p.png) @everyone"
+	output := "fine ##[add-mask]fine ###vso[task.setvariable variable=PATH]x\n::set-output name=x::y\x1b[2J\x00]]>\ufffe\u202e<img src=x onerror=alert(1)> | `x` ![i](https://evil.example/p.png) @everyone"
 	run := &connic.Run{ID: "run-1", Status: connic.RunCompleted, Output: output, DurationMS: 1200, Currency: connic.EUR}
 	fake := connictest.New(t)
 	p := clitest.New(t, fake, func(a *cli.App) *cobra.Command {
@@ -136,7 +136,7 @@ func hostile(t *testing.T, f func(*report)) clitest.Result {
 			return nil
 		}}
 	})
-	return p.Run("test")
+	return p.Run(append([]string{"test"}, args...)...)
 }
 
 func write(t *testing.T, f func(io.Writer) error) string {
@@ -148,16 +148,19 @@ func write(t *testing.T, f func(io.Writer) error) string {
 	return b.String()
 }
 
+// No form of the output commands a terminal or the log of a build.
 func TestHostileTable(t *testing.T) {
 	t.Parallel()
-	r := hostile(t, func(r *report) {
-		if err := (&options{}).write(r.app, []*report{r}); err != nil {
-			t.Error(err)
+	for _, format := range []string{"table", "json", "jsonl", "yaml"} {
+		r := hostile(t, func(r *report) {
+			if err := (&options{}).write(r.app, []*report{r}); err != nil {
+				t.Error(err)
+			}
+		}, "-o", format)
+		got := r.Out + r.Err
+		if regexp.MustCompile(`(?m)^\s*::|##\w*\[`).MatchString(got) || strings.ContainsAny(got, "\x1b\x00\u202e\r") {
+			t.Errorf("%s commands its reader:\n%q", format, got)
 		}
-	})
-	got := r.Out + r.Err
-	if regexp.MustCompile(`(?m)^\s*::`).MatchString(got) || strings.ContainsAny(got, "\x1b\x00\u202e\r") {
-		t.Errorf("the table commands its reader:\n%q", got)
 	}
 }
 
@@ -189,6 +192,9 @@ func TestJUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o644 {
+		t.Errorf("others cannot read it: %v, %v", info, err)
+	}
 	type outcome struct {
 		Message string `xml:"message,attr"`
 	}
@@ -217,26 +223,7 @@ func TestJUnit(t *testing.T) {
 	if s.Cases[0].Failure == nil || s.Cases[1].Failure != nil || s.Cases[2].Skipped == nil || s.Cases[3].Error == nil {
 		t.Errorf("got %+v", s.Cases)
 	}
-	if !strings.Contains(s.Cases[1].Out, "]]>") || !strings.HasPrefix(s.Cases[1].Out, "fine\n::set") {
+	if !strings.Contains(s.Cases[1].Out, "]]>") || !strings.HasPrefix(s.Cases[1].Out, "fine ##[add-mask]fine ###vso[task.setvariable variable=PATH]x\n::set") {
 		t.Errorf("got the output %q", s.Cases[1].Out)
-	}
-}
-
-// A file that cannot be written whole is not written.
-func TestReplaceFile(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "junit.xml")
-	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	broken := errors.New("broken")
-	err := replaceFile(path, func(w io.Writer) error {
-		_, _ = io.WriteString(w, "half")
-		return broken
-	})
-	raw, _ := os.ReadFile(path)
-	rest, _ := filepath.Glob(path + ".*")
-	if !errors.Is(err, broken) || string(raw) != "old" || len(rest) > 0 {
-		t.Errorf("got %v, %q, %v", err, raw, rest)
 	}
 }

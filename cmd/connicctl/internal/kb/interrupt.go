@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"io/fs"
+
+	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 )
 
 // interruptible is a file system whose operations end with a context: a file of
@@ -15,7 +17,7 @@ type interruptible struct {
 
 // Open implements [fs.FS].
 func (i interruptible) Open(name string) (fs.File, error) {
-	f, err := await(i.ctx, func() (fs.File, error) { return i.FS.Open(name) }, func(f fs.File) { _ = f.Close() })
+	f, err := cli.Await(i.ctx, func() (fs.File, error) { return i.FS.Open(name) }, func(f fs.File) { _ = f.Close() })
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +26,7 @@ func (i interruptible) Open(name string) (fs.File, error) {
 
 // ReadDir implements [fs.ReadDirFS].
 func (i interruptible) ReadDir(name string) ([]fs.DirEntry, error) {
-	return await(i.ctx, func() ([]fs.DirEntry, error) { return fs.ReadDir(i.FS, name) }, func([]fs.DirEntry) {})
+	return cli.Await(i.ctx, func() ([]fs.DirEntry, error) { return fs.ReadDir(i.FS, name) }, nil)
 }
 
 type interruptibleFile struct {
@@ -49,10 +51,10 @@ func (f *interruptibleFile) Read(p []byte) (int, error) {
 		n   int
 		err error
 	}
-	r, err := await(f.ctx, func() (result, error) {
+	r, err := cli.Await(f.ctx, func() (result, error) {
 		n, err := f.File.Read(block)
 		return result{n, err}, nil
-	}, func(result) {})
+	}, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -64,31 +66,4 @@ func (f *interruptibleFile) Read(p []byte) (int, error) {
 		return 0, io.ErrNoProgress
 	}
 	return copy(p, block[:r.n]), r.err
-}
-
-// await calls f, and returns earlier if ctx ends. A late result is passed to
-// drop.
-func await[T any](ctx context.Context, f func() (T, error), drop func(T)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	results := make(chan result)
-	go func() {
-		value, err := f()
-		select {
-		case results <- result{value, err}:
-		case <-ctx.Done():
-			if err == nil {
-				drop(value)
-			}
-		}
-	}()
-	var none T
-	select {
-	case r := <-results:
-		return r.value, r.err
-	case <-ctx.Done():
-		return none, ctx.Err()
-	}
 }

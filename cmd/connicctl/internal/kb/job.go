@@ -77,7 +77,7 @@ func (j *job) adopt(ctx context.Context) error {
 	for e, err := range j.client.Knowledge.All(ctx, &connic.EntryListParams{EnvironmentID: j.where.Environment, Namespace: j.where.Namespace}) {
 		if err != nil {
 			if errors.Is(err, connic.ErrNotFound) || errors.Is(err, connic.ErrForbidden) {
-				j.app.Progress.Say("note: the entries in the service cannot be listed (%v): all files are uploaded, and nothing is deleted", err)
+				j.app.Progress.Say("note: the entries in the service cannot be listed (%s): all files are uploaded, and nothing is deleted", cli.Message(err))
 				return nil
 			}
 			return err

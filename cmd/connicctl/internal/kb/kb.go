@@ -2,7 +2,6 @@
 package kb
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -27,11 +26,7 @@ func connect(ctx context.Context, a *cli.App, opts ...connic.Option) (*connic.Cl
 	if err != nil {
 		return nil, "", err
 	}
-	found, err := a.Settings()
-	if err != nil {
-		return nil, "", err
-	}
-	if id := cmp.Or(a.EnvironmentID(), found.Environment); id != "" {
+	if id := a.EnvironmentID(); id != "" {
 		return client, id, nil
 	}
 	e, err := client.Environments.Default(ctx)

@@ -3,7 +3,7 @@
 //	connic-exporter -listen localhost:9464
 //
 // The key and the project are found as by connic.NewFromEnv. It ends on SIGINT or
-// SIGTERM. The exit status is 0, 1 after an error, or 2 if the flags are invalid.
+// SIGTERM. The exit status is 0, 1 after an error, or 2 if the flags do not parse.
 package main
 
 import (
