@@ -81,10 +81,12 @@ func compare(value any, path, types string) []string {
 // reached reports whether every key has one of its values.
 func reached(value any, until map[string][]string) bool {
 	for path, wanted := range until {
-		for _, v := range at(value, steps(path)) {
-			if text, ok := v.(string); !ok || !slices.Contains(wanted, text) {
-				return false
-			}
+		found := at(value, steps(path))
+		if len(found) == 0 || slices.ContainsFunc(found, func(v any) bool {
+			text, ok := v.(string)
+			return !ok || !slices.Contains(wanted, text)
+		}) {
+			return false
 		}
 	}
 	return true

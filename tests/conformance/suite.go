@@ -89,6 +89,7 @@ func Load() ([]Case, error) {
 type Target struct {
 	URL, Project, Key string
 	Agent             string // that is triggered
+	Asks              string // an agent whose runs await an approval; empty leaves out what needs one
 	Transport         http.RoundTripper
 	Writes, Deploys   bool
 	Poll              time.Duration
@@ -109,6 +110,9 @@ func Run(ctx context.Context, t Target, cases []Case) ([]Row, error) {
 		return nil, err
 	}
 	known := map[string]string{"project": t.Project, "archive": data, "hash": hash, "agent": t.Agent}
+	if t.Asks != "" {
+		known["asking_agent"] = t.Asks
+	}
 	rows := make([]Row, len(cases))
 	for i := range cases {
 		c := &cases[i]

@@ -67,8 +67,9 @@ func set(srv *connictest.Server) Target {
 	srv.ApproveLogins(0)
 	srv.Bridge("conformance")
 	srv.Agent("echo", func(_ context.Context, in connictest.Input) (any, error) { return in.Message, nil })
+	srv.Agent("asks", func(ctx context.Context, in connictest.Input) (any, error) { return in.Message, in.AwaitApproval(ctx) })
 	return Target{
-		URL: srv.URL(), Project: connictest.ProjectID, Key: string(srv.Key()), Agent: "echo", Transport: srv.Transport(),
+		URL: srv.URL(), Project: connictest.ProjectID, Key: string(srv.Key()), Agent: "echo", Asks: "asks", Transport: srv.Transport(),
 		Writes: true, Deploys: true, Poll: time.Millisecond,
 	}
 }
@@ -111,7 +112,10 @@ func TestConnicFake(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	config := filepath.Join(t.TempDir(), "fake.json")
-	if err := os.WriteFile(config, []byte(`{"bridges": ["conformance"]}`), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(`{
+		"bridges": ["conformance"],
+		"agents": [{"name": "echo", "answers": [{}]}, {"name": "asks", "answers": [{"approval": true}]}]
+	}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, name, "-addr", "127.0.0.1:0", "-config", config, "-rate", "0", "-phase", "0s")
@@ -131,7 +135,7 @@ func TestConnicFake(t *testing.T) {
 	}
 	transport := &http.Transport{}
 	check(t, Target{
-		URL: variables["CONNIC_API_URL"], Project: variables["CONNIC_PROJECT_ID"], Key: variables["CONNIC_API_KEY"], Agent: "echo",
+		URL: variables["CONNIC_API_URL"], Project: variables["CONNIC_PROJECT_ID"], Key: variables["CONNIC_API_KEY"], Agent: "echo", Asks: "asks",
 		Transport: transport, Writes: true, Deploys: true, Poll: 10 * time.Millisecond,
 	})
 	transport.CloseIdleConnections()
@@ -158,6 +162,7 @@ func TestService(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	rows, err := Run(t.Context(), Target{
 		URL: strings.TrimSuffix(url, "/"), Project: project, Key: key, Agent: agent, Transport: transport,
+		Asks:    os.Getenv("CONNIC_CONFORMANCE_ASKS"),
 		Writes:  os.Getenv("CONNIC_CONFORMANCE_WRITES") != "" && agent != "",
 		Deploys: false, Poll: 5 * time.Second,
 	}, cases(t))
