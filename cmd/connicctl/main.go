@@ -35,7 +35,7 @@ func main() {
 	// A write to a closed pipe is then an error, and no death of the process: one of
 	// standard error must not lose a run, nor one of standard output skip --cancel.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	log.SetOutput(io.Discard)                    // of net/http, which would write into the progress
+	log.SetOutput(io.Discard)                    //nolint:forbidigo // what net/http logs would stand in the progress
 	exit := func(status int) { os.Exit(status) } //nolint:forbidigo // it is a program
 	go interrupt(signals, cancel, func() { exit(cli.ExitInterrupted) })
 	exit(run(ctx, cli.OS(), os.Args[1:]))
