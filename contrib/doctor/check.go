@@ -206,7 +206,7 @@ func advice(err error) string {
 	case errors.As(err, &refusal):
 		return "See CONNIC_API_URL."
 	case errors.Is(err, context.DeadlineExceeded):
-		return "Look for a firewall, or try with a larger -timeout."
+		return "Look for a firewall, or try with a larger --timeout."
 	}
 	return "Look at the network, the proxy and CONNIC_API_URL."
 }

@@ -162,6 +162,8 @@ func (c *Config) apply(ctx context.Context, srv *connictest.Server) (connic.APIK
 		return "", errors.New("the rate is less than 0")
 	case c.Quota.Per < 0 || c.Quota.Limit > 0 && c.Quota.Per == 0:
 		return "", errors.New("the window of the quota is empty")
+	case c.PhaseTime != nil && *c.PhaseTime < 0:
+		return "", errors.New("the time of a phase is less than 0")
 	}
 	if c.Seed != nil {
 		srv.Seed(*c.Seed)

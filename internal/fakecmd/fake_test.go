@@ -62,9 +62,21 @@ func TestBadArguments(t *testing.T) {
 	for args, want := range map[string]string{
 		"-window round": "none of fixed, sliding, sliding-rejects and bucket", "-rate -1": "less than 0", "extra": "unknown argument",
 		"-addr nowhere:-1": "port", "-fail-test greets": "a slash", "-per 0s": "is empty", "-config /nowhere.json": "no such file",
+		"-phase -1s": "less than 0",
 	} {
 		if err := Serve(t.Context(), strings.Fields(args), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// A client refuses http to an address such as [::], and so do some systems.
+func TestAllAddresses(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0"} {
+		c := serve(t, `{}`, io.Discard, "-addr", addr)
+		if _, err := c.Project.Get(t.Context(), connic.WithMaxAttempts(1)); err != nil {
+			t.Errorf("%s: %v", addr, err)
 		}
 	}
 }

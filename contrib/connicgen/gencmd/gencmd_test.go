@@ -50,6 +50,8 @@ func TestCheck(t *testing.T) {
 	step(0, "usage: connicgen", "-h")
 	step(2, "agents: the folder cannot be read", t.TempDir(), "-o", file)
 	step(2, "is a directory", invoices, "-o", t.TempDir())
+	step(0, "", invoices, "-o", os.DevNull)
+	step(2, "is no regular file", invoices, "-o", os.DevNull, "-check")
 }
 
 func TestStrict(t *testing.T) {
