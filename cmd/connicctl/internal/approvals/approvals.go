@@ -72,7 +72,7 @@ less often, up to once a minute, at one request a look.`,
 					if count++; !yield(v, err) || err != nil || count == limit {
 						return
 					}
-					a.Progress.Show("%d approvals", count)
+					a.Progress.Show("approvals so far: %d", count)
 				}
 			}, columns(a)...)
 		},
@@ -114,7 +114,7 @@ arguments can contain anything: they are for the person who decides.`,
 
 func columns(a *cli.App) []cli.Column[*connic.Approval] {
 	return []cli.Column[*connic.Approval]{
-		{Name: "id", Value: func(v *connic.Approval) string { return v.ID }, Width: 36},
+		{Name: "id", Value: func(v *connic.Approval) string { return v.ID }, Width: 36, Whole: true},
 		{Name: "agent", Value: func(v *connic.Approval) string { return v.AgentName }, Width: 20},
 		{Name: "tool", Value: func(v *connic.Approval) string { return v.ToolName }, Width: 20},
 		{Name: "status", Value: func(v *connic.Approval) string { return string(v.Status) }, Style: style, Width: 8},

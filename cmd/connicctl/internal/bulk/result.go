@@ -46,7 +46,7 @@ func resultOf(r connic.BulkResult[connic.Run], err error) result {
 func columns() []cli.Column[result] {
 	return []cli.Column[result]{
 		{Name: "key", Value: func(r result) string { return r.Key }, Width: 20},
-		{Name: "run", Value: func(r result) string { return r.RunID }, Width: 36},
+		{Name: "run", Value: func(r result) string { return r.RunID }, Width: 36, Whole: true},
 		{Name: "status", Value: func(r result) string { return r.Status }, Style: style, Width: 11},
 		{Name: "cost", Value: func(r result) string {
 			if r.Cost.IsZero() {
@@ -167,7 +167,7 @@ func show(ctx context.Context, a *cli.App, journal connic.Journal, all bool) (er
 		{Name: "key", Value: func(r record) string { return r.Key }},
 		{Name: "state", Value: func(r record) string { return string(r.State) }},
 		{Name: "sent", Value: func(r record) string { return a.Time(r.Sent) }},
-		{Name: "run", Value: func(r record) string { return strings.Join(r.IDs, " ") }},
+		{Name: "run", Value: func(r record) string { return strings.Join(r.IDs, " ") }, Whole: true},
 		{Name: "cost", Value: func(r record) string { return strings.TrimSpace(r.Cost + " " + r.Currency) }},
 	}...)
 	if err == nil {

@@ -62,7 +62,7 @@ Each item has the run, and the time from which another tail misses nothing.`,
 					if count++; !yield(e, nil) || count == limit {
 						return
 					}
-					a.Progress.Show("waiting for runs; %d events so far", count)
+					a.Progress.Show("waiting for runs; events so far: %d", count)
 				}
 			}, tailColumns(a)...)
 		},
@@ -76,7 +76,7 @@ Each item has the run, and the time from which another tail misses nothing.`,
 func tailColumns(a *cli.App) []cli.Column[event] {
 	columns := []cli.Column[event]{{Name: "event", Value: func(e event) string { return e.Event }, Width: 7}}
 	for _, c := range Columns(a) {
-		of := cli.Column[event]{Name: c.Name, Value: func(e event) string { return c.Value(e.Run) }, Width: c.Width}
+		of := cli.Column[event]{Name: c.Name, Value: func(e event) string { return c.Value(e.Run) }, Width: c.Width, Whole: c.Whole}
 		if c.Style != nil {
 			of.Style = func(e event) string { return c.Style(e.Run) }
 		}
