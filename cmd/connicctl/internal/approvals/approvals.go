@@ -37,7 +37,7 @@ until Ctrl-C, with exit status 130. It looks 2 s apart at first, and then less a
 less often, up to once a minute, at one request a look.`,
 		Example: `  connicctl approvals list
   connicctl approvals list --watch -o jsonl | while read -r line; do …; done
-  connicctl approvals list --status all --run 0b9c2f4e`,
+  connicctl approvals list --status all --run "$id"`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -95,7 +95,7 @@ func show(a *cli.App) *cobra.Command {
 		Short: "Show an approval with the arguments of the call",
 		Long: `Show an approval with the arguments of the call. It costs one request. The
 arguments can contain anything: they are for the person who decides.`,
-		Example:           "  connicctl approvals show 5f21\n  connicctl approvals show 5f21 -o json | jq .arguments",
+		Example:           "  connicctl approvals show \"$approval\"\n  connicctl approvals show \"$approval\" -o json | jq .arguments",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -95,8 +95,8 @@ to 15 s; a look costs one request per 100 runs. The exit status is 1 if a run di
 not complete.
 
 Ctrl-C and --timeout end the wait and leave the runs, unless --cancel is set.`,
-		Example: `  connicctl runs watch 0b9c2f4e 7d1a33c0
-  connicctl runs watch 0b9c2f4e --timeout 10m --cancel -o json`,
+		Example: `  connicctl runs watch "$id" "$other"
+  connicctl runs watch "$id" --timeout 10m --cancel -o json`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.Complete(cli.Runs),
 		RunE: func(cmd *cobra.Command, args []string) error {
