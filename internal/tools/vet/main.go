@@ -109,7 +109,7 @@ func report(system string, folders []string) (count int, err error) {
 			}
 		}
 	}
-	fmt.Printf("%s: %d packages\n", system, len(loaded))
+	fmt.Printf("%s: %d packages\n", cmp.Or(system, "this system"), len(loaded))
 	return len(seen), nil
 }
 
