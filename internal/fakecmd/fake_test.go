@@ -220,13 +220,16 @@ func TestBrokenConfigurations(t *testing.T) {
 		`{"agent": []}`:    `unknown field "agent"`,
 		`{} {}`:            "more behind",
 		`{"agents": [{}]}`: "needs a name",
-		`{"agents": [{"name": "a", "answers": [{"cost": "x"}]}]}`: "the agent a",
-		`{"phase_time": "-1s"}`:                                   "negative",
-		`{"environments": [{"id": "x"}]}`:                         "an id and a name",
-		`{"keys": [{"key": "abc"}]}`:                              "a key of the configuration is none",
-		`{"runs": [{"agent": "nobody"}]}`:                         "a run of the configuration",
-		`{"faults": [{"op": "agent.trigger"}]}`:                   "no operation is called",
-		`{"quota": {"limit": 5}}`:                                 "is empty",
+		`{"agents": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}`:                                            "several agents have the name a",
+		`{"agents": [{"name": "a", "environment_id": "live"}]}`:                                                `no environment has the id "live"`,
+		`{"environments": [{"id": "x", "name": "live"}], "agents": [{"name": "a", "environment_id": "live"}]}`: `no environment has the id "live"`,
+		`{"agents": [{"name": "a", "answers": [{"cost": "x"}]}]}`:                                              "the agent a",
+		`{"phase_time": "-1s"}`:                 "negative",
+		`{"environments": [{"id": "x"}]}`:       "an id and a name",
+		`{"keys": [{"key": "abc"}]}`:            "a key of the configuration is none",
+		`{"runs": [{"agent": "nobody"}]}`:       "a run of the configuration",
+		`{"faults": [{"op": "agent.trigger"}]}`: "no operation is called",
+		`{"quota": {"limit": 5}}`:               "is empty",
 	} {
 		file := filepath.Join(t.TempDir(), "fake.json")
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
