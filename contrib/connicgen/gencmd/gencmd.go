@@ -85,6 +85,9 @@ func New(flags *flag.FlagSet, say func(text string)) func(folder string) error {
 		return nil
 	})
 	return func(folder string) error {
+		if _, err := os.Stat(folder); err != nil {
+			return err // with its name
+		}
 		result, err := gen.Generate(os.DirFS(folder), o)
 		for _, warning := range result.Warnings {
 			say("warning: " + warning)
