@@ -29,7 +29,6 @@ func TestIDsAreWhole(t *testing.T) {
 			t.Fatal(approvals, err)
 		}
 		p.Env["NO_COLOR"] = "1"
-		p.Files["inputs"] = `{"key": "a", "message": "m"}`
 		for _, width := range []int{40, 80} {
 			p.Terminal(width)
 			for args, id := range map[string]string{
