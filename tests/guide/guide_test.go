@@ -214,7 +214,7 @@ func TestTheGuide(t *testing.T) {
 	}
 	dir := workspace(t, found)
 	// The packages are named after the blocks only; //line names the documents.
-	build := []string{"GOFLAGS=-buildvcs=false", "GOWORK=" + filepath.Join(dir, "go.work")}
+	build := []string{"GOFLAGS=-buildvcs=false -ldflags=-w", "GOWORK=" + filepath.Join(dir, "go.work")}
 	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
 		t.Fatal(err)
 	}
