@@ -65,6 +65,7 @@ func ExitStatus(err error) int {
 	var own *ExitError
 	var argument *connic.ArgumentError
 	var transport *connic.TransportError
+	var wait *connic.WaitError
 	switch {
 	case errors.As(err, &own):
 		return own.Status
@@ -78,7 +79,12 @@ func ExitStatus(err error) int {
 		return ExitRefused
 	case is(connic.ErrNotFound):
 		return ExitNotFound
-	case is(connic.ErrRateLimited, connic.ErrServer, context.DeadlineExceeded), errors.As(err, &transport):
+	case is(context.DeadlineExceeded) && !is(connic.ErrRateLimited):
+		return ExitLater
+	case is(connic.ErrRateLimited, connic.ErrServer), errors.As(err, &transport):
+		if errors.As(err, &wait) { // what is waited for was started
+			return ExitUnknown
+		}
 		return ExitLater
 	case errors.As(err, &argument):
 		return ExitUsage

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -64,7 +65,8 @@ trigger has a unique text under that key of its payload, which identifies its ru
 With --journal, each request is recorded before it is sent, and the same command
 line resumes what was interrupted or killed: nothing is triggered or judged twice.
 The journal of a gate that is complete is removed, unless --keep is set: then the
-next one reports the same runs, and triggers only cases whose input has changed.
+next one reports the same runs, and triggers only cases whose input has changed. A
+gate is not complete if it was interrupted, or left a run without its evaluation.
 Without --journal, Ctrl-C and --timeout cancel the runs in progress.
 
 max_cost counts what completed runs have cost, plus case_cost for each run in
@@ -81,7 +83,7 @@ are canceled when it is exceeded. Evaluations are not included.`,
 	flags.StringVar(&o.outputs, "outputs", "", "append the lines passed, failed, cost and junit to this `file`, such as $GITHUB_OUTPUT")
 	flags.StringVar(&o.journal, "journal", "", "record requests in this `folder`, to resume from there")
 	flags.BoolVar(&o.keep, "keep", false, "keep the journal of a complete gate")
-	flags.BoolVar(&o.resend, "resend-unknown", false, "trigger cases again whose trigger got no response and for which no run is found; they may be billed twice")
+	flags.BoolVar(&o.resend, "resend-unknown", false, "repeat triggers and evaluations that got no response and of which nothing is found; they may be billed twice")
 	return cmd
 }
 
@@ -97,20 +99,34 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	case strings.ContainsAny(o.junit, "\r\n"):
 		return cli.Usage("the name of the JUnit file has a line break")
 	}
+	for _, name := range []string{o.junit, o.summary, o.outputs} { // before anything is paid for
+		if info, err := os.Stat(filepath.Dir(name)); err != nil {
+			return cli.Usage("%s cannot be written: %w", name, err)
+		} else if !info.IsDir() {
+			return cli.Usage("%s cannot be written: %s is no folder", name, filepath.Dir(name))
+		}
+	}
 	suites := make([]*Suite, len(files))
 	for i, file := range files {
 		if suites[i], err = loadSuite(file, a.ReadFile); err != nil {
 			return cli.Usage("%w", err)
 		}
+		if slices.ContainsFunc(suites[:i], func(s *Suite) bool { return filepath.Clean(s.name) == filepath.Clean(suites[i].name) }) {
+			return cli.Usage("the file %s is named twice, and would be paid for twice", file)
+		}
 	}
-	client, err := a.Client(ctx, connic.WithTransport(tellBegin))
-	if err != nil {
-		return err
+	client, early := a.Client(ctx, connic.WithTransport(tellBegin))
+	if cli.ExitStatus(early) == cli.ExitUsage {
+		return early
 	}
 	complete := false
 	gates := make([]*gate, len(suites))
 	for i, suite := range suites {
-		j, err := openJournal(journalFile(a, o.journal, files[i]))
+		name := ""
+		if early == nil {
+			name = journalFile(a, o.journal, files[i], suite.Agent)
+		}
+		j, err := openJournal(name)
 		if err != nil {
 			return cli.Usage("%w", err)
 		}
@@ -120,15 +136,24 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 			}
 		}()
 		gates[i] = newGate(a, client, suite, j)
-		if gates[i].judges, err = newBench(ctx, gates[i]); err != nil {
-			return err
+		gates[i].before = gates[:i]
+		if early == nil {
+			gates[i].judges, early = newBench(ctx, gates[i])
+		}
+		if cli.ExitStatus(early) == cli.ExitUsage {
+			return early
 		}
 	}
 	reports := make([]*report, len(gates))
 	for i, g := range gates {
 		a.Progress.Show("gate %s: %d cases for agent %s", g.suite.name, len(g.results), g.suite.Agent)
 		begin := time.Now()
-		ended := g.run(ctx, o.resend)
+		ended := early
+		if early == nil {
+			ended = g.run(ctx, o.resend)
+		} else {
+			g.close(early)
+		}
 		switch {
 		case errors.Is(ended, context.DeadlineExceeded):
 			ended = fmt.Errorf("the time of --timeout is over: %w", ended)
@@ -138,16 +163,16 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		reports[i] = &report{app: a, suite: g.suite.name, results: g.results, cost: g.runs.Cost, took: time.Since(begin), err: ended}
 	}
 	err = o.write(a, reports)
-	complete = err == nil
+	complete = err == nil && ctx.Err() == nil // who interrupts a gate repeats it
 	unknown := false
 	for _, g := range gates {
 		complete = complete && g.settled()
-		unknown = unknown || slices.ContainsFunc(g.results, func(r *Result) bool { return r.lost && r.RunID == "" })
+		unknown = unknown || slices.ContainsFunc(g.results, func(r *Result) bool { return errors.Is(r.err, connic.ErrOutcomeUnknown) })
 	}
 	if o.journal != "" && !complete {
 		a.Progress.Say("the same command line resumes from %s", o.journal)
 		if unknown {
-			a.Progress.Say("with --resend-unknown, it triggers the cases again of which no run was found")
+			a.Progress.Say("with --resend-unknown, it repeats the requests of which no run or evaluation was found")
 		}
 	}
 	var failed []error
@@ -170,12 +195,20 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	case err != nil:
 		a.Progress.Say("connicctl: %s", cli.Message(err))
 	}
-	return a.Failures(failed, len(reports))
+	err = a.Failures(failed, len(reports))
+	var causes []error
+	for _, r := range reports {
+		causes = append(causes, r.causes()...)
+	}
+	if len(causes) > 0 {
+		err = &cli.ExitError{Status: cli.ExitStatus(errors.Join(causes...)), Err: err}
+	}
+	return err
 }
 
-// journalFile returns the file for the journal of a file of cases: another one in
-// another project or environment. It is "" without a folder.
-func journalFile(a *cli.App, folder, file string) string {
+// journalFile returns the file for the journal of a file of cases: another one for
+// another agent, project or environment. It is "" without a folder.
+func journalFile(a *cli.App, folder, file, agent string) string {
 	if folder == "" {
 		return ""
 	}
@@ -183,7 +216,7 @@ func journalFile(a *cli.App, folder, file string) string {
 	if found, err := a.Settings(); err == nil { // there is a client
 		project, url = found.Project.Project, found.URL
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, a.EnvironmentID(), filepath.ToSlash(filepath.Clean(file))}, "\n")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, a.EnvironmentID(), agent, filepath.ToSlash(filepath.Clean(file))}, "\n")))
 	return filepath.Join(folder, filepath.Base(file)+"-"+hex.EncodeToString(sum[:8])+".jsonl")
 }
 

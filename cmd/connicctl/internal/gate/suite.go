@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"mime"
 	"os"
@@ -105,6 +106,9 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 			return nil, err
 		}
 	}
+	if err := unique(json.NewDecoder(bytes.NewReader(raw))); err != nil {
+		return nil, err
+	}
 	// Decode the cases one by one, so that an error can name the case.
 	var shell struct {
 		Suite
@@ -118,6 +122,10 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 	names := make(map[string]bool)
 	for i, raw := range shell.Cases {
 		c := new(Case)
+		var named struct {
+			Name string `json:"name"`
+		}
+		_ = json.Unmarshal(raw, &named) // for the error, which may come before the name
 		err := strict(raw, c)
 		if err == nil {
 			err = c.prepare(suite, folder)
@@ -126,7 +134,7 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 			err = errors.New("another case has the same name")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("case %d (%s): %w", i+1, c.Name, err)
+			return nil, fmt.Errorf("case %d (%s): %w", i+1, named.Name, err)
 		}
 		names[c.Name] = true
 		suite.Cases = append(suite.Cases, c)
@@ -247,11 +255,47 @@ func strict(raw []byte, v any) error {
 	return nil
 }
 
+// unique reads a value, and refuses an object with a name twice: the decoder would
+// drop what was expected first.
+func unique(d *json.Decoder) error {
+	token, err := d.Token()
+	open, ok := token.(json.Delim)
+	if err != nil || !ok {
+		return err
+	}
+	names := make(map[json.Token]bool)
+	for d.More() {
+		if open == '{' {
+			name, err := d.Token()
+			if err != nil {
+				return err
+			}
+			if names[name] {
+				return fmt.Errorf("the key %q is there twice", name)
+			}
+			names[name] = true
+		}
+		if err := unique(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
+}
+
 // yamlToJSON converts a YAML document to JSON. Anything that looks like a date
 // remains a string.
 func yamlToJSON(raw []byte) ([]byte, error) {
-	var node yaml.Node
-	if err := yaml.Unmarshal(raw, &node); err != nil {
+	var node, more yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	if err := d.Decode(&node); errors.Is(err, io.EOF) {
+		return []byte("null"), nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := d.Decode(&more); err == nil {
+		return nil, errors.New("there is a second document, whose cases would not be run: put it in a file of its own")
+	} else if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	textualDates(&node)
