@@ -55,3 +55,21 @@ func TestExitStatus(t *testing.T) {
 		}
 	}
 }
+
+// Several failures have the most careful status.
+func TestSeveral(t *testing.T) {
+	t.Parallel()
+	failed, usage := cli.Failed("1 of 2"), &connic.ArgumentError{Op: "runs.get", Arg: "id", Reason: "is empty"}
+	for _, c := range []struct {
+		errs []error
+		want int
+	}{
+		{[]error{failed, usage}, 1},
+		{[]error{failed, connic.ErrOutcomeUnknown}, 6},
+		{[]error{usage, usage}, 7}, // others may have been sent
+	} {
+		if got := cli.ExitStatus(cli.Several(c.errs, io.EOF)); got != c.want {
+			t.Errorf("%v: %d, want %d", c.errs, got, c.want)
+		}
+	}
+}

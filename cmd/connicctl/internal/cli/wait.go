@@ -77,8 +77,7 @@ func (a *App) Command(args ...string) string {
 }
 
 // Failures returns the error of a command that went on after the failures of some
-// of several items. It says each, unless there is one item. Its exit status is
-// that of all of them joined.
+// of several items. It says each, unless there is one item.
 func (a *App) Failures(failed []error, items int) error {
 	switch {
 	case len(failed) == 0:
@@ -89,5 +88,21 @@ func (a *App) Failures(failed []error, items int) error {
 	for _, err := range failed {
 		a.Progress.Say("connicctl: %s", Message(err))
 	}
-	return &ExitError{ExitStatus(errors.Join(failed...)), fmt.Errorf("%d of %d failed", len(failed), items)}
+	return Several(failed, fmt.Errorf("%d of %d failed", len(failed), items))
+}
+
+// Several returns an error with the exit status of several failures: that of all of
+// them joined, but that of an unknown outcome if there is one, and never that of
+// an invalid argument, which says that nothing was sent.
+func Several(failed []error, err error) error {
+	status := ExitStatus(errors.Join(failed...))
+	for _, f := range failed {
+		if ExitStatus(f) == ExitUnknown {
+			status = ExitUnknown
+		}
+	}
+	if status == ExitUsage {
+		status = ExitOther
+	}
+	return &ExitError{status, err}
 }

@@ -201,7 +201,7 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		causes = append(causes, r.causes()...)
 	}
 	if len(causes) > 0 {
-		err = &cli.ExitError{Status: cli.ExitStatus(errors.Join(causes...)), Err: err}
+		return cli.Several(causes, err)
 	}
 	return err
 }

@@ -70,7 +70,7 @@ func (r *report) failure() error {
 	if len(causes) == 0 {
 		return cli.Failed("%s: %s", r.suite, r.verdict())
 	}
-	return &cli.ExitError{Status: cli.ExitStatus(errors.Join(causes...)), Err: fmt.Errorf("%s: %s", r.suite, r.verdict())}
+	return cli.Several(causes, fmt.Errorf("%s: %s", r.suite, r.verdict()))
 }
 
 // causes returns what kept cases from a verdict.
