@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/mask"
@@ -106,7 +107,10 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 			return nil, err
 		}
 	}
-	if err := unique(json.NewDecoder(bytes.NewReader(raw))); err != nil {
+	if !utf8.Valid(raw) { // the decoder would replace it
+		return nil, errors.New("it is not valid UTF-8")
+	}
+	if err := unique(json.NewDecoder(bytes.NewReader(raw)), true); err != nil {
 		return nil, err
 	}
 	// Decode the cases one by one, so that an error can name the case.
@@ -256,26 +260,33 @@ func strict(raw []byte, v any) error {
 }
 
 // unique reads a value, and refuses an object with a name twice: the decoder would
-// drop what was expected first.
-func unique(d *json.Decoder) error {
+// drop what was expected first. With fold, it takes names for the same if the
+// decoder does, which ignores their case.
+func unique(d *json.Decoder, fold bool) error {
 	token, err := d.Token()
 	open, ok := token.(json.Delim)
 	if err != nil || !ok {
 		return err
 	}
-	names := make(map[json.Token]bool)
+	names := make(map[string]bool)
 	for d.More() {
+		inner := fold
 		if open == '{' {
-			name, err := d.Token()
+			token, err := d.Token()
 			if err != nil {
 				return err
 			}
+			name := token.(string)
+			if fold {
+				name = strings.ToLower(name)
+			}
 			if names[name] {
-				return fmt.Errorf("the key %q is there twice", name)
+				return fmt.Errorf("the key %q is there twice", token)
 			}
 			names[name] = true
+			inner = fold && name != "payload" && name != "json" // whose names are those of others
 		}
-		if err := unique(d); err != nil {
+		if err := unique(d, inner); err != nil {
 			return err
 		}
 	}

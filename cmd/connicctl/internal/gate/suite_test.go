@@ -111,10 +111,18 @@ func TestTwiceInJSON(t *testing.T) {
 	for _, suite := range []string{
 		`{"agent": "a", "cases": [{"name": "n", "message": "m", "expect": {"contains": "x", "contains": "y"}}]}`,
 		`{"agent": "a", "cases": [{"name": "n", "message": "m"}], "cases": [{"name": "o", "message": "m"}]}`,
+		`{"agent": "a", "cases": [{"name": "n", "message": "m"}], "Cases": [{"name": "o", "message": "m"}]}`,
+		`{"agent": "a", "cases": [{"name": "n", "payload": {"x": 1, "x": 2}}]}`,
 	} {
 		if _, err := parseSuite([]byte(suite), true, ""); err == nil || !strings.Contains(err.Error(), "twice") {
 			t.Errorf("%s: got %v", suite, err)
 		}
+	}
+	if _, err := parseSuite([]byte(`{"agent": "a", "cases": [{"name": "n", "payload": {"x": 1, "X": 2}}]}`), true, ""); err != nil {
+		t.Error(err)
+	}
+	if _, err := parseSuite([]byte("{\"agent\": \"a\", \"cases\": [{\"name\": \"n\", \"message\": \"\xff\"}]}"), true, ""); err == nil {
+		t.Error("a message that is not UTF-8 is sent")
 	}
 }
 
