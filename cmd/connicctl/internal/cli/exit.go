@@ -17,7 +17,7 @@ const (
 	ExitUsage       = 2   // the command line, the settings or an argument is invalid; nothing was sent
 	ExitNotFound    = 3   // there is no such run, agent, …
 	ExitRefused     = 4   // the key is unknown, or may not do this
-	ExitLater       = 5   // the quota is spent, the service is unreachable, or the time limit passed
+	ExitLater       = 5   // the quota is spent, the service is unreachable, the time limit passed, or another process has the journal
 	ExitUnknown     = 6   // the request may have been executed
 	ExitOther       = 7   // any other error
 	ExitInterrupted = 130 // by Ctrl-C or SIGTERM
@@ -65,7 +65,6 @@ func ExitStatus(err error) int {
 	var own *ExitError
 	var argument *connic.ArgumentError
 	var transport *connic.TransportError
-	var wait *connic.WaitError
 	switch {
 	case errors.As(err, &own):
 		return own.Status
@@ -79,10 +78,10 @@ func ExitStatus(err error) int {
 		return ExitRefused
 	case is(connic.ErrNotFound):
 		return ExitNotFound
-	case is(context.DeadlineExceeded) && !is(connic.ErrRateLimited):
+	case is(context.DeadlineExceeded) && !is(connic.ErrRateLimited), is(connic.ErrJournalInUse):
 		return ExitLater
 	case is(connic.ErrRateLimited, connic.ErrServer), errors.As(err, &transport):
-		if errors.As(err, &wait) { // what is waited for was started
+		if _, waited := errors.AsType[*connic.WaitError](err); waited { // for what was started
 			return ExitUnknown
 		}
 		return ExitLater

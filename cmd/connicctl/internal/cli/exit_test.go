@@ -35,6 +35,7 @@ func TestExitStatus(t *testing.T) {
 		{&connic.TransportError{Err: io.ErrUnexpectedEOF}, 5},
 		{&connic.WaitError{Err: context.DeadlineExceeded}, 5},
 		{&connic.WaitError{Err: &connic.TransportError{Err: context.DeadlineExceeded}}, 5},
+		{fmt.Errorf("a.jsonl: %w", connic.ErrJournalInUse), 5},
 		{&connic.WaitError{Err: status(429)}, 6},
 		{&connic.WaitError{Err: &connic.LimitError{Deadline: true}}, 6},
 		{&connic.WaitError{Err: status(503)}, 6},

@@ -173,3 +173,23 @@ func TestReportsOfNoGate(t *testing.T) {
 		})
 	}
 }
+
+// A gate that finds its journal in use is for later.
+func TestJournalInUse(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	inBubble(t, func(t *testing.T, h *fixture) {
+		suite := parse(t, "cases: [{name: a, message: hello}]")
+		file := h.journal(suite, folder)
+		j, err := openJournal(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.expect(h.gate(t.Context(), suite, "--journal", folder), cli.ExitLater, "in use")
+		if err := j.finish(false); err != nil {
+			t.Fatal(err)
+		}
+		h.expect(h.gate(t.Context(), suite, "--journal", folder), cli.ExitDone)
+		h.executed("agents.trigger", 1)
+	})
+}

@@ -127,7 +127,10 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 			name = journalFile(a, o.journal, files[i], suite.Agent)
 		}
 		j, err := openJournal(name)
-		if err != nil {
+		switch {
+		case errors.Is(err, connic.ErrJournalInUse):
+			return err
+		case err != nil:
 			return cli.Usage("%w", err)
 		}
 		defer func() {
