@@ -67,9 +67,10 @@ func TestSeveral(t *testing.T) {
 	}{
 		{[]error{failed, usage}, 1},
 		{[]error{failed, connic.ErrOutcomeUnknown}, 6},
-		{[]error{usage, usage}, 7}, // others may have been sent
+		{[]error{usage, usage}, 7}, // another one was sent
+		{[]error{usage, usage, usage}, 2},
 	} {
-		if got := cli.ExitStatus(cli.Several(c.errs, io.EOF)); got != c.want {
+		if got := cli.ExitStatus(cli.Several(c.errs, 3, io.EOF)); got != c.want {
 			t.Errorf("%v: %d, want %d", c.errs, got, c.want)
 		}
 	}

@@ -88,20 +88,20 @@ func (a *App) Failures(failed []error, items int) error {
 	for _, err := range failed {
 		a.Progress.Say("connicctl: %s", Message(err))
 	}
-	return Several(failed, fmt.Errorf("%d of %d failed", len(failed), items))
+	return Several(failed, items, fmt.Errorf("%d of %d failed", len(failed), items))
 }
 
-// Several returns an error with the exit status of several failures: that of all of
-// them joined, but that of an unknown outcome if there is one, and never that of
-// an invalid argument, which says that nothing was sent.
-func Several(failed []error, err error) error {
+// Several returns an error with the exit status of the failures of several items:
+// that of all of them joined, but that of an unknown outcome if there is one. That of
+// an invalid argument says that nothing was sent, so it is only that of all items.
+func Several(failed []error, items int, err error) error {
 	status := ExitStatus(errors.Join(failed...))
 	for _, f := range failed {
 		if ExitStatus(f) == ExitUnknown {
 			status = ExitUnknown
 		}
 	}
-	if status == ExitUsage {
+	if status == ExitUsage && len(failed) < items {
 		status = ExitOther
 	}
 	return &ExitError{status, err}

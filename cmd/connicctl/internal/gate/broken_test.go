@@ -141,6 +141,7 @@ func TestRefusedBefore(t *testing.T) {
 		for _, flag := range []string{"--junit", "--summary", "--outputs"} {
 			h.expect(h.gate(t.Context(), suite, flag, filepath.Join(folder, "none", "file")), cli.ExitUsage, "cannot be written")
 		}
+		h.expect(h.gate(t.Context(), "agent: a/b\n"+twoJudged), cli.ExitUsage, "agent name contains a slash")
 		h.executed("agents.trigger", 0)
 	})
 }

@@ -200,11 +200,12 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	}
 	err = a.Failures(failed, len(reports))
 	var causes []error
+	cases := 0
 	for _, r := range reports {
-		causes = append(causes, r.causes()...)
+		causes, cases = append(causes, r.causes()...), cases+len(r.results)
 	}
 	if len(causes) > 0 {
-		return cli.Several(causes, err)
+		return cli.Several(causes, cases, err)
 	}
 	return err
 }

@@ -70,7 +70,7 @@ func (r *report) failure() error {
 	if len(causes) == 0 {
 		return cli.Failed("%s: %s", r.suite, r.verdict())
 	}
-	return cli.Several(causes, fmt.Errorf("%s: %s", r.suite, r.verdict()))
+	return cli.Several(causes, len(r.results), fmt.Errorf("%s: %s", r.suite, r.verdict()))
 }
 
 // causes returns what kept cases from a verdict.

@@ -179,7 +179,7 @@ func (j *job) failure() error {
 	if len(j.failed) == 0 {
 		return nil
 	}
-	return cli.Several(j.failed, fmt.Errorf("%d files failed", len(j.failed)))
+	return cli.Several(j.failed, j.uploaded+j.deleted+len(j.failed), fmt.Errorf("%d files failed", len(j.failed)))
 }
 
 // tell lists what is left out and what cannot be read.
