@@ -194,3 +194,24 @@ func TestJournalInUse(t *testing.T) {
 		h.executed("agents.trigger", 1)
 	})
 }
+
+// A key that is refused for the last triggers does not make the first ones be paid
+// for again.
+func TestRefusedForSome(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 402, 403} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			inBubble(t, func(t *testing.T, h *fixture) {
+				h.fake.Fault(connictest.Fault{Op: "agents.trigger", Nth: 3, Status: status, Times: -1})
+				suite := cases(t, 4, "")
+				h.gate(t.Context(), suite, "--journal", folder)
+				h.expect(h.Status, h.Status, "2 of 4 cases passed, 2 without a result", "the same command line resumes")
+				h.fake.ClearFaults()
+				h.expect(h.gate(t.Context(), suite, "--journal", folder), cli.ExitDone, "4 of 4 cases passed")
+				h.executed("agents.trigger", 4)
+			})
+		})
+	}
+}

@@ -65,8 +65,9 @@ trigger has a unique text under that key of its payload, which identifies its ru
 With --journal, each request is recorded before it is sent, and the same command
 line resumes what was interrupted or killed: nothing is triggered or judged twice.
 The journal of a gate that is complete is removed, unless --keep is set: then the
-next one reports the same runs, and triggers only cases whose input has changed. A
-gate is not complete if it was interrupted, or left a run without its evaluation.
+next one reports the same runs, and triggers only cases whose input has changed.
+A gate is not complete if it was interrupted, or could not start, await or judge a
+run.
 Without --journal, Ctrl-C and --timeout cancel the runs in progress.
 
 max_cost counts what completed runs have cost, plus case_cost for each run in

@@ -46,7 +46,7 @@ type Result struct {
 	evaluation evaluation
 	marker     string // of the trigger, if the suite has markers
 	lost       bool   // the trigger got no response
-	pending    bool   // the run, or its evaluation, is in progress
+	pending    bool   // another process can get a verdict
 }
 
 // A gate runs the cases of a suite.
@@ -164,7 +164,7 @@ func (g *gate) collect(ctx context.Context, r *Result, run *connic.Run, err erro
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r.Verdict, r.Why, r.err = Errored, cli.Message(err), err
-	r.pending = run != nil && !errors.Is(err, connic.ErrNotFound) // the wait has failed
+	r.pending = run == nil || !errors.Is(err, connic.ErrNotFound) // not if the run has gone
 	if errors.As(err, new(*connic.LimitError)) && run == nil {    // there is too little time for the quota
 		r.Verdict = Skipped
 	}
