@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
@@ -139,10 +140,33 @@ func TestRefusedBefore(t *testing.T) {
 		h.p.Files["./cases.yaml"] = suite
 		h.expect(h.gate(t.Context(), suite, "./cases.yaml"), cli.ExitUsage, "is named twice")
 		for _, flag := range []string{"--junit", "--summary", "--outputs"} {
-			h.expect(h.gate(t.Context(), suite, flag, filepath.Join(folder, "none", "file")), cli.ExitUsage, "cannot be written")
+			h.expect(h.gate(t.Context(), suite, flag, filepath.Join(folder, "none", "file")), cli.ExitUsage, "no such file")
+			h.expect(h.gate(t.Context(), suite, flag, folder), cli.ExitUsage, "is a directory")
 		}
 		h.expect(h.gate(t.Context(), "agent: a/b\n"+twoJudged), cli.ExitUsage, "agent name contains a slash")
 		h.executed("agents.trigger", 0)
+	})
+}
+
+// A gate that dies leaves no JUnit file of an earlier one, which had passed.
+func TestJUnitOfADeadGate(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, h *fixture) {
+		file := filepath.Join(t.TempDir(), "junit.xml")
+		suite := parse(t, "cases: [{name: a, message: hello}]")
+		h.expect(h.gate(t.Context(), suite, "--junit", file), cli.ExitDone)
+		var during []byte
+		h.fake.Agent("support", func(context.Context, connictest.Input) (_ any, err error) {
+			during, err = os.ReadFile(file)
+			return "hello", err
+		})
+		h.expect(h.gate(t.Context(), suite, "--junit", file), cli.ExitDone)
+		if !strings.Contains(string(during), `tests="1" errors="1"`) || !strings.Contains(string(during), "the gate has not ended") {
+			t.Errorf("it is %s", during)
+		}
+		if raw, err := os.ReadFile(file); err != nil || strings.Contains(string(raw), "<error") {
+			t.Errorf("%v: %s", err, raw)
+		}
 	})
 }
 

@@ -100,13 +100,6 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	case strings.ContainsAny(o.junit, "\r\n"):
 		return cli.Usage("the name of the JUnit file has a line break")
 	}
-	for _, name := range []string{o.junit, o.summary, o.outputs} { // before anything is paid for
-		if info, err := os.Stat(filepath.Dir(name)); err != nil {
-			return cli.Usage("%s cannot be written: %w", name, err)
-		} else if !info.IsDir() {
-			return cli.Usage("%s cannot be written: %s is no folder", name, filepath.Dir(name))
-		}
-	}
 	suites := make([]*Suite, len(files))
 	for i, file := range files {
 		if suites[i], err = loadSuite(file, a.ReadFile); err != nil {
@@ -149,6 +142,12 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		}
 	}
 	reports := make([]*report, len(gates))
+	for i, g := range gates {
+		reports[i] = &report{app: a, suite: g.suite.name, results: g.results, err: errors.New("the gate has not ended")}
+	}
+	if err := o.begin(reports); err != nil {
+		return cli.Usage("%w", err)
+	}
 	for i, g := range gates {
 		a.Progress.Show("gate %s: %d cases for agent %s", g.suite.name, len(g.results), g.suite.Agent)
 		begin := time.Now()
@@ -225,17 +224,40 @@ func journalFile(a *cli.App, folder, file, agent string) string {
 	return filepath.Join(folder, filepath.Base(file)+"-"+hex.EncodeToString(sum[:8])+".jsonl")
 }
 
+// begin checks that the reports can be written, before anything is paid for. If the
+// process dies, the JUnit file is not that of an earlier gate.
+func (o *options) begin(reports []*report) error {
+	for _, name := range []string{o.summary, o.outputs} {
+		if name != "" {
+			if err := appendFile(name, func(io.Writer) error { return nil }); err != nil {
+				return err
+			}
+		}
+	}
+	info, err := os.Stat(o.junit)
+	if o.junit == "" || err == nil && !info.Mode().IsRegular() && !info.IsDir() { // a pipe takes one report
+		return nil
+	}
+	return o.saveJUnit(reports)
+}
+
+func (o *options) saveJUnit(reports []*report) error {
+	suites := junit.Testsuites{Name: "connicctl gate"}
+	for _, r := range reports {
+		suites.AddSuite(r.testsuite())
+	}
+	return cli.Save(o.junit, 0o644, suites.WriteXML) // others read it
+}
+
 // write writes the reports.
 func (o *options) write(a *cli.App, reports []*report) error {
 	var all []*Result
 	var total connic.Sums
-	suites := junit.Testsuites{Name: "connicctl gate"}
 	for _, r := range reports {
 		all = append(all, r.results...)
 		for _, sum := range r.cost {
 			total = total.Add(sum)
 		}
-		suites.AddSuite(r.testsuite())
 	}
 	err := cli.List(a, func(yield func(*Result, error) bool) {
 		for _, x := range all {
@@ -247,24 +269,26 @@ func (o *options) write(a *cli.App, reports []*report) error {
 	for _, r := range reports {
 		r.explain(err != nil)
 	}
-	file := func(what, name string, write func(string, func(io.Writer) error) error, content func(io.Writer) error) {
+	file := func(what, name string, content func(io.Writer) error) {
 		if name == "" {
 			return
 		}
-		if failed := write(name, content); failed != nil {
+		if failed := appendFile(name, content); failed != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", what, failed))
 		}
 	}
-	file("the JUnit file", o.junit, func(name string, write func(io.Writer) error) error {
-		return cli.Save(name, 0o644, write) // others read it
-	}, suites.WriteXML)
-	file("the summary", o.summary, appendFile, func(w io.Writer) (err error) {
+	if o.junit != "" {
+		if failed := o.saveJUnit(reports); failed != nil {
+			err = errors.Join(err, fmt.Errorf("the JUnit file: %w", failed))
+		}
+	}
+	file("the summary", o.summary, func(w io.Writer) (err error) {
 		for _, r := range reports {
 			err = errors.Join(err, r.summary(w))
 		}
 		return err
 	})
-	file("the outputs", o.outputs, appendFile, func(w io.Writer) error {
+	file("the outputs", o.outputs, func(w io.Writer) error {
 		passed := count(all, Passed)
 		_, err := fmt.Fprintf(w, "passed=%d\nfailed=%d\ncost=%s\njunit=%s\n", passed, len(all)-passed, a.Line(total.String()), o.junit)
 		return err
