@@ -101,13 +101,19 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		return cli.Usage("the name of the JUnit file has a line break")
 	}
 	suites := make([]*Suite, len(files))
+	named := make(map[string]bool)
 	for i, file := range files {
 		if suites[i], err = loadSuite(file, a.ReadFile); err != nil {
 			return cli.Usage("%w", err)
 		}
-		if slices.ContainsFunc(suites[:i], func(s *Suite) bool { return filepath.Clean(s.name) == filepath.Clean(suites[i].name) }) {
+		path, err := filepath.Abs(file)
+		if err != nil {
+			return cli.Usage("%w", err)
+		}
+		if named[path] {
 			return cli.Usage("the file %s is named twice, and would be paid for twice", file)
 		}
+		named[path] = true
 	}
 	client, early := a.Client(ctx, connic.WithTransport(tellBegin))
 	if cli.ExitStatus(early) == cli.ExitUsage {
