@@ -234,7 +234,7 @@ func TestBulkEnds(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		r = p.Run(append(args, "--timeout", "10m")...)
-		if got := outcomes(t, r.Out); r.Status != 5 || len(got) != 2 || strings.HasPrefix(got["3"], "completed") {
+		if got := outcomes(t, r.Out); r.Status != 5 || len(got) != 2 || strings.Count(r.Out, `"status":"started","error":"the run goes on"`) != 2 || !strings.Contains(r.Err, "\n2 of 5 done, 2 open\nconnicctl: ") {
 			t.Errorf("%+v", r)
 		}
 		if r := p.Run("bulk", "status", "--journal", journal, "-o", "jsonl"); strings.Count(r.Out, `"state":"started"`) != 2 {

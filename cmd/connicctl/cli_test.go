@@ -170,7 +170,7 @@ func TestProgress(t *testing.T) {
 		addAgents(fake)
 		args := []string{"agents", "trigger", "slow", "x", "--timeout", "1m"}
 		r := p.Run(args...)
-		if lines := strings.Split(r.Err, "\n"); len(lines) < 5 || len(lines) > 14 || strings.Contains(r.Err, "\x1b") || !strings.Contains(r.Err, ": running, ") {
+		if lines := strings.Split(r.Err, "\n"); len(lines) < 5 || len(lines) > 14 || strings.Contains(r.Err, "\x1b") || !strings.Contains(r.Err, "\nrunning, ") {
 			t.Errorf("%q", r.Err)
 		}
 		if r := p.Run(append(args, "-q")...); strings.Count(r.Err, "\n") != 2 {
@@ -178,7 +178,7 @@ func TestProgress(t *testing.T) {
 		}
 		p.Terminal(40)
 		r = p.Run(args...)
-		if strings.Count(r.Err, "\n") != 2 || !strings.Contains(r.Err, "\r\x1b[Krun run-") || !strings.Contains(r.Err, "\r\x1b[Kthe run goes on") {
+		if strings.Count(r.Err, "\n") != 2 || !strings.Contains(r.Err, "\r\x1b[Krunning, ") || !strings.Contains(r.Err, "\r\x1b[Kthe run goes on") {
 			t.Errorf("%q", r.Err)
 		}
 		for shown := range strings.SplitSeq(r.Err, "\r\x1b[K") {

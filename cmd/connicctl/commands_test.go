@@ -137,8 +137,7 @@ func TestInterrupt(t *testing.T) {
 			id := "run-00000004"
 			if c.args[0] == "agents" {
 				_, id, _ = strings.Cut(r.Err, "run run-")
-				id, _, _ = strings.Cut("run-"+id, " ")
-				id = strings.TrimSuffix(id, ":")
+				id = strings.Fields("run-" + id)[0]
 			}
 			run, err := fake.Client().Runs.Get(t.Context(), id)
 			if err != nil || run.Status != c.state {

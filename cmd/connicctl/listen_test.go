@@ -60,7 +60,7 @@ func TestListen(t *testing.T) {
 		r := p.RunContext(ctx, args...)
 		interrupt()
 		if r.Status != 130 || strings.Count(r.Out, `"delivered":true,"http_status":204,"attempts":1`) != 2 || strings.Contains(r.Out+r.Err, secret) ||
-			!strings.Contains(r.Err, "2 runs, 0 of them not delivered; to go on from here: --since 20") {
+			!strings.Contains(r.Err, "delivered: 2, not delivered: 0; to go on from here: --since 20") {
 			t.Errorf("%+v", r)
 		}
 		if len(got) != 2 {

@@ -56,7 +56,7 @@ run-00000001  echo   completed  2026-10-01 12:00:00  -     0.0125 EUR
 				t.Errorf("%d columns: %q", n, line)
 			}
 		}
-		if !strings.Contains(r.Out, "\x1b[32mcompleted\x1b[0m") && !strings.Contains(r.Out, "\x1b[32mcomple") {
+		if !strings.Contains(r.Out, "\x1b[32mcompleted\x1b[0m") && !strings.Contains(r.Out, "\x1b[32mcompl") {
 			t.Errorf("no color: %q", r.Out)
 		}
 		p.Env["NO_COLOR"] = "1"

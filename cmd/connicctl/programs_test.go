@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,19 +23,23 @@ func TestDoctor(t *testing.T) {
 			status   int
 			out, err string
 		}{
-			"doctor":                               {0, "Requests sent: 9, all of them reads.", ""},
-			"doctor --env none":                    {3, "", "no environment"},
-			"doctor dirft":                         {2, "", "usage: connicctl doctor"},
-			"doctor --nothing":                     {2, "", "unknown flag"},
-			"doctor -o yaml":                       {2, "", "use table or json"},
-			"doctor drift":                         {2, "", "drift takes one document"},
-			"doctor drift --live --fail never":     {2, "", "must be info"},
-			"doctor drift --live":                  {0, "# ", "At most 20 requests"},
-			"doctor drift --live --items 3":        {2, "", "no terminal to ask on"},
-			"doctor drift --live --items 3 --yes":  {0, "# ", "At most 36 requests"},
-			"doctor drift ../../docs/openapi.json": {0, "the same", ""},
-			"doctor drift nothing.json":            {2, "", "no such file"},
-			"doctor case main.go":                  {2, "", "not a fixture"},
+			"doctor":                                       {0, "Requests sent: 9, all of them reads.", ""},
+			"doctor --env none":                            {3, "", "no environment"},
+			"doctor dirft":                                 {2, "", "usage: connicctl doctor"},
+			"doctor --nothing":                             {2, "", "unknown flag"},
+			"doctor -o yaml":                               {2, "", "use table or json"},
+			"doctor drift":                                 {2, "", "drift takes one document"},
+			"doctor drift --live --fail never":             {2, "", "must be info"},
+			"doctor drift --live":                          {0, "# ", "At most 20 requests"},
+			"doctor drift --live --items 3":                {2, "", "no terminal to ask on"},
+			"doctor drift --live --items 3 --yes":          {0, "# ", "At most 36 requests"},
+			"doctor drift ../../docs/openapi.json":         {0, "the same", ""},
+			"doctor drift nothing.json":                    {2, "", "no such file"},
+			"doctor --timeout 0s":                          {2, "", "--timeout must be above 0"},
+			"doctor drift --live --items 0":                {2, "", "--items must be above 0"},
+			"doctor drift --fixtures x main.go":            {2, "", "--fixtures needs --live"},
+			"doctor drift ../../docs/openapi.json -o json": {0, `"findings": []`, ""},
+			"doctor case main.go":                          {2, "", "not a fixture"},
 			"doctor case ../../contrib/doctor/testdata/fixtures/runs.get.json": {0, `"want": {`, ""},
 		} {
 			r := p.Run(strings.Fields(args)...)
@@ -108,9 +113,15 @@ func TestGen(t *testing.T) {
 func TestFake(t *testing.T) {
 	t.Parallel()
 	p := clitest.New(t, connictest.New(t), commands()...)
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	for args, want := range map[string]int{
 		"fake x": 2, "fake --rate x": 2, "fake --config nothing.json": 2, "fake --record a --replay b": 2,
-		"fake --replay nothing.json": 1, "fake --addr 127.0.0.1:99999": 7,
+		"fake --replay nothing.json": 2, "fake --record " + t.TempDir(): 2, "fake --addr 127.0.0.1:99999": 2, "fake --addr 127.0.0.1": 2,
+		"fake --addr " + taken.Addr().String(): 7,
 	} {
 		if r := p.Run(strings.Fields(args)...); r.Status != want || r.Out != "" || r.Err == "" {
 			t.Errorf("%s: %+v", args, r)

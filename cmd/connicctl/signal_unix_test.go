@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/connic-go/connic"
+	"github.com/connic-go/connic/cmd/connicctl/internal/clitest"
 	"github.com/connic-go/connic/connictest"
 )
 
@@ -103,5 +106,47 @@ func TestClosedStandardError(t *testing.T) {
 	program.Stderr = writer
 	if out, err := program.Output(); err != nil || string(out) != "x\n" {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// A replay never becomes a recording, which sends requests to the service.
+func TestReplayDoesNotRecord(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "session.json")
+	if err := os.WriteFile(file, []byte(`{"version": 1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	program := exec.CommandContext(ctx, os.Args[0], "fake", "--replay", file, "--addr", "127.0.0.1:0")
+	program.Env = append(os.Environ(), "CONNICCTL_TEST_PROGRAM=1", "CONNIC_RECORD=1")
+	var stderr bytes.Buffer
+	program.Stderr = &stderr
+	if out, err := program.Output(); program.ProcessState.ExitCode() != 2 || len(out) > 0 || !strings.Contains(stderr.String(), "because CONNIC_RECORD is set") {
+		t.Errorf("%s, %v: %s", out, err, &stderr)
+	}
+}
+
+// The command gen ends when it is interrupted, also while it waits for the reader of
+// a pipe.
+func TestGenIsInterrupted(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p := clitest.New(t, connictest.New(t), commands()...)
+	if r := p.RunContext(ctx, "gen", "../../contrib/connicgen/testdata/invoices", "-o", pipe); r.Status != 130 || r.Err != "" {
+		t.Errorf("%+v", r)
+	}
+	reader, err := os.Open(pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if code, err := io.ReadAll(reader); err != nil || !bytes.HasPrefix(code, []byte("// Code generated")) {
+		t.Errorf("%s, %v", code, err)
 	}
 }

@@ -181,7 +181,7 @@ func (c *checking) project(ctx context.Context) bool {
 	case errors.Is(err, connic.ErrNotFound):
 		c.add("project", Bad, "There is no such project.", "Check CONNIC_PROJECT_ID; the id is shown under Project Settings, General.")
 	default:
-		c.add("service", Bad, "It is unreachable, or does not respond as expected: "+err.Error()+".", advice(err))
+		c.add("service", Bad, "It is unreachable, or does not respond as expected: "+reason(err), advice(err))
 		return false
 	}
 	return true
@@ -197,6 +197,9 @@ func redirected(err error) string {
 	return "The service redirects the path to " + answer.Location + ". Calls follow that if only a trailing slash differs, with a request more."
 }
 
+// reason returns the text of an error of a request that has no name.
+func reason(err error) string { return strings.TrimPrefix(err.Error(), "connic: do: ") + "." }
+
 // advice returns what to do about a request without a response.
 func advice(err error) string {
 	var refusal *connic.Error
@@ -206,7 +209,7 @@ func advice(err error) string {
 	case errors.As(err, &refusal):
 		return "See CONNIC_API_URL."
 	case errors.Is(err, context.DeadlineExceeded):
-		return "Look for a firewall, or try with a larger -timeout."
+		return "Look for a firewall, or try with a larger --timeout."
 	}
 	return "Look at the network, the proxy and CONNIC_API_URL."
 }
@@ -222,11 +225,11 @@ func (c *checking) environments(ctx context.Context) string {
 	if err := c.get(ctx, "/environments", nil, &list); err != nil {
 		switch {
 		case errors.Is(err, connic.ErrForbidden):
-			c.add("environments", Caution, "The key may not list them.", "Set the environment's id with connic.WithEnvironment.")
+			c.add("environments", Caution, "The key may not list them.", "Set the id of the environment in CONNIC_ENVIRONMENT, or with connic.WithEnvironment.")
 		case redirected(err) != "":
 			c.add("environments", Caution, redirected(err), "")
 		default:
-			c.add("environments", Bad, "They cannot be listed: "+err.Error()+".", "")
+			c.add("environments", Bad, "They cannot be listed: "+reason(err), advice(err))
 		}
 		return ""
 	}
@@ -275,13 +278,13 @@ func (c *checking) section(ctx context.Context, at api.Op, environment string) {
 	case errors.Is(err, connic.ErrForbidden):
 		c.add(name, Caution, "The key may not, or the operation is not part of the public API.", "Give it "+name+" under Project Settings, API Keys, if it is needed.")
 	case errors.Is(err, connic.ErrNotFound):
-		c.add(name, Caution, "There is nothing at "+op.Route+".", "Run connic-doctor drift; connic.WithRoute("+fmt.Sprintf("%q", op.Name)+", …) corrects it.")
+		c.add(name, Caution, "There is nothing at "+op.Route+".", "The command drift of the doctor compares more; connic.WithRoute("+fmt.Sprintf("%q", op.Name)+", …) corrects it.")
 	case redirected(err) != "":
 		c.add(name, Caution, redirected(err), "")
 	case errors.Is(err, connic.ErrRateLimited):
 		c.add(name, Note, "Not known: the quota is spent.", "")
 	default:
-		c.add(name, Bad, err.Error()+".", "")
+		c.add(name, Bad, "Not known: "+reason(err), advice(err))
 	}
 }
 

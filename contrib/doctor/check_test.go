@@ -88,6 +88,14 @@ func TestCheck(t *testing.T) {
 			want: map[string]string{"service": "failed It is unreachable, or does not respond as expected"},
 			cost: 1,
 		},
+		"a list is broken": {
+			arrange: func(s *connictest.Server) connic.APIKey {
+				s.Fault(connictest.Fault{Op: "budgets.list", Status: http.StatusServiceUnavailable})
+				return s.Key()
+			},
+			want: map[string]string{"budgets read": "failed Not known: 503 Service Unavailable", "audit-logs read": "ok"},
+			cost: CheckRequests,
+		},
 		"there is no network": {
 			wire: func(http.RoundTripper) http.RoundTripper { return unreachable{} },
 			want: map[string]string{"service": "failed It is unreachable"},

@@ -109,10 +109,14 @@ func (r *Report) sort() {
 
 // WriteJSON writes the report as JSON.
 func (r *Report) WriteJSON(w io.Writer) error {
+	report := *r
+	if report.Findings == nil {
+		report.Findings = []Finding{} // rather than null
+	}
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(r)
+	return encoder.Encode(report)
 }
 
 // WriteMarkdown writes the report as Markdown, for an issue.

@@ -90,6 +90,7 @@ type snapshot struct {
 	cost    map[moneyKey]connic.Decimal
 	budgets map[budgetKey]*connic.Budget // a list that changes may show one twice
 	whole   bool                         // all runs in the period were seen
+	fresh   time.Duration                // how long it is shown
 }
 
 // An Exporter is a [prometheus.Collector]. It polls the service on its own
@@ -143,11 +144,13 @@ func (e *Exporter) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		before := e.counts.sent.Load()
 		s, err := e.look(ctx)
+		pause := e.pause(int(e.counts.sent.Load() - before))
 		e.up.Store(err == nil)
 		if err == nil {
+			s.fresh = 5 * pause
 			e.last.Store(s)
 		}
-		timer := time.NewTimer(e.pause(int(e.counts.sent.Load() - before)))
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -268,8 +271,8 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(looked, float64(s.at.UnixMilli())/1000)
-	if !e.up.Load() && time.Since(s.at) > 5*e.conf.Interval {
-		return // too old to be shown as current
+	if time.Since(s.at) > s.fresh {
+		return // too old to be shown as current, also if a poll has not ended yet
 	}
 	gauge(whole, flagOf(s.whole))
 	for k, n := range s.runs {

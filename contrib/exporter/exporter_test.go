@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -95,6 +96,7 @@ func TestFigures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.fresh = time.Hour
 	e.last.Store(s)
 	e.up.Store(true)
 	got := map[string]int{}
@@ -137,6 +139,7 @@ func TestOddBudgetsAndNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.fresh = time.Hour
 	e.last.Store(s)
 	w := httptest.NewRecorder()
 	e.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
@@ -182,6 +185,7 @@ func TestFiguresThatAreTooOldEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.fresh = time.Hour
 	e.last.Store(s)
 	srv.Fault(connictest.Fault{Op: "runs.list", Status: http.StatusForbidden})
 	if _, err := e.look(t.Context()); err == nil {
@@ -197,6 +201,34 @@ func TestFiguresThatAreTooOldEnd(t *testing.T) {
 	if n := testutil.CollectAndCount(e, "connic_exporter_up", "connic_exporter_last_success_timestamp_seconds"); n != 2 {
 		t.Error("nobody is told")
 	}
+}
+
+// While others use the whole quota, a poll waits for its turn and neither succeeds
+// nor fails: its figures end too.
+func TestFiguresEndWhileAPollWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, e := project(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			e.Run(ctx)
+		}()
+		time.Sleep(time.Minute)
+		srv.Fault(connictest.Fault{Op: "runs.list", Status: http.StatusTooManyRequests, For: 24 * time.Hour})
+		for _, step := range []struct {
+			after time.Duration
+			shown bool
+		}{{0, true}, {4 * time.Hour, true}, {2 * time.Hour, false}} {
+			time.Sleep(step.after)
+			if n := testutil.CollectAndCount(e, "connic_runs_recent"); n > 0 != step.shown {
+				t.Errorf("%v later: %d series", step.after, n)
+			}
+		}
+		cancel()
+		<-ended
+	})
 }
 
 func TestTheRules(t *testing.T) {
@@ -282,6 +314,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.fresh = time.Hour
 	e.last.Store(s)
 	e.up.Store(true)
 	target := httptest.NewServer(e.Handler())

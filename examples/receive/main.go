@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,14 +86,18 @@ func store(inbox *os.Root, d connector.Delivery) error {
 	if _, err := inbox.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := inbox.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_SYNC, 0o600)
+	partial := rand.Text() + ".new" // another process may store the same run
+	f, err := inbox.OpenFile(partial, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_SYNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(d.Body)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = inbox.Rename(partial, name) // never half a file
+	}
+	if err != nil {
+		return errors.Join(err, inbox.Remove(partial))
 	}
 	slog.Info("received", "run", d.RunID, "agent", d.AgentName, "file", name)
-	return inbox.Rename(name+".new", name) // never half a file
+	return nil
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/connic-go/connic/connector"
 	"github.com/connic-go/connic/connictest"
 )
 
@@ -48,6 +50,39 @@ func TestReceive(t *testing.T) {
 	text, err := inbox.ReadFile("run-1.json")
 	if want := `{"agent_name":"support","ended_at":"2026-10-01T12:00:00Z","output":"first","run_id":"run-1","status":"completed"}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// Two processes store the same run: the temporary file of one is not that of the
+// other, and neither is left.
+func TestStoreTogether(t *testing.T) {
+	t.Parallel()
+	inbox, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inbox.Close()
+	begun, err := inbox.OpenFile("run-1.json.new", os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer begun.Close()
+	body := []byte(strings.Repeat("x", 1<<20))
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- store(inbox, connector.Delivery{RunID: "run-1", Body: body}) }()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	files, err := os.ReadDir(inbox.Name())
+	if err != nil || len(files) != 2 || files[0].Name() != "run-1.json" {
+		t.Error(files, err)
+	}
+	if stored, err := inbox.ReadFile("run-1.json"); err != nil || !bytes.Equal(stored, body) {
+		t.Errorf("%d bytes, %v", len(stored), err)
 	}
 }
 

@@ -64,10 +64,15 @@ func (c *Config) agents(srv *connictest.Server) error {
 			{Name: "fail", Answers: []Answer{{Error: "this agent always fails"}}},
 		}
 	}
+	seen := make(map[string]bool)
 	for _, a := range c.Agents {
-		if a.Name == "" {
+		switch {
+		case a.Name == "":
 			return errors.New("an agent needs a name")
+		case seen[a.Name]:
+			return fmt.Errorf("several agents have the name %s", a.Name)
 		}
+		seen[a.Name] = true
 		for _, answer := range a.Answers {
 			if _, err := connic.ParseDecimal(answer.Cost); answer.Cost != "" && err != nil {
 				return fmt.Errorf("the agent %s: %w", a.Name, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -162,6 +163,8 @@ func (c *Config) apply(ctx context.Context, srv *connictest.Server) (connic.APIK
 		return "", errors.New("the rate is less than 0")
 	case c.Quota.Per < 0 || c.Quota.Limit > 0 && c.Quota.Per == 0:
 		return "", errors.New("the window of the quota is empty")
+	case c.PhaseTime != nil && *c.PhaseTime < 0:
+		return "", errors.New("the time of a phase is less than 0")
 	}
 	if c.Seed != nil {
 		srv.Seed(*c.Seed)
@@ -232,11 +235,20 @@ func (c *Config) environments(srv *connictest.Server) error {
 	return nil
 }
 
-// start starts the runs.
+// start starts the runs. It fails if an agent is in no environment.
 func (c *Config) start(ctx context.Context, srv *connictest.Server) error {
 	srv.RateLimit(0, 0, connictest.FixedWindow)
 	client := srv.Client()
 	defer func() { _ = client.Close() }()
+	environments, err := client.Environments.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range c.Agents {
+		if a.Environment != "" && !slices.ContainsFunc(environments.Items, func(e *connic.Environment) bool { return e.ID == a.Environment }) {
+			return fmt.Errorf("the agent %s: no environment has the id %q", a.Name, a.Environment)
+		}
+	}
 	for _, r := range c.Runs {
 		request := connic.TriggerRequest{Message: r.Message}
 		if len(r.Payload) > 0 {

@@ -171,9 +171,10 @@ func (o *options) serve(ctx context.Context, stdout, stderr io.Writer, more []Co
 	others := make(map[string]http.Handler) // by path
 	var exports strings.Builder
 	var secrets []string
+	host := reachable(listener)
 	connect := func(name, scheme string, c *connictest.Connector) {
 		secrets = append(secrets, string(c.Secret()))
-		_, _ = fmt.Fprintf(&exports, "export %s_URL=%s://%s%s\nexport %s_SECRET=%s\n", name, scheme, listener.Addr(), c.Path(), name, string(c.Secret()))
+		_, _ = fmt.Fprintf(&exports, "export %s_URL=%s://%s%s\nexport %s_SECRET=%s\n", name, scheme, host, c.Path(), name, string(c.Secret()))
 	}
 	connect("SYNC", "http", srv.Connector(config.Agents[0].Name))
 	connect("INBOUND", "http", srv.Connector(config.Agents[0].Name).Inbound())
@@ -189,9 +190,18 @@ func (o *options) serve(ctx context.Context, stdout, stderr io.Writer, more []Co
 	// Connections that are not HTTP any more end with the context.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return ctx }}
 	_, _ = fmt.Fprintf(stdout, "export CONNIC_API_URL=http://%s/v1\nexport CONNIC_PROJECT_ID=%s\nexport CONNIC_API_KEY=%s\n",
-		listener.Addr(), connictest.ProjectID, string(key))
+		host, connictest.ProjectID, string(key))
 	_, _ = io.WriteString(stdout, exports.String())
 	return serveUntilDone(ctx, server, listener)
+}
+
+// reachable returns the address at which clients of this machine reach a listener:
+// one of all addresses is at none of them.
+func reachable(l net.Listener) string {
+	if at, ok := l.Addr().(*net.TCPAddr); ok && at.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d", at.Port)
+	}
+	return l.Addr().String()
 }
 
 // serveUntilDone serves until the context ends.

@@ -62,9 +62,21 @@ func TestBadArguments(t *testing.T) {
 	for args, want := range map[string]string{
 		"-window round": "none of fixed, sliding, sliding-rejects and bucket", "-rate -1": "less than 0", "extra": "unknown argument",
 		"-addr nowhere:-1": "port", "-fail-test greets": "a slash", "-per 0s": "is empty", "-config /nowhere.json": "no such file",
+		"-phase -1s": "less than 0",
 	} {
 		if err := Serve(t.Context(), strings.Fields(args), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// A client refuses http to an address such as [::], and so do some systems.
+func TestAllAddresses(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0"} {
+		c := serve(t, `{}`, io.Discard, "-addr", addr)
+		if _, err := c.Project.Get(t.Context(), connic.WithMaxAttempts(1)); err != nil {
+			t.Errorf("%s: %v", addr, err)
 		}
 	}
 }
@@ -208,13 +220,16 @@ func TestBrokenConfigurations(t *testing.T) {
 		`{"agent": []}`:    `unknown field "agent"`,
 		`{} {}`:            "more behind",
 		`{"agents": [{}]}`: "needs a name",
-		`{"agents": [{"name": "a", "answers": [{"cost": "x"}]}]}`: "the agent a",
-		`{"phase_time": "-1s"}`:                                   "negative",
-		`{"environments": [{"id": "x"}]}`:                         "an id and a name",
-		`{"keys": [{"key": "abc"}]}`:                              "a key of the configuration is none",
-		`{"runs": [{"agent": "nobody"}]}`:                         "a run of the configuration",
-		`{"faults": [{"op": "agent.trigger"}]}`:                   "no operation is called",
-		`{"quota": {"limit": 5}}`:                                 "is empty",
+		`{"agents": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}`:                                            "several agents have the name a",
+		`{"agents": [{"name": "a", "environment_id": "live"}]}`:                                                `no environment has the id "live"`,
+		`{"environments": [{"id": "x", "name": "live"}], "agents": [{"name": "a", "environment_id": "live"}]}`: `no environment has the id "live"`,
+		`{"agents": [{"name": "a", "answers": [{"cost": "x"}]}]}`:                                              "the agent a",
+		`{"phase_time": "-1s"}`:                 "negative",
+		`{"environments": [{"id": "x"}]}`:       "an id and a name",
+		`{"keys": [{"key": "abc"}]}`:            "a key of the configuration is none",
+		`{"runs": [{"agent": "nobody"}]}`:       "a run of the configuration",
+		`{"faults": [{"op": "agent.trigger"}]}`: "no operation is called",
+		`{"quota": {"limit": 5}}`:               "is empty",
 	} {
 		file := filepath.Join(t.TempDir(), "fake.json")
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -90,11 +91,14 @@ func TestRecordings(t *testing.T) {
 	if log, err := stop(); err == nil || !strings.Contains(log, "body.message") || !strings.Contains(log, "were not asked for") {
 		t.Error(log, err)
 	}
+	folder := t.TempDir()
 	for flags, want := range map[string]string{
-		"-replay /nowhere.json": "1 reports", "-record a -replay b": "exclude each other", "-record a -texts none": "replace, shorten or keep",
+		"-record " + folder: "is a folder", "-record " + file + "/x": "not a directory", // before anything is sent
+		"-replay /nowhere.json": "no such file or directory", "-record a -replay b": "exclude each other", "-record a -texts none": "replace, shorten or keep",
 		"-record a -upstream http://example.com": "is not https",
 	} {
-		if err := Serve(t.Context(), strings.Fields(flags), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+		err := Serve(t.Context(), strings.Fields(flags), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "CONNIC_RECORD") || errors.As(err, new(ReportError)) {
 			t.Errorf("%s: %v", flags, err)
 		}
 	}

@@ -85,6 +85,9 @@ func New(flags *flag.FlagSet, say func(text string)) func(folder string) error {
 		return nil
 	})
 	return func(folder string) error {
+		if _, err := os.Stat(folder); err != nil {
+			return err // with its name
+		}
 		result, err := gen.Generate(os.DirFS(folder), o)
 		for _, warning := range result.Warnings {
 			say("warning: " + warning)
@@ -101,9 +104,16 @@ func New(flags *flag.FlagSet, say func(text string)) func(folder string) error {
 
 // write writes a file that the program has generated before, or that is not there.
 func write(name string, code []byte, check bool) error {
-	old, err := os.ReadFile(name)                             //nolint:gosec // the user names it
-	old = bytes.ReplaceAll(old, []byte("\r\n"), []byte("\n")) // as git may check it out
+	info, err := os.Stat(name)
+	device := err == nil && !info.Mode().IsRegular() && !info.IsDir() // has nothing to be compared with
+	var old []byte
+	if err == nil && !device {
+		old, err = os.ReadFile(name)                              //nolint:gosec // the user names it
+		old = bytes.ReplaceAll(old, []byte("\r\n"), []byte("\n")) // as git may check it out
+	}
 	switch {
+	case check && device:
+		return fmt.Errorf("%s is no regular file", name)
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	case check && err != nil:

@@ -49,7 +49,10 @@ func TestCheck(t *testing.T) {
 	step(2, "flag provided but not defined", invoices, "-x")
 	step(0, "usage: connicgen", "-h")
 	step(2, "agents: the folder cannot be read", t.TempDir(), "-o", file)
+	step(2, "nothing: ", "nothing", "-o", file)
 	step(2, "is a directory", invoices, "-o", t.TempDir())
+	step(0, "", invoices, "-o", os.DevNull)
+	step(2, "is no regular file", invoices, "-o", os.DevNull, "-check")
 }
 
 func TestStrict(t *testing.T) {

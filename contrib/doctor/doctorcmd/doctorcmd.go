@@ -97,8 +97,11 @@ func (p *Program) Check(flags *flag.FlagSet) func(context.Context, []string) err
 	asJSON := flags.Bool("json", false, "print JSON")
 	timeout := flags.Duration("timeout", time.Minute, "time limit for all requests together")
 	return func(ctx context.Context, args []string) error {
-		if len(args) > 0 {
+		switch {
+		case len(args) > 0:
 			return UsageError{fmt.Errorf("unknown command %q", args[0])}
+		case *timeout <= 0:
+			return UsageError{fmt.Errorf("--timeout must be above 0: %v", *timeout)}
 		}
 		ctx, cancel := context.WithTimeout(ctx, *timeout)
 		defer cancel()
@@ -153,6 +156,10 @@ func (p *Program) Drift(flags *flag.FlagSet) func(context.Context, []string) err
 			return UsageError{fmt.Errorf("--format must be markdown or json: %q", *format)}
 		case *live && (*recorded || len(args) > 0), !*live && len(args) == 0, !*recorded && len(args) > 1:
 			return UsageError{errors.New("drift takes one document, or --live, or --recorded and recordings")}
+		case !*live && *fixtures != "":
+			return UsageError{errors.New("--fixtures needs --live")}
+		case *items < 1:
+			return UsageError{fmt.Errorf("--items must be above 0: %d", *items)}
 		}
 		var report *doctor.Report
 		var err error

@@ -37,7 +37,7 @@ until Ctrl-C, with exit status 130. It looks 2 s apart at first, and then less a
 less often, up to once a minute, at one request a look.`,
 		Example: `  connicctl approvals list
   connicctl approvals list --watch -o jsonl | while read -r line; do …; done
-  connicctl approvals list --status all --run 0b9c2f4e`,
+  connicctl approvals list --status all --run "$id"`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,7 +72,7 @@ less often, up to once a minute, at one request a look.`,
 					if count++; !yield(v, err) || err != nil || count == limit {
 						return
 					}
-					a.Progress.Show("%d approvals", count)
+					a.Progress.Show("approvals so far: %d", count)
 				}
 			}, columns(a)...)
 		},
@@ -95,7 +95,7 @@ func show(a *cli.App) *cobra.Command {
 		Short: "Show an approval with the arguments of the call",
 		Long: `Show an approval with the arguments of the call. It costs one request. The
 arguments can contain anything: they are for the person who decides.`,
-		Example:           "  connicctl approvals show 5f21\n  connicctl approvals show 5f21 -o json | jq .arguments",
+		Example:           "  connicctl approvals show \"$approval\"\n  connicctl approvals show \"$approval\" -o json | jq .arguments",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -114,7 +114,7 @@ arguments can contain anything: they are for the person who decides.`,
 
 func columns(a *cli.App) []cli.Column[*connic.Approval] {
 	return []cli.Column[*connic.Approval]{
-		{Name: "id", Value: func(v *connic.Approval) string { return v.ID }, Width: 36},
+		{Name: "id", Value: func(v *connic.Approval) string { return v.ID }, Width: 36, Whole: true},
 		{Name: "agent", Value: func(v *connic.Approval) string { return v.AgentName }, Width: 20},
 		{Name: "tool", Value: func(v *connic.Approval) string { return v.ToolName }, Width: 20},
 		{Name: "status", Value: func(v *connic.Approval) string { return string(v.Status) }, Style: style, Width: 8},

@@ -27,8 +27,8 @@ the terminal, without being shown.
 The reason and the response may be @file, or - for standard input, so that they are
 in no history of commands.
 ` + decideHelp,
-		Example: `  connicctl approvals approve 5f21 --reason "known supplier"
-  pass show bank/pin | connicctl approvals approve 5f21 --response -`,
+		Example: `  connicctl approvals approve "$approval" --reason "known supplier"
+  pass show bank/pin | connicctl approvals approve "$approval" --response -`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,7 +49,7 @@ func reject(a *cli.App) *cobra.Command {
 		Long: `Reject a call. It costs one request. The reason may be @file, or - for standard
 input.
 ` + decideHelp,
-		Example:           `  connicctl approvals reject 5f21 --reason "not our supplier"`,
+		Example:           `  connicctl approvals reject "$approval" --reason "not our supplier"`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, args []string) error { return decide(cmd.Context(), a, args[0], d) },

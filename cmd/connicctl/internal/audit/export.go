@@ -224,7 +224,7 @@ func (x *exporter) follow(ctx context.Context) (err error) {
 		}
 		x.state.seen(key, e.Timestamp)
 		x.exported++
-		x.app.Progress.Show("waiting for entries; %d so far", x.exported)
+		x.app.Progress.Show("waiting for entries; so far: %d", x.exported)
 		if time.Since(saved) >= saveEvery {
 			saved = time.Now()
 			if err := x.save(true); err != nil {

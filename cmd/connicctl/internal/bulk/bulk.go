@@ -62,7 +62,8 @@ The first Ctrl-C starts nothing more and collects what was started; the second
 leaves at once. So do kill -9 and --timeout: the runs go on, and the next call
 collects them. A run that awaits approval is waited for: see connicctl approvals.
 
-The status of a result is that of its run, or unknown, or not_started. The exit
+The status of a result is that of its run, or unknown, or not_started, or started if
+the run goes on: the next call then writes another result for its key. The exit
 status is 0 if all inputs have completed, 6 if the outcome of some is unknown, 1 if
 others have failed, a line is invalid or a bound is reached, 130 after Ctrl-C if not
 all were started, and 5 if runs go on after --timeout, or the journal is in use.`,
@@ -176,7 +177,9 @@ func start(ctx context.Context, a *cli.App, client *connic.Client, agent string,
 	}
 	switch {
 	case t.progress.Elapsed > 0:
-		a.Progress.Say("%v", t.progress)
+		p := t.progress // counts a run that goes on as failed
+		p.Ended, p.Failed, p.Open = p.Ended-t.open, p.Failed-t.open, p.Open+t.open
+		a.Progress.Say("%v", p)
 	case t.ended == nil && t.count == 0:
 		a.Progress.Say("nothing to do: all inputs are done")
 	}

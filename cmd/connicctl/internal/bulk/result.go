@@ -15,7 +15,7 @@ import (
 type result struct {
 	Key      string         `json:"key"`
 	RunID    string         `json:"run_id,omitzero"`
-	Status   string         `json:"status"` // of the run, or unknown or not_started
+	Status   string         `json:"status"` // of the run, or started, unknown or not_started
 	Output   string         `json:"output,omitzero"`
 	Error    string         `json:"error,omitzero"`
 	Cost     connic.Decimal `json:"cost,omitzero"`
@@ -37,7 +37,11 @@ func resultOf(r connic.BulkResult[connic.Run], err error) result {
 	default:
 		to.Status = string(connic.JournalNotStarted)
 	}
-	if err != nil && to.Error == "" {
+	switch {
+	case err == nil || to.Error != "":
+	case to.Status == string(connic.JournalStarted) && errors.As(err, new(*connic.WaitError)):
+		to.Error = "the run goes on" // the error names other runs, too
+	default:
 		to.Error = cli.Message(err)
 	}
 	return to
@@ -46,7 +50,7 @@ func resultOf(r connic.BulkResult[connic.Run], err error) result {
 func columns() []cli.Column[result] {
 	return []cli.Column[result]{
 		{Name: "key", Value: func(r result) string { return r.Key }, Width: 20},
-		{Name: "run", Value: func(r result) string { return r.RunID }, Width: 36},
+		{Name: "run", Value: func(r result) string { return r.RunID }, Width: 36, Whole: true},
 		{Name: "status", Value: func(r result) string { return r.Status }, Style: style, Width: 11},
 		{Name: "cost", Value: func(r result) string {
 			if r.Cost.IsZero() {
@@ -79,6 +83,7 @@ type tally struct {
 	count    int // of results
 	failed   int
 	unknown  int
+	open     int   // runs that go on
 	waiting  error // of the first run that goes on
 	ended    error // why not all inputs were started
 }
@@ -91,6 +96,7 @@ func (t *tally) add(err error) {
 	case errors.Is(err, connic.ErrOutcomeUnknown):
 		t.unknown++
 	case errors.As(err, &wait) && !errors.Is(err, connic.ErrNotFound):
+		t.open++
 		if t.waiting == nil {
 			t.waiting = err
 		}
@@ -165,7 +171,7 @@ func show(ctx context.Context, a *cli.App, journal connic.Journal, all bool) (er
 		{Name: "key", Value: func(r record) string { return r.Key }},
 		{Name: "state", Value: func(r record) string { return string(r.State) }},
 		{Name: "sent", Value: func(r record) string { return a.Time(r.Sent) }},
-		{Name: "run", Value: func(r record) string { return strings.Join(r.IDs, " ") }},
+		{Name: "run", Value: func(r record) string { return strings.Join(r.IDs, " ") }, Whole: true},
 		{Name: "cost", Value: func(r record) string { return strings.TrimSpace(r.Cost + " " + r.Currency) }},
 	}...)
 	if err == nil {

@@ -98,6 +98,7 @@ Data goes to standard output, and everything else to standard error.`
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" {
 			cmd.AddCommand(a.refresh())
+			asGroup(cmd)
 		}
 	}
 	a.prepare(root)
@@ -165,24 +166,28 @@ const isGroup = "group"
 
 // Group returns a command that only has commands below it.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	group := &cobra.Command{
-		Use: use, Short: short, SuggestionsMinimumDistance: 2, Annotations: map[string]string{isGroup: ""},
-		Args: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(args) == 0:
-				return nil
-			case len(cmd.SuggestionsFor(args[0])) > 0:
-				return Usage("%s has no command %q; did you mean %s?", cmd.CommandPath(), args[0], strings.Join(cmd.SuggestionsFor(args[0]), " or "))
-			}
-			return Usage("%s has no command %q", cmd.CommandPath(), args[0])
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, _ = io.WriteString(cmd.ErrOrStderr(), cmd.UsageString()+"\n")
-			return errHelped
-		},
-	}
+	group := &cobra.Command{Use: use, Short: short}
+	asGroup(group)
 	group.AddCommand(commands...)
 	return group
+}
+
+// asGroup makes a command one that only has commands below it.
+func asGroup(group *cobra.Command) {
+	group.SuggestionsMinimumDistance, group.Annotations = 2, map[string]string{isGroup: ""}
+	group.Args = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return nil
+		case len(cmd.SuggestionsFor(args[0])) > 0:
+			return Usage("%s has no command %q; did you mean %s?", cmd.CommandPath(), args[0], strings.Join(cmd.SuggestionsFor(args[0]), " or "))
+		}
+		return Usage("%s has no command %q", cmd.CommandPath(), args[0])
+	}
+	group.RunE = func(cmd *cobra.Command, _ []string) error {
+		_, _ = io.WriteString(cmd.ErrOrStderr(), cmd.UsageString()+"\n")
+		return errHelped
+	}
 }
 
 // Settings returns the settings that were found in the environment, the file

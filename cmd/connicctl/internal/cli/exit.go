@@ -37,7 +37,13 @@ func (e *ExitError) Unwrap() error { return e.Err }
 
 // Message returns the text of an error for people: without the name of package
 // connic, which errors of several layers repeat.
-func Message(err error) string { return strings.ReplaceAll(err.Error(), "connic: ", "") }
+func Message(err error) string {
+	text := strings.ReplaceAll(err.Error(), "connic: ", "")
+	if text == context.DeadlineExceeded.Error() {
+		return "--timeout has passed"
+	}
+	return text
+}
 
 // Usage returns the error of an invalid command line.
 func Usage(format string, args ...any) error {

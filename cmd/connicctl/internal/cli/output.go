@@ -45,7 +45,7 @@ type Column[T any] struct {
 	Style func(T) string
 	// Right aligns the values at the right, as for numbers.
 	Right bool
-	// Whole is set if the values are not shortened.
+	// Whole is set if the values are not shortened, such as ids, which are copied.
 	Whole bool
 	// Block is set if the value is text of several lines. It is not in lists.
 	Block bool

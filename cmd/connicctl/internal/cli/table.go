@@ -1,6 +1,9 @@
 package cli
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // A table is a table in progress.
 type table[T any] struct {
@@ -75,7 +78,7 @@ func (t *table[T]) row(cells, styles []string, widths []int) {
 	var b strings.Builder
 	for i, cell := range cells {
 		if t.app.StdoutTTY {
-			cell = cut(cell, widths[i])
+			cell = shorten(cell, widths[i], time.Now().In(t.app.Location))
 		}
 		space := strings.Repeat(" ", max(0, widths[i]-columnsOf(cell)))
 		if t.columns[i].Right {
@@ -92,7 +95,7 @@ func (t *table[T]) row(cells, styles []string, widths []int) {
 
 // fit shortens the widest columns until a row has the width of the terminal.
 func (t *table[T]) fit(widths []int) {
-	const least = 6
+	const least = 5
 	total := len(gap) * (len(widths) - 1)
 	for _, w := range widths {
 		total += w
@@ -109,6 +112,29 @@ func (t *table[T]) fit(widths []int) {
 		}
 		widths[widest]--
 	}
+}
+
+// shorten shortens a cell to at most n columns. Of a time or a day it keeps what tells
+// more: the time of day if it is today, and the day if it is not.
+func shorten(cell string, n int, now time.Time) string {
+	layouts := []string{"01-02 15:04", "01-02"}
+	at, err := time.ParseInLocation(time.DateTime, cell, now.Location())
+	switch {
+	case err != nil:
+		layouts = layouts[1:]
+		at, err = time.ParseInLocation(time.DateOnly, cell, now.Location())
+	case at.Format(time.DateOnly) == now.Format(time.DateOnly):
+		layouts = []string{time.TimeOnly, "15:04"}
+	}
+	if err != nil || len(cell) <= n {
+		return cut(cell, n)
+	}
+	for _, layout := range layouts {
+		if len(layout) <= n {
+			return at.Format(layout)
+		}
+	}
+	return cut(cell, n)
 }
 
 func pad(s string, width int) string {

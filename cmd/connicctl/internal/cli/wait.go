@@ -22,20 +22,21 @@ func (a *App) WaitProgress() connic.WaitOption {
 		case e.Err != nil:
 			a.Progress.Show("%s %s: the last look failed and is repeated: %s", e.Kind, e.ID, Message(e.Err))
 		default:
-			a.Progress.Show("%s %s: %s, %v", e.Kind, e.ID, e.Status, after)
+			a.Progress.Show("%s, %v: %s %s", e.Status, after, e.Kind, e.ID)
 		}
 		if e.Run != nil && e.Run.Approval != nil && e.Run.Approval.ID != said {
 			said = e.Run.Approval.ID
-			a.Progress.Say("run %s awaits approval %s", e.ID, said)
+			a.Progress.Say("run %s awaits approval: %s", e.ID, a.Command("approvals", "show", said))
 		}
 	})
 }
 
 // Left says on standard error that runs go on, if err ended the wait for them
-// without canceling them. Cancel is whether that was asked for.
+// without canceling them. Cancel is whether that was asked for. There may be no run
+// that is not found.
 func (a *App) Left(err error, cancel bool) {
 	var wait *connic.WaitError
-	if errors.As(err, &wait) && len(wait.Pending) > 0 && !cancel {
+	if errors.As(err, &wait) && len(wait.Pending) > 0 && !cancel && !errors.Is(wait, connic.ErrNotFound) {
 		what := "the run goes on"
 		if len(wait.Pending) > 1 {
 			what = "runs go on"

@@ -22,7 +22,8 @@ func Command(a *cli.App) *cobra.Command {
 		Long: `Report what runs cost, by agent, environment and day, and what is left of the
 budgets: as tables, as data, as CSV, and as a page with charts.
 
-Amounts are exact, and currencies are kept apart. Days are in UTC. There are no
+Amounts are exact, and currencies are kept apart: the runs and tokens of a table are
+those of runs with a cost in its currency. Days are in UTC. There are no
 partial reports: if a response looks like one page of several, shorter periods
 are requested instead, and if that is not possible, there is no report.
 

@@ -93,7 +93,7 @@ func TestTables(t *testing.T) {
 	}
 	f.p.Terminal(40)
 	f.p.Env["NO_COLOR"] = "1"
-	if got := f.november().Out; !strings.Contains(got, "produ…  0.1000000000000000000000  33.3%") {
+	if got := f.november().Out; !strings.Contains(got, "prod…  0.1000000000000000000000  33.3%") || !strings.Contains(got, "\n11-02") {
 		t.Errorf("a narrow terminal shows\n%s", got)
 	}
 }

@@ -37,8 +37,10 @@ in it, or an exchange was not asked for.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := serve(cmd.Context(), args, cmd.OutOrStdout(), a.Stderr)
 			switch {
-			case err == nil, errors.As(err, new(*net.OpError)):
+			case errors.As(err, new(*net.OpError)) && !errors.As(err, new(*net.AddrError)): // of the port, not of --addr
 				return err
+			case err == nil:
+				return nil
 			case errors.As(err, new(fakecmd.ReportError)):
 				return cli.Failed("%w", err)
 			}

@@ -25,11 +25,11 @@ With --check it writes nothing, and the exit status is 1 if the file is missing
 or is not what it would write, so that a change of a schema breaks the build.`,
 		Example: `  connicctl gen ./agents-project -o agents_gen.go --package agents
   connicctl gen ./agents-project -o agents_gen.go --check`,
-		RunE: func(_ *cobra.Command, args []string) error {
-			err := generate(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, err := cli.Await(cmd.Context(), func() (struct{}, error) { return struct{}{}, generate(args[0]) }, nil)
 			switch {
-			case err == nil:
-				return nil
+			case err == nil, errors.Is(err, cmd.Context().Err()):
+				return err
 			case errors.As(err, new(gencmd.StaleError)):
 				return cli.Failed("%w", err)
 			}

@@ -122,10 +122,10 @@ func (f *forwarder) run(ctx context.Context, a *cli.App, client *connic.Client, 
 			if !yield(d, nil) {
 				return
 			}
-			a.Progress.Show("%d runs, %d of them not delivered", posted, failed)
+			a.Progress.Show("delivered: %d, not delivered: %d", posted-failed, failed)
 		}
 	}, columns(a)...)
-	text := fmt.Sprintf("%d runs, %d of them not delivered", posted, failed)
+	text := fmt.Sprintf("delivered: %d, not delivered: %d", posted-failed, failed)
 	if !resume.IsZero() {
 		text += "; to go on from here: --since " + resume.Format(time.RFC3339Nano)
 	}

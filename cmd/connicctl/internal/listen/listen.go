@@ -120,7 +120,7 @@ func secretOf(a *cli.App, file string) (secret connector.Secret, made bool, err 
 func columns(a *cli.App) []cli.Column[delivery] {
 	return []cli.Column[delivery]{
 		{Name: "at", Value: func(d delivery) string { return a.Time(d.At) }, Width: 19},
-		{Name: "run", Value: func(d delivery) string { return d.RunID }, Width: 36},
+		{Name: "run", Value: func(d delivery) string { return d.RunID }, Width: 36, Whole: true},
 		{Name: "agent", Value: func(d delivery) string { return d.AgentName }, Width: 20},
 		{Name: "status", Value: func(d delivery) string { return string(d.Status) }, Width: 9},
 		{Name: "http", Value: func(d delivery) string {

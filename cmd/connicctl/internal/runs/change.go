@@ -15,7 +15,7 @@ func cancel(a *cli.App) *cobra.Command {
 		Short: "Cancel runs",
 		Long: `Ask the service to cancel runs, at one request each. It does not wait until they
 have ended: see runs watch.`,
-		Example:           `  connicctl runs cancel 0b9c2f4e && connicctl runs watch 0b9c2f4e`,
+		Example:           `  connicctl runs cancel "$id" && connicctl runs watch "$id"`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.Complete(cli.Runs),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,8 +45,8 @@ func rerun(a *cli.App) *cobra.Command {
 		Long: `Start a new run with the input of another one, which is billed again. It costs
 one request, and those of the wait. Without --yes it asks first.
 ` + WaitHelp,
-		Example: `  connicctl runs rerun 0b9c2f4e
-  connicctl runs rerun 0b9c2f4e --yes --no-wait`,
+		Example: `  connicctl runs rerun "$id"
+  connicctl runs rerun "$id" --yes --no-wait`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.Complete(cli.Runs),
 		RunE: func(cmd *cobra.Command, args []string) error {

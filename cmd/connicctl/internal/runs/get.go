@@ -14,8 +14,8 @@ func get(a *cli.App) *cobra.Command {
 		Use:   "get RUN",
 		Short: "Show a run with its output",
 		Long:  "Show a run with its output. It costs one request.",
-		Example: `  connicctl runs get 0b9c2f4e
-  connicctl runs get 0b9c2f4e -o json | jq -r .output`,
+		Example: `  connicctl runs get "$id"
+  connicctl runs get "$id" -o json | jq -r .output`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.Complete(cli.Runs),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -50,7 +50,7 @@ all are listed.`,
 					if count++; count == limit {
 						return
 					}
-					a.Progress.Show("%d runs so far", count)
+					a.Progress.Show("runs so far: %d", count)
 				}
 			}, Columns(a)...)
 		},

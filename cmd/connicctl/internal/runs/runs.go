@@ -16,7 +16,7 @@ func Command(a *cli.App) *cobra.Command {
 // Columns are the columns of runs.
 func Columns(a *cli.App) []cli.Column[*connic.Run] {
 	return []cli.Column[*connic.Run]{
-		{Name: "id", Value: func(r *connic.Run) string { return r.ID }, Width: 36},
+		{Name: "id", Value: func(r *connic.Run) string { return r.ID }, Width: 36, Whole: true},
 		{Name: "agent", Value: func(r *connic.Run) string { return r.AgentName }, Width: 20},
 		{Name: "status", Value: func(r *connic.Run) string { return string(r.Status) }, Style: Style, Width: 17},
 		{Name: "created", Value: func(r *connic.Run) string { return a.Time(r.CreatedAt) }, Width: 19},

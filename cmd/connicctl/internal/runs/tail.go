@@ -62,7 +62,7 @@ Each item has the run, and the time from which another tail misses nothing.`,
 					if count++; !yield(e, nil) || count == limit {
 						return
 					}
-					a.Progress.Show("waiting for runs; %d events so far", count)
+					a.Progress.Show("waiting for runs; events so far: %d", count)
 				}
 			}, tailColumns(a)...)
 		},
@@ -76,7 +76,7 @@ Each item has the run, and the time from which another tail misses nothing.`,
 func tailColumns(a *cli.App) []cli.Column[event] {
 	columns := []cli.Column[event]{{Name: "event", Value: func(e event) string { return e.Event }, Width: 7}}
 	for _, c := range Columns(a) {
-		of := cli.Column[event]{Name: c.Name, Value: func(e event) string { return c.Value(e.Run) }, Width: c.Width}
+		of := cli.Column[event]{Name: c.Name, Value: func(e event) string { return c.Value(e.Run) }, Width: c.Width, Whole: c.Whole}
 		if c.Style != nil {
 			of.Style = func(e event) string { return c.Style(e.Run) }
 		}
@@ -95,8 +95,8 @@ to 15 s; a look costs one request per 100 runs. The exit status is 1 if a run di
 not complete.
 
 Ctrl-C and --timeout end the wait and leave the runs, unless --cancel is set.`,
-		Example: `  connicctl runs watch 0b9c2f4e 7d1a33c0
-  connicctl runs watch 0b9c2f4e --timeout 10m --cancel -o json`,
+		Example: `  connicctl runs watch "$id" "$other"
+  connicctl runs watch "$id" --timeout 10m --cancel -o json`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.Complete(cli.Runs),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -30,11 +30,11 @@ type Result struct {
 func Generate(project fs.FS, o Options) (*Result, error) {
 	g := &generator{fsys: project, names: o.Names, used: make(map[string]bool), taken: make(map[string]string), schemas: make(map[string]*schemaFile)}
 	if !token.IsIdentifier(o.Package) || o.Package == "_" {
-		g.errorf("-package", "%q is no name of a package", o.Package)
+		g.errorf("--package", "%q is no name of a package", o.Package)
 	}
 	for _, what := range slices.Sorted(maps.Keys(o.Names)) {
 		if name := o.Names[what]; !token.IsIdentifier(name) || !token.IsExported(name) {
-			g.errorf("-name "+what, "%q is no exported identifier", name)
+			g.errorf("--name "+what, "%q is no exported identifier", name)
 		}
 	}
 	g.readAgents()
@@ -47,7 +47,7 @@ func Generate(project fs.FS, o Options) (*Result, error) {
 	g.nameConstants()
 	for _, what := range slices.Sorted(maps.Keys(o.Names)) {
 		if !g.used[what] && len(g.errs) == 0 {
-			g.errorf("-name "+what, "there is no such name to be made")
+			g.errorf("--name "+what, "there is no such name to be made")
 		}
 	}
 	if len(g.errs) > 0 {
@@ -99,7 +99,7 @@ func (g *generator) name(what, made string) string {
 // take claims an identifier of the package.
 func (g *generator) take(name, what string) {
 	if other, ok := g.taken[name]; ok && other != what {
-		g.errorf(what, "its Go name %s is that of %s too; choose one with -name %s=GoName", name, other, what)
+		g.errorf(what, "its Go name %s is that of %s too; choose one with --name %s=GoName", name, other, what)
 		return
 	}
 	g.taken[name] = what

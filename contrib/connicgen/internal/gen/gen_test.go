@@ -191,7 +191,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	names["schemas/out.json#/properties/nothing"] = "Nothing"
-	if _, err := Generate(project, Options{Package: "p", Names: names}); err == nil || !strings.Contains(err.Error(), "-name schemas/out.json#/properties/nothing: there is no such name") {
+	if _, err := Generate(project, Options{Package: "p", Names: names}); err == nil || !strings.Contains(err.Error(), "--name schemas/out.json#/properties/nothing: there is no such name") {
 		t.Error(err)
 	}
 	// A schema with the name of an agent.
@@ -319,4 +319,20 @@ func FuzzAgent(f *testing.F) {
 		}
 		checkSource(t, result.Code)
 	})
+}
+
+// A pipe or a device may have no end, and is not read.
+func TestFilesThatAreNotRegular(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"schemas/out.json", "agents/_defaults.yaml"} {
+		project := fstest.MapFS{
+			"agents/a.yaml":    {Data: []byte("version: 1\nname: a\ndescription: d\noutput_schema: out\n")},
+			"schemas/out.json": {Data: []byte(`{"type": "object"}`)},
+		}
+		project[name] = &fstest.MapFile{Mode: fs.ModeNamedPipe | 0o600}
+		_, err := Generate(project, Options{Package: "p"})
+		if err == nil || !strings.HasPrefix(err.Error(), name+": ") || !strings.Contains(err.Error(), "it is no regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -110,9 +110,17 @@ func (g *generator) readAgents() {
 	}
 }
 
+// read reads a file of the project. A device or a pipe may have no end.
+func (g *generator) read(file string) ([]byte, error) {
+	if info, err := fs.Stat(g.fsys, file); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	return fs.ReadFile(g.fsys, file)
+}
+
 // readYAML reads a file with one mapping.
 func (g *generator) readYAML(file string) (map[string]any, error) {
-	data, err := fs.ReadFile(g.fsys, file)
+	data, err := g.read(file)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +188,7 @@ func (g *generator) readAgent(file string, defaults map[string]any) *agent {
 	if rails, ok := keys["guardrails"].(map[string]any); ok {
 		a.guarded = notEmpty(rails["input"]) || notEmpty(rails["output"])
 	}
-	if code, err := fs.ReadFile(g.fsys, "middleware/"+a.name+".py"); err == nil {
+	if code, err := g.read("middleware/" + a.name + ".py"); err == nil {
 		a.guarded = a.guarded || afterHook.Match(code)
 	}
 	return a

@@ -62,7 +62,7 @@ func (g *generator) root(file, made string) string {
 	}
 	f := &schemaFile{path: file, name: g.name(file, made), expr: raw, refs: make(map[string]reference), open: make(map[string]bool)}
 	g.schemas[file] = f
-	data, err := fs.ReadFile(g.fsys, file)
+	data, err := g.read(file)
 	if err != nil {
 		g.errorf(file, "it cannot be read: %v", err)
 		return raw
@@ -278,7 +278,7 @@ func (g *generator) object(f *schemaFile, s *jsonschema.Schema, at, name string)
 		}
 		own := &field{name: g.name(where, pascal(key)), key: key, required: slices.Contains(s.Required, key)}
 		if other, ok := named[own.name]; ok {
-			g.errorf(where, "its Go name %s is that of the property %q too; choose one with -name %s=GoName", own.name, other, where)
+			g.errorf(where, "its Go name %s is that of the property %q too; choose one with --name %s=GoName", own.name, other, where)
 		}
 		named[own.name] = key
 		property := s.Properties[key]

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -47,7 +48,9 @@ func main() {
 }
 
 func run(ctx context.Context, addr string, o *exporter.Options) error {
-	e, err := exporter.New(connic.NewFromEnv, o)
+	e, err := exporter.New(func(opts ...connic.Option) (*connic.Client, error) {
+		return connic.NewFromEnv(append(opts, connic.WithObserver(failures(os.Stderr)))...)
+	}, o)
 	if err != nil {
 		return err
 	}
@@ -57,6 +60,15 @@ func run(ctx context.Context, addr string, o *exporter.Options) error {
 		return err
 	}
 	return serve(ctx, e, listener)
+}
+
+// failures writes why calls fail, a line each.
+func failures(w io.Writer) connic.Observer {
+	return func(_ context.Context, e connic.Event) {
+		if e.Kind == connic.EventDone && e.Err != nil && !errors.Is(e.Err, context.Canceled) {
+			_, _ = fmt.Fprintln(w, "connic-exporter:", mask.Line(e.Err.Error(), 2000))
+		}
+	}
 }
 
 // serve polls and serves until ctx ends.

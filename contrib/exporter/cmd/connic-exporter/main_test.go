@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -19,7 +20,10 @@ import (
 func TestServe(t *testing.T) {
 	t.Parallel()
 	srv := connictest.New(t)
-	e, err := exporter.New(func(opts ...connic.Option) (*connic.Client, error) { return srv.Client(opts...), nil }, nil)
+	said, stderr := io.Pipe()
+	e, err := exporter.New(func(opts ...connic.Option) (*connic.Client, error) {
+		return srv.ClientWithKey("cnc_revoked_0123456789", append(opts, connic.WithObserver(failures(stderr)))...), nil
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +46,9 @@ func TestServe(t *testing.T) {
 		if err != nil || !strings.Contains(head, want) || want == " 200 " && !strings.Contains(body, "connic_exporter_up") {
 			t.Errorf("%s: %q, %v", request, got, err)
 		}
+	}
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || !strings.HasPrefix(line, "connic-exporter: ") || !strings.Contains(line, "401") || strings.Contains(line, "0123456789") {
+		t.Errorf("of a revoked key it says %q, %v", line, err)
 	}
 	interrupt()
 	if err := <-ended; err != nil {
