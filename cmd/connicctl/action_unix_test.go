@@ -253,6 +253,19 @@ func TestActionInputs(t *testing.T) {
 	}
 }
 
+// Two asterisks are folders of any depth: no file is left out.
+func TestActionPattern(t *testing.T) {
+	t.Parallel()
+	r := newRunner(t)
+	r.job["CONNIC_API_KEY"] = string(r.fake.Key())
+	for _, folder := range []string{"", "one/", "one/two/", "one/two/three/"} {
+		r.write("agents/"+folder+"cases.yaml", "agent: support\ncases: [{name: a, message: hi "+folder+"}]")
+	}
+	if status, log := r.run("gate", map[string]string{"suite": "agents/**/*.yaml"}); status != 0 || r.fake.Executions("agents.trigger") != 4 {
+		t.Errorf("exit status %d, %d runs: %s", status, r.fake.Executions("agents.trigger"), log)
+	}
+}
+
 // A name with spaces and quotes is a name.
 func TestActionNames(t *testing.T) {
 	t.Parallel()

@@ -115,8 +115,6 @@ func (t *tally) err(ctx context.Context, bad error) error {
 		switch status := cli.ExitStatus(ended); {
 		case errors.Is(ended, connic.ErrBudgetExceeded):
 			return cli.Failed("%w", ended)
-		case errors.Is(ended, connic.ErrJournalInUse):
-			return exit(cli.ExitLater, ended)
 		case t.count == 0 && t.progress.Elapsed == 0 && status == cli.ExitOther: // the journal is another one, or none
 			return exit(cli.ExitUsage, ended)
 		case errors.Is(ctx.Err(), context.Canceled) && status == cli.ExitOther:
@@ -147,7 +145,7 @@ type record struct {
 func show(ctx context.Context, a *cli.App, journal connic.Journal, all bool) (err error) {
 	if err := journal.Open(ctx); err != nil {
 		if errors.Is(err, connic.ErrJournalInUse) {
-			return &cli.ExitError{Status: cli.ExitLater, Err: err}
+			return err
 		}
 		return cli.Usage("the journal cannot be opened: %w", err)
 	}

@@ -17,7 +17,7 @@ const (
 	ExitUsage       = 2   // the command line, the settings or an argument is invalid; nothing was sent
 	ExitNotFound    = 3   // there is no such run, agent, …
 	ExitRefused     = 4   // the key is unknown, or may not do this
-	ExitLater       = 5   // the quota is spent, the service is unreachable, or the time limit passed
+	ExitLater       = 5   // the quota is spent, the service is unreachable, the time limit passed, or another process has the journal
 	ExitUnknown     = 6   // the request may have been executed
 	ExitOther       = 7   // any other error
 	ExitInterrupted = 130 // by Ctrl-C or SIGTERM
@@ -84,7 +84,12 @@ func ExitStatus(err error) int {
 		return ExitRefused
 	case is(connic.ErrNotFound):
 		return ExitNotFound
-	case is(connic.ErrRateLimited, connic.ErrServer, context.DeadlineExceeded), errors.As(err, &transport):
+	case is(context.DeadlineExceeded) && !is(connic.ErrRateLimited), is(connic.ErrJournalInUse):
+		return ExitLater
+	case is(connic.ErrRateLimited, connic.ErrServer), errors.As(err, &transport):
+		if _, waited := errors.AsType[*connic.WaitError](err); waited { // for what was started
+			return ExitUnknown
+		}
 		return ExitLater
 	case errors.As(err, &argument):
 		return ExitUsage

@@ -34,6 +34,12 @@ func TestExitStatus(t *testing.T) {
 		{&connic.LimitError{Deadline: true}, 5},
 		{&connic.TransportError{Err: io.ErrUnexpectedEOF}, 5},
 		{&connic.WaitError{Err: context.DeadlineExceeded}, 5},
+		{&connic.WaitError{Err: &connic.TransportError{Err: context.DeadlineExceeded}}, 5},
+		{fmt.Errorf("a.jsonl: %w", connic.ErrJournalInUse), 5},
+		{&connic.WaitError{Err: status(429)}, 6},
+		{&connic.WaitError{Err: &connic.LimitError{Deadline: true}}, 6},
+		{&connic.WaitError{Err: status(503)}, 6},
+		{&connic.WaitError{Err: &connic.TransportError{Err: io.ErrUnexpectedEOF}}, 6},
 		{fmt.Errorf("%w: %w", connic.ErrOutcomeUnknown, context.Canceled), 6},
 		{status(409), 7},
 		{status(422), 7},
@@ -47,6 +53,25 @@ func TestExitStatus(t *testing.T) {
 		}
 		if c.err != nil && cli.ExitStatus(fmt.Errorf("more: %w", c.err)) != c.want {
 			t.Errorf("%T %v, wrapped: not %d", c.err, c.err, c.want)
+		}
+	}
+}
+
+// Several failures have the most careful status.
+func TestSeveral(t *testing.T) {
+	t.Parallel()
+	failed, usage := cli.Failed("1 of 2"), &connic.ArgumentError{Op: "runs.get", Arg: "id", Reason: "is empty"}
+	for _, c := range []struct {
+		errs []error
+		want int
+	}{
+		{[]error{failed, usage}, 1},
+		{[]error{failed, connic.ErrOutcomeUnknown}, 6},
+		{[]error{usage, usage}, 7}, // another one was sent
+		{[]error{usage, usage, usage}, 2},
+	} {
+		if got := cli.ExitStatus(cli.Several(c.errs, 3, io.EOF)); got != c.want {
+			t.Errorf("%v: %d, want %d", c.errs, got, c.want)
 		}
 	}
 }

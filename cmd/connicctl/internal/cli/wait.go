@@ -78,8 +78,7 @@ func (a *App) Command(args ...string) string {
 }
 
 // Failures returns the error of a command that went on after the failures of some
-// of several items. It says each, unless there is one item. Its exit status is
-// that of all of them joined.
+// of several items. It says each, unless there is one item.
 func (a *App) Failures(failed []error, items int) error {
 	switch {
 	case len(failed) == 0:
@@ -90,5 +89,21 @@ func (a *App) Failures(failed []error, items int) error {
 	for _, err := range failed {
 		a.Progress.Say("connicctl: %s", Message(err))
 	}
-	return &ExitError{ExitStatus(errors.Join(failed...)), fmt.Errorf("%d of %d failed", len(failed), items)}
+	return Several(failed, items, fmt.Errorf("%d of %d failed", len(failed), items))
+}
+
+// Several returns an error with the exit status of the failures of several items:
+// that of all of them joined, but that of an unknown outcome if there is one. That of
+// an invalid argument says that nothing was sent, so it is only that of all items.
+func Several(failed []error, items int, err error) error {
+	status := ExitStatus(errors.Join(failed...))
+	for _, f := range failed {
+		if ExitStatus(f) == ExitUnknown {
+			status = ExitUnknown
+		}
+	}
+	if status == ExitUsage && len(failed) < items {
+		status = ExitOther
+	}
+	return &ExitError{status, err}
 }

@@ -82,6 +82,7 @@ func (b *bench) add(ctx context.Context, r *Result) {
 			return
 		}
 		judge := b.ids[r.of.Judge.Name]
+		r.evaluation = b.gate.journal.recall(r.of, judge)
 		a := &asked{result: r, id: r.evaluation.ID, since: r.evaluation.Asked}
 		if a.since.IsZero() {
 			if done := b.ask(ctx, judge, a); done {
@@ -99,7 +100,7 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	r := a.result
 	a.since = time.Now()
 	r.evaluation.Asked = a.since
-	if err := b.gate.journal.note(r.of, r.evaluation); err != nil {
+	if err := b.gate.journal.note(r.of, judge, r.evaluation); err != nil {
 		b.gate.judged(r, nil, fmt.Errorf("not judged, because it cannot be noted down: %w", err))
 		return true
 	}
@@ -118,7 +119,7 @@ func (b *bench) ask(ctx context.Context, judge string, a *asked) (done bool) {
 	default:
 		r.evaluation.Asked = time.Time{}
 	}
-	if failed := b.gate.journal.note(r.of, r.evaluation); failed != nil {
+	if failed := b.gate.journal.note(r.of, judge, r.evaluation); failed != nil {
 		err = errors.Join(err, failed)
 	}
 	if err == nil || ctx.Err() != nil {
@@ -143,7 +144,14 @@ func (b *bench) collect(ctx context.Context, judge string, pending []*asked) {
 	byID := make(map[string]*asked)
 	var ids []string
 	for _, a := range pending {
-		if err := b.identify(ctx, judge, a); err != nil {
+		err := b.identify(ctx, judge, a)
+		if b.gate.again && errors.Is(err, connic.ErrOutcomeUnknown) {
+			if done := b.ask(ctx, judge, a); done {
+				continue
+			}
+			err = b.identify(ctx, judge, a)
+		}
+		if err != nil {
 			if ctx.Err() == nil {
 				b.gate.judged(a.result, nil, err)
 			}

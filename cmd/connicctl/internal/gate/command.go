@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,6 +66,8 @@ With --journal, each request is recorded before it is sent, and the same command
 line resumes what was interrupted or killed: nothing is triggered or judged twice.
 The journal of a gate that is complete is removed, unless --keep is set: then the
 next one reports the same runs, and triggers only cases whose input has changed.
+A gate is not complete if it was interrupted, or could not start, await or judge a
+run.
 Without --journal, Ctrl-C and --timeout cancel the runs in progress.
 
 max_cost counts what completed runs have cost, plus case_cost for each run in
@@ -81,7 +84,7 @@ are canceled when it is exceeded. Evaluations are not included.`,
 	flags.StringVar(&o.outputs, "outputs", "", "append the lines passed, failed, cost and junit to this `file`, such as $GITHUB_OUTPUT")
 	flags.StringVar(&o.journal, "journal", "", "record requests in this `folder`, to resume from there")
 	flags.BoolVar(&o.keep, "keep", false, "keep the journal of a complete gate")
-	flags.BoolVar(&o.resend, "resend-unknown", false, "trigger cases again whose trigger got no response and for which no run is found; they may be billed twice")
+	flags.BoolVar(&o.resend, "resend-unknown", false, "repeat triggers and evaluations that got no response and of which nothing is found; they may be billed twice")
 	return cmd
 }
 
@@ -98,20 +101,36 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		return cli.Usage("the name of the JUnit file has a line break")
 	}
 	suites := make([]*Suite, len(files))
+	named := make(map[string]bool)
 	for i, file := range files {
 		if suites[i], err = loadSuite(file, a.ReadFile); err != nil {
 			return cli.Usage("%w", err)
 		}
+		path, err := filepath.Abs(file)
+		if err != nil {
+			return cli.Usage("%w", err)
+		}
+		if named[path] {
+			return cli.Usage("the file %s is named twice, and would be paid for twice", file)
+		}
+		named[path] = true
 	}
-	client, err := a.Client(ctx, connic.WithTransport(tellBegin))
-	if err != nil {
-		return err
+	client, early := a.Client(ctx, connic.WithTransport(tellBegin))
+	if cli.ExitStatus(early) == cli.ExitUsage {
+		return early
 	}
 	complete := false
 	gates := make([]*gate, len(suites))
 	for i, suite := range suites {
-		j, err := openJournal(journalFile(a, o.journal, files[i]))
-		if err != nil {
+		name := ""
+		if early == nil {
+			name = journalFile(a, o.journal, files[i], suite.Agent)
+		}
+		j, err := openJournal(name)
+		switch {
+		case errors.Is(err, connic.ErrJournalInUse):
+			return err
+		case err != nil:
 			return cli.Usage("%w", err)
 		}
 		defer func() {
@@ -120,15 +139,30 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 			}
 		}()
 		gates[i] = newGate(a, client, suite, j)
-		if gates[i].judges, err = newBench(ctx, gates[i]); err != nil {
-			return err
+		gates[i].before = gates[:i]
+		if early == nil {
+			gates[i].judges, early = newBench(ctx, gates[i])
+		}
+		if cli.ExitStatus(early) == cli.ExitUsage {
+			return early
 		}
 	}
 	reports := make([]*report, len(gates))
 	for i, g := range gates {
+		reports[i] = &report{app: a, suite: g.suite.name, results: g.results, err: errors.New("the gate has not ended")}
+	}
+	if err := o.begin(reports); err != nil {
+		return cli.Usage("%w", err)
+	}
+	for i, g := range gates {
 		a.Progress.Show("gate %s: %d cases for agent %s", g.suite.name, len(g.results), g.suite.Agent)
 		begin := time.Now()
-		ended := g.run(ctx, o.resend)
+		ended := early
+		if early == nil {
+			ended = g.run(ctx, o.resend)
+		} else {
+			g.close(early)
+		}
 		switch {
 		case errors.Is(ended, context.DeadlineExceeded):
 			ended = fmt.Errorf("the time of --timeout is over: %w", ended)
@@ -138,16 +172,16 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 		reports[i] = &report{app: a, suite: g.suite.name, results: g.results, cost: g.runs.Cost, took: time.Since(begin), err: ended}
 	}
 	err = o.write(a, reports)
-	complete = err == nil
+	complete = err == nil && ctx.Err() == nil // who interrupts a gate repeats it
 	unknown := false
 	for _, g := range gates {
 		complete = complete && g.settled()
-		unknown = unknown || slices.ContainsFunc(g.results, func(r *Result) bool { return r.lost && r.RunID == "" })
+		unknown = unknown || slices.ContainsFunc(g.results, func(r *Result) bool { return errors.Is(r.err, connic.ErrOutcomeUnknown) })
 	}
 	if o.journal != "" && !complete {
 		a.Progress.Say("the same command line resumes from %s", o.journal)
 		if unknown {
-			a.Progress.Say("with --resend-unknown, it triggers the cases again of which no run was found")
+			a.Progress.Say("with --resend-unknown, it repeats the requests of which no run or evaluation was found")
 		}
 	}
 	var failed []error
@@ -170,12 +204,21 @@ func run(ctx context.Context, a *cli.App, files []string, o options) (err error)
 	case err != nil:
 		a.Progress.Say("connicctl: %s", cli.Message(err))
 	}
-	return a.Failures(failed, len(reports))
+	err = a.Failures(failed, len(reports))
+	var causes []error
+	cases := 0
+	for _, r := range reports {
+		causes, cases = append(causes, r.causes()...), cases+len(r.results)
+	}
+	if len(causes) > 0 {
+		return cli.Several(causes, cases, err)
+	}
+	return err
 }
 
-// journalFile returns the file for the journal of a file of cases: another one in
-// another project or environment. It is "" without a folder.
-func journalFile(a *cli.App, folder, file string) string {
+// journalFile returns the file for the journal of a file of cases: another one for
+// another agent, project or environment. It is "" without a folder.
+func journalFile(a *cli.App, folder, file, agent string) string {
 	if folder == "" {
 		return ""
 	}
@@ -183,21 +226,44 @@ func journalFile(a *cli.App, folder, file string) string {
 	if found, err := a.Settings(); err == nil { // there is a client
 		project, url = found.Project.Project, found.URL
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, a.EnvironmentID(), filepath.ToSlash(filepath.Clean(file))}, "\n")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{url, project, a.EnvironmentID(), agent, filepath.ToSlash(filepath.Clean(file))}, "\n")))
 	return filepath.Join(folder, filepath.Base(file)+"-"+hex.EncodeToString(sum[:8])+".jsonl")
+}
+
+// begin checks that the reports can be written, before anything is paid for. If the
+// process dies, the JUnit file is not that of an earlier gate.
+func (o *options) begin(reports []*report) error {
+	for _, name := range []string{o.summary, o.outputs} {
+		if name != "" {
+			if err := appendFile(name, func(io.Writer) error { return nil }); err != nil {
+				return err
+			}
+		}
+	}
+	info, err := os.Stat(o.junit)
+	if o.junit == "" || err == nil && !info.Mode().IsRegular() && !info.IsDir() { // a pipe takes one report
+		return nil
+	}
+	return o.saveJUnit(reports)
+}
+
+func (o *options) saveJUnit(reports []*report) error {
+	suites := junit.Testsuites{Name: "connicctl gate"}
+	for _, r := range reports {
+		suites.AddSuite(r.testsuite())
+	}
+	return cli.Save(o.junit, 0o644, suites.WriteXML) // others read it
 }
 
 // write writes the reports.
 func (o *options) write(a *cli.App, reports []*report) error {
 	var all []*Result
 	var total connic.Sums
-	suites := junit.Testsuites{Name: "connicctl gate"}
 	for _, r := range reports {
 		all = append(all, r.results...)
 		for _, sum := range r.cost {
 			total = total.Add(sum)
 		}
-		suites.AddSuite(r.testsuite())
 	}
 	err := cli.List(a, func(yield func(*Result, error) bool) {
 		for _, x := range all {
@@ -209,24 +275,26 @@ func (o *options) write(a *cli.App, reports []*report) error {
 	for _, r := range reports {
 		r.explain(err != nil)
 	}
-	file := func(what, name string, write func(string, func(io.Writer) error) error, content func(io.Writer) error) {
+	file := func(what, name string, content func(io.Writer) error) {
 		if name == "" {
 			return
 		}
-		if failed := write(name, content); failed != nil {
+		if failed := appendFile(name, content); failed != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", what, failed))
 		}
 	}
-	file("the JUnit file", o.junit, func(name string, write func(io.Writer) error) error {
-		return cli.Save(name, 0o644, write) // others read it
-	}, suites.WriteXML)
-	file("the summary", o.summary, appendFile, func(w io.Writer) (err error) {
+	if o.junit != "" {
+		if failed := o.saveJUnit(reports); failed != nil {
+			err = errors.Join(err, fmt.Errorf("the JUnit file: %w", failed))
+		}
+	}
+	file("the summary", o.summary, func(w io.Writer) (err error) {
 		for _, r := range reports {
 			err = errors.Join(err, r.summary(w))
 		}
 		return err
 	})
-	file("the outputs", o.outputs, appendFile, func(w io.Writer) error {
+	file("the outputs", o.outputs, func(w io.Writer) error {
 		passed := count(all, Passed)
 		_, err := fmt.Fprintf(w, "passed=%d\nfailed=%d\ncost=%s\njunit=%s\n", passed, len(all)-passed, a.Line(total.String()), o.junit)
 		return err

@@ -21,7 +21,7 @@ type Expectation struct {
 	// Status is the final status of the run. The default is "completed".
 	Status string `json:"status"`
 	// Equals is the whole output, without surrounding white space.
-	Equals *string `json:"equals"`
+	Equals exact `json:"equals"`
 	// Contains, NotContains and Matches are one or several strings. Matches are
 	// regular expressions.
 	Contains    texts `json:"contains"`
@@ -35,6 +35,21 @@ type Expectation struct {
 	paths    map[string]*jsonpath.Path
 }
 
+// An exact is a string, which may be empty, or none.
+type exact struct {
+	text string
+	set  bool
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It refuses null, which a YAML key
+// without a value is: nothing would be checked.
+func (e *exact) UnmarshalJSON(raw []byte) error {
+	if e.set = string(raw) != "null"; !e.set || json.Unmarshal(raw, &e.text) != nil {
+		return errors.New("equals is not a text: put it in quotes")
+	}
+	return nil
+}
+
 // texts is a string or a list of strings.
 type texts []string
 
@@ -46,8 +61,8 @@ func (t *texts) UnmarshalJSON(raw []byte) error {
 		return nil
 	}
 	var several []string
-	if err := json.Unmarshal(raw, &several); err != nil {
-		return errors.New("it is neither a text nor a list of texts")
+	if err := json.Unmarshal(raw, &several); err != nil || len(several) == 0 {
+		return errors.New("what is expected is neither a text nor a list of texts: put numbers in quotes")
 	}
 	*t = several
 	return nil
@@ -68,6 +83,9 @@ func (e *Expectation) compile() error {
 			return err
 		}
 		e.patterns = append(e.patterns, p)
+	}
+	if e.JSON != nil && len(e.JSON) == 0 {
+		return errors.New("json has no path")
 	}
 	e.paths = make(map[string]*jsonpath.Path, len(e.JSON))
 	for path := range e.JSON {
@@ -98,8 +116,8 @@ func (e *Expectation) check(run *connic.Run) string {
 		return fmt.Sprintf("it ended %s, not %s", run.Status, want)
 	}
 	output := run.Output
-	if e.Equals != nil && strings.TrimSpace(output) != strings.TrimSpace(*e.Equals) {
-		return fmt.Sprintf("the output is %s, not %s", quote(output), quote(*e.Equals))
+	if e.Equals.set && strings.TrimSpace(output) != strings.TrimSpace(e.Equals.text) {
+		return fmt.Sprintf("the output is %s, not %s", quote(output), quote(e.Equals.text))
 	}
 	for _, part := range e.Contains {
 		if !strings.Contains(output, part) {

@@ -93,6 +93,11 @@ func (g *gate) match(wanted map[string]bool, runs map[string][]*connic.Run, foun
 	for _, id := range g.found {
 		taken[id] = true
 	}
+	for _, before := range g.before {
+		for _, r := range before.results {
+			taken[r.RunID] = true
+		}
+	}
 	missing, flying := make(map[string][]*Result), make(map[string]bool)
 	g.mu.Lock()
 	for _, r := range g.results {

@@ -46,7 +46,7 @@ type Result struct {
 	evaluation evaluation
 	marker     string // of the trigger, if the suite has markers
 	lost       bool   // the trigger got no response
-	pending    bool   // the run, or its evaluation, is in progress
+	pending    bool   // another process can get a verdict
 }
 
 // A gate runs the cases of a suite.
@@ -58,6 +58,8 @@ type gate struct {
 	judges  *bench
 	stop    context.CancelCauseFunc
 	found   map[string]string // runs by the keys of their cases; belongs to find
+	before  []*gate           // those of the same command that have ended
+	again   bool              // requests without a response are repeated
 
 	mu      sync.Mutex
 	results []*Result
@@ -69,7 +71,7 @@ type gate struct {
 func newGate(a *cli.App, client *connic.Client, suite *Suite, j *journal) *gate {
 	g := &gate{app: a, client: client, suite: suite, journal: j, byKey: make(map[string]*Result), found: make(map[string]string)}
 	for _, c := range suite.Cases {
-		r := &Result{Suite: suite.name, Name: c.Name, of: c, evaluation: j.recall(c)}
+		r := &Result{Suite: suite.name, Name: c.Name, of: c}
 		if suite.Marker != "" {
 			r.marker = rand.Text()
 		}
@@ -82,9 +84,10 @@ func newGate(a *cli.App, client *connic.Client, suite *Suite, j *journal) *gate 
 var errCost = errors.New("the bound on the cost is reached")
 
 // run triggers the runs of all cases, collects them as they end, and has them
-// judged. With again, triggers without a response are sent again if no run is
-// found. When ctx ends it returns with what is known. The error says why.
+// judged. With again, requests without a response are sent again if nothing is
+// found of them. When ctx ends it returns with what is known. The error says why.
 func (g *gate) run(ctx context.Context, again bool) (err error) {
+	g.again = again
 	ctx, g.stop = context.WithCancelCause(ctx)
 	defer g.stop(nil)
 	opts := []connic.BulkOption{
@@ -161,7 +164,7 @@ func (g *gate) collect(ctx context.Context, r *Result, run *connic.Run, err erro
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r.Verdict, r.Why, r.err = Errored, cli.Message(err), err
-	r.pending = run != nil && !errors.Is(err, connic.ErrNotFound) // the wait has failed
+	r.pending = run == nil || !errors.Is(err, connic.ErrNotFound) // not if the run has gone
 	if errors.As(err, new(*connic.LimitError)) && run == nil {    // there is too little time for the quota
 		r.Verdict = Skipped
 	}
@@ -196,7 +199,7 @@ func (g *gate) finish(ctx context.Context, r *Result, run *connic.Run) {
 // judged handles a verdict.
 func (g *gate) judged(r *Result, e *connic.Evaluation, err error) {
 	g.mu.Lock()
-	r.pending = false
+	r.pending = err != nil && !errors.Is(err, connic.ErrNotFound) // another process can have the run judged
 	r.Evaluation = e
 	switch {
 	case err != nil:

@@ -123,22 +123,22 @@ func (j *journal) inputs() map[string]connic.JournalRecord {
 	return all
 }
 
-// recall returns what is recorded about the evaluation of a case.
-func (j *journal) recall(c *Case) (e evaluation) {
+// recall returns what is recorded about the evaluation of a case by a judge.
+func (j *journal) recall(c *Case, judge string) (e evaluation) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_ = json.Unmarshal([]byte(j.records[forEvaluation+c.key]), &e) // nothing, or what note wrote
+	_ = json.Unmarshal([]byte(j.records[forEvaluation+c.key+" by "+judge]), &e) // nothing, or what note wrote
 	return e
 }
 
-// note records what is known about the evaluation of a case. It returns once that
-// is on disk.
-func (j *journal) note(c *Case, e evaluation) error {
+// note records what is known about the evaluation of a case by a judge. It returns
+// once that is on disk.
+func (j *journal) note(c *Case, judge string, e evaluation) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	return j.Put(context.Background(), map[string]string{forEvaluation + c.key: string(text)})
+	return j.Put(context.Background(), map[string]string{forEvaluation + c.key + " by " + judge: string(text)})
 }
 
 // finish closes the file, and removes it if nothing is left to collect.

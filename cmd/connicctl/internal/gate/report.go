@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"os"
 	"strings"
@@ -67,7 +66,15 @@ func (r *report) failure() error {
 	if r.err == nil && count(r.results, Passed) == len(r.results) {
 		return nil
 	}
-	var causes []error
+	causes := r.causes()
+	if len(causes) == 0 {
+		return cli.Failed("%s: %s", r.suite, r.verdict())
+	}
+	return cli.Several(causes, len(r.results), fmt.Errorf("%s: %s", r.suite, r.verdict()))
+}
+
+// causes returns what kept cases from a verdict.
+func (r *report) causes() (causes []error) {
 	if r.err != nil && !errors.Is(r.err, errCost) {
 		causes = append(causes, r.err)
 	}
@@ -76,10 +83,7 @@ func (r *report) failure() error {
 			causes = append(causes, x.err)
 		}
 	}
-	if len(causes) == 0 {
-		return cli.Failed("%s: %s", r.suite, r.verdict())
-	}
-	return &cli.ExitError{Status: cli.ExitStatus(errors.Join(causes...)), Err: fmt.Errorf("%s: %s", r.suite, r.verdict())}
+	return causes
 }
 
 func duration(r *Result) string {
@@ -178,9 +182,8 @@ func (r *report) summary(out io.Writer) error {
 // markdown escapes text so that it is displayed literally: as no link, image,
 // HTML or table cell.
 func (r *report) markdown(s string) string {
-	s = html.EscapeString(r.app.Line(strings.TrimSpace(s)))
-	return strings.NewReplacer("|", "&#124;", "`", "&#96;", "*", "&#42;", "_", "&#95;", "[", "&#91;", "]", "&#93;",
-		"\\", "&#92;", "@", "&#64;", "#", "&#35;", "~", "&#126;", "://", "&#58;//", "!", "&#33;").Replace(s)
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "$", "&#36;", "www.", "www&#46;", "|", "&#124;", "`", "&#96;", "*", "&#42;", "_", "&#95;", "[", "&#91;", "]", "&#93;",
+		"\\", "&#92;", "@", "&#64;", "#", "&#35;", "~", "&#126;", "://", "&#58;//", "!", "&#33;").Replace(r.app.Line(strings.TrimSpace(s)))
 }
 
 // testsuite returns the report for JUnit XML.
@@ -202,9 +205,7 @@ func (r *report) testsuite() junit.Testsuite {
 		case Passed:
 		case Failed:
 			c.Failure = result
-		case Skipped:
-			c.Skipped = result
-		default:
+		default: // also if it was not started: builds take what is skipped for good
 			c.Error = result
 		}
 		suite.AddTestcase(c)

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"mime"
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/internal/mask"
@@ -105,6 +107,12 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 			return nil, err
 		}
 	}
+	if !utf8.Valid(raw) { // the decoder would replace it
+		return nil, errors.New("it is not valid UTF-8")
+	}
+	if err := unique(json.NewDecoder(bytes.NewReader(raw)), true); err != nil {
+		return nil, err
+	}
 	// Decode the cases one by one, so that an error can name the case.
 	var shell struct {
 		Suite
@@ -118,6 +126,10 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 	names := make(map[string]bool)
 	for i, raw := range shell.Cases {
 		c := new(Case)
+		var named struct {
+			Name string `json:"name"`
+		}
+		_ = json.Unmarshal(raw, &named) // for the error, which may come before the name
 		err := strict(raw, c)
 		if err == nil {
 			err = c.prepare(suite, folder)
@@ -126,7 +138,7 @@ func parseSuite(raw []byte, isJSON bool, folder string) (*Suite, error) {
 			err = errors.New("another case has the same name")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("case %d (%s): %w", i+1, c.Name, err)
+			return nil, fmt.Errorf("case %d (%s): %w", i+1, named.Name, err)
 		}
 		names[c.Name] = true
 		suite.Cases = append(suite.Cases, c)
@@ -247,11 +259,54 @@ func strict(raw []byte, v any) error {
 	return nil
 }
 
+// unique reads a value, and refuses an object with a name twice: the decoder would
+// drop what was expected first. With fold, it takes names for the same if the
+// decoder does, which ignores their case.
+func unique(d *json.Decoder, fold bool) error {
+	token, err := d.Token()
+	open, ok := token.(json.Delim)
+	if err != nil || !ok {
+		return err
+	}
+	names := make(map[string]bool)
+	for d.More() {
+		inner := fold
+		if open == '{' {
+			token, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name := token.(string)
+			if fold {
+				name = strings.ToLower(name)
+			}
+			if names[name] {
+				return fmt.Errorf("the key %q is there twice", token)
+			}
+			names[name] = true
+			inner = fold && name != "payload" && name != "json" // whose names are those of others
+		}
+		if err := unique(d, inner); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
+}
+
 // yamlToJSON converts a YAML document to JSON. Anything that looks like a date
 // remains a string.
 func yamlToJSON(raw []byte) ([]byte, error) {
-	var node yaml.Node
-	if err := yaml.Unmarshal(raw, &node); err != nil {
+	var node, more yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	if err := d.Decode(&node); errors.Is(err, io.EOF) {
+		return []byte("null"), nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := d.Decode(&more); err == nil {
+		return nil, errors.New("there is a second document, whose cases would not be run: put it in a file of its own")
+	} else if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	textualDates(&node)

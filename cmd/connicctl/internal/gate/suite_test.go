@@ -92,10 +92,37 @@ func TestBadSuites(t *testing.T) {
 		"agent: a\nagent: b\ncases: [{name: n, message: m}]":                          "already defined",
 		"agent: a\nmarker: x\ncases: [{name: n, payload: {x: 1}}]":                    "the marker",
 		"agent: [a": "yaml",
+		"agent: a\ncases: [{name: n, message: m, expect: {contains: []}}]":              "neither a text nor",
+		"agent: a\ncases: [{name: n, message: m, expect: {contains: 30}}]":              "case 1 (n): what is expected is neither a text nor a list of texts: put numbers in quotes",
+		"agent: a\ncases: [{name: n, message: m, expect: {equals: }}]":                  "equals is not a text",
+		"agent: a\ncases: [{name: n, message: m, expect: {json: {}}}]":                  "no path",
+		"agent: a\ncases: [{name: n, message: m}]\n---\ncases: [{name: o, message: m}]": "second document",
+		"agent: a\ncases: [{name: n, message: m}]\n--- [":                               "yaml",
 	} {
 		if _, err := parseSuite([]byte(suite), false, t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", suite, err, want)
 		}
+	}
+}
+
+// A key that is there twice would hide what was expected first.
+func TestTwiceInJSON(t *testing.T) {
+	t.Parallel()
+	for _, suite := range []string{
+		`{"agent": "a", "cases": [{"name": "n", "message": "m", "expect": {"contains": "x", "contains": "y"}}]}`,
+		`{"agent": "a", "cases": [{"name": "n", "message": "m"}], "cases": [{"name": "o", "message": "m"}]}`,
+		`{"agent": "a", "cases": [{"name": "n", "message": "m"}], "Cases": [{"name": "o", "message": "m"}]}`,
+		`{"agent": "a", "cases": [{"name": "n", "payload": {"x": 1, "x": 2}}]}`,
+	} {
+		if _, err := parseSuite([]byte(suite), true, ""); err == nil || !strings.Contains(err.Error(), "twice") {
+			t.Errorf("%s: got %v", suite, err)
+		}
+	}
+	if _, err := parseSuite([]byte(`{"agent": "a", "cases": [{"name": "n", "payload": {"x": 1, "X": 2}}]}`), true, ""); err != nil {
+		t.Error(err)
+	}
+	if _, err := parseSuite([]byte("{\"agent\": \"a\", \"cases\": [{\"name\": \"n\", \"message\": \"\xff\"}]}"), true, ""); err == nil {
+		t.Error("a message that is not UTF-8 is sent")
 	}
 }
 
@@ -122,7 +149,7 @@ func TestFilesOfACase(t *testing.T) {
 // hostile calls f with a report of an agent that says what others would obey.
 func hostile(t *testing.T, f func(*report), args ...string) clitest.Result {
 	t.Helper()
-	output := "fine ##[add-mask]fine ###vso[task.setvariable variable=PATH]x\n::set-output name=x::y\x1b[2J\x00]]>\ufffe\u202e<img src=x onerror=alert(1)> | `x` ![i](https://evil.example/p.png) @everyone"
+	output := "fine ##[add-mask]fine ###vso[task.setvariable variable=PATH]x\n::set-output name=x::y\x1b[2J\x00]]>\ufffe\u202e<img src=x onerror=alert(1)> | `x` ![i](https://evil.example/p.png) www.evil.example @everyone"
 	run := &connic.Run{ID: "run-1", Status: connic.RunCompleted, Output: output, DurationMS: 1200, Currency: connic.EUR}
 	fake := connictest.New(t)
 	p := clitest.New(t, fake, func(a *cli.App) *cobra.Command {
@@ -168,7 +195,10 @@ func TestHostileSummary(t *testing.T) {
 	t.Parallel()
 	var got string
 	hostile(t, func(r *report) { got = write(t, r.summary) })
-	for _, bad := range []string{"<img", "![", "](", "`x", "| `", "https://", "@everyone", "\x1b"} {
+	if !strings.Contains(got, "&lt;img src=x") || strings.Contains(got, "&&#35;") {
+		t.Errorf("the summary is not what was said:\n%s", got)
+	}
+	for _, bad := range []string{"<img", "![", "](", "`x", "| `", "https://", "www.", "@everyone", "\x1b"} {
 		if strings.Contains(got, bad) {
 			t.Errorf("the summary contains %q:\n%s", bad, got)
 		}
@@ -217,10 +247,10 @@ func TestJUnit(t *testing.T) {
 		t.Fatalf("%v\n%s", err, raw)
 	}
 	s := got.Suite
-	if s.Tests != 4 || s.Failures != 1 || s.Errors != 1 || s.Skipped != 1 || len(s.Cases) != 4 {
+	if s.Tests != 4 || s.Failures != 1 || s.Errors != 2 || s.Skipped != 0 || len(s.Cases) != 4 {
 		t.Fatalf("got %+v", s)
 	}
-	if s.Cases[0].Failure == nil || s.Cases[1].Failure != nil || s.Cases[2].Skipped == nil || s.Cases[3].Error == nil {
+	if s.Cases[0].Failure == nil || s.Cases[1].Failure != nil || s.Cases[2].Error == nil || s.Cases[3].Error == nil {
 		t.Errorf("got %+v", s.Cases)
 	}
 	if !strings.Contains(s.Cases[1].Out, "]]>") || !strings.HasPrefix(s.Cases[1].Out, "fine ##[add-mask]fine ###vso[task.setvariable variable=PATH]x\n::set") {

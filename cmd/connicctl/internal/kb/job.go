@@ -105,10 +105,10 @@ func (j *job) run(ctx context.Context) error {
 }
 
 func (j *job) uploadAll(ctx context.Context) error {
-	sent := make(map[string]*file) // by path
+	sent := make(map[string]*file) // by the id of the entry: a path may have characters that a key may not
 	begun := make([]record, len(j.upload))
 	for i, f := range j.upload {
-		sent[f.path] = f
+		sent[entryID(f.path)] = f
 		begun[i] = record{Path: f.path}
 	}
 	// From here on the entries may exist, whatever happens to this process.
@@ -128,21 +128,21 @@ func (j *job) uploadAll(ctx context.Context) error {
 				mu.Lock()
 				unread[f.path] = err
 				mu.Unlock()
-			case !yield(f.path, d):
+			case !yield(entryID(f.path), d):
 				return
 			}
 		}
 	}
 	for r, err := range j.client.Knowledge.UploadAll(ctx, docs, nil) {
+		f := sent[r.Key]
 		switch {
-		case r.Key == "":
+		case f == nil:
 			j.stop = err
 		case err != nil && ctx.Err() != nil: // it is uploaded the next time
 			j.stop = cmp.Or(j.stop, ctx.Err())
 		case err != nil:
-			j.fail(r.Key, err)
+			j.fail(f.path, err)
 		default:
-			f := sent[r.Key]
 			j.uploaded++
 			jobID := r.Value.JobID
 			switch {
@@ -154,7 +154,7 @@ func (j *job) uploadAll(ctx context.Context) error {
 			j.changed(f.path, "uploaded", nil)
 			if r.Value.Status == connic.JobFailed {
 				j.fail(f.path, cli.Failed("the ingestion failed"))
-			} else if err := j.state.note(record{Path: f.path, SHA256: f.sha256, JobID: jobID}); err != nil {
+			} else if err := j.state.note(record{Path: f.path, SHA256: j.sent(f), JobID: jobID}); err != nil {
 				return err
 			}
 		}
@@ -169,6 +169,16 @@ func (j *job) uploadAll(ctx context.Context) error {
 		j.stop = cmp.Or(j.stop, ctx.Err())
 	}
 	return nil
+}
+
+// sent returns the hash of what was uploaded, or "" if the file has changed since
+// the scan: then it is uploaded again the next time, also if it changes back.
+func (j *job) sent(f *file) string {
+	info, err := fs.Stat(j.fsys, f.path)
+	if err != nil || info.Size() != f.size || !info.ModTime().Equal(f.modified) {
+		return ""
+	}
+	return f.sha256
 }
 
 // document returns the upload of a file.

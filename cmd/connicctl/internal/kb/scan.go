@@ -10,15 +10,17 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
 // A file is a file that can be uploaded.
 type file struct {
-	path   string // slash-separated, relative to the folder
-	size   int64
-	sha256 string
-	text   bool // it can be uploaded as text
+	path     string // slash-separated, relative to the folder
+	size     int64
+	modified time.Time // before it was read
+	sha256   string
+	text     bool // it can be uploaded as text
 }
 
 // A folder is the result of a scan.
@@ -107,6 +109,11 @@ func (f *file) hash(fsys fs.FS) (blank bool, err error) {
 		return false, err
 	}
 	defer func() { _ = r.Close() }() // opened for reading only
+	info, err := r.Stat()
+	if err != nil {
+		return false, err
+	}
+	f.modified = info.ModTime()
 	h := sha256.New()
 	block := make([]byte, 64<<10)
 	blank = true

@@ -54,6 +54,8 @@ func openState(name string, where place, dry bool) (*state, error) {
 	switch err := file.Open(context.Background()); {
 	case errors.Is(err, connic.ErrJournalInUse):
 		return nil, err
+	case errors.As(err, new(*fs.PathError)):
+		return nil, fmt.Errorf("the state file cannot be used, name another one with --state: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("the state file is none of this version: %w; without it, the entries in the service are asked", err)
 	}
@@ -79,6 +81,9 @@ func (s *state) read() error {
 		}
 		return bad == nil
 	})
+	if s.fresh { // its first call has died: what is there has to be asked
+		clear(s.known)
+	}
 	switch err = errors.Join(err, bad); {
 	case err != nil, s.fresh, was == s.where:
 		return err

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/connic-go/connic"
 	"github.com/connic-go/connic/cmd/connicctl/internal/cli"
 	"github.com/spf13/cobra"
 )
@@ -96,7 +97,10 @@ func mirror(ctx context.Context, a *cli.App, fsys fs.FS, o options) (err error) 
 	}
 	fsys = interruptible{fsys, ctx}
 	j := &job{client: client, where: place{environment, o.namespace}, fsys: fsys, app: a, changes: make(map[string]*change)}
-	if j.state, err = openState(o.state, j.where, o.dry); err != nil {
+	switch j.state, err = openState(o.state, j.where, o.dry); {
+	case errors.Is(err, connic.ErrJournalInUse):
+		return err
+	case err != nil:
 		return cli.Usage("%w", err)
 	}
 	defer func() { _ = j.state.close() }() // what it has is on disk
@@ -175,7 +179,7 @@ func (j *job) failure() error {
 	if len(j.failed) == 0 {
 		return nil
 	}
-	return &cli.ExitError{Status: cli.ExitStatus(errors.Join(j.failed...)), Err: fmt.Errorf("%d files failed", len(j.failed))}
+	return cli.Several(j.failed, j.uploaded+j.deleted+len(j.failed), fmt.Errorf("%d files failed", len(j.failed)))
 }
 
 // tell lists what is left out and what cannot be read.
