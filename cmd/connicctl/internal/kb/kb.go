@@ -78,7 +78,7 @@ func first[T any](n int, items iter.Seq2[T, error]) iter.Seq2[T, error] {
 func columns(a *cli.App) []cli.Column[*connic.Entry] {
 	return []cli.Column[*connic.Entry]{
 		{Name: "namespace", Value: func(e *connic.Entry) string { return e.Namespace }},
-		{Name: "id", Value: func(e *connic.Entry) string { return e.EntryID }},
+		{Name: "id", Value: func(e *connic.Entry) string { return e.EntryID }, Whole: true},
 		{Name: "source", Value: func(e *connic.Entry) string { return e.Source }},
 		{Name: "chunks", Value: func(e *connic.Entry) string {
 			if e.ChunkCount == 0 {
@@ -157,7 +157,7 @@ environment without --env.`,
 			},
 				cli.Column[*connic.Match]{Name: "score", Value: func(m *connic.Match) string { return strconv.FormatFloat(m.Score, 'f', 2, 64) }},
 				cli.Column[*connic.Match]{Name: "namespace", Value: func(m *connic.Match) string { return m.Namespace }},
-				cli.Column[*connic.Match]{Name: "id", Value: func(m *connic.Match) string { return m.EntryID }},
+				cli.Column[*connic.Match]{Name: "id", Value: func(m *connic.Match) string { return m.EntryID }, Whole: true},
 				cli.Column[*connic.Match]{Name: "content", Value: func(m *connic.Match) string { return m.Content }})
 		},
 	}
