@@ -56,7 +56,7 @@ type AgentListParams struct {
 	Limit, Offset int
 }
 
-func (s *AgentsService) listing(p *AgentListParams) listing[Agent] {
+func agentListing(s *AgentsService, p *AgentListParams) listing[Agent] {
 	if p == nil {
 		p = new(AgentListParams)
 	}
@@ -74,7 +74,7 @@ func (s *AgentsService) listing(p *AgentListParams) listing[Agent] {
 //	Access: agents read
 //	Status: assumed
 func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...RequestOption) (*Page[Agent], error) {
-	return s.listing(p).page(ctx, opts)
+	return agentListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the agents, starting at the given offset. Agents may be
@@ -86,7 +86,7 @@ func (s *AgentsService) List(ctx context.Context, p *AgentListParams, opts ...Re
 //	Access: agents read
 //	Status: assumed
 func (s *AgentsService) All(ctx context.Context, p *AgentListParams, opts ...RequestOption) iter.Seq2[*Agent, error] {
-	return s.listing(p).all(ctx, opts)
+	return agentListing(s, p).all(ctx, opts)
 }
 
 // Get returns the agent with the given name in the client's environment, if the

@@ -148,7 +148,7 @@ type ApprovalListParams struct {
 	Limit, Offset int
 }
 
-func (s *ApprovalsService) listing(p *ApprovalListParams) listing[Approval] {
+func approvalListing(s *ApprovalsService, p *ApprovalListParams) listing[Approval] {
 	if p == nil {
 		p = new(ApprovalListParams)
 	}
@@ -171,7 +171,7 @@ func (s *ApprovalsService) listing(p *ApprovalListParams) listing[Approval] {
 //	Access: approvals read
 //	Status: assumed
 func (s *ApprovalsService) List(ctx context.Context, p *ApprovalListParams, opts ...RequestOption) (*Page[Approval], error) {
-	return s.listing(p).page(ctx, opts)
+	return approvalListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the approvals, starting at the given offset. Approvals may
@@ -184,7 +184,7 @@ func (s *ApprovalsService) List(ctx context.Context, p *ApprovalListParams, opts
 //	Access: approvals read
 //	Status: assumed
 func (s *ApprovalsService) All(ctx context.Context, p *ApprovalListParams, opts ...RequestOption) iter.Seq2[*Approval, error] {
-	return s.listing(p).all(ctx, opts)
+	return approvalListing(s, p).all(ctx, opts)
 }
 
 // ForRun returns the approvals of a run, pending and decided, oldest first. It
@@ -194,11 +194,11 @@ func (s *ApprovalsService) All(ctx context.Context, p *ApprovalListParams, opts 
 //	Access: approvals read
 //	Status: assumed
 func (s *ApprovalsService) ForRun(ctx context.Context, runID string, opts ...RequestOption) ([]*Approval, error) {
-	l := s.listing(&ApprovalListParams{RunID: runID, Limit: pageLimit})
+	l := approvalListing(s, &ApprovalListParams{RunID: runID, Limit: pageLimit})
 	if reason := checkFilled(runID); reason != "" {
 		return nil, &ArgumentError{Op: api.Table[api.ApprovalsList].Name, Arg: "run id", Reason: reason}
 	}
-	return s.collect(ctx, l, opts, func(a *Approval) bool { return a.RunID == runID })
+	return collectApprovals(ctx, s, l, opts, func(a *Approval) bool { return a.RunID == runID })
 }
 
 // maxApprovals limits how much of the list is read for the pending ones.
@@ -206,7 +206,7 @@ const maxApprovals = 1000
 
 // collect returns the approvals of a list that suit, oldest first. The service
 // may ignore the filters of the request.
-func (s *ApprovalsService) collect(ctx context.Context, l listing[Approval], opts []RequestOption, suits func(*Approval) bool) ([]*Approval, error) {
+func collectApprovals(ctx context.Context, s *ApprovalsService, l listing[Approval], opts []RequestOption, suits func(*Approval) bool) ([]*Approval, error) {
 	var found []*Approval
 	left := maxApprovals
 	err := l.walk(ctx, list.NewWalk(l.id, list.Position{}), opts, func(a *Approval) bool {

@@ -26,7 +26,7 @@ func (s *ApprovalsService) resume(a *Approval) {
 }
 
 // waiter returns the waiter for approvals.
-func (s *ApprovalsService) waiter(conf *waitConfig) *waiter[Approval] {
+func approvalWaiter(s *ApprovalsService, conf *waitConfig) *waiter[Approval] {
 	return newWaiter(s.scope(), conf, "", (*Approval).failure, watch.Kind[Approval]{
 		Name: "approval",
 		ID:   func(a *Approval) string { return a.ID },
@@ -38,7 +38,7 @@ func (s *ApprovalsService) waiter(conf *waitConfig) *waiter[Approval] {
 			return do(ctx, s.scope(), request{op: api.ApprovalsGet, id: id, lane: LanePoll}, decodeInto[Approval], conf.asked(a))
 		},
 		List: func([]*Approval) func(context.Context, watch.Position, watch.Ask) (watch.Page[Approval], error) {
-			return pages(conf, s.listing(&ApprovalListParams{Limit: pageLimit}))
+			return pages(conf, approvalListing(s, &ApprovalListParams{Limit: pageLimit}))
 		},
 		Copy: (*Approval).clone,
 	})
@@ -67,7 +67,7 @@ func (a *Approval) failure() error {
 //	Status: assumed
 func (s *ApprovalsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Approval, error) {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf).one(ctx, "approvals.wait", id, &Approval{ID: id})
+	return approvalWaiter(s, &conf).one(ctx, "approvals.wait", id, &Approval{ID: id})
 }
 
 // queue is what is pending, as one poll shows it.
@@ -98,7 +98,7 @@ func (s *ApprovalsService) Follow(ctx context.Context, p *ApprovalListParams, op
 	}
 	conf := newWaitConfig(opts)
 	return func(yield func(*Approval, error) bool) {
-		w := s.queue(&conf, &own)
+		w := approvalQueue(s, &conf, &own)
 		if err := w.check(ctx, "approvals.follow"); err != nil {
 			yield(nil, err)
 			return
@@ -138,15 +138,15 @@ func (s *ApprovalsService) Follow(ctx context.Context, p *ApprovalListParams, op
 }
 
 // queue returns the waiter for the pending approvals that p selects.
-func (s *ApprovalsService) queue(conf *waitConfig, p *ApprovalListParams) *waiter[queue] {
-	l := s.listing(p)
+func approvalQueue(s *ApprovalsService, conf *waitConfig, p *ApprovalListParams) *waiter[queue] {
+	l := approvalListing(s, p)
 	l.request.lane = LanePoll
 	return newWaiter(s.scope(), conf, string(l.request.query), func(*queue) error { return nil }, watch.Kind[queue]{
 		Name:  "approvals",
 		ID:    func(*queue) string { return queueID },
 		State: func(*queue) watch.State { return watch.State{Status: string(ApprovalPending), Pause: true} },
 		Get: func(ctx context.Context, _ string, a watch.Ask) (*queue, error) {
-			pending, err := s.collect(ctx, l, conf.asked(a), func(a *Approval) bool {
+			pending, err := collectApprovals(ctx, s, l, conf.asked(a), func(a *Approval) bool {
 				return a.Status == ApprovalPending && (p.RunID == "" || p.RunID == a.RunID)
 			})
 			return &queue{pending}, err
@@ -271,9 +271,9 @@ func (p *pauses) find(ctx context.Context, runID string, r *pause) {
 		r.skip--
 		return
 	}
-	l := p.service.listing(&ApprovalListParams{Status: ApprovalPending, RunID: runID, Limit: pageLimit})
+	l := approvalListing(p.service, &ApprovalListParams{Status: ApprovalPending, RunID: runID, Limit: pageLimit})
 	l.request.lane = LanePoll
-	found, err := p.service.collect(ctx, l, alongside(p.conf.request), func(a *Approval) bool {
+	found, err := collectApprovals(ctx, p.service, l, alongside(p.conf.request), func(a *Approval) bool {
 		return a.RunID == runID && a.Status == ApprovalPending && !p.decided[a.ID]
 	})
 	switch v := verdict(err, 0); {

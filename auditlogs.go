@@ -62,7 +62,7 @@ type AuditLogListParams struct {
 	Limit, Offset int
 }
 
-func (s *AuditLogsService) listing(p *AuditLogListParams) listing[AuditEntry] {
+func auditListing(s *AuditLogsService, p *AuditLogListParams) listing[AuditEntry] {
 	if p == nil {
 		p = new(AuditLogListParams)
 	}
@@ -89,7 +89,7 @@ func (s *AuditLogsService) listing(p *AuditLogListParams) listing[AuditEntry] {
 //	Access: audit-logs read
 //	Status: assumed
 func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) (*Page[AuditEntry], error) {
-	return s.listing(p).page(ctx, opts)
+	return auditListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the audit log, newest first, starting at the given offset.
@@ -102,7 +102,7 @@ func (s *AuditLogsService) List(ctx context.Context, p *AuditLogListParams, opts
 //	Access: audit-logs read
 //	Status: assumed
 func (s *AuditLogsService) All(ctx context.Context, p *AuditLogListParams, opts ...RequestOption) iter.Seq2[*AuditEntry, error] {
-	return s.listing(p).all(ctx, opts)
+	return auditListing(s, p).all(ctx, opts)
 }
 
 // Follow iterates over the audit log as it grows, oldest entry first. It begins
@@ -130,7 +130,7 @@ func (s *AuditLogsService) Follow(ctx context.Context, p *AuditLogListParams, op
 		params = *p
 	}
 	params.To, params.Limit, params.Offset = time.Time{}, pageLimit, 0
-	l := s.listing(&params)
+	l := auditListing(s, &params)
 	l.id = auditKey
 	return func(yield func(*AuditEntry, error) bool) {
 		f := newFollower(l, params.From, func(e *AuditEntry) time.Time { return e.Timestamp }, opts)

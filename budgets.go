@@ -133,7 +133,7 @@ type BudgetListParams struct {
 	Limit, Offset int
 }
 
-func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget] {
+func budgetListing(s *BudgetsService, p *BudgetListParams) listing[Budget] {
 	if p == nil {
 		p = new(BudgetListParams)
 	}
@@ -149,7 +149,7 @@ func (s *BudgetsService) listing(p *BudgetListParams) listing[Budget] {
 //	Access: budgets read
 //	Status: assumed
 func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...RequestOption) (*Page[Budget], error) {
-	return s.listing(p).page(ctx, opts)
+	return budgetListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the budgets, starting at the given offset. Budgets may be
@@ -161,7 +161,7 @@ func (s *BudgetsService) List(ctx context.Context, p *BudgetListParams, opts ...
 //	Access: budgets read
 //	Status: assumed
 func (s *BudgetsService) All(ctx context.Context, p *BudgetListParams, opts ...RequestOption) iter.Seq2[*Budget, error] {
-	return s.listing(p).all(ctx, opts)
+	return budgetListing(s, p).all(ctx, opts)
 }
 
 // Get returns a budget. It costs one request.

@@ -170,7 +170,7 @@ func WithCollector(client *Client) BulkOption {
 		o.Collector = &bulk.Collector[WaitOption, Run]{
 			Collect: func(ctx context.Context, ids <-chan string, opts []WaitOption, f func(string, *Run, error) bool) {
 				conf := newWaitConfig(opts)
-				eachRun(ctx, client.Runs.waiter(&conf), op, ids, f)
+				eachRun(ctx, runWaiter(client.Runs, &conf), op, ids, f)
 			},
 			Find: func(ctx context.Context, lost []bulk.Record, single bool, found func(string, []string)) error {
 				return client.Runs.findLost(ctx, "", lost, true, single, found)

@@ -88,7 +88,7 @@ const (
 func (s *AgentsService) TriggerAll(ctx context.Context, agent string, inputs iter.Seq2[string, TriggerRequest], journal Journal, opts ...BulkOption) iter.Seq2[BulkResult[Run], error] {
 	o := newBulkOptions(opts)
 	runs, conf := (*RunsService)(s), newWaitConfig(o.Wait)
-	w := runs.waiter(&conf)
+	w := runWaiter(runs, &conf)
 	send := triggerOptions{wait: &conf, request: o.Request}
 	grace := graceOf(journal)
 	if conf.cancelOnAbort {
@@ -100,7 +100,7 @@ func (s *AgentsService) TriggerAll(ctx context.Context, agent string, inputs ite
 		Send: func(ctx context.Context, in TriggerRequest, begin func() error) bulk.Sent[Run] {
 			send := send
 			send.begin = begin
-			return s.triggerOne(ctx, w, agent, in, send)
+			return triggerOne(ctx, s, w, agent, in, send)
 		},
 		Collect: func(ctx context.Context, ids <-chan string, f func(string, *Run, error) bool) {
 			eachRun(ctx, w, "agents.trigger_all", ids, f)
@@ -121,12 +121,12 @@ func (s *AgentsService) TriggerAll(ctx context.Context, agent string, inputs ite
 }
 
 // triggerOne sends one input.
-func (s *AgentsService) triggerOne(ctx context.Context, w *waiter[Run], agent string, in TriggerRequest, o triggerOptions) bulk.Sent[Run] {
+func triggerOne(ctx context.Context, s *AgentsService, w *waiter[Run], agent string, in TriggerRequest, o triggerOptions) bulk.Sent[Run] {
 	r := request{op: api.AgentsTrigger, id: agent, salvage: salvageTrigger}
 	if err := in.fill(&r); err != nil {
 		return bulk.Sent[Run]{Err: err}
 	}
-	result, arrived, err := s.trigger(ctx, w, r, o)
+	result, arrived, err := sendTrigger(ctx, s, w, r, o)
 	if result == nil {
 		return bulk.Sent[Run]{Err: err}
 	}

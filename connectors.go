@@ -104,7 +104,7 @@ type ConnectorListParams struct {
 	Limit, Offset int
 }
 
-func (s *ConnectorsService) listing(p *ConnectorListParams) listing[Connector] {
+func connectorListing(s *ConnectorsService, p *ConnectorListParams) listing[Connector] {
 	if p == nil {
 		p = new(ConnectorListParams)
 	}
@@ -123,7 +123,7 @@ func (s *ConnectorsService) listing(p *ConnectorListParams) listing[Connector] {
 //	Access: connectors read
 //	Status: assumed
 func (s *ConnectorsService) List(ctx context.Context, p *ConnectorListParams, opts ...RequestOption) (*Page[Connector], error) {
-	return s.listing(p).page(ctx, opts)
+	return connectorListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the connectors, starting at the given offset. Connectors may
@@ -135,7 +135,7 @@ func (s *ConnectorsService) List(ctx context.Context, p *ConnectorListParams, op
 //	Access: connectors read
 //	Status: assumed
 func (s *ConnectorsService) All(ctx context.Context, p *ConnectorListParams, opts ...RequestOption) iter.Seq2[*Connector, error] {
-	return s.listing(p).all(ctx, opts)
+	return connectorListing(s, p).all(ctx, opts)
 }
 
 // Get returns a connector. It costs one request.
@@ -157,7 +157,7 @@ func (s *ConnectorsService) Get(ctx context.Context, id string, opts ...RequestO
 //	Access: connectors read
 //	Status: assumed
 func (s *ConnectorsService) Find(ctx context.Context, nameOrID string, opts ...RequestOption) (*Connector, error) {
-	l := s.listing(&ConnectorListParams{EnvironmentID: s.scope().environment, Limit: pageLimit})
+	l := connectorListing(s, &ConnectorListParams{EnvironmentID: s.scope().environment, Limit: pageLimit})
 	var found [3][]*Connector
 	err := l.walk(ctx, list.NewWalk(l.id, list.Position{}), opts, func(c *Connector) bool {
 		switch {

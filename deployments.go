@@ -166,7 +166,7 @@ type DeploymentListParams struct {
 	Limit, Offset int
 }
 
-func (s *DeploymentsService) listing(p *DeploymentListParams) listing[Deployment] {
+func deploymentListing(s *DeploymentsService, p *DeploymentListParams) listing[Deployment] {
 	if p == nil {
 		p = new(DeploymentListParams)
 	}
@@ -186,7 +186,7 @@ func (s *DeploymentsService) listing(p *DeploymentListParams) listing[Deployment
 //	Access: deployments read
 //	Status: assumed
 func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) (*Page[Deployment], error) {
-	return s.listing(p).page(ctx, opts)
+	return deploymentListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the deployments, starting at the given offset. Deployments
@@ -199,7 +199,7 @@ func (s *DeploymentsService) List(ctx context.Context, p *DeploymentListParams, 
 //	Access: deployments read
 //	Status: assumed
 func (s *DeploymentsService) All(ctx context.Context, p *DeploymentListParams, opts ...RequestOption) iter.Seq2[*Deployment, error] {
-	return s.listing(p).all(ctx, opts)
+	return deploymentListing(s, p).all(ctx, opts)
 }
 
 // Get returns a deployment. It costs one request.
@@ -348,11 +348,11 @@ func (s *DeploymentsService) Activate(ctx context.Context, id string, opts ...Re
 //	Status: assumed
 func (s *DeploymentsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Deployment, error) {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf).one(ctx, api.Table[api.DeploymentsGet].Name, id, &Deployment{ID: id})
+	return deploymentWaiter(s, &conf).one(ctx, api.Table[api.DeploymentsGet].Name, id, &Deployment{ID: id})
 }
 
 // waiter returns the waiter for deployments, those of all environments.
-func (s *DeploymentsService) waiter(conf *waitConfig) *waiter[Deployment] {
+func deploymentWaiter(s *DeploymentsService, conf *waitConfig) *waiter[Deployment] {
 	return newWaiter(s.scope(), conf, "", (*Deployment).failure, watch.Kind[Deployment]{
 		Name: "deployment",
 		ID:   func(d *Deployment) string { return d.ID },
@@ -363,7 +363,7 @@ func (s *DeploymentsService) waiter(conf *waitConfig) *waiter[Deployment] {
 			return do(ctx, s.scope(), request{op: api.DeploymentsGet, id: id, lane: LanePoll}, decodeDeployment, conf.asked(a))
 		},
 		List: func([]*Deployment) func(context.Context, watch.Position, watch.Ask) (watch.Page[Deployment], error) {
-			l := s.listing(&DeploymentListParams{Limit: pageLimit})
+			l := deploymentListing(s, &DeploymentListParams{Limit: pageLimit})
 			l.request.query = nil // all environments
 			return pages(conf, l)
 		},

@@ -169,7 +169,7 @@ type EvaluationListParams struct {
 	Limit, Offset int
 }
 
-func (s *JudgesService) evaluations(judgeID string, p *EvaluationListParams) listing[Evaluation] {
+func evaluationListing(s *JudgesService, judgeID string, p *EvaluationListParams) listing[Evaluation] {
 	if p == nil {
 		p = new(EvaluationListParams)
 	}
@@ -194,7 +194,7 @@ func (s *JudgesService) evaluations(judgeID string, p *EvaluationListParams) lis
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *EvaluationListParams, opts ...RequestOption) (*Page[Evaluation], error) {
-	return s.evaluations(judgeID, p).page(ctx, opts)
+	return evaluationListing(s, judgeID, p).page(ctx, opts)
 }
 
 // AllEvaluations iterates over a judge's evaluations, starting at the given
@@ -207,7 +207,7 @@ func (s *JudgesService) Evaluations(ctx context.Context, judgeID string, p *Eval
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) AllEvaluations(ctx context.Context, judgeID string, p *EvaluationListParams, opts ...RequestOption) iter.Seq2[*Evaluation, error] {
-	return s.evaluations(judgeID, p).all(ctx, opts)
+	return evaluationListing(s, judgeID, p).all(ctx, opts)
 }
 
 // Evaluate asks a judge to score a run, regardless of the judge's trigger mode,
@@ -266,7 +266,7 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 			Err: errors.New("the service took the request and did not name the evaluation; see Judges.Evaluations"),
 		}
 	}
-	w := s.waiter(&conf, judgeID)
+	w := evaluationWaiter(s, &conf, judgeID)
 	return w.await(ctx, w.JoinKnown(ctx, conf.terms(), true, e.clone(), e.ID), e.ID, e)
 }
 
@@ -289,7 +289,7 @@ func (s *JudgesService) EvaluateAndWait(ctx context.Context, judgeID, runID stri
 func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
 	known := &Evaluation{ID: evaluationID, JudgeID: judgeID}
-	return s.waiter(&conf, judgeID).one(ctx, api.Table[api.JudgesEvaluations].Name, evaluationID, known)
+	return evaluationWaiter(s, &conf, judgeID).one(ctx, api.Table[api.JudgesEvaluations].Name, evaluationID, known)
 }
 
 // WaitEvaluations waits for many evaluations by a judge and yields each as it
@@ -305,7 +305,7 @@ func (s *JudgesService) WaitEvaluation(ctx context.Context, judgeID, evaluationI
 //	Status: assumed
 func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, evaluationIDs []string, opts ...WaitOption) iter.Seq2[*Evaluation, error] {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf, judgeID).all(ctx, api.Table[api.JudgesEvaluations].Name, evaluationIDs)
+	return evaluationWaiter(s, &conf, judgeID).all(ctx, api.Table[api.JudgesEvaluations].Name, evaluationIDs)
 }
 
 // WaitRunEvaluation waits until a judge has evaluated a run, and returns the
@@ -324,7 +324,7 @@ func (s *JudgesService) WaitEvaluations(ctx context.Context, judgeID string, eva
 func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID string, opts ...WaitOption) (*Evaluation, error) {
 	conf := newWaitConfig(opts)
 	known := &Evaluation{JudgeID: judgeID, RunID: runID}
-	w := s.runWaiter(&conf, judgeID)
+	w := firstEvaluationWaiter(s, &conf, judgeID)
 	if err := w.check(ctx, api.Table[api.JudgesEvaluations].Name, runID); err != nil {
 		return known, err
 	}
@@ -332,21 +332,21 @@ func (s *JudgesService) WaitRunEvaluation(ctx context.Context, judgeID, runID st
 }
 
 // waiter returns the waiter for the evaluations by a judge.
-func (s *JudgesService) waiter(conf *waitConfig, judgeID string) *waiter[Evaluation] {
+func evaluationWaiter(s *JudgesService, conf *waitConfig, judgeID string) *waiter[Evaluation] {
 	return newWaiter(s.scope(), conf, judgeID, (*Evaluation).failure, watch.Kind[Evaluation]{
 		Name: "evaluation",
 		ID:   func(e *Evaluation) string { return e.ID },
 		State: func(e *Evaluation) watch.State {
 			return watch.State{Status: string(e.Status), Done: !e.Status.active()}
 		},
-		List: s.newest(conf, judgeID),
+		List: newestEvaluations(s, conf, judgeID),
 		Copy: (*Evaluation).clone,
 	})
 }
 
 // runWaiter returns the waiter for the newest evaluation by a judge of each of
 // several runs.
-func (s *JudgesService) runWaiter(conf *waitConfig, judgeID string) *waiter[Evaluation] {
+func firstEvaluationWaiter(s *JudgesService, conf *waitConfig, judgeID string) *waiter[Evaluation] {
 	return newWaiter(s.scope(), conf, judgeID, (*Evaluation).failure, watch.Kind[Evaluation]{
 		Name: "evaluation of run",
 		ID:   func(e *Evaluation) string { return e.RunID },
@@ -355,7 +355,7 @@ func (s *JudgesService) runWaiter(conf *waitConfig, judgeID string) *waiter[Eval
 			return watch.State{Status: string(e.Status), Done: !e.Status.active() && !missing}
 		},
 		Absent: func(id string) *Evaluation { return &Evaluation{JudgeID: judgeID, RunID: id} },
-		List:   s.newest(conf, judgeID),
+		List:   newestEvaluations(s, conf, judgeID),
 		Copy:   (*Evaluation).clone,
 	})
 }
@@ -368,7 +368,7 @@ func (e *Evaluation) clone() *Evaluation {
 
 // newest lists a judge's evaluations, newest first: only those of one run if all
 // that were seen last are of that run.
-func (s *JudgesService) newest(conf *waitConfig, judgeID string) func([]*Evaluation) func(context.Context, watch.Position, watch.Ask) (watch.Page[Evaluation], error) {
+func newestEvaluations(s *JudgesService, conf *waitConfig, judgeID string) func([]*Evaluation) func(context.Context, watch.Position, watch.Ask) (watch.Page[Evaluation], error) {
 	return func(last []*Evaluation) func(context.Context, watch.Position, watch.Ask) (watch.Page[Evaluation], error) {
 		params := EvaluationListParams{Limit: pageLimit}
 		if len(last) > 0 && last[0] != nil {
@@ -377,7 +377,7 @@ func (s *JudgesService) newest(conf *waitConfig, judgeID string) func([]*Evaluat
 		if slices.ContainsFunc(last, func(e *Evaluation) bool { return e == nil || e.RunID != params.RunID }) {
 			params.RunID = ""
 		}
-		l := s.evaluations(judgeID, &params)
+		l := evaluationListing(s, judgeID, &params)
 		l.complete = func(items []*Evaluation) {
 			for _, e := range items {
 				e.JudgeID, e.RunID = cmp.Or(e.JudgeID, judgeID), cmp.Or(e.RunID, params.RunID)

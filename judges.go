@@ -113,7 +113,7 @@ type JudgeListParams struct {
 	Limit, Offset int
 }
 
-func (s *JudgesService) listing(p *JudgeListParams) listing[Judge] {
+func judgeListing(s *JudgesService, p *JudgeListParams) listing[Judge] {
 	if p == nil {
 		p = new(JudgeListParams)
 	}
@@ -131,7 +131,7 @@ func (s *JudgesService) listing(p *JudgeListParams) listing[Judge] {
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...RequestOption) (*Page[Judge], error) {
-	return s.listing(p).page(ctx, opts)
+	return judgeListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the judges, starting at the given offset. Judges may be
@@ -143,7 +143,7 @@ func (s *JudgesService) List(ctx context.Context, p *JudgeListParams, opts ...Re
 //	Access: judges read
 //	Status: assumed
 func (s *JudgesService) All(ctx context.Context, p *JudgeListParams, opts ...RequestOption) iter.Seq2[*Judge, error] {
-	return s.listing(p).all(ctx, opts)
+	return judgeListing(s, p).all(ctx, opts)
 }
 
 // Get returns a judge. It costs one request.

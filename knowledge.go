@@ -158,7 +158,7 @@ type EntryListParams struct {
 	Limit, Offset int
 }
 
-func (s *KnowledgeService) listing(p *EntryListParams) listing[Entry] {
+func entryListing(s *KnowledgeService, p *EntryListParams) listing[Entry] {
 	if p == nil {
 		p = new(EntryListParams)
 	}
@@ -182,7 +182,7 @@ func (s *KnowledgeService) listing(p *EntryListParams) listing[Entry] {
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ...RequestOption) (*Page[Entry], error) {
-	return s.listing(p).page(ctx, opts)
+	return entryListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the entries, starting at the given offset. Entries may be
@@ -194,7 +194,7 @@ func (s *KnowledgeService) List(ctx context.Context, p *EntryListParams, opts ..
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) All(ctx context.Context, p *EntryListParams, opts ...RequestOption) iter.Seq2[*Entry, error] {
-	return s.listing(p).all(ctx, opts)
+	return entryListing(s, p).all(ctx, opts)
 }
 
 // EntryParams specifies where an entry is.

@@ -66,7 +66,7 @@ type JobListParams struct {
 	Limit, Offset int
 }
 
-func (s *KnowledgeService) jobListing(p *JobListParams) listing[Job] {
+func jobListing(s *KnowledgeService, p *JobListParams) listing[Job] {
 	if p == nil {
 		p = new(JobListParams)
 	}
@@ -85,7 +85,7 @@ func (s *KnowledgeService) jobListing(p *JobListParams) listing[Job] {
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...RequestOption) (*Page[Job], error) {
-	return s.jobListing(p).page(ctx, opts)
+	return jobListing(s, p).page(ctx, opts)
 }
 
 // AllJobs iterates over the ingestion jobs, starting at the given offset. Jobs
@@ -97,7 +97,7 @@ func (s *KnowledgeService) Jobs(ctx context.Context, p *JobListParams, opts ...R
 //	Access: knowledge read
 //	Status: assumed
 func (s *KnowledgeService) AllJobs(ctx context.Context, p *JobListParams, opts ...RequestOption) iter.Seq2[*Job, error] {
-	return s.jobListing(p).all(ctx, opts)
+	return jobListing(s, p).all(ctx, opts)
 }
 
 // GetJob returns an ingestion job. It costs one request.
@@ -119,7 +119,7 @@ func (s *KnowledgeService) getJob(ctx context.Context, id string, p *KnowledgePa
 }
 
 // waiter returns the waiter for the ingestion jobs of an environment.
-func (s *KnowledgeService) waiter(conf *waitConfig, p *KnowledgeParams) *waiter[Job] {
+func jobWaiter(s *KnowledgeService, conf *waitConfig, p *KnowledgeParams) *waiter[Job] {
 	environment := cmp.Or(p.environment(), s.scope().environment)
 	return newWaiter(s.scope(), conf, environment, (*Job).failure, watch.Kind[Job]{
 		Name: "ingestion job",
@@ -132,7 +132,7 @@ func (s *KnowledgeService) waiter(conf *waitConfig, p *KnowledgeParams) *waiter[
 			return s.getJob(ctx, id, &KnowledgeParams{EnvironmentID: environment}, LanePoll, conf.asked(a))
 		},
 		List: func([]*Job) func(context.Context, watch.Position, watch.Ask) (watch.Page[Job], error) {
-			return pages(conf, s.jobListing(&JobListParams{EnvironmentID: environment, Limit: pageLimit}))
+			return pages(conf, jobListing(s, &JobListParams{EnvironmentID: environment, Limit: pageLimit}))
 		},
 		Copy: (*Job).clone,
 	})
@@ -166,7 +166,7 @@ func (j *Job) failure() error {
 //	Status: assumed
 func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *KnowledgeParams, opts ...WaitOption) (*Job, error) {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf, p).one(ctx, api.Table[api.KnowledgeJobsGet].Name, jobID, &Job{ID: jobID})
+	return jobWaiter(s, &conf, p).one(ctx, api.Table[api.KnowledgeJobsGet].Name, jobID, &Job{ID: jobID})
 }
 
 // WaitJobs waits for many ingestion jobs and yields each as it ends. A job that
@@ -182,7 +182,7 @@ func (s *KnowledgeService) WaitJob(ctx context.Context, jobID string, p *Knowled
 //	Status: assumed
 func (s *KnowledgeService) WaitJobs(ctx context.Context, jobIDs []string, p *KnowledgeParams, opts ...WaitOption) iter.Seq2[*Job, error] {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf, p).all(ctx, api.Table[api.KnowledgeJobsList].Name, jobIDs)
+	return jobWaiter(s, &conf, p).all(ctx, api.Table[api.KnowledgeJobsList].Name, jobIDs)
 }
 
 // A JobError is returned with an ingestion job that ended without completing:

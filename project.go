@@ -70,7 +70,7 @@ const EnvironmentTest = "test"
 // takesDeployments reports whether code can be deployed to the environment.
 func (e *Environment) takesDeployments() bool { return e.Type != EnvironmentTest && e.CanDeploy }
 
-func (s *EnvironmentsService) listing() listing[Environment] {
+func environmentListing(s *EnvironmentsService) listing[Environment] {
 	return listing[Environment]{
 		scope: s.scope(), request: request{op: api.EnvironmentsList}, name: "environments",
 		id: func(e *Environment) string { return e.ID },
@@ -84,14 +84,14 @@ func (s *EnvironmentsService) listing() listing[Environment] {
 //	Access: undocumented
 //	Status: observed
 func (s *EnvironmentsService) List(ctx context.Context, opts ...RequestOption) (*Page[Environment], error) {
-	return s.listing().page(ctx, opts)
+	return environmentListing(s).page(ctx, opts)
 }
 
 // everything returns the environments of all pages, in the order of the
 // service.
 func (s *EnvironmentsService) everything(ctx context.Context, opts []RequestOption) ([]*Environment, error) {
 	var all []*Environment
-	l := s.listing() // the only known form of the request has no parameters
+	l := environmentListing(s) // the only known form of the request has no parameters
 	err := l.walk(ctx, list.NewWalk(l.id, list.Position{}), opts, func(e *Environment) bool {
 		all = append(all, e)
 		return true

@@ -242,7 +242,7 @@ type RunListParams struct {
 	Limit, Offset int
 }
 
-func (s *RunsService) listing(p *RunListParams) listing[Run] {
+func runListing(s *RunsService, p *RunListParams) listing[Run] {
 	if p == nil {
 		p = new(RunListParams)
 	}
@@ -269,7 +269,7 @@ func (s *RunsService) listing(p *RunListParams) listing[Run] {
 //	Access: runs read
 //	Status: assumed
 func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...RequestOption) (*Page[Run], error) {
-	return s.listing(p).page(ctx, opts)
+	return runListing(s, p).page(ctx, opts)
 }
 
 // All iterates over the runs, newest first, starting at the given offset. Runs
@@ -281,7 +281,7 @@ func (s *RunsService) List(ctx context.Context, p *RunListParams, opts ...Reques
 //	Access: runs read
 //	Status: assumed
 func (s *RunsService) All(ctx context.Context, p *RunListParams, opts ...RequestOption) iter.Seq2[*Run, error] {
-	return s.listing(p).all(ctx, opts)
+	return runListing(s, p).all(ctx, opts)
 }
 
 // Get returns a run. It costs one request.

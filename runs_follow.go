@@ -88,7 +88,7 @@ func (s *RunsService) Follow(ctx context.Context, events FollowEvents, p *RunLis
 			return
 		}
 		f := runFollower{
-			follower: newFollower(s.listing(&params), params.CreatedAfter, runTime, opts),
+			follower: newFollower(runListing(s, &params), params.CreatedAfter, runTime, opts),
 			service:  s, params: params,
 		}
 		f.most = followRuns
@@ -219,7 +219,7 @@ func (f *runFollower) rest(ctx context.Context, start time.Time) (changes []chan
 // ignores the status is asked for few pages.
 func (f *runFollower) active(ctx context.Context, params RunListParams, missing map[string]time.Time, seen func(*Run)) error {
 	params.Status = []RunStatus{RunScheduled, RunQueued, RunRunning, RunAwaitingApproval}
-	l := f.service.listing(&params)
+	l := runListing(f.service, &params)
 	l.request.lane = LaneLow
 	all, ignored := f.unlisted, false
 	pages, most := 0, 2+len(missing)/followSettled

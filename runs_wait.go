@@ -15,7 +15,7 @@ import (
 )
 
 // waiter returns the waiter for runs.
-func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
+func runWaiter(s *RunsService, conf *waitConfig) *waiter[Run] {
 	w := newWaiter(s.scope(), conf, "", conf.failure, watch.Kind[Run]{
 		Name: "run",
 		ID:   func(r *Run) string { return r.ID },
@@ -28,7 +28,7 @@ func (s *RunsService) waiter(conf *waitConfig) *waiter[Run] {
 		},
 		List: func(last []*Run) func(context.Context, watch.Position, watch.Ask) (watch.Page[Run], error) {
 			params := created(last)
-			return pages(conf, s.listing(&params))
+			return pages(conf, runListing(s, &params))
 		},
 		// A list may omit long fields.
 		Partial: func(r *Run) bool { return r.effectiveStatus() == RunCompleted && r.Output == "" },
@@ -95,7 +95,7 @@ func created(last []*Run) RunListParams {
 //	Status: documented
 func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*Run, error) {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf).one(ctx, "runs.wait", id, &Run{ID: id})
+	return runWaiter(s, &conf).one(ctx, "runs.wait", id, &Run{ID: id})
 }
 
 // WaitAll waits for many runs and yields each as it ends. A run that did not
@@ -119,7 +119,7 @@ func (s *RunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (
 //	Status: assumed
 func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf).all(ctx, "runs.wait_all", ids)
+	return runWaiter(s, &conf).all(ctx, "runs.wait_all", ids)
 }
 
 // Watch waits for runs whose ids arrive one by one, for servers and workers. It
@@ -138,7 +138,7 @@ func (s *RunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOpt
 func (s *RunsService) Watch(ctx context.Context, ids <-chan string, opts ...WaitOption) iter.Seq2[*Run, error] {
 	conf := newWaitConfig(opts)
 	return func(yield func(*Run, error) bool) {
-		w := s.waiter(&conf)
+		w := runWaiter(s, &conf)
 		check := func(id string) error { return w.check(ctx, "runs.watch", id) }
 		switch err := w.check(ctx, "runs.watch"); {
 		case err != nil:

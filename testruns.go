@@ -271,7 +271,7 @@ func (s *TestRunsService) Get(ctx context.Context, id string, opts ...RequestOpt
 //	Status: observed
 func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOption) (*TestRun, error) {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf).one(ctx, api.Table[api.TestRunsGet].Name, id, &TestRun{ID: id})
+	return testRunWaiter(s, &conf).one(ctx, api.Table[api.TestRunsGet].Name, id, &TestRun{ID: id})
 }
 
 // WaitAll waits for many test runs and yields each as it ends. A test run that
@@ -287,10 +287,10 @@ func (s *TestRunsService) Wait(ctx context.Context, id string, opts ...WaitOptio
 //	Status: observed
 func (s *TestRunsService) WaitAll(ctx context.Context, ids []string, opts ...WaitOption) iter.Seq2[*TestRun, error] {
 	conf := newWaitConfig(opts)
-	return s.waiter(&conf).all(ctx, api.Table[api.TestRunsGet].Name, ids)
+	return testRunWaiter(s, &conf).all(ctx, api.Table[api.TestRunsGet].Name, ids)
 }
 
-func (s *TestRunsService) waiter(conf *waitConfig) *waiter[TestRun] {
+func testRunWaiter(s *TestRunsService, conf *waitConfig) *waiter[TestRun] {
 	return newWaiter(s.scope(), conf, "", (*TestRun).failure, watch.Kind[TestRun]{
 		Name: "test run",
 		ID:   func(r *TestRun) string { return r.ID },

@@ -225,13 +225,13 @@ func (s *AgentsService) TriggerAndWait(ctx context.Context, agent string, req Tr
 	if err := req.fill(&r); err != nil {
 		return nil, err
 	}
-	w := (*RunsService)(s).waiter(&conf)
+	w := runWaiter((*RunsService)(s), &conf)
 	if err := w.check(ctx, api.Table[api.AgentsTrigger].Name); err != nil {
 		return nil, err
 	}
 	_, leave := w.scope.activity.join(ctx, &activeWait{kind: w.kind, aborts: conf.cancelOnAbort})
 	defer leave()
-	result, arrived, err := s.trigger(ctx, w, r, triggerOptions{patient: conf.cancelOnAbort, wait: &conf})
+	result, arrived, err := sendTrigger(ctx, s, w, r, triggerOptions{patient: conf.cancelOnAbort, wait: &conf})
 	defer arrived()
 	if result == nil {
 		return nil, err
@@ -264,7 +264,7 @@ type triggerOptions struct {
 
 // trigger sends a trigger whose run w is to wait for. Call arrived when it does,
 // or will not.
-func (s *AgentsService) trigger(ctx context.Context, w *waiter[Run], r request, o triggerOptions) (result *TriggerResult, arrived func(), err error) {
+func sendTrigger(ctx context.Context, s *AgentsService, w *waiter[Run], r request, o triggerOptions) (result *TriggerResult, arrived func(), err error) {
 	w.Expect(1, 0, false)
 	expected, begun := 1, 0
 	arrived = func() {

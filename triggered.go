@@ -208,7 +208,7 @@ func (f *finder) scan(ctx context.Context) error {
 	if len(f.searches) == 0 {
 		return nil
 	}
-	l := f.service.listing(&f.params)
+	l := runListing(f.service, &f.params)
 	l.limit = pageLimit
 	found, old := make(map[string][]*Run), 0
 	var hiding []*Run
