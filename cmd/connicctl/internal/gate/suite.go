@@ -77,8 +77,8 @@ func (m *money) UnmarshalText(text []byte) error {
 // UnmarshalJSON implements [json.Unmarshaler] rather than that of [connic.Money].
 func (m *money) UnmarshalJSON(data []byte) error {
 	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return err
+	if json.Unmarshal(data, &text) != nil {
+		return fmt.Errorf("%s is not an amount such as 0.50 EUR", data)
 	}
 	return m.UnmarshalText([]byte(text))
 }

@@ -84,7 +84,7 @@ func TestBadSuites(t *testing.T) {
 		"agent: a\ncases: [{name: n, message: m, files: [.]}]":                        "not a regular file",
 		"agent: a\ncases: [{name: n, message: m, judge: {name: j, min: 7}}]":          "at most 1",
 		"agent: a\njudge: {min: 0.5}\ncases: [{name: n, message: m}]":                 "has no name",
-		"agent: a\nmax_cost: 0.5\ncases: [{name: n, message: m}]":                     "max_cost",
+		"agent: a\nmax_cost: 0.5\ncases: [{name: n, message: m}]":                     "0.5 is not an amount such as 0.50 EUR",
 		"agent: a\nmax_cost: 1e999999999 EUR\ncases: [{name: n, message: m}]":         "not an amount",
 		"agent: a\nmax_cost: -1 EUR\ncases: [{name: n, message: m}]":                  "not an amount",
 		"agent: a\ncase_cost: 1 EUR\ncases: [{name: n, message: m}]":                  "without max_cost",
