@@ -198,7 +198,7 @@ func (s *ApprovalsService) ForRun(ctx context.Context, runID string, opts ...Req
 	if reason := checkFilled(runID); reason != "" {
 		return nil, &ArgumentError{Op: api.Table[api.ApprovalsList].Name, Arg: "run id", Reason: reason}
 	}
-	return collectApprovals(ctx, s, l, opts, func(a *Approval) bool { return a.RunID == runID })
+	return collectApprovals(ctx, l, opts, func(a *Approval) bool { return a.RunID == runID })
 }
 
 // maxApprovals limits how much of the list is read for the pending ones.
@@ -206,7 +206,7 @@ const maxApprovals = 1000
 
 // collect returns the approvals of a list that suit, oldest first. The service
 // may ignore the filters of the request.
-func collectApprovals(ctx context.Context, s *ApprovalsService, l listing[Approval], opts []RequestOption, suits func(*Approval) bool) ([]*Approval, error) {
+func collectApprovals(ctx context.Context, l listing[Approval], opts []RequestOption, suits func(*Approval) bool) ([]*Approval, error) {
 	var found []*Approval
 	left := maxApprovals
 	err := l.walk(ctx, list.NewWalk(l.id, list.Position{}), opts, func(a *Approval) bool {

@@ -146,7 +146,7 @@ func approvalQueue(s *ApprovalsService, conf *waitConfig, p *ApprovalListParams)
 		ID:    func(*queue) string { return queueID },
 		State: func(*queue) watch.State { return watch.State{Status: string(ApprovalPending), Pause: true} },
 		Get: func(ctx context.Context, _ string, a watch.Ask) (*queue, error) {
-			pending, err := collectApprovals(ctx, s, l, conf.asked(a), func(a *Approval) bool {
+			pending, err := collectApprovals(ctx, l, conf.asked(a), func(a *Approval) bool {
 				return a.Status == ApprovalPending && (p.RunID == "" || p.RunID == a.RunID)
 			})
 			return &queue{pending}, err
@@ -273,7 +273,7 @@ func (p *pauses) find(ctx context.Context, runID string, r *pause) {
 	}
 	l := approvalListing(p.service, &ApprovalListParams{Status: ApprovalPending, RunID: runID, Limit: pageLimit})
 	l.request.lane = LanePoll
-	found, err := collectApprovals(ctx, p.service, l, alongside(p.conf.request), func(a *Approval) bool {
+	found, err := collectApprovals(ctx, l, alongside(p.conf.request), func(a *Approval) bool {
 		return a.RunID == runID && a.Status == ApprovalPending && !p.decided[a.ID]
 	})
 	switch v := verdict(err, 0); {
