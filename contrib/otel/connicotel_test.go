@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/connic-go/connic"
@@ -224,40 +225,42 @@ func (r *rig) everything(t *testing.T) (lines []string) {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, connic.WithRateLimit(60, time.Hour))
-	registration, err := ObserveQuota(r.client, "main", WithMeterProvider(r.meter))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.srv.Fault(connictest.Fault{Op: "runs.get", Nth: 1, Status: http.StatusServiceUnavailable})
-	for _, id := range []string{"one", "two", "three"} { // ids make no series
-		_, _ = r.client.Runs.Get(t.Context(), id)
-	}
-	const http = "http.client.request.duration{"
-	const rest = ",http.request.method=GET,http.response.status_code="
-	want := []string{
-		"connic.client.call.duration{connic.lane=call,connic.operation=runs.get,error.type=404} 3",
-		"connic.client.quota.limit{connic.client=main} 60",
-		"connic.client.quota.paused{connic.client=main} 0",
-		"connic.client.quota.reserved{connic.client=main} 0",
-		"connic.client.quota.used{connic.client=main} 4",
-		"connic.client.quota.waiting{connic.client=main,connic.lane=call} 0",
-		"connic.client.quota.waiting{connic.client=main,connic.lane=poll} 0",
-		"connic.client.retries{connic.operation=runs.get,http.response.status_code=503} 1",
-		http + "error.type=404" + rest + "404,server.address=localhost,server.port=80,url.template=/projects/{project}/runs/{run}} 3",
-		http + "error.type=503" + rest + "503,server.address=localhost,server.port=80,url.template=/projects/{project}/runs/{run}} 1",
-	}
-	if got := r.everything(t); !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	if err := registration.Unregister(); err != nil {
-		t.Error(err)
-	}
-	for _, line := range r.everything(t) {
-		if strings.Contains(line, "quota") {
-			t.Errorf("after Unregister: %s", line)
+	synctest.Test(t, func(t *testing.T) { // no attempt is queued in a time without delays
+		r := newRig(t, connic.WithRateLimit(60, time.Hour))
+		registration, err := ObserveQuota(r.client, "main", WithMeterProvider(r.meter))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		r.srv.Fault(connictest.Fault{Op: "runs.get", Nth: 1, Status: http.StatusServiceUnavailable})
+		for _, id := range []string{"one", "two", "three"} { // ids make no series
+			_, _ = r.client.Runs.Get(t.Context(), id)
+		}
+		const http = "http.client.request.duration{"
+		const rest = ",http.request.method=GET,http.response.status_code="
+		want := []string{
+			"connic.client.call.duration{connic.lane=call,connic.operation=runs.get,error.type=404} 3",
+			"connic.client.quota.limit{connic.client=main} 60",
+			"connic.client.quota.paused{connic.client=main} 0",
+			"connic.client.quota.reserved{connic.client=main} 0",
+			"connic.client.quota.used{connic.client=main} 4",
+			"connic.client.quota.waiting{connic.client=main,connic.lane=call} 0",
+			"connic.client.quota.waiting{connic.client=main,connic.lane=poll} 0",
+			"connic.client.retries{connic.operation=runs.get,http.response.status_code=503} 1",
+			http + "error.type=404" + rest + "404,server.address=localhost,server.port=80,url.template=/projects/{project}/runs/{run}} 3",
+			http + "error.type=503" + rest + "503,server.address=localhost,server.port=80,url.template=/projects/{project}/runs/{run}} 1",
+		}
+		if got := r.everything(t); !slices.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if err := registration.Unregister(); err != nil {
+			t.Error(err)
+		}
+		for _, line := range r.everything(t) {
+			if strings.Contains(line, "quota") {
+				t.Errorf("after Unregister: %s", line)
+			}
+		}
+	})
 }
 
 func TestRefusalsAreCounted(t *testing.T) {
