@@ -69,7 +69,7 @@ func TestS1TheKeyOnBrokenWires(t *testing.T) {
 				faults = slices.Concat(garbled, wireFaults)
 			}
 			for i := range faults {
-				if raceDetector && i%16 != 0 { // it is about text
+				if raceDetector && i%32 != 0 { // it is about text
 					continue
 				}
 				p := onBrokenWire(t, &faults[i], m)
