@@ -66,11 +66,13 @@ func report(system string, folders []string) (count int, err error) {
 	defer func() { err = cmp.Or(err, os.RemoveAll(filepath.Dir(work))) }()
 
 	loaded, err := packages.Load(&packages.Config{
-		Mode:      packages.LoadAllSyntax | packages.NeedModule,
-		Dir:       folders[0],
-		Env:       append(environ, "GOWORK="+work),
-		Tests:     true,
-		ParseFile: func(fset *token.FileSet, name string, src []byte) (*ast.File, error) { return parse(folders, fset, name, src) },
+		Mode:  packages.LoadAllSyntax | packages.NeedModule,
+		Dir:   folders[0],
+		Env:   append(environ, "GOWORK="+work),
+		Tests: true,
+		ParseFile: func(fset *token.FileSet, name string, src []byte) (*ast.File, error) {
+			return parse(folders, fset, name, src)
+		},
 	}, patterns...)
 	if err != nil {
 		return 0, err
