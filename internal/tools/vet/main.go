@@ -5,8 +5,8 @@
 //
 // Unlike go vet, it compiles nothing: it reads the declarations of all dependencies
 // from their source, and once for all modules, which it loads as one workspace. So
-// three systems take a minute where go vet takes more than ten. What it cannot see is
-// which functions of dependencies are wrappers of fmt.Printf.
+// it takes seconds where go vet takes minutes. What it cannot see is which functions
+// of dependencies are wrappers of fmt.Printf.
 //
 // It exits with 1 if it has reported something.
 package main
@@ -100,15 +100,14 @@ func report(system string, folders []string) (count int, err error) {
 		return 0, err
 	}
 	for action := range graph.All() {
-		switch {
-		case !action.IsRoot:
-		case action.Err != nil:
+		if !action.IsRoot {
+			continue
+		}
+		if action.Err != nil {
 			found(fmt.Sprintf("%s: %v", action, action.Err))
 		}
 		for _, d := range action.Diagnostics {
-			if action.IsRoot {
-				found(fmt.Sprintf("%s: %s", action.Package.Fset.Position(d.Pos), d.Message))
-			}
+			found(fmt.Sprintf("%s: %s", action.Package.Fset.Position(d.Pos), d.Message))
 		}
 	}
 	fmt.Printf("%s: %d packages\n", cmp.Or(system, "this system"), len(loaded))
@@ -141,13 +140,10 @@ func workspace(folders []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := filepath.Join(dir, "go.work")
-	for _, args := range [][]string{{"work", "init"}, append([]string{"work", "use"}, folders...)} {
-		cmd := exec.Command("go", args...)
-		cmd.Dir = dir
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("go %s: %w: %s", args[1], err, output)
-		}
+	cmd := exec.Command("go", append([]string{"work", "init"}, folders...)...)
+	cmd.Dir = dir
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go work init: %w: %s", err, output)
 	}
-	return name, nil
+	return filepath.Join(dir, "go.work"), nil
 }
